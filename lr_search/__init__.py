@@ -1,0 +1,79 @@
+"""Give it what you train; it says which learning rate and which schedule to train it with, and what finding out cost.
+
+Names are imported on first use, so that `import lr_search` and the command line start at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lr_search import errors, samplers, schedules, suggest
+    from lr_search.comparison import Comparison, compare, load
+    from lr_search.curve import LRCurve
+    from lr_search.evaluation import Evaluation
+    from lr_search.execution import LocalExecutor
+    from lr_search.prior import LRPrior
+    from lr_search.ramp import range_test
+    from lr_search.report.recommendation import Recommendation
+    from lr_search.suggest import Suggestion
+    from lr_search.training import Training, train
+    from lr_search.usual import classification, regression
+    from lr_search.workload import Workload
+
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "LRCurve",
+    "LRPrior",
+    "LocalExecutor",
+    "Recommendation",
+    "Suggestion",
+    "Training",
+    "Workload",
+    "__version__",
+    "classification",
+    "compare",
+    "errors",
+    "load",
+    "range_test",
+    "regression",
+    "samplers",
+    "schedules",
+    "suggest",
+    "train",
+]
+
+_HOMES = {
+    "Comparison": "comparison",
+    "Evaluation": "evaluation",
+    "LRCurve": "curve",
+    "LRPrior": "prior",
+    "LocalExecutor": "execution",
+    "Recommendation": "report.recommendation",
+    "Suggestion": "suggest",
+    "Training": "training",
+    "Workload": "workload",
+    "classification": "usual",
+    "compare": "comparison",
+    "load": "comparison",
+    "range_test": "ramp",
+    "regression": "usual",
+    "train": "training",
+}
+_MODULES = ("errors", "samplers", "schedules", "suggest")
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"lr_search.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lr_search' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"lr_search.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,317 @@
+"""compare(): strategies x schedules x optimizers x seeds -> studies -> Comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.storages import BaseStorage
+
+from lr_search import plugins
+from lr_search.errors import InvalidInputError, require
+from lr_search.execution.executor import Executor
+from lr_search.execution.local import LocalExecutor
+from lr_search.execution.study import PLAN, StudyPlan, StudyTask
+from lr_search.fingerprint import check_fingerprint, fingerprint
+from lr_search.optim import OptimizerFactory
+from lr_search.planning import Question, question, study_plans
+from lr_search.progress import Progress
+from lr_search.report.records import StudyRecord, comparison_names, read_records
+from lr_search.storage import StorageLike, open_storage, quiet_optuna
+from lr_search.workload import Workload, require_workload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lr_search.report.recommendation import Recommendation
+
+FORMAT = 1
+SAVED = ("report.html", "trials.csv", "summary.csv", "summary.md")
+
+
+class Comparison:
+    """What a comparison found; read from its storage, which other processes may still be writing to.
+
+    Args:
+        storage: a database URL or an Optuna storage.
+        name: of the comparison.
+    """
+
+    def __init__(self, storage: StorageLike, name: str) -> None:
+        self.storage, self.name = storage, name
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.name!r}, {len(self.trials)} trials)"
+
+    @cached_property
+    def records(self) -> list[StudyRecord]:
+        """The studies as they are in the storage now."""
+        with quiet_optuna():
+            return read_records(open_storage(self.storage), self.name)
+
+    def reload(self) -> Comparison:
+        """The same comparison, read again."""
+        return Comparison(self.storage, self.name)
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """A row a trial, in the order of studies and trial numbers; see `lr_search.report.tables.trials_frame`."""
+        from lr_search.report.tables import trials_frame
+
+        return trials_frame(self.records, "search")
+
+    @cached_property
+    def evaluations(self) -> pd.DataFrame:
+        """A row an evaluation of a trial: step, lr, train_loss and every metric."""
+        from lr_search.report.tables import evaluations_frame
+
+        return evaluations_frame(self.records)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """A row a step of a range test: optimizer, seed, curve, step, lr, loss, smoothed, slope."""
+        from lr_search.report.tables import curves_frame
+
+        return curves_frame(self.records)
+
+    @cached_property
+    def confirmations(self) -> pd.DataFrame:
+        """A row a training that `confirm=` added, on fresh seeds; the columns of `trials`."""
+        from lr_search.report.tables import trials_frame
+
+        return trials_frame(self.records, "confirm")
+
+    def summary(self) -> pd.DataFrame:
+        """A row for each strategy x schedule x optimizer, best first; see `lr_search.report.tables.summary_frame`."""
+        from lr_search.report.tables import summary_frame
+
+        return summary_frame(self.records)
+
+    def recommend(self) -> Recommendation:
+        """What to train with, and why; see `lr_search.report.recommendation`."""
+        from lr_search.report.recommendation import recommend
+
+        return recommend(self.records)
+
+    def save(self, directory: str | Path) -> Path:
+        """Write report.html, trials.csv, summary.csv, summary.md and the figures as PNG.
+
+        Raises:
+            OutputError: the folder cannot be written to.
+        """
+        from lr_search.report.page import save_report
+
+        return save_report(self.name, self.records, Path(directory))
+
+
+def load(storage: StorageLike, name: str) -> Comparison:
+    """The comparison of that name, as far as it has come.
+
+    Args:
+        storage: a database URL (sqlite:///lr_search.db) or an Optuna storage.
+        name: as given to `compare`.
+
+    Raises:
+        StorageError: the storage does not exist or cannot be opened.
+        UnknownNameError: it holds no comparison of that name; the message has those it holds.
+    """
+    from lr_search.errors import unknown_name
+
+    with quiet_optuna():
+        opened = open_storage(storage, must_exist=True)
+        names = comparison_names(opened)
+    if name not in names:
+        raise unknown_name("comparison", name, names)
+    return Comparison(opened, name)
+
+
+def compare(
+    workload: Workload,
+    *,
+    strategies: Sequence[Any] | Mapping[str, Any] = ("grid", "random", "range_test"),
+    schedules: Sequence[str] | Mapping[str, Any] = ("constant", "triangular2", "sgdr"),
+    optimizers: Mapping[str, OptimizerFactory] | None = None,
+    lr_range: tuple[float, float] = (1e-5, 10.0),
+    range_test: Mapping[str, Any] | None = None,
+    budget: float = 8,
+    seeds: int | Sequence[int] = 3,
+    pruner: optuna.pruners.BasePruner | None = None,
+    confirm: int = 0,
+    executor: Executor | None = None,
+    storage: StorageLike = "sqlite:///lr_search.db",
+    name: str = "comparison",
+    dry_run: bool = False,
+    fresh: bool = False,
+    progress: bool = True,
+) -> Comparison:
+    """Search the learning rate in several ways under several schedules, and compare what was found and what it cost.
+
+    Prints the number of studies and the total cost before the first step. Killed or interrupted, the same call goes on where
+    it was; a larger budget extends it.
+
+    Args:
+        workload: what is trained.
+        strategies: names (see `lr-search list`), or name -> Optuna sampler class, or name -> the LR used today.
+        schedules: names, or name -> (peak LR -> Schedule).
+        optimizers: name -> (params, lr=...) -> Optimizer; default: the workload's own.
+        lr_range: (low, high), the range that every strategy searches.
+        range_test: how the range test is run: num_steps, curves, start_lr, end_lr, ramp. Default: 100 steps over lr_range.
+        budget: what each study may spend, in full trainings; range tests, pruned and failed trials are charged.
+        seeds: how many, or which.
+        pruner: an Optuna pruner, or None.
+        confirm: fresh seeds on which the best two are trained again at the end (judged on test_data where given).
+        executor: runs the trials; default: one after the other in this process.
+        storage: a database URL, an Optuna storage, or None to keep nothing.
+        name: of the comparison in the storage.
+        dry_run: print the plan and its cost, and train nothing.
+        fresh: delete what the storage holds under that name, and start over.
+        progress: show progress bars, where standard error is a terminal.
+
+    Raises:
+        InvalidInputError: an argument breaks a rule.
+        WorkloadError: the workload cannot be trained.
+        FingerprintError: the storage holds another comparison under that name.
+        TrialsFailedError: three trials in a row raised an exception.
+    """
+    require_workload(workload)
+    require(isinstance(confirm, int) and confirm >= 0, "confirm must be a number of seeds, at least 0", confirm=confirm)
+    asked = question(
+        workload, name=name, strategies=strategies, schedules=schedules, optimizers=optimizers, lr_range=lr_range,
+        range_test=range_test, budget=budget, seeds=seeds, pruner=pruner,
+    )  # fmt: skip
+    runner: Executor = LocalExecutor() if executor is None else executor
+    require(hasattr(runner, "run"), "executor must be an executor, such as lrs.LocalExecutor()", executor=executor)
+    with quiet_optuna():
+        opened = open_storage(None if dry_run else storage)
+        prints = {
+            (optimizer, seed): fingerprint(work, seed)
+            for optimizer, work in asked.workloads.items()
+            for seed in asked.seeds[: 1 if dry_run else None]
+        }
+        announce(asked, confirm)
+        if dry_run:
+            return Comparison(opened, name)
+        if fresh:
+            delete(opened, name)
+        plans = study_plans(asked)
+        tasks = _tasks(opened, name, plans, prints)
+        _run(runner, tasks, asked.planned_total_trials(), asked.planned_steps(), progress)
+        if confirm:
+            from lr_search.confirmation import confirmation_plans
+
+            extra = confirmation_plans(asked, read_records(opened, name), confirm)
+            prints |= {(p.optimizer, p.seed): fingerprint(p.workload, p.seed) for p in extra}
+            steps = sum(plan.budget_steps for plan in extra)
+            _run(runner, _tasks(opened, name, extra, prints, len(plans)), len(extra), steps, progress)
+    return Comparison(opened, name)
+
+
+def _run(executor: Executor, tasks: list[StudyTask], trials: int, steps: int, shown: bool) -> None:
+    bars = Progress(trials, steps, shown=shown)
+    try:
+        executor.run(tasks, bars)
+    finally:
+        bars.close()
+
+
+def _tasks(
+    storage: BaseStorage,
+    name: str,
+    plans: Sequence[StudyPlan],
+    prints: Mapping[tuple[str, int], dict[str, Any]],
+    first: int = 0,
+) -> list[StudyTask]:
+    """The plans' studies, new or gone on with; searches know the range tests they wait for."""
+    held = {frozen.study_name: frozen.user_attrs for frozen in storage.get_all_studies()}
+    tasks: list[StudyTask] = []
+    range_tests: dict[tuple[str, int], StudyTask] = {}
+    for order, plan in enumerate(plans, start=first):
+        attribute = {**plan.attribute(), "fingerprint": prints[plan.optimizer, plan.seed]}
+        recorded = held.get(plan.name, {}).get(PLAN)
+        if recorded is not None:
+            _check(plan.name, recorded, attribute)
+        study = optuna.create_study(
+            storage=storage,
+            study_name=plan.name,
+            direction="minimize" if plan.kind == "range_test" else plan.workload.direction,
+            load_if_exists=True,
+            pruner=plan.pruner if plan.pruner is not None else optuna.pruners.NopPruner(),
+        )
+        if recorded is None:
+            study.set_user_attr(PLAN, {**attribute, "comparison": name, "order": order, "format": FORMAT, **_scale(plan)})
+        key = (plan.optimizer, plan.seed)
+        waits = range_tests[key] if plan.strategy is not None and plan.strategy.needs_curves else None
+        task = StudyTask(plan, study, waits)
+        if plan.kind == "range_test":
+            range_tests[key] = task
+        tasks.append(task)
+    return tasks
+
+
+def _scale(plan: StudyPlan) -> dict[str, Any]:
+    """What a report needs of the workload."""
+    work = plan.workload
+    return {"num_steps": work.num_steps, "objective": work.objective, "direction": work.direction}
+
+
+def _check(name: str, recorded: Mapping[str, Any], present: Mapping[str, Any]) -> None:
+    plain = {key: value for key, value in present.items() if key != "fingerprint"}
+    check_fingerprint(name, {**recorded, **recorded["fingerprint"]}, {**plain, **present["fingerprint"]})
+
+
+def delete(storage: BaseStorage, name: str) -> None:
+    """Delete every study of the comparison."""
+    for frozen in storage.get_all_studies():
+        if frozen.user_attrs.get(PLAN, {}).get("comparison") == name:
+            storage.delete_study(frozen._study_id)
+
+
+def announce(asked: Question, confirm: int) -> None:
+    """Print the number of studies and what they cost, before anything long starts."""
+    from lr_search.estimate import seconds_a_step
+
+    steps = asked.planned_steps()
+    confirmed = 2 * confirm * asked.workload.num_steps
+    pace = seconds_a_step(asked.workload)
+    on = f"on one {asked.workload.torch_device.type}"
+    time_needed = (
+        f"about {_duration((steps + confirmed) * pace)} at the pace of the first steps {on}"
+        if pace is not None
+        else "for how long is unknown, since the first steps raised an exception"
+    )
+    dims = [
+        _count(len(asked.strategies), "strategy", "strategies"),
+        _count(len(asked.layouts), "schedule"),
+        _count(len(asked.workloads), "optimizer"),
+        _count(len(asked.seeds), "seed"),
+    ]
+    lines = [
+        f"{asked.name}: {_count(asked.num_studies, 'study', 'studies')} ({' x '.join(dims)}), "
+        f"budget {asked.budget:g} full trainings of {asked.workload.num_steps} steps each",
+        f"at most {_count(asked.planned_total_trials(), 'trial')} and {steps:,} steps in all"
+        + (f", and {confirmed:,} steps to confirm" if confirm else "")
+        + f": {time_needed}",
+    ]
+    print("\n".join(lines), flush=True)  # noqa: T201
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def executor_by_name(name: str) -> Executor:
+    """A new executor of the class registered under that name, with its default settings."""
+    made = plugins.load(plugins.EXECUTORS, name)
+    executor: Executor = made() if callable(made) else made
+    if not hasattr(executor, "run"):
+        raise InvalidInputError(f"The executor {name!r} must have a method run(tasks, progress), but got {executor!r}.")
+    return executor

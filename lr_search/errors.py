@@ -1,0 +1,73 @@
+"""The exceptions a user can meet, as a small tree, and `require`, which words them: the rule, what came, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LRSearchError(Exception):
+    """The root of every error this package raises on purpose."""
+
+
+class InvalidInputError(LRSearchError, ValueError):
+    """An argument breaks a rule."""
+
+
+class UnknownNameError(InvalidInputError):
+    """A strategy, schedule, rule, executor or comparison of that name does not exist."""
+
+
+class WorkloadError(InvalidInputError):
+    """A workload cannot be trained as it is given: no data, no parameters, no scalar loss, no such metric."""
+
+
+class MissingPackageError(LRSearchError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+class StorageError(LRSearchError):
+    """A storage cannot be opened, or is not one of ours."""
+
+
+class FingerprintError(StorageError):
+    """The storage holds a comparison of that name that trained something else."""
+
+
+class OutputError(LRSearchError):
+    """A file or folder cannot be written."""
+
+
+class TrialsFailedError(LRSearchError):
+    """Three trials in a row ended with an exception in the user's code."""
+
+
+def require(condition: bool, rule: str, remedy: str = "", /, **values: object) -> None:
+    """Raise `InvalidInputError` unless `condition` holds.
+
+    Args:
+        condition: what must be true.
+        rule: the rule in words, without the full stop.
+        remedy: what to do, as a sentence; optional where the rule says it.
+        **values: what came, by name.
+
+    >>> require(0.1 > 0.3, "max_lr must be above base_lr", max_lr=0.1, base_lr=0.3)
+    Traceback (most recent call last):
+    ...
+    lr_search.errors.InvalidInputError: max_lr must be above base_lr, but got max_lr=0.1, base_lr=0.3.
+    """
+    if condition:
+        return
+    came = ", ".join(f"{name}={value!r}" for name, value in values.items())
+    message = f"{rule}, but got {came}." if came else f"{rule}."
+    raise InvalidInputError(f"{message} {remedy}".rstrip())
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
+    """Word the error for a name that does not exist, nearest names first."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
+    return UnknownNameError(
+        f"The {kind} must be one that exists, but got {name!r}. {hint}Known: {', '.join(names) or 'none'}."
+    )

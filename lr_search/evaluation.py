@@ -1,0 +1,88 @@
+"""Judging a model on a data set: every metric averaged over examples, read off the device once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from lr_search._data import batch_length, to_device
+from lr_search._step import Precision, autocast
+from lr_search.errors import WorkloadError
+from lr_search.optim import preserved_modes
+
+Metrics = Callable[[nn.Module, Any], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a training looked like after `step` steps.
+
+    Args:
+        step: optimizer steps done; 0 is before the first.
+        lr: the LR just used (at step 0: the first to be used).
+        train_loss: mean training loss since the last evaluation (at step 0: nan).
+        metrics: each metric over the validation data.
+        end_of_cycle: whether a cycle of the schedule ends here.
+    """
+
+    step: int
+    lr: float
+    train_loss: float
+    metrics: dict[str, float]
+    end_of_cycle: bool = False
+
+
+def evaluate(
+    model: nn.Module, batches: Iterable[Any], metrics: Metrics, device: torch.device, precision: Precision = "fp32"
+) -> dict[str, float]:
+    """Average each metric over all examples of `batches`, in eval mode and without gradients.
+
+    Args:
+        model: the module; its train/eval modes are put back.
+        batches: a pass over the data.
+        metrics: (model, batch) -> {name: (examples,) tensor, or (sum, count), or a scalar weighted by the batch's first
+            dimension}.
+        device: where the model is.
+        precision: as trained.
+
+    Raises:
+        WorkloadError: no batches, or a metric of another form.
+    """
+    sums: dict[str, torch.Tensor] = {}
+    counts: dict[str, torch.Tensor | float] = {}
+    with preserved_modes(model), torch.no_grad():
+        model.eval()
+        for given in batches:
+            batch = to_device(given, device)
+            with autocast(device, precision):
+                values = metrics(model, batch)
+            for name, value in values.items():
+                total, count = _total(name, value, batch)
+                sums[name] = sums[name] + total if name in sums else total
+                counts[name] = counts.get(name, 0.0) + count
+    if not sums:
+        raise WorkloadError("valid_data must give batches, but got none. Check the data set's length and drop_last.")
+    return {name: float(total) / float(counts[name]) for name, total in sums.items()}
+
+
+def _total(name: str, value: Any, batch: Any) -> tuple[torch.Tensor, torch.Tensor | float]:
+    """A metric's sum over a batch, still on the device, and the number of examples in it."""
+    if isinstance(value, tuple) and len(value) == 2:
+        total, count = value
+        return torch.as_tensor(total).detach().float(), count
+    if isinstance(value, int | float):
+        value = torch.tensor(float(value))
+    if not isinstance(value, torch.Tensor) or value.ndim > 1:
+        came = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+        raise WorkloadError(
+            f"The metric {name!r} must be a tensor (examples,), a scalar, or (sum, count), but got {came}. "
+            "Give one number an example, or (sum, count) over the batch."
+        )
+    if value.ndim == 1:
+        return value.detach().float().sum(), float(len(value))
+    examples = batch_length(batch)
+    return value.detach().float() * examples, float(examples)

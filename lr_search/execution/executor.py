@@ -1,0 +1,42 @@
+"""What an executor is: it drains a list of studies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from lr_search.errors import TrialsFailedError
+from lr_search.execution.study import StudyTask
+from lr_search.execution.trial import Outcome
+from lr_search.progress import Progress
+
+FAILURES_IN_A_ROW = 3
+
+
+class Executor(Protocol):
+    """Runs the trials of studies. It changes how fast they run, not what they give."""
+
+    def run(self, tasks: Sequence[StudyTask], progress: Progress) -> None:
+        """Run trials until every study is complete.
+
+        Raises:
+            TrialsFailedError: three trials in a row ended with an exception in the user's code.
+            KeyboardInterrupt: on Ctrl-C, after the trials that ran were put back.
+        """
+
+
+class FailureWatch:
+    """Stops a comparison whose trials fail one after the other."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    def see(self, outcome: Outcome) -> None:
+        """Take note of a trial's end. Raises: TrialsFailedError: it was the third failure in a row."""
+        self._in_a_row = self._in_a_row + 1 if outcome.ended == "failed" else 0
+        if self._in_a_row >= FAILURES_IN_A_ROW:
+            raise TrialsFailedError(
+                f"{FAILURES_IN_A_ROW} trials in a row failed with an exception, the last with:\n\n{outcome.error}\n"
+                "They are recorded as failed. Mend the cause, then start over with fresh=True (--fresh), "
+                "or run the same command again to go on with the trials that are left."
+            )

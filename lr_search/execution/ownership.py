@@ -1,0 +1,83 @@
+"""Which process runs a trial, and whether it still lives: so that what a killed one left behind goes back to waiting."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+BEAT_SECONDS = 30.0  # between signs of life of a long trial
+LOST_SECONDS = 300.0  # without one, a trial on another machine counts as lost
+CLAIM_SECONDS = 10.0  # what may pass between taking a trial and signing it
+
+
+def owner() -> dict[str, Any]:
+    """This process, as of now."""
+    return {"machine": machine(), "pid": os.getpid(), "born": born(os.getpid()), "seen": time.time()}
+
+
+def is_alive(owner: Mapping[str, Any] | None, started: float, now: float) -> bool:
+    """Whether a running trial's process may still be at work on it.
+
+    Args:
+        owner: as `owner()` wrote it, or None.
+        started: when the trial was taken, in seconds since the epoch.
+        now: the present time, likewise.
+    """
+    if owner is None or owner["seen"] < started:  # taken, not signed yet (the signature may be a dead process's)
+        return now - started < CLAIM_SECONDS
+    if owner["machine"] == machine():
+        return born(owner["pid"]) == owner["born"]
+    return bool(now - owner["seen"] < LOST_SECONDS)
+
+
+@cache
+def machine() -> str:
+    """This machine since its last boot; containers on it differ by name."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    since = boot.read_text().strip() if boot.exists() else ""
+    return f"{socket.gethostname()} {since}".strip()
+
+
+def born(pid: int) -> str | None:
+    """When a process began, since numbers are used again; None if there is no such process."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] == "Z" else fields[19]
+    except (OSError, IndexError):
+        pass
+    if Path("/proc/self/stat").exists():
+        return None
+    try:  # no /proc: macOS
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "alive"
+
+
+class Heartbeat:
+    """Calls `beat` every BEAT_SECONDS from a thread of its own, while the `with` block runs."""
+
+    def __init__(self, beat: Callable[[], None], seconds: float = BEAT_SECONDS) -> None:
+        self._beat, self._seconds = beat, seconds
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self._over.wait(self._seconds):
+            self._beat()
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()

@@ -1,0 +1,268 @@
+"""A study as an executor sees it: it asks it for trials, and tells it what became of them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from lr_search.curve import LRCurve
+from lr_search.evaluation import Evaluation
+from lr_search.execution.ownership import is_alive, owner
+from lr_search.execution.trial import Outcome, TrialSpec
+from lr_search.prior import LRPrior
+from lr_search.samplers.strategies import PARAM, Search, Strategy
+from lr_search.schedules.base import Schedule
+from lr_search.workload import Workload
+
+Kind = Literal["search", "range_test", "confirm"]
+PLAN = "lr_search"  # the study attribute that holds the plan
+RECORD = "record"  # the trial attribute that holds the outcome
+OWNER = "owner"
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study is for.
+
+    Args:
+        name: of the study in the storage.
+        kind: a search, the range tests that searches wait for, or the confirmation of a result.
+        workload: what is trained, with this study's optimizer.
+        optimizer: its name.
+        seed: of weights and batches.
+        budget_steps: optimizer steps the study may spend.
+        strategy: how it searches; of a search.
+        schedule: its name; of a search or confirmation.
+        layout: peak LR -> Schedule; likewise.
+        lr_range: (low, high) of the search.
+        curves: how many range tests; of a range test.
+        range_test: their arguments; likewise.
+        pruner: Optuna's, or None.
+    """
+
+    name: str
+    kind: Kind
+    workload: Workload
+    optimizer: str
+    seed: int
+    budget_steps: int
+    strategy: Strategy | None = None
+    schedule: str = ""
+    layout: Callable[[float], Schedule] | None = None
+    lr_range: tuple[float, float] = (1e-5, 10.0)
+    curves: int = 0
+    range_test: Mapping[str, Any] = field(default_factory=dict)
+    pruner: optuna.pruners.BasePruner | None = None
+
+    def attribute(self) -> dict[str, Any]:
+        """What the storage is told: enough to report without the workload."""
+        layout = "" if self.layout is None else self.layout(1.0).describe()
+        return {
+            "kind": self.kind,
+            "strategy": "" if self.strategy is None else self.strategy.name,
+            "strategy_settings": "" if self.strategy is None else self.strategy.settings,
+            "schedule": self.schedule,
+            "schedule_shape": layout,
+            "optimizer": self.optimizer,
+            "seed": self.seed,
+            "lr_range": list(self.lr_range),
+            "range_test": dict(self.range_test),
+            "pruner": "" if self.pruner is None else _settings(self.pruner),
+        }
+
+
+class Job:
+    """One trial that was asked for. Tell it each evaluation with `report`, and end it with `finish` or `release`."""
+
+    def __init__(self, task: StudyTask, trial: optuna.Trial, spec: TrialSpec) -> None:
+        self.task, self.spec = task, spec
+        self._trial = trial
+        self._reported = set(task.study._storage.get_trial(trial._trial_id).intermediate_values)
+
+    @property
+    def workload(self) -> Workload:
+        """What it trains."""
+        return self.task.plan.workload
+
+    def report(self, evaluation: Evaluation) -> bool:
+        """Pass an evaluation to the pruner. Returns: whether to prune the trial here."""
+        plan = self.task.plan
+        # the first shows nothing yet and the last has been paid for
+        if plan.pruner is None or not 0 < evaluation.step < plan.workload.num_steps:
+            return False
+        if evaluation.step not in self._reported:  # a trial that is run again has reported before
+            self._trial.report(evaluation.metrics[plan.workload.objective], evaluation.step)
+        return self._trial.should_prune()
+
+    def beat(self) -> None:
+        """A sign of life in the storage."""
+        self._trial.set_user_attr(OWNER, owner())
+
+    def finish(self, outcome: Outcome) -> None:
+        """Store the outcome, then tell the study."""
+        self._trial.set_user_attr(RECORD, outcome.record())
+        study = self.task.study
+        if outcome.ended == "failed":
+            study.tell(self._trial, state=TrialState.FAIL)
+        elif outcome.ended == "pruned":
+            study.tell(self._trial, state=TrialState.PRUNED)
+        else:
+            study.tell(self._trial, self._value(outcome))
+
+    def _value(self, outcome: Outcome) -> float:
+        work = self.workload
+        if outcome.curve is not None:
+            return float(outcome.curve.smoothed.min())
+        if outcome.ended == "diverged":
+            return math.inf if work.direction == "minimize" else -math.inf
+        return outcome.evaluations[-1].metrics[work.objective]
+
+    def release(self) -> None:
+        """Put the trial back, to be run again under the same number and LR."""
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # interrupted just after it was told
+            self.task.study._storage.set_trial_state_values(self._trial._trial_id, TrialState.WAITING)
+
+
+class StudyTask:
+    """A study and what is left to do in it.
+
+    Args:
+        plan: what it is for.
+        study: Optuna's.
+        curves_from: the range tests it waits for and is charged for.
+    """
+
+    def __init__(self, plan: StudyPlan, study: optuna.Study, curves_from: StudyTask | None = None) -> None:
+        self.plan, self.study, self._curves_from = plan, study, curves_from
+        self._curves: list[LRCurve] | None = None
+        self._num_trials: int | None = None
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials, in the order of their numbers."""
+        return self.study.get_trials(deepcopy=False)
+
+    def ready(self) -> bool:
+        """Whether what it waits for is there."""
+        return self._curves_from is None or self._curves_from.complete()
+
+    def complete(self) -> bool:
+        """Whether nothing is left to run or running."""
+        if self.plan.kind == "range_test":
+            return len(self.curves()) >= self.plan.curves
+        if not self.ready():
+            return False
+        trials = self.trials()
+        return not any(t.state == TrialState.RUNNING for t in trials) and not self._has_room(trials)
+
+    def curves(self) -> list[LRCurve]:
+        """A range-test study's curves so far, in the order of their trials; read from the storage until all are there."""
+        if self._curves is None or len(self._curves) < self.plan.curves:
+            done = [t for t in self.trials() if t.state == TrialState.COMPLETE]
+            self._curves = [LRCurve.from_json(t.user_attrs[RECORD]["curve"]) for t in done[: self.plan.curves]]
+        return self._curves
+
+    def range_test_steps(self) -> int:
+        """Steps of the range tests that are charged to this study."""
+        return 0 if self._curves_from is None else sum(curve.num_steps for curve in self._curves_from.curves())
+
+    def num_trials(self) -> int:
+        """How many full trainings the budget pays for."""
+        if self._num_trials is None:
+            left = self.plan.budget_steps - self.range_test_steps()
+            most = self.plan.strategy.max_trials if self.plan.strategy is not None else None
+            count = left // self.plan.workload.num_steps
+            self._num_trials = count if most is None else min(count, most)
+        return self._num_trials
+
+    def ask(self) -> Job | None:
+        """The next trial to run, or None where there is none at present."""
+        if not self.ready() or not self._has_room(self.trials()):
+            return None
+        if self.plan.strategy is not None:
+            self.study.sampler = self._sampler()
+        trial = self.study.ask()
+        trial.set_user_attr(OWNER, owner())
+        if not self._fits(trial.number):  # another process took the last place meanwhile
+            Job(self, trial, TrialSpec(0)).release()
+            return None
+        return Job(self, trial, self._spec(trial))
+
+    def _has_room(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether one more trial fits into the budget."""
+        begun = [t for t in trials if t.state != TrialState.WAITING]
+        if self.plan.kind == "range_test":
+            return sum(t.state != TrialState.FAIL for t in begun) < self.plan.curves
+        most = self.plan.strategy.max_trials if self.plan.strategy is not None else None
+        if self.plan.pruner is None or (most is not None and len(begun) >= most):
+            return len(begun) < self.num_trials()
+        return self._spent(begun) + self.plan.workload.num_steps <= self.plan.budget_steps
+
+    def _fits(self, number: int) -> bool:
+        before = [t for t in self.trials() if t.number < number]
+        return self._has_room(before)
+
+    def _spent(self, begun: Sequence[FrozenTrial]) -> int:
+        """Steps charged so far; a trial that runs is charged in full, and refunded when it ends."""
+        full = self.plan.workload.num_steps
+        return self.range_test_steps() + sum(t.user_attrs[RECORD]["steps"] if t.state.is_finished() else full for t in begun)
+
+    def _sampler(self) -> optuna.samplers.BaseSampler:
+        assert self.plan.strategy is not None
+        prior = self._prior() if self.plan.strategy.needs_curves else None
+        # a larger budget extends a grid rather than moving it: its first size is kept
+        num_trials = self._kept("num_trials", lambda: max(1, self.num_trials()))
+        return self.plan.strategy.sampler(Search(self.plan.seed, num_trials, prior))
+
+    def _prior(self) -> LRPrior:
+        def made() -> dict[str, float]:
+            assert self._curves_from is not None
+            curves = self._curves_from.curves()
+            return LRPrior.from_curves(curves, schedule=self.plan.schedule, lr_range=self.plan.lr_range).to_json()
+
+        return LRPrior.from_json(self._kept("prior", made))
+
+    def _kept(self, key: str, make: Callable[[], Any]) -> Any:
+        """A value made once for the study, whoever works on it."""
+        attributes = self.study.user_attrs
+        if key not in attributes:
+            self.study.set_user_attr(key, make())
+            attributes = self.study.user_attrs
+        return attributes[key]
+
+    def _spec(self, trial: optuna.Trial) -> TrialSpec:
+        plan = self.plan
+        if plan.kind == "range_test":
+            earlier = [t for t in self.trials() if t.number < trial.number and t.state != TrialState.FAIL]
+            # the first curve's seed is the trials' own; the others' are spread far from it
+            return TrialSpec(plan.seed + 1_000_003 * len(earlier), range_test=dict(plan.range_test))
+        low, high = plan.lr_range
+        if plan.strategy is not None and plan.strategy.fixed_lr is not None:
+            low, high = min(low, plan.strategy.fixed_lr), max(high, plan.strategy.fixed_lr)
+        lr = trial.suggest_float(PARAM, low, high, log=True)
+        assert plan.layout is not None
+        return TrialSpec(plan.seed, schedule=plan.layout(lr), on_test_data=plan.kind == "confirm")
+
+    def sweep(self) -> int:
+        """Put trials whose process is gone back to waiting. Returns: how many."""
+        swept = 0
+        for trial in self.trials():
+            if trial.state != TrialState.RUNNING:
+                continue
+            started = trial.datetime_start.timestamp() if trial.datetime_start is not None else 0.0
+            if not is_alive(trial.user_attrs.get(OWNER), started, time.time()):
+                self.study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+                swept += 1
+        return swept
+
+
+def _settings(pruner: optuna.pruners.BasePruner) -> str:
+    """A pruner's class and numbers, without addresses."""
+    numbers = {k: v for k, v in sorted(vars(pruner).items()) if isinstance(v, int | float | str | bool | None)}
+    return f"{type(pruner).__name__} {numbers}"

@@ -1,0 +1,148 @@
+"""One trial where it is trained: what a worker is told, and what it answers. Knows no study and no storage."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from lr_search.curve import LRCurve
+from lr_search.errors import WorkloadError
+from lr_search.evaluation import Evaluation
+from lr_search.schedules.base import Schedule
+from lr_search.training import train
+from lr_search.workload import Workload
+
+Ended = Literal["finished", "diverged", "pruned", "failed"]
+Report = Callable[[Evaluation], bool]  # told of each evaluation; whether to prune the trial here
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """What a worker is told.
+
+    Args:
+        seed: of the weights and the batches.
+        schedule: of a training; None for a range test.
+        range_test: the range test's arguments; None for a training.
+        on_test_data: whether to judge on the workload's test data (to confirm a result).
+    """
+
+    seed: int
+    schedule: Schedule | None = None
+    range_test: dict[str, Any] | None = None
+    on_test_data: bool = False
+
+
+@dataclass
+class Outcome:
+    """What a worker answers.
+
+    Args:
+        ended: how the trial ended.
+        reason: why, in words.
+        steps: optimizer steps it took.
+        evaluations: in the order of their steps.
+        curve: of a range test.
+        error: the traceback of an exception in the user's code.
+        seconds: wall time.
+        started: UTC, ISO 8601.
+        device: where it ran, with the number of CPU threads.
+    """
+
+    ended: Ended = "finished"
+    reason: str = ""
+    steps: int = 0
+    evaluations: list[Evaluation] = field(default_factory=list)
+    curve: LRCurve | None = None
+    error: str | None = None
+    seconds: float = 0.0
+    started: str = ""
+    device: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """Plain numbers and names, for one attribute of the trial."""
+        names = sorted({name for evaluation in self.evaluations for name in evaluation.metrics})
+        return {
+            "ended": self.ended,
+            "reason": self.reason,
+            "steps": self.steps,
+            "evaluations": {
+                "step": [e.step for e in self.evaluations],
+                "lr": [e.lr for e in self.evaluations],
+                "train_loss": [e.train_loss for e in self.evaluations],
+                "end_of_cycle": [e.end_of_cycle for e in self.evaluations],
+                "metrics": {name: [e.metrics.get(name, float("nan")) for e in self.evaluations] for name in names},
+            },
+            "curve": None if self.curve is None else self.curve.to_json(),
+            "error": self.error,
+            "seconds": self.seconds,
+            "started": self.started,
+            "device": self.device,
+        }
+
+
+def run_trial(workload: Workload, spec: TrialSpec, report: Report) -> Outcome:
+    """Train, or run the range test; an exception in the user's code becomes part of the answer.
+
+    Args:
+        workload: what is trained.
+        spec: under which schedule and seed.
+        report: told of each evaluation; may ask for the trial to be pruned.
+    """
+    begun = time.perf_counter()
+    outcome = Outcome(started=datetime.now(UTC).isoformat(timespec="milliseconds"), device=device_name(workload))
+    try:
+        if spec.range_test is not None:
+            _run_range_test(workload, spec, outcome)
+        else:
+            _run_training(workload, spec, report, outcome)
+    except WorkloadError:  # the whole comparison's, not this trial's
+        raise
+    except Exception as error:
+        outcome.ended, outcome.reason = "failed", f"{type(error).__name__}: {error}"
+        outcome.error = traceback.format_exc()
+    outcome.seconds = time.perf_counter() - begun
+    return outcome
+
+
+def _run_range_test(workload: Workload, spec: TrialSpec, outcome: Outcome) -> None:
+    assert spec.range_test is not None
+    outcome.curve = workload.range_test(spec.seed, **spec.range_test)
+    outcome.steps = outcome.curve.num_steps
+    outcome.reason = outcome.curve.suggest().reason
+
+
+def _run_training(workload: Workload, spec: TrialSpec, report: Report, outcome: Outcome) -> None:
+    assert spec.schedule is not None
+    if spec.on_test_data and workload.test_data is not None:
+        from dataclasses import replace
+
+        workload = replace(workload, valid_data=workload.test_data)
+    training = train(workload, spec.schedule, seed=spec.seed)
+    try:
+        for evaluation in training:
+            outcome.evaluations.append(evaluation)
+            if report(evaluation):
+                outcome.ended, outcome.reason = "pruned", f"pruned after step {evaluation.step}"
+                return
+    finally:
+        outcome.steps = training.step
+        training.close()
+    outcome.ended, outcome.reason = ("diverged" if training.stopped == "diverged" else "finished"), training.reason
+    value = outcome.evaluations[-1].metrics[workload.objective]
+    if outcome.ended == "finished" and not np.isfinite(value):
+        outcome.ended, outcome.reason = "diverged", f"{workload.objective} was {value} at the end"
+
+
+def device_name(workload: Workload) -> str:
+    """The device, and on a CPU how many threads: the last bits depend on them."""
+    if workload.torch_device.type == "cuda":
+        return torch.cuda.get_device_name(workload.torch_device)
+    return f"{workload.torch_device} ({torch.get_num_threads()} threads)"

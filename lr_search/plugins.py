@@ -1,0 +1,35 @@
+"""Strategies, schedules and executors by name, from entry points: ours register there too, so there is one way in."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from lr_search.errors import LRSearchError, unknown_name
+
+STRATEGIES = "lr_search.strategies"
+SCHEDULES = "lr_search.schedules"
+EXECUTORS = "lr_search.executors"
+
+
+@cache
+def registered(group: str) -> dict[str, EntryPoint]:
+    """Every entry point of the group by name, sorted."""
+    return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.name)}
+
+
+def load(group: str, name: str) -> Any:
+    """The object registered under that name.
+
+    Raises:
+        UnknownNameError: nothing is registered under it; the message has the nearest names.
+        LRSearchError: the package that registered it cannot be imported.
+    """
+    points = registered(group)
+    if name not in points:
+        raise unknown_name(group.rpartition(".")[2].removesuffix("s").replace("strategie", "strategy"), name, points)
+    try:
+        return points[name].load()
+    except ImportError as error:
+        raise LRSearchError(f"{name!r} is registered as {points[name].value}, which cannot be imported: {error}") from error

@@ -1,0 +1,155 @@
+"""A distribution over the learning rate, read off range tests or given by a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lr_search.curve import FloatArray, LRCurve
+from lr_search.errors import require
+
+if TYPE_CHECKING:
+    import optuna
+
+FORMAT = 1
+TAILS = 0.15  # the share that is spread evenly over the whole range: a curve's prior can be decades off
+NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class LRPrior:
+    r"""Log-normal around `mode`, truncated to [low, high], plus a uniform share in log LR for the tails.
+
+    pdf(log10 lr) = (1 - tails) * truncated normal(log10 mode, log10_std) + tails * uniform(log10 low, log10 high)
+
+    Args:
+        low: the smallest LR, > 0.
+        high: the largest LR, > low.
+        mode: the likeliest LR, in [low, high].
+        log10_std: standard deviation of the log-normal part, in decades, > 0.
+        tails: the uniform share, in [0, 1].
+
+    Raises:
+        InvalidInputError: a number breaks its rule.
+
+    >>> prior = LRPrior(low=1e-5, high=10.0, mode=1e-2, log10_std=0.5)
+    >>> round(prior.ppf(0.5), 4)
+    0.01
+    """
+
+    low: float
+    high: float
+    mode: float
+    log10_std: float = 0.7
+    tails: float = TAILS
+
+    def __post_init__(self) -> None:
+        require(0 < self.low < self.high < np.inf, "low must be positive and below high", low=self.low, high=self.high)
+        require(self.low <= self.mode <= self.high, "mode must lie between low and high", mode=self.mode)
+        require(self.log10_std > 0, "log10_std must be positive", log10_std=self.log10_std)
+        require(0 <= self.tails <= 1, "tails must be between 0 and 1", tails=self.tails)
+
+    @classmethod
+    def from_curves(
+        cls,
+        curves: Sequence[LRCurve],
+        *,
+        schedule: str | None = None,
+        lr_range: tuple[float, float] = (1e-5, 10.0),
+    ) -> LRPrior:
+        """The prior that range tests tell.
+
+        Its mode is the geometric mean of the curves' suggestions (of their `bounds()`' max_lr for a cyclic schedule, whose
+        LR is at its peak for moments only); it is as wide as the suggestions are uncertain, and wider where they differ.
+
+        Args:
+            curves: at least one.
+            schedule: the schedule's name; None or "constant" for a constant LR.
+            lr_range: (low, high), the range that is searched.
+        """
+        require(len(curves) > 0, "curves must hold at least one curve", got=len(curves))
+        suggestions = [curve.suggest() for curve in curves]
+        centres = [s.lr for s in suggestions]
+        if schedule not in (None, "constant"):
+            centres = [max(s.lr, c.bounds()[1]) if s.status == "ok" else s.lr for s, c in zip(suggestions, curves, strict=True)]
+        low, high = lr_range
+        logs = np.log10(np.clip(centres, low, high))
+        variance = np.mean([s.log10_std**2 for s in suggestions]) + np.var(logs)
+        return cls(low, high, float(np.clip(10 ** logs.mean(), low, high)), float(np.sqrt(variance)))
+
+    @classmethod
+    def around(cls, lr: float, *, factor: float = 3.0, lr_range: tuple[float, float] = (1e-5, 10.0)) -> LRPrior:
+        """A person's prior: "about `lr`, give or take a factor of `factor`" (one standard deviation).
+
+        Args:
+            lr: the likeliest LR, inside lr_range.
+            factor: > 1.
+            lr_range: (low, high).
+
+        >>> round(LRPrior.around(1e-3, factor=10).log10_std, 3)
+        1.0
+        """
+        require(factor > 1, "factor must be above 1", factor=factor)
+        return cls(*lr_range, lr, float(np.log10(factor)))
+
+    def cdf(self, lr: npt.ArrayLike) -> FloatArray:
+        """The share of the prior below each LR. (...,) -> (...,)."""
+        place = np.log10(np.clip(np.asarray(lr, dtype=np.float64), self.low, self.high))
+        low, high = np.log10(self.low), np.log10(self.high)
+        below, above = self._normal(low), self._normal(high)
+        body = (self._normal(place) - below) / (above - below)
+        return np.asarray((1 - self.tails) * body + self.tails * (place - low) / (high - low))
+
+    def _normal(self, log10_lr: npt.ArrayLike) -> FloatArray:
+        z = (np.asarray(log10_lr) - np.log10(self.mode)) / self.log10_std
+        return np.asarray(np.vectorize(NORMAL.cdf, otypes=[float])(z))
+
+    def pdf(self, lr: npt.ArrayLike) -> FloatArray:
+        """The density per decade at each LR; 0 outside [low, high]. (...,) -> (...,)."""
+        lrs = np.asarray(lr, dtype=np.float64)
+        place = np.log10(np.clip(lrs, self.low, self.high))
+        low, high = np.log10(self.low), np.log10(self.high)
+        z = (place - np.log10(self.mode)) / self.log10_std
+        mass = self._normal(high) - self._normal(low)
+        body = np.exp(-0.5 * z**2) / (self.log10_std * np.sqrt(2 * np.pi) * mass)
+        density = (1 - self.tails) * body + self.tails / (high - low)
+        return np.where((lrs >= self.low) & (lrs <= self.high), density, 0.0)
+
+    def ppf(self, q: Any) -> Any:
+        """The LR below which the share q of the prior lies. Args: q: in [0, 1], (...,). Returns: float or (...,)."""
+        shares = np.asarray(q, dtype=np.float64)
+        require(bool(((shares >= 0) & (shares <= 1)).all()), "q must be between 0 and 1", q=q)
+        low = np.full(shares.shape, np.log10(self.low))
+        high = np.full(shares.shape, np.log10(self.high))
+        for _ in range(60):  # bisection: the cdf rises strictly, and 60 halvings reach the last bit
+            middle = (low + high) / 2
+            under = self.cdf(10**middle) < shares
+            low, high = np.where(under, middle, low), np.where(under, high, middle)
+        lr = np.clip(10 ** ((low + high) / 2), self.low, self.high)
+        return float(lr) if lr.ndim == 0 else lr
+
+    def sample(self, n: int, seed: int) -> FloatArray:
+        """Draw n LRs. Returns: (n,)."""
+        return np.asarray(self.ppf(np.random.default_rng(seed).random(n)))
+
+    def distribution(self) -> optuna.distributions.FloatDistribution:
+        """The range as Optuna's distribution of a log-scaled float; the shape goes in through `RangeTestSampler`."""
+        import optuna
+
+        return optuna.distributions.FloatDistribution(self.low, self.high, log=True)
+
+    def to_json(self) -> dict[str, float]:
+        """Plain numbers; `from_json` takes them back."""
+        fields = ("low", "high", "mode", "log10_std", "tails")
+        return {"format": FORMAT, **{name: getattr(self, name) for name in fields}}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> LRPrior:
+        """The prior that `to_json` wrote. Raises: InvalidInputError: another version wrote it."""
+        require(record.get("format") == FORMAT, f"a prior must have format {FORMAT}", format=record.get("format"))
+        return cls(**{name: value for name, value in record.items() if name != "format"})

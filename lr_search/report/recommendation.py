@@ -1,0 +1,153 @@
+"""What to train with: the LR, schedule and optimizer whose smoothed result over all trials and seeds is best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lr_search.errors import LRSearchError
+from lr_search.report.records import StudyRecord
+
+WIDTH_DECADES = 0.15  # how far, in decades, a trial speaks for its neighbours
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What to train with.
+
+    Args:
+        schedule: its name.
+        lr: the peak LR.
+        optimizer: its name.
+        value: the objective to expect: the mean over fresh seeds where confirmed, else the smoothed mean over the trials.
+        reason: why, and how sure, in words.
+        confirmed: whether it was trained again on fresh seeds.
+    """
+
+    schedule: str
+    lr: float
+    optimizer: str
+    value: float
+    reason: str
+    confirmed: bool = False
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The best LR of one schedule and optimizer."""
+
+    schedule: str
+    optimizer: str
+    lr: float
+    value: float
+    trials: int
+    seeds: int
+
+
+def candidates(records: Sequence[StudyRecord]) -> list[Candidate]:
+    """The best LR of each schedule and optimizer, best first.
+
+    At each LR that was tried, the objectives of the trials nearby are averaged: over log LR under a Gaussian kernel within a
+    seed, then over seeds. So one seed's lucky trial cannot win, and an LR next to ones that diverge loses.
+    """
+    groups: dict[tuple[str, str], dict[int, list[tuple[float, float]]]] = {}
+    for study in records:
+        if study.kind != "search":
+            continue
+        seeds = groups.setdefault((study.plan["schedule"], study.plan["optimizer"]), {})
+        points = seeds.setdefault(study.plan["seed"], [])
+        points += [(t.lr, study.clipped(t.value)) for t in study.trials if t.state == "COMPLETE"]
+    sign = -1 if any(s.plan["direction"] == "maximize" for s in records if s.kind == "search") else 1
+    found = []
+    for (schedule, optimizer), by_seed in groups.items():
+        seeds_points = [np.array(points) for points in by_seed.values() if points]
+        if not seeds_points:
+            continue
+        lrs = np.unique(np.concatenate([points[:, 0] for points in seeds_points]))
+        values = np.mean([_smoothed(points, lrs) for points in seeds_points], axis=0)
+        best = int(np.argmin(sign * values))
+        trials = sum(len(points) for points in seeds_points)
+        found.append(Candidate(schedule, optimizer, float(lrs[best]), float(values[best]), trials, len(seeds_points)))
+    return sorted(found, key=lambda candidate: sign * candidate.value)
+
+
+def _smoothed(points: np.ndarray, lrs: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    """One seed's objective at each LR. points: (trials, 2) of LR and objective; lrs: (n,). Returns: (n,)."""
+    reach = (np.log10(lrs)[:, None] - np.log10(points[:, 0])[None, :]) / WIDTH_DECADES
+    # the nearest trial always counts, however far: a seed that tried nothing nearby must not divide by zero
+    weights = np.exp(-0.5 * (reach**2 - (reach**2).min(axis=1, keepdims=True)))
+    return np.asarray((weights * points[:, 1]).sum(axis=1) / weights.sum(axis=1))
+
+
+def recommend(records: Sequence[StudyRecord]) -> Recommendation:
+    """The best candidate; where `confirm=` trained the best two on fresh seeds, the better of those.
+
+    Raises:
+        LRSearchError: no trial is complete.
+    """
+    found = candidates(records)
+    if not found:
+        raise LRSearchError("A recommendation needs at least one complete trial, but the comparison has none yet.")
+    confirmed = confirmations(records)
+    if confirmed:
+        return _confirmed(confirmed, _sign(records))
+    best = found[0]
+    objective = next(s.plan["objective"] for s in records if s.kind == "search")
+    reason = (
+        f"lowest smoothed {objective} over {best.trials} trials on {_seeds(best.seeds)}"
+        if _sign(records) > 0
+        else f"highest smoothed {objective} over {best.trials} trials on {_seeds(best.seeds)}"
+    )
+    if len(found) > 1:
+        second = found[1]
+        reason += f"; next: {second.schedule} with {second.optimizer} at {second.lr:.3g}, {second.value:.4g}"
+    reason += ". Unconfirmed: it was chosen among these very trials; confirm=3 trains it again on fresh seeds."
+    return Recommendation(best.schedule, best.lr, best.optimizer, best.value, reason)
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """What a candidate reached on fresh seeds."""
+
+    schedule: str
+    optimizer: str
+    lr: float
+    values: tuple[float, ...]
+
+
+def confirmations(records: Sequence[StudyRecord]) -> list[Confirmed]:
+    """The candidates that were trained again, with every fresh seed done; those of the present candidates only."""
+    current = {(c.schedule, c.optimizer, c.lr) for c in candidates(records)[:2]}
+    groups: dict[tuple[str, str, float], list[float]] = {}
+    for study in records:
+        for trial in study.trials if study.kind == "confirm" else ():
+            key = (study.plan["schedule"], study.plan["optimizer"], trial.lr)
+            if key in current and trial.state == "COMPLETE":
+                groups.setdefault(key, []).append(study.clipped(trial.value))
+    return [Confirmed(*key, tuple(values)) for key, values in groups.items()]
+
+
+def _confirmed(found: Sequence[Confirmed], sign: int) -> Recommendation:
+    ranked = sorted(found, key=lambda c: sign * float(np.mean(c.values)))
+    best = ranked[0]
+    reason = f"mean of {_seeds(len(best.values), 'fresh ')}, trained again after the search (± {_error(best.values):.2g})"
+    if len(ranked) > 1:
+        second = ranked[1]
+        reason += f"; next: {second.schedule} with {second.optimizer} at {second.lr:.3g}, {np.mean(second.values):.4g}"
+    return Recommendation(best.schedule, best.lr, best.optimizer, float(np.mean(best.values)), f"{reason}.", True)
+
+
+def _error(values: Sequence[float]) -> float:
+    """The standard error of the mean."""
+    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+
+
+def _sign(records: Sequence[StudyRecord]) -> int:
+    return -1 if any(s.plan["direction"] == "maximize" for s in records if s.kind == "search") else 1
+
+
+def _seeds(count: int, kind: str = "") -> str:
+    return f"{count} {kind}seed{'s' if count != 1 else ''}"

@@ -1,0 +1,44 @@
+"""A log grid whose phase is random, visited from coarse to fine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+
+from lr_search.errors import require
+from lr_search.samplers.points import PointSampler, at_share, uniform, van_der_corput
+
+
+class GridSampler(PointSampler):
+    """Cuts the (log) range of the LR into `num_points` equal steps and tries one point in each.
+
+    Where in its step each point lies (the phase) comes from the seed, so that several seeds see different grids. The steps
+    are visited in bit-reversed order, so that any first few trials cover the range. After `num_points` trials a second grid
+    follows half a step beside the first, then others between them.
+
+    Args:
+        num_points: steps in the grid, >= 1.
+        param: the name of the LR; other parameters are drawn at random.
+        seed: of the phase, >= 0.
+
+    >>> import optuna
+    >>> study = optuna.create_study(sampler=GridSampler(num_points=4, seed=0))
+    >>> first, second, third, fourth = (study.ask().suggest_float("lr", 1e-4, 1.0, log=True) for _ in range(4))
+    >>> round(second / first), round(third / first), round(fourth / first)
+    (100, 10, 1000)
+    """
+
+    def __init__(self, num_points: int = 8, *, param: str = "lr", seed: int = 0) -> None:
+        require(num_points >= 1, "num_points must be at least 1", num_points=num_points)
+        super().__init__(param, seed)
+        self.num_points = num_points
+        width = (num_points - 1).bit_length()
+        mirrored = (int(van_der_corput(i) * 2**width) for i in range(2**width))
+        self._order = [place for place in mirrored if place < num_points]
+
+    def point(self, number: int, distribution: BaseDistribution) -> Any:
+        """See the class."""
+        lap, place = divmod(number, self.num_points)
+        phase = (uniform(self.seed, 0, "phase") + van_der_corput(lap)) % 1.0
+        return at_share(distribution, (self._order[place] + phase) / self.num_points)

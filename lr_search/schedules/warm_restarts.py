@@ -1,0 +1,85 @@
+"""Warm restarts (Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017, arXiv:1608.03983)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lr_search.errors import require
+from lr_search.schedules.base import FloatArray, Schedule
+
+
+@dataclass(frozen=True)
+class SGDR(Schedule):
+    r"""Anneals by a cosine from `max_lr` to `base_lr`, then restarts at the top; cycle i is T_0 * T_mult^i steps long.
+
+    lr(t) = base_lr + (max_lr * decay^i - base_lr) / 2 * (1 + cos(pi * T_cur / T_i)),   T_i = T_0 * T_mult^i,   T_cur = steps since restart i
+
+    Args:
+        base_lr: the floor, eta_min in the paper; >= 0.
+        max_lr: LR at the first start, eta_max in the paper; > base_lr.
+        T_0: steps in the first cycle, >= 1; may be fractional.
+        T_mult: how much longer each cycle is than the one before, >= 1.
+        decay: the peak's factor at each restart, in (0, 1]; never below the floor. The paper suggests it for long trainings.
+        note: why it was laid out so; shown by `describe()`, ignored by `==`.
+
+    >>> schedule = SGDR(base_lr=0.0, max_lr=1.0, T_0=4, T_mult=2)
+    >>> schedule(np.array([0, 2, 4, 8])).round(6).tolist()
+    [1.0, 0.5, 1.0, 0.5]
+    >>> schedule.cycle_ends(28)
+    [4, 12, 28]
+    """
+
+    base_lr: float
+    max_lr: float
+    T_0: float
+    T_mult: float = 1.0
+    decay: float = 1.0
+    note: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        require(self.base_lr >= 0, "base_lr must be at least 0", base_lr=self.base_lr)
+        require(self.max_lr > self.base_lr, "max_lr must be above base_lr", max_lr=self.max_lr, base_lr=self.base_lr)
+        require(self.T_0 >= 1, "T_0 must be at least 1 step", "Train for more steps or in fewer cycles.", T_0=self.T_0)
+        require(self.T_mult >= 1, "T_mult must be at least 1", T_mult=self.T_mult)
+        require(0 < self.decay <= 1, "decay must be above 0 and at most 1", decay=self.decay)
+
+    def _start(self, cycle: FloatArray) -> FloatArray:
+        """The step at which cycle i starts, a geometric sum. (n,) -> (n,)."""
+        if self.T_mult == 1:
+            return cycle * self.T_0
+        return self.T_0 * (self.T_mult**cycle - 1) / (self.T_mult - 1)
+
+    def _cycle(self, steps: FloatArray) -> FloatArray:
+        """The cycle each step lies in. (n,) -> (n,)."""
+        if self.T_mult == 1:
+            cycle = np.floor(steps / self.T_0)
+        else:
+            cycle = np.floor(np.log1p(steps * (self.T_mult - 1) / self.T_0) / np.log(self.T_mult))
+        # the logarithm may round across a boundary: set it right by the exact starts
+        cycle = np.where(self._start(cycle + 1) <= steps, cycle + 1, cycle)
+        return np.where(self._start(cycle) > steps, cycle - 1, cycle)
+
+    def values(self, steps: FloatArray) -> FloatArray:
+        """See the class."""
+        cycle = self._cycle(steps)
+        done = (steps - self._start(cycle)) / (self.T_0 * self.T_mult**cycle)  # T_cur / T_i
+        peak = np.maximum(self.base_lr, self.max_lr * self.decay**cycle)
+        return self.base_lr + (peak - self.base_lr) / 2 * (1 + np.cos(np.pi * done))
+
+    def cycle_ends(self, num_steps: int) -> list[int]:
+        """The restarts, to the nearest step."""
+        ends: list[int] = []
+        cycle = 1
+        # 1e-6: a T_0 laid out from num_steps may round to just beyond the last step
+        while (end := float(self._start(np.array([float(cycle)]))[0])) <= num_steps + 1e-6:
+            ends.append(round(end))
+            cycle += 1
+        return ends
+
+    def describe(self) -> str:
+        """Bounds, cycle lengths and decay in words."""
+        decay = f", the peak times {self.decay:.3g} at each restart" if self.decay < 1 else ""
+        shape = f"cosine from {self.max_lr:.3g} to {self.base_lr:.3g}, restarted after {self.T_0:.4g} steps"
+        return f"{shape}, each cycle {self.T_mult:.3g} times the last{decay}. {self.note}".strip()

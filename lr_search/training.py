@@ -1,0 +1,250 @@
+"""One training at one LR under one schedule: an iterator of evaluations. Knows no Optuna, no Ray and no files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from lr_search._data import BatchWalk, made
+from lr_search._step import Stepper
+from lr_search.errors import LRSearchError, WorkloadError, require
+from lr_search.evaluation import Evaluation, evaluate
+from lr_search.optim import RNGState, preserved_rng, seed_everything
+from lr_search.schedules.base import Schedule
+from lr_search.snapshots import Snapshot, Snapshots
+from lr_search.workload import Workload, require_workload
+
+Stopped = Literal["finished", "diverged", "closed"]
+BLOCK = 16  # steps between reads of the losses: each read waits for the device
+
+
+def train(workload: Workload, schedule: Schedule, *, seed: int = 0, snapshots: int = 0) -> Training:
+    """Train a new model under `schedule`, evaluation by evaluation.
+
+    Args:
+        workload: what is trained.
+        schedule: step -> LR, for steps 0 to num_steps - 1.
+        seed: of the weights, the batches and everything the model draws.
+        snapshots: how many of the last cycle ends' weights to keep, >= 0.
+
+    Returns:
+        An iterator of `Evaluation`s, the first at step 0, the last at num_steps: every `eval_every` steps, or at the
+        cycles' ends for a cyclic schedule. A non-finite loss or weight ends it early; `.stopped` and `.reason` say so.
+
+    Raises:
+        InvalidInputError: an argument breaks a rule.
+        WorkloadError: the workload cannot be trained.
+
+    >>> from lr_search.schedules import Constant
+    >>> batches = torch.linspace(-1, 1, 32).reshape(4, 8, 1)
+    >>> workload = Workload(
+    ...     model=lambda: torch.nn.Linear(1, 1),
+    ...     optimizer=torch.optim.SGD,
+    ...     loss=lambda model, x: ((model(x) - 3 * x) ** 2).mean(),
+    ...     train_data=lambda: batches,
+    ...     valid_data=lambda: batches,
+    ...     num_steps=200,
+    ...     eval_every=100,
+    ... )
+    >>> training = train(workload, Constant(0.3), seed=0)
+    >>> [evaluation.step for evaluation in training], training.stopped
+    ([0, 100, 200], 'finished')
+    """
+    return Training(workload, schedule, seed=seed, snapshots=snapshots)
+
+
+class Training(Iterator[Evaluation]):
+    """A training in progress; made by `train()`.
+
+    It keeps a random state of its own: what other code draws between two evaluations does not change it, nor it them.
+
+    Attributes:
+        model: the module that is trained.
+        step: optimizer steps done.
+        stopped: None while it can go on; then "finished", "diverged" or "closed".
+        reason: why it stopped, in words.
+        snapshots: the kept `Snapshot`s, oldest first.
+    """
+
+    step: int
+    stopped: Stopped | None
+    reason: str
+
+    def __init__(self, workload: Workload, schedule: Schedule, *, seed: int = 0, snapshots: int = 0) -> None:
+        self.workload, self.schedule, self.seed = require_workload(workload), schedule, seed
+        require(isinstance(schedule, Schedule), "schedule must be a Schedule", "Use lrs.schedules.by_name.", got=schedule)
+        require(snapshots >= 0, "snapshots must be at least 0", snapshots=snapshots)
+        self._device = workload.torch_device
+        self._checkpoints = checkpoints(workload, schedule)
+        self._ends = set(schedule.cycle_ends(workload.num_steps))
+        self._snapshots = Snapshots(snapshots)
+        self.step, self.stopped, self.reason = 0, None, ""
+        self._started = False
+        self._since: list[float] = []  # losses since the last evaluation, read
+        with preserved_rng(self._device):
+            seed_everything(seed)
+            self.model, self.optimizer = workload.build()
+            self._stepper = Stepper(
+                self.model,
+                self.optimizer,
+                workload.loss,
+                self._device,
+                accumulate=workload.accumulate,
+                clip_norm=workload.clip_norm,
+                precision=workload.precision,
+            )
+            seed_everything(seed)  # the batches depend on the seed alone, however many numbers the model's weights took
+            self._batches = BatchWalk(workload.train_data, "train_data", self._device)
+            self._rng = RNGState.capture(self._device)
+            self._valid = made(workload.valid_data, "valid_data")
+
+    @property
+    def snapshots(self) -> list[Snapshot]:
+        """The kept cycle ends' weights, oldest first."""
+        return self._snapshots.kept
+
+    def __next__(self) -> Evaluation:
+        """Train on to the next evaluation."""
+        if self.stopped is not None:
+            raise StopIteration
+        target = next((step for step in self._checkpoints if step > self.step or not self._started), None)
+        if target is None:
+            self._stop("finished", f"all {self.workload.num_steps} steps done")
+            raise StopIteration
+        with preserved_rng(self._device):
+            self._rng.restore()
+            evaluation = self._train_to(target)
+            self._rng = RNGState.capture(self._device)
+        if evaluation is None:
+            raise StopIteration
+        self._started = True
+        if target == self.workload.num_steps:
+            self._stop("finished", f"all {target} steps done")
+        return evaluation
+
+    def _train_to(self, target: int) -> Evaluation | None:
+        """Step up to `target` and evaluate there; None if the training diverged on the way."""
+        while self.step < target:
+            stop = min(target, self.step + BLOCK)
+            if not self._run_block(np.arange(self.step, stop)):
+                return None
+        if self.step and not self._weights_finite():
+            return self._diverged(f"a weight became non-finite by step {self.step}")
+        train_loss = float(np.mean(self._since)) if self._since else float("nan")
+        self._since = []
+        end_of_cycle = self.step in self._ends
+        if end_of_cycle:
+            self._snapshots.keep(self.step, self.model)
+        lr = self.schedule(max(self.step - 1, 0))
+        return Evaluation(self.step, lr, train_loss, self._evaluate(), end_of_cycle)
+
+    def _run_block(self, steps: np.ndarray[Any, Any]) -> bool:
+        """Take the steps, then read their losses at once. Returns: whether all are finite."""
+        lrs = self.schedule(steps)
+        momentum = getattr(self.schedule, "momentum", None)
+        losses: list[torch.Tensor] = []
+        try:
+            for step, lr in zip(steps.tolist(), lrs.tolist(), strict=True):
+                losses.append(self._stepper.step(self._batches, lr, None if momentum is None else momentum(step)))
+        except Exception as error:
+            if isinstance(error, LRSearchError):
+                raise
+            if self._read(losses) and self._weights_finite():
+                self.step += len(losses)
+                raise
+            if self.stopped is None:  # the weights went before any loss showed it
+                self.step += len(losses)
+                self._diverged(f"{type(error).__name__} on non-finite weights after step {self.step}")
+            return False
+        if not self._read(losses):
+            return False
+        self.step += len(losses)
+        return True
+
+    def _read(self, losses: list[torch.Tensor]) -> bool:
+        """Read a block of losses off the device. Returns: whether all are finite; if not, the training has diverged."""
+        values = torch.stack(losses).float().cpu().numpy() if losses else np.empty(0)
+        finite = np.isfinite(values)
+        if finite.all():
+            self._since.extend(values.tolist())
+            return True
+        first = int(np.argmin(finite))
+        self.step += first + 1
+        self._diverged(f"the training loss became {values[first]} at step {self.step}")
+        return False
+
+    def _weights_finite(self) -> bool:
+        with torch.no_grad():
+            checks = [parameter.isfinite().all() for parameter in self.model.parameters()]
+            return bool(torch.stack([check.to(self._device) for check in checks]).all())
+
+    def _evaluate(self) -> dict[str, float]:
+        """Judge on the validation data, under a random state of its own that is the same at every evaluation."""
+        work = self.workload
+        with preserved_rng(self._device):
+            seed_everything(self.seed)
+            if isinstance(self._valid, Iterator):  # a bare iterator lasts for one evaluation only
+                self._valid = made(work.valid_data, "valid_data")
+            metrics = evaluate(self.model, self._valid, work.metrics_or_loss, self._device, work.precision)
+        if work.objective not in metrics:
+            raise WorkloadError(
+                f"objective must be a metric that metrics(model, batch) reports, but got {work.objective!r}; "
+                f"reported: {', '.join(sorted(metrics))}. Name one of these, or report it."
+            )
+        return metrics
+
+    def _diverged(self, reason: str) -> None:
+        self._stop("diverged", reason)
+
+    def _stop(self, stopped: Stopped, reason: str) -> None:
+        self.stopped, self.reason = stopped, reason
+
+    def close(self) -> None:
+        """End the training here and let go of its data."""
+        if self.stopped is None:
+            self._stop("closed", f"closed after step {self.step}")
+        for holder in (self._batches, self._valid):
+            with contextlib.suppress(AttributeError):
+                holder.close()  # type: ignore[union-attr]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything another `Training` of the same workload, schedule and seed needs to go on with the same bits.
+
+        Holds references to the weights: copy or save it before the next step.
+        """
+        scaler = self._stepper.scaler
+        return {
+            "step": self.step,
+            "started": self._started,
+            "since": list(self._since),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "batches": self._batches.state_dict(),
+            "rng": self._rng,
+            "snapshots": self._snapshots.kept,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there. The position in the data is found by replaying the present pass over it."""
+        self.step, self._started, self._since = state["step"], state["started"], list(state["since"])
+        self.stopped, self.reason = None, ""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self._stepper.scaler is not None:
+            self._stepper.scaler.load_state_dict(state["scaler"])
+        self._snapshots.kept = list(state["snapshots"])
+        with preserved_rng(self._device):
+            self._batches.load_state_dict(state["batches"])
+        self._rng = state["rng"]
+
+
+def checkpoints(workload: Workload, schedule: Schedule) -> list[int]:
+    """The steps at which a training is evaluated: 0, the end, and every `eval_every` steps or each cycle's end."""
+    ends = schedule.cycle_ends(workload.num_steps)
+    between = ends or range(workload.eval_every, workload.num_steps, workload.eval_every)
+    return sorted({0, *between, workload.num_steps})

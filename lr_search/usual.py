@@ -1,0 +1,225 @@
+"""The usual workloads: classification and regression on data sets of (input, target) pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from lr_search.errors import InvalidInputError, require
+from lr_search.optim import OptimizerFactory
+from lr_search.workload import Direction, Workload
+
+Data = Any  # a torch Dataset of (input, target) pairs, or a pair of arrays or tensors (examples, ...)
+
+
+def classification(
+    *,
+    model: Callable[[], nn.Module],
+    optimizer: OptimizerFactory,
+    train: Data,
+    valid: Data,
+    test: Data | None = None,
+    batch_size: int = 32,
+    objective: str = "loss",
+    direction: Direction | None = None,
+    **settings: Any,
+) -> Workload:
+    """A workload with cross-entropy as the loss; its metrics are `loss` and `accuracy`.
+
+    Args:
+        model: () -> nn.Module that maps inputs to logits (examples, classes).
+        optimizer: (params, lr=float) -> Optimizer.
+        train: a torch `Dataset` of (input, class) pairs, or a pair (inputs, classes) of arrays or tensors.
+        valid: likewise.
+        test: likewise; read only to confirm a result.
+        batch_size: examples a batch, >= 1.
+        objective: "loss" or "accuracy".
+        direction: default: minimize the loss, maximize the accuracy.
+        **settings: every other argument of `Workload`: num_steps, eval_every, device, ...
+
+    >>> workload = classification(
+    ...     model=lambda: nn.Linear(4, 3),
+    ...     optimizer=torch.optim.Adam,
+    ...     train=(torch.randn(96, 4), torch.arange(96) % 3),
+    ...     valid=(torch.randn(32, 4), torch.arange(32) % 3),
+    ... )
+    >>> workload.steps_per_epoch
+    3.0
+    """
+    if direction is None:
+        direction = "maximize" if objective == "accuracy" else "minimize"
+    return _supervised(
+        _Supervised(functional.cross_entropy, _classification_metrics),
+        torch.int64,
+        (train, valid, test),
+        batch_size,
+        model=model,
+        optimizer=optimizer,
+        objective=objective,
+        direction=direction,
+        **settings,
+    )
+
+
+def regression(
+    *,
+    model: Callable[[], nn.Module],
+    optimizer: OptimizerFactory,
+    train: Data,
+    valid: Data,
+    test: Data | None = None,
+    batch_size: int = 32,
+    **settings: Any,
+) -> Workload:
+    """A workload with the mean squared error as the loss; its metrics are `loss` and `mae`, the mean absolute error.
+
+    Args:
+        model: () -> nn.Module; its output has the targets' shape, or one trailing dimension of 1 more.
+        optimizer: (params, lr=float) -> Optimizer.
+        train: a torch `Dataset` of (input, target) pairs, or a pair (inputs, targets) of arrays or tensors.
+        valid: likewise.
+        test: likewise; read only to confirm a result.
+        batch_size: examples a batch, >= 1.
+        **settings: every other argument of `Workload`: num_steps, eval_every, objective, device, ...
+    """
+    return _supervised(
+        _Supervised(_squared_error, _regression_metrics),
+        torch.float32,
+        (train, valid, test),
+        batch_size,
+        model=model,
+        optimizer=optimizer,
+        **settings,
+    )
+
+
+@dataclass(frozen=True)
+class _Supervised:
+    """A loss and metrics of (outputs, targets), as a workload wants them: of (model, batch)."""
+
+    of_outputs: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    metrics_of_outputs: Callable[[torch.Tensor, torch.Tensor], Mapping[str, torch.Tensor]]
+
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        inputs, targets = batch
+        return self.of_outputs(model(inputs), targets)
+
+    def metrics(self, model: nn.Module, batch: Any) -> Mapping[str, torch.Tensor]:
+        inputs, targets = batch
+        return self.metrics_of_outputs(model(inputs), targets)
+
+
+def _classification_metrics(outputs: torch.Tensor, targets: torch.Tensor) -> Mapping[str, torch.Tensor]:
+    return {
+        "loss": functional.cross_entropy(outputs, targets, reduction="none"),
+        "accuracy": (outputs.argmax(1) == targets).float(),
+    }
+
+
+def _aligned(outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both in the targets' shape: (examples, 1) against (examples,) would broadcast to a square."""
+    if outputs.shape != targets.shape:
+        require(
+            outputs.numel() == targets.numel(),
+            "the model's output must have the targets' shape",
+            outputs=tuple(outputs.shape),
+            targets=tuple(targets.shape),
+        )
+        outputs = outputs.reshape(targets.shape)
+    return outputs, targets
+
+
+def _squared_error(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return functional.mse_loss(*_aligned(outputs, targets))
+
+
+def _regression_metrics(outputs: torch.Tensor, targets: torch.Tensor) -> Mapping[str, torch.Tensor]:
+    outputs, targets = _aligned(outputs, targets)
+    error = (outputs - targets).reshape(len(targets), -1)
+    return {"loss": (error**2).mean(1), "mae": error.abs().mean(1)}
+
+
+def _supervised(
+    task: _Supervised,
+    target_type: torch.dtype,
+    data: tuple[Data, Data, Data | None],
+    batch_size: int,
+    **settings: Any,
+) -> Workload:
+    require(isinstance(batch_size, int) and batch_size >= 1, "batch_size must be at least 1", batch_size=batch_size)
+    train, valid, test = (None if given is None else as_dataset(given, target_type) for given in data)
+    require(train is not None and valid is not None, "train and valid must be given", train=train, valid=valid)
+    return Workload(
+        loss=task.loss,
+        metrics=task.metrics,
+        train_data=DatasetBatches(train, batch_size, training=True),
+        valid_data=DatasetBatches(valid, max(batch_size, 256)),
+        test_data=None if test is None else DatasetBatches(test, max(batch_size, 256)),
+        batch_size=batch_size,
+        **settings,
+    )
+
+
+def as_dataset(data: Data, target_type: torch.dtype) -> Dataset[Any]:
+    """A torch data set of what was given: a `Dataset` as it is, a pair (inputs, targets) as tensors.
+
+    Raises:
+        InvalidInputError: it is neither, or inputs and targets differ in length.
+    """
+    if isinstance(data, Dataset) or (hasattr(data, "__getitem__") and not isinstance(data, tuple | list)):
+        return data  # type: ignore[no-any-return]
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise InvalidInputError(
+            f"Data must be a torch Dataset or a pair (inputs, targets), but got {type(data).__name__}. "
+            "For anything else build an lr_search.Workload."
+        )
+    inputs, targets = (torch.as_tensor(np.asarray(part) if not isinstance(part, torch.Tensor) else part) for part in data)
+    require(
+        len(inputs) == len(targets), "inputs and targets must be equally long", inputs=len(inputs), targets=len(targets)
+    )
+    inputs = inputs.float() if inputs.dtype == torch.float64 else inputs
+    return TensorDataset(inputs, targets.to(target_type))
+
+
+@dataclass(frozen=True)
+class DatasetBatches:
+    """A factory of batches: shuffled, and without a last short one, for training; in order and whole otherwise."""
+
+    dataset: Dataset[Any]
+    batch_size: int
+    training: bool = False
+
+    def __call__(self) -> Any:
+        """A new iterable of batches; tensors in memory are cut directly, which a DataLoader does an example at a time."""
+        drop_last = self.training and len(self.dataset) > self.batch_size  # type: ignore[arg-type]
+        if type(self.dataset) is TensorDataset:
+            return TensorBatches(self.dataset.tensors, self.batch_size, self.training, drop_last)
+        return DataLoader(self.dataset, self.batch_size, shuffle=self.training, drop_last=drop_last)
+
+
+@dataclass(frozen=True)
+class TensorBatches:
+    """Batches cut from tensors in memory, in the global RNG's order where shuffled."""
+
+    tensors: tuple[torch.Tensor, ...]
+    batch_size: int
+    shuffle: bool
+    drop_last: bool
+
+    def __len__(self) -> int:
+        examples = len(self.tensors[0])
+        return examples // self.batch_size if self.drop_last else -(-examples // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        examples = len(self.tensors[0])
+        order = torch.randperm(examples) if self.shuffle else torch.arange(examples)
+        for i in range(len(self)):
+            chosen = order[i * self.batch_size : (i + 1) * self.batch_size]
+            yield tuple(tensor[chosen] for tensor in self.tensors)

@@ -1,0 +1,207 @@
+"""What is trained: model, data, loss, optimizer, objective and number of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import nn
+
+from lr_search._data import BatchSource, length, made
+from lr_search._step import DTYPES, Loss, Precision
+from lr_search.errors import WorkloadError, require
+from lr_search.evaluation import Metrics
+from lr_search.optim import OptimizerFactory, preserved_rng, seed_everything
+
+if TYPE_CHECKING:
+    from lr_search.curve import LRCurve
+    from lr_search.ramp import Ramp
+
+Direction = Literal["minimize", "maximize"]
+PROBE_LR = 1e-3  # the LR an optimizer is built with; every step sets its own
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Everything that is trained, but for the learning rate and its schedule.
+
+    The factories are called anew for each training, after seeding, so that within a seed every training starts from the
+    same weights and sees the same batches.
+
+    Args:
+        model: () -> nn.Module.
+        optimizer: (params, lr=float) -> Optimizer: a class, or a `functools.partial` of one.
+        loss: (model, batch) -> scalar tensor. Any batch format.
+        train_data: () -> iterable of batches, at least 2 a pass; walked through again and again.
+        valid_data: () -> iterable of batches.
+        test_data: () -> iterable of batches; read only to confirm a result.
+        param_groups: (model) -> parameters or torch parameter groups; each group's LR keeps its ratio to the first's.
+            Default: all the model's parameters.
+        metrics: (model, batch) -> {name: (examples,) tensor, or (sum, count), or a scalar weighted by the batch's first
+            dimension}. Default: {"loss": loss}.
+        objective: the metric that decides.
+        direction: "minimize" or "maximize" the objective.
+        num_steps: optimizer steps in a full training, >= 1.
+        eval_every: steps between evaluations, >= 1; cyclic schedules are evaluated at their cycles' ends instead.
+        batch_size: examples a batch, for the report; None where it varies.
+        device: "auto" takes a GPU where there is one.
+        precision: fp32, or bf16 / fp16 under autocast.
+        clip_norm: the largest norm of all gradients together, > 0, or None.
+        accumulate: batches a step, >= 1.
+
+    Raises:
+        InvalidInputError: a number breaks its rule.
+
+    >>> from functools import partial
+    >>> inputs = torch.linspace(-1, 1, 64).reshape(8, 8, 1)
+    >>> workload = Workload(
+    ...     model=lambda: nn.Linear(1, 1),
+    ...     optimizer=partial(torch.optim.SGD, momentum=0.9),
+    ...     loss=lambda model, batch: ((model(batch) - 3 * batch) ** 2).mean(),
+    ...     train_data=lambda: inputs,
+    ...     valid_data=lambda: inputs,
+    ...     num_steps=40,
+    ... )
+    >>> workload.steps_per_epoch
+    8.0
+    """
+
+    model: Callable[[], nn.Module]
+    optimizer: OptimizerFactory
+    loss: Loss
+    train_data: BatchSource
+    valid_data: BatchSource
+    test_data: BatchSource | None = None
+    param_groups: Callable[[nn.Module], Any] | None = None
+    metrics: Metrics | None = None
+    objective: str = "loss"
+    direction: Direction = "minimize"
+    num_steps: int = 300
+    eval_every: int = 30
+    batch_size: int | None = None
+    device: str = "auto"
+    precision: Precision = "fp32"
+    clip_norm: float | None = None
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("model", "optimizer", "loss", "train_data", "valid_data"):
+            value = getattr(self, name)
+            require(callable(value), f"{name} must be a function", f"Pass one that makes it: {name}=lambda: ...", got=value)
+        for name in ("test_data", "param_groups", "metrics"):
+            value = getattr(self, name)
+            require(value is None or callable(value), f"{name} must be a function, or None", got=value)
+        for name in ("num_steps", "eval_every", "accumulate"):
+            value = getattr(self, name)
+            require(isinstance(value, int) and value >= 1, f"{name} must be a whole number, at least 1", got=value)
+        directions = ("minimize", "maximize")
+        require(self.direction in directions, "direction must be minimize or maximize", direction=self.direction)
+        require(self.precision in DTYPES, "precision must be fp32, bf16 or fp16", precision=self.precision)
+        require(self.clip_norm is None or self.clip_norm > 0, "clip_norm must be positive, or None", clip_norm=self.clip_norm)
+        self.torch_device  # noqa: B018  an unknown device is better told now
+
+    @cached_property
+    def torch_device(self) -> torch.device:
+        """Where the workload is trained."""
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+        except RuntimeError as error:
+            require(False, f"device must be 'auto' or a torch device ({error})", device=self.device)
+            raise
+        ready = device.type != "cuda" or torch.cuda.is_available()
+        require(ready, "device must be one this machine has", "Use device='auto'.", device=self.device)
+        return device
+
+    @cached_property
+    def steps_per_epoch(self) -> float | None:
+        """Optimizer steps in one pass over the training data; None where a pass has no known end."""
+        with preserved_rng(self.torch_device):
+            seed_everything(0)
+            batches = length(made(self.train_data, "train_data"))
+        return None if not batches else batches / self.accumulate
+
+    @property
+    def metrics_or_loss(self) -> Metrics:
+        """The metrics, or the loss alone."""
+        return self.metrics if self.metrics is not None else _LossMetric(self.loss)
+
+    def build(self) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """The model on its device and its optimizer, from the global RNG as it is.
+
+        Raises:
+            WorkloadError: the factories return something else, or a model without parameters.
+        """
+        model = self.model()
+        if not isinstance(model, nn.Module):
+            raise WorkloadError(f"model() must return a torch.nn.Module, but got {type(model).__name__}.")
+        model.to(self.torch_device)
+        model.train()
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise WorkloadError(
+                "The model must have parameters to train, but got none that require gradients. "
+                "Return the module that holds the layers, and unfreeze some."
+            )
+        params = self.param_groups(model) if self.param_groups is not None else model.parameters()
+        optimizer = self.optimizer(params, lr=PROBE_LR)
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise WorkloadError(
+                f"optimizer(params, lr=...) must return a torch.optim.Optimizer, but got {type(optimizer).__name__}."
+            )
+        return model, optimizer
+
+    def range_test(
+        self,
+        seed: int = 0,
+        *,
+        start_lr: float = 1e-7,
+        end_lr: float = 10.0,
+        num_steps: int = 100,
+        ramp: Ramp = "exponential",
+    ) -> LRCurve:
+        """Train a new model once while the LR rises every step, and return the curve; see `lr_search.range_test`.
+
+        Args:
+            seed: of the weights and the batches.
+            start_lr: LR at the first step; > 0, or 0 for a linear ramp.
+            end_lr: LR at the last step, > start_lr.
+            num_steps: steps in the ramp, >= 10.
+            ramp: "exponential" or "linear" in the LR.
+
+        Reference:
+            Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186, section 3.3.
+        """
+        from lr_search.ramp import range_test_of
+
+        return range_test_of(self, seed=seed, start_lr=start_lr, end_lr=end_lr, num_steps=num_steps, ramp=ramp)
+
+
+@dataclass(frozen=True)
+class _LossMetric:
+    """The default metrics: the loss alone."""
+
+    loss: Loss
+
+    def __call__(self, model: nn.Module, batch: Any) -> Mapping[str, torch.Tensor]:
+        return {"loss": self.loss(model, batch)}
+
+
+def require_workload(value: object) -> Workload:
+    """The value, if it is a workload.
+
+    Raises:
+        WorkloadError: it is something else.
+    """
+    if isinstance(value, Workload):
+        return value
+    raise WorkloadError(
+        f"A workload must be an lr_search.Workload, but got {type(value).__name__}. "
+        "Build one with lr_search.Workload(...), classification(...) or regression(...)."
+    )
+
+
+Batches = Iterable[Any]
