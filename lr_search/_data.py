@@ -114,7 +114,9 @@ def generators(data: Any) -> list[torch.Generator]:
     """The random generators of a loader's own: of itself and of its samplers."""
     owners = [data, getattr(data, "sampler", None), getattr(data, "batch_sampler", None)]
     owners.append(getattr(owners[2], "sampler", None))
-    found = {id(g): g for g in (getattr(owner, "generator", None) for owner in owners) if isinstance(g, torch.Generator)}
+    found = {
+        id(g): g for g in (getattr(owner, "generator", None) for owner in owners) if isinstance(g, torch.Generator)
+    }
     return list(found.values())
 
 

@@ -241,7 +241,9 @@ def _tasks(
             pruner=plan.pruner if plan.pruner is not None else optuna.pruners.NopPruner(),
         )
         if recorded is None:
-            study.set_user_attr(PLAN, {**attribute, "comparison": name, "order": order, "format": FORMAT, **_scale(plan)})
+            study.set_user_attr(
+                PLAN, {**attribute, "comparison": name, "order": order, "format": FORMAT, **_scale(plan)}
+            )
         key = (plan.optimizer, plan.seed)
         waits = range_tests[key] if plan.strategy is not None and plan.strategy.needs_curves else None
         task = StudyTask(plan, study, waits)

@@ -65,8 +65,12 @@ class LRCurve:
             self.lr.shape == self.loss.shape, "lr and loss must be equally long", lr=self.lr.shape, loss=self.loss.shape
         )
         finite = bool(np.isfinite(self.lr).all() and np.isfinite(self.loss).all())
-        require(finite, "lr and loss must be finite", "Cut the curve off where it diverges and say stopped='non_finite'.")
-        require(bool((np.diff(self.lr) > 0).all()) and self.lr[0] >= 0, "lr must rise from step to step, and be positive")
+        require(
+            finite, "lr and loss must be finite", "Cut the curve off where it diverges and say stopped='non_finite'."
+        )
+        require(
+            bool((np.diff(self.lr) > 0).all()) and self.lr[0] >= 0, "lr must rise from step to step, and be positive"
+        )
         if not self.num_steps:
             object.__setattr__(self, "num_steps", len(self.lr))
 
@@ -207,7 +211,9 @@ class LRCurve:
         try:
             Path(path).write_text(json.dumps(self.to_json()))
         except OSError as error:
-            raise OutputError(f"The curve must go to a file that can be written, but got {path}: {error.strerror}.") from error
+            raise OutputError(
+                f"The curve must go to a file that can be written, but got {path}: {error.strerror}."
+            ) from error
 
     @classmethod
     def load(cls, path: str | Path) -> LRCurve:

@@ -45,7 +45,9 @@ def _fingerprint(workload: Workload, seed: int) -> dict[str, Any]:
         with torch.enable_grad(), autocast(device, workload.precision):
             loss = float(checked_loss(workload.loss(model, batch)).detach())
         if length(made(workload.valid_data, "valid_data")) == 0:
-            raise WorkloadError("valid_data must give batches, but got none. Check the data set's length and drop_last.")
+            raise WorkloadError(
+                "valid_data must give batches, but got none. Check the data set's length and drop_last."
+            )
     return {
         **{name: getattr(workload, name) for name in SETTINGS},
         "optimizer": f"{type(optimizer).__name__} {_plain(optimizer.defaults)}",

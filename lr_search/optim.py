@@ -209,7 +209,9 @@ def device_of(model: nn.Module) -> torch.device:
     """
     for parameter in model.parameters():
         return parameter.device
-    raise WorkloadError("The model must have parameters to train, but got none. Return the module that holds the layers.")
+    raise WorkloadError(
+        "The model must have parameters to train, but got none. Return the module that holds the layers."
+    )
 
 
 def trainable(groups: Iterable[dict[str, Any]]) -> list[torch.Tensor]:

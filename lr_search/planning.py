@@ -164,7 +164,9 @@ def _range_test(given: Mapping[str, Any] | None, low: float, high: float) -> tup
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
     found = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    good = len(found) > 0 and all(isinstance(seed, int) and seed >= 0 for seed in found) and len(set(found)) == len(found)
+    good = (
+        len(found) > 0 and all(isinstance(seed, int) and seed >= 0 for seed in found) and len(set(found)) == len(found)
+    )
     require(good, "seeds must be how many (at least 1), or which (different whole numbers from 0)", seeds=seeds)
     return found
 

@@ -32,4 +32,6 @@ def load(group: str, name: str) -> Any:
     try:
         return points[name].load()
     except ImportError as error:
-        raise LRSearchError(f"{name!r} is registered as {points[name].value}, which cannot be imported: {error}") from error
+        raise LRSearchError(
+            f"{name!r} is registered as {points[name].value}, which cannot be imported: {error}"
+        ) from error

@@ -76,7 +76,9 @@ class LRPrior:
         suggestions = [curve.suggest() for curve in curves]
         centres = [s.lr for s in suggestions]
         if schedule not in (None, "constant"):
-            centres = [max(s.lr, c.bounds()[1]) if s.status == "ok" else s.lr for s, c in zip(suggestions, curves, strict=True)]
+            centres = [
+                max(s.lr, c.bounds()[1]) if s.status == "ok" else s.lr for s, c in zip(suggestions, curves, strict=True)
+            ]
         low, high = lr_range
         logs = np.log10(np.clip(centres, low, high))
         variance = np.mean([s.log10_std**2 for s in suggestions]) + np.var(logs)

@@ -73,7 +73,11 @@ def range_test(
     ('diverged', 0.1)
     """
     require(isinstance(model, nn.Module), "model must be a torch.nn.Module", got=type(model).__name__)
-    require(isinstance(optimizer, torch.optim.Optimizer), "optimizer must be a torch Optimizer", got=type(optimizer).__name__)
+    require(
+        isinstance(optimizer, torch.optim.Optimizer),
+        "optimizer must be a torch Optimizer",
+        got=type(optimizer).__name__,
+    )
     lrs = ramp_lrs(start_lr, end_lr, num_steps, ramp)
     if isinstance(batches, Iterator):
         raise InvalidInputError(

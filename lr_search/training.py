@@ -76,7 +76,9 @@ class Training(Iterator[Evaluation]):
 
     def __init__(self, workload: Workload, schedule: Schedule, *, seed: int = 0, snapshots: int = 0) -> None:
         self.workload, self.schedule, self.seed = require_workload(workload), schedule, seed
-        require(isinstance(schedule, Schedule), "schedule must be a Schedule", "Use lrs.schedules.by_name.", got=schedule)
+        require(
+            isinstance(schedule, Schedule), "schedule must be a Schedule", "Use lrs.schedules.by_name.", got=schedule
+        )
         require(snapshots >= 0, "snapshots must be at least 0", snapshots=snapshots)
         self._device = workload.torch_device
         self._checkpoints = checkpoints(workload, schedule)

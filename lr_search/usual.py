@@ -180,7 +180,9 @@ def as_dataset(data: Data, target_type: torch.dtype) -> Dataset[Any]:
             f"Data must be a torch Dataset or a pair (inputs, targets), but got {type(data).__name__}. "
             "For anything else build an lr_search.Workload."
         )
-    inputs, targets = (torch.as_tensor(np.asarray(part) if not isinstance(part, torch.Tensor) else part) for part in data)
+    inputs, targets = (
+        torch.as_tensor(np.asarray(part) if not isinstance(part, torch.Tensor) else part) for part in data
+    )
     require(
         len(inputs) == len(targets), "inputs and targets must be equally long", inputs=len(inputs), targets=len(targets)
     )

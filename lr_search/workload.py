@@ -90,7 +90,9 @@ class Workload:
     def __post_init__(self) -> None:
         for name in ("model", "optimizer", "loss", "train_data", "valid_data"):
             value = getattr(self, name)
-            require(callable(value), f"{name} must be a function", f"Pass one that makes it: {name}=lambda: ...", got=value)
+            require(
+                callable(value), f"{name} must be a function", f"Pass one that makes it: {name}=lambda: ...", got=value
+            )
         for name in ("test_data", "param_groups", "metrics"):
             value = getattr(self, name)
             require(value is None or callable(value), f"{name} must be a function, or None", got=value)
@@ -100,7 +102,11 @@ class Workload:
         directions = ("minimize", "maximize")
         require(self.direction in directions, "direction must be minimize or maximize", direction=self.direction)
         require(self.precision in DTYPES, "precision must be fp32, bf16 or fp16", precision=self.precision)
-        require(self.clip_norm is None or self.clip_norm > 0, "clip_norm must be positive, or None", clip_norm=self.clip_norm)
+        require(
+            self.clip_norm is None or self.clip_norm > 0,
+            "clip_norm must be positive, or None",
+            clip_norm=self.clip_norm,
+        )
         self.torch_device  # noqa: B018  an unknown device is better told now
 
     @cached_property

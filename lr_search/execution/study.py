@@ -211,7 +211,9 @@ class StudyTask:
     def _spent(self, begun: Sequence[FrozenTrial]) -> int:
         """Steps charged so far; a trial that runs is charged in full, and refunded when it ends."""
         full = self.plan.workload.num_steps
-        return self.range_test_steps() + sum(t.user_attrs[RECORD]["steps"] if t.state.is_finished() else full for t in begun)
+        return self.range_test_steps() + sum(
+            t.user_attrs[RECORD]["steps"] if t.state.is_finished() else full for t in begun
+        )
 
     def _sampler(self) -> optuna.samplers.BaseSampler:
         assert self.plan.strategy is not None

@@ -133,7 +133,9 @@ def confirmations(records: Sequence[StudyRecord]) -> list[Confirmed]:
 def _confirmed(found: Sequence[Confirmed], sign: int) -> Recommendation:
     ranked = sorted(found, key=lambda c: sign * float(np.mean(c.values)))
     best = ranked[0]
-    reason = f"mean of {_seeds(len(best.values), 'fresh ')}, trained again after the search (± {_error(best.values):.2g})"
+    reason = (
+        f"mean of {_seeds(len(best.values), 'fresh ')}, trained again after the search (± {_error(best.values):.2g})"
+    )
     if len(ranked) > 1:
         second = ranked[1]
         reason += f"; next: {second.schedule} with {second.optimizer} at {second.lr:.3g}, {np.mean(second.values):.4g}"

@@ -63,7 +63,7 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
                 | {_column(name): value for name, value in metrics.items()}
             )
     frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=COLUMNS)
-    whole = {name: "Int64" for name in ("seed", "number", "steps", "steps_charged")}
+    whole = dict.fromkeys(("seed", "number", "steps", "steps_charged"), "Int64")
     for name in ("started", "ended"):
         frame[name] = pd.to_datetime(frame[name], utc=True)
     return frame.astype(whole)
@@ -93,7 +93,9 @@ def evaluations_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
             columns |= {name: evaluations[name] for name in ("step", "lr", "train_loss", "end_of_cycle")}
             columns |= evaluations["metrics"]
             frames.append(pd.DataFrame(columns))
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*KEYS, "number", "peak_lr", "step"])
+    return (
+        pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*KEYS, "number", "peak_lr", "step"])
+    )
 
 
 def curves_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
@@ -106,7 +108,9 @@ def curves_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
             frame.insert(0, "seed", study.plan["seed"])
             frame.insert(0, "optimizer", study.plan["optimizer"])
             frames.append(frame)
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["optimizer", "seed", "curve", "step"])
+    return (
+        pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["optimizer", "seed", "curve", "step"])
+    )
 
 
 def anytime_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
@@ -148,7 +152,9 @@ def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
     groups: dict[tuple[str, str, str], list[StudyRecord]] = {}
     for study in records:
         if study.kind == "search" and any(t.state != "RUNNING" for t in study.trials):
-            groups.setdefault((study.plan["strategy"], study.plan["schedule"], study.plan["optimizer"]), []).append(study)
+            groups.setdefault((study.plan["strategy"], study.plan["schedule"], study.plan["optimizer"]), []).append(
+                study
+            )
     anytime = {tuple(key): frame for key, frame in anytime_frame(records).groupby(KEYS, sort=False)}
     goals = _goals(records)
     rows = []

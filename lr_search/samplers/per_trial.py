@@ -39,7 +39,9 @@ class PerTrialSampler(BaseSampler):
         seed = self._seed if one else (self._seed * 1_000_003 + trial.number) % 2**32
         sampler = self._factory(seed=seed) if self._takes_seed else self._factory()
         if not isinstance(sampler, BaseSampler):
-            raise InvalidInputError(f"A strategy's factory must return an Optuna sampler, but got {type(sampler).__name__}.")
+            raise InvalidInputError(
+                f"A strategy's factory must return an Optuna sampler, but got {type(sampler).__name__}."
+            )
         self._last = (trial.number, sampler)
         return sampler
 

@@ -76,7 +76,10 @@ def _range_test_sampler(search: Search) -> RangeTestSampler:
 
 
 grid = Strategy(
-    "grid", _grid_sampler, "as many equal log steps as the budget pays for, phase from the seed, coarse to fine", independent=True
+    "grid",
+    _grid_sampler,
+    "as many equal log steps as the budget pays for, phase from the seed, coarse to fine",
+    independent=True,
 )
 random = Strategy("random", _random_sampler, "log-uniform draws (Bergstra and Bengio 2012)", independent=True)
 range_test = Strategy(
