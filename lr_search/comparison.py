@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 from optuna.storages import BaseStorage
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from lr_search.report.recommendation import Recommendation
 
 FORMAT = 1
-SAVED = ("report.html", "trials.csv", "summary.csv", "summary.md")
+SHAPE_POINTS = 301  # of a schedule, for its picture
 
 
 class Comparison:
@@ -256,7 +257,13 @@ def _tasks(
 def _scale(plan: StudyPlan) -> dict[str, Any]:
     """What a report needs of the workload."""
     work = plan.workload
-    return {"num_steps": work.num_steps, "objective": work.objective, "direction": work.direction}
+    scale = {"num_steps": work.num_steps, "objective": work.objective, "direction": work.direction}
+    if plan.layout is None:
+        return scale
+    schedule = plan.layout(1.0)
+    steps = np.unique(np.linspace(0, work.num_steps - 1, SHAPE_POINTS).round())
+    shape = {"step": steps.tolist(), "lr": schedule(steps).round(6).tolist()}
+    return {**scale, "shape": {**shape, "cycle_ends": schedule.cycle_ends(work.num_steps)}}
 
 
 def _check(name: str, recorded: Mapping[str, Any], present: Mapping[str, Any]) -> None:

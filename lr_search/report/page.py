@@ -1,0 +1,187 @@
+"""report.html: one self-contained file, and the tables and figures beside it."""
+
+from __future__ import annotations
+
+import base64
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from lr_search.errors import LRSearchError, OutputError
+from lr_search.report.figures import all_figures
+from lr_search.report.recommendation import Recommendation, recommend
+from lr_search.report.records import StudyRecord
+from lr_search.report.style import png
+from lr_search.report.tables import summary_frame, trials_frame
+
+MOST_ROWS = 2_000  # of the trials table in the page; all are in trials.csv
+PACKAGES = ("lr-search", "torch", "optuna", "numpy", "pandas")
+SUMMARY_HEADS = {
+    "best": "best objective (mean)",
+    "best_std": "± over seeds",
+    "best_lr": "at LR",
+    "steps": "steps spent",
+    "seconds": "seconds",
+    "steps_to_close": "steps to within 5%",
+}
+TRIAL_COLUMNS = [
+    "strategy", "schedule", "optimizer", "seed", "number", "lr", "state", "objective", "steps", "steps_charged", "seconds",
+    "reason",
+]  # fmt: skip
+
+
+def save_report(name: str, records: Sequence[StudyRecord], directory: Path) -> Path:
+    """Write report.html, trials.csv, summary.csv, summary.md and the figures as PNG. Returns: the page's path.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    trials, summary = trials_frame(records), summary_frame(records)
+    figures = {file: (png(figure), text) for file, (figure, text) in all_figures(records).items()}
+    page = page_html(name, records, trials, summary, figures)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for file, (image, _) in figures.items():
+            (directory / f"{file}.png").write_bytes(image)
+        trials.to_csv(directory / "trials.csv", index=False)
+        summary.to_csv(directory / "summary.csv", index=False)
+        (directory / "summary.md").write_text(summary_markdown(name, records, summary), encoding="utf-8")
+        (directory / "report.html").write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            f"The report must go to a folder that can be written, but got {directory}: {error.strerror}. Give another with --out."
+        ) from error
+    return directory / "report.html"
+
+
+def page_html(
+    name: str,
+    records: Sequence[StudyRecord],
+    trials: pd.DataFrame,
+    summary: pd.DataFrame,
+    figures: dict[str, tuple[bytes, str]],
+) -> str:
+    """The page; everything that comes from a user is escaped."""
+    environment = Environment(
+        loader=PackageLoader("lr_search.report", "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    heads = [SUMMARY_HEADS.get(column, column) for column in summary.columns]
+    return environment.get_template("report.html.jinja").render(
+        name=name,
+        recommendation=recommendation_or_none(records),
+        unfinished=sum(t.state == "RUNNING" for s in records for t in s.trials),
+        facts=_facts(records, trials),
+        failures=_failures(records),
+        code=_code(records),
+        summary={"heads": heads, "rows": [[_cell(value) for value in row] for row in summary.itertuples(index=False)]},
+        trials=_table(trials[[c for c in TRIAL_COLUMNS if c in trials]].head(MOST_ROWS)),
+        trials_left_out=max(0, len(trials) - MOST_ROWS),
+        figures=[(file, base64.b64encode(image).decode(), text) for file, (image, text) in figures.items()],
+        shapes=_shapes(records),
+        environment=[("Python", platform.python_version()), *((p, version(p)) for p in PACKAGES)],
+    )
+
+
+def recommendation_or_none(records: Sequence[StudyRecord]) -> Recommendation | None:
+    """The recommendation, or None where no trial is complete."""
+    try:
+        return recommend(records)
+    except LRSearchError:
+        return None
+
+
+def _facts(records: Sequence[StudyRecord], trials: pd.DataFrame) -> list[tuple[str, str]]:
+    """What was done and what it cost."""
+    search = [s for s in records if s.kind == "search"]
+    tests = [t for s in records if s.kind == "range_test" for t in s.trials]
+    confirmed = [t for s in records if s.kind == "confirm" for t in s.trials]
+    seconds = float(trials["seconds"].sum()) + sum(t.outcome.get("seconds", 0.0) for t in (*tests, *confirmed))
+    steps = int(trials["steps"].sum()) + sum(t.steps for t in (*tests, *confirmed))
+    counts = trials["state"].value_counts()
+    ended = ", ".join(f"{count} {state}" for state, count in counts.items())
+    devices = ", ".join(sorted(set(trials["device"]) - {""}))
+    objective = f"{search[0].plan['objective']} ({search[0].plan['direction']})" if search else ""
+    return [
+        ("objective", objective),
+        ("studies", str(len(search))),
+        ("trials", f"{len(trials)} ({ended})" if len(trials) else "0"),
+        ("range tests", f"{len(tests)}"),
+        *([("trainings to confirm", str(len(confirmed)))] if confirmed else []),
+        ("steps taken", f"{steps:,}"),
+        ("time in trials", f"{seconds:,.0f} s"),
+        ("device", devices or "-"),
+    ]
+
+
+def _failures(records: Sequence[StudyRecord]) -> list[tuple[str, str]]:
+    """The last traceback of each study with failed trials."""
+    found = {}
+    for study in records:
+        for trial in study.trials:
+            if trial.outcome.get("error"):
+                found[study.name] = (f"{study.name}, trial {trial.number}", str(trial.outcome["error"]))
+    return list(found.values())
+
+
+def _code(records: Sequence[StudyRecord]) -> str | None:
+    best = recommendation_or_none(records)
+    if best is None:
+        return None
+    steps = next(s.plan["num_steps"] for s in records if s.kind == "search")
+    return "\n".join(
+        [
+            "import lr_search as lrs",
+            "",
+            f"# optimizer: {best.optimizer}, any positive lr: the schedule sets it",
+            f"schedule = lrs.schedules.by_name({best.schedule!r}, lr={best.lr:.4g}, num_steps={steps}, "
+            "steps_per_epoch=len(train_loader))",
+            "scheduler = schedule.attach(optimizer)   # then scheduler.step() after each optimizer.step()",
+        ]
+    )
+
+
+def _shapes(records: Sequence[StudyRecord]) -> list[tuple[str, str]]:
+    shapes = {s.plan["schedule"]: s.plan["schedule_shape"] for s in records if s.kind == "search"}
+    return [(name, f"{shape} (numbers for a peak of 1)") for name, shape in shapes.items()]
+
+
+def _table(frame: pd.DataFrame) -> dict[str, Any]:
+    return {"heads": list(frame.columns), "rows": [[_cell(value) for value in row] for row in frame.itertuples(index=False)]}
+
+
+def _cell(value: Any) -> str:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return "–"
+    if isinstance(value, float | np.floating):
+        if np.isnan(value):
+            return "–"
+        return f"{value:,.0f}" if abs(value) >= 1000 and np.isfinite(value) else f"{value:.4g}"
+    return str(value)
+
+
+def summary_markdown(name: str, records: Sequence[StudyRecord], summary: pd.DataFrame) -> str:
+    """The recommendation and the summary table in Markdown."""
+    best = recommendation_or_none(records)
+    lines = [f"# {_plain(name)}", ""]
+    if best is None:
+        lines += ["No trial is complete yet.", ""]
+    else:
+        lines += [f"**{best.schedule}, peak LR {best.lr:.4g}, {best.optimizer}**: {best.value:.4g}. {best.reason}", ""]
+    heads = [SUMMARY_HEADS.get(column, column) for column in summary.columns]
+    lines += ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    lines += ["| " + " | ".join(_plain(_cell(value)) for value in row) + " |" for row in summary.itertuples(index=False)]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text that breaks neither a Markdown table nor a page."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

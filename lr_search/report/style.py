@@ -1,0 +1,77 @@
+"""One look for every figure: colours that the colour-blind can tell apart, and axes made without pyplot's global state."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+# Okabe and Ito, "Color Universal Design", 2008
+PALETTE = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442"]
+KNOWN = {"grid": PALETTE[0], "random": PALETTE[1], "range_test": PALETTE[2]}
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+GREY = "#5f6368"
+DPI = 110
+
+
+def strategy_colors(strategies: Iterable[str]) -> dict[str, str]:
+    """A colour for each strategy; ours have the same in every report."""
+    names = list(dict.fromkeys(strategies))
+    free = [color for color in PALETTE if color not in KNOWN.values()]
+    others = [name for name in names if name not in KNOWN]
+    return {**KNOWN, **{name: free[i % len(free)] for i, name in enumerate(others)}}
+
+
+def new_figure(rows: int, columns: int, *, panel: tuple[float, float] = (4.4, 3.4)) -> tuple[Figure, np.ndarray]:  # type: ignore[type-arg]
+    """A figure with a grid of axes. Returns: the figure and its axes (rows, columns)."""
+    figure = Figure(figsize=(panel[0] * columns, panel[1] * rows), layout="constrained", dpi=DPI)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(visible=True, color="#e3e3e3", linewidth=0.6)
+        ax.set_axisbelow(True)
+        ax.title.set_fontsize(10.5)
+    return figure, axes
+
+
+def own_axes(ax: Axes | None) -> Axes:
+    """The axes that were given, or a new figure's."""
+    if ax is not None:
+        return ax
+    made: Axes = new_figure(1, 1, panel=(6.4, 4.2))[1][0, 0]
+    return made
+
+
+def log_lr(ax: Axes, label: str = "learning rate (log)") -> None:
+    """A log axis for the LR, with decades labelled."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(numticks=9))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel(label)
+
+
+def fit_y(ax: Axes, values: Sequence[float] | np.ndarray, label: str) -> None:  # type: ignore[type-arg]
+    """A y axis that shows all finite values: logarithmic where they are positive and span a factor of 10."""
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
+    logarithmic = len(finite) > 0 and finite.min() > 0 and finite.max() > 10 * finite.min()
+    ax.set_ylabel(f"{label} (log)" if logarithmic else label)
+    if logarithmic:
+        ax.set_yscale("log")
+        ax.set_ylim(finite.min() / 1.25, finite.max() * 1.35)
+    elif len(finite):
+        room = 0.06 * ((finite.max() - finite.min()) or abs(finite.max()) or 1.0)
+        ax.set_ylim(finite.min() - room, finite.max() + room)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=DPI, metadata={"Software": None})
+    return out.getvalue()
