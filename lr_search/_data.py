@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, TypeGuard
 
 import torch
+from torch.utils.data import DataLoader
 
 from lr_search.errors import WorkloadError
 from lr_search.optim import RNGState
@@ -23,19 +25,27 @@ _SINGLE = (
 class BatchWalk:
     """Batches without end: passes over the source one after the other, each drawn from the global RNG as it comes.
 
+    A loader's own generators are put back after each batch, so that walks over one loader do not disturb each other.
+
     Args:
         source: makes the iterable; called again where that is a bare iterator and has run out.
         name: what the user calls it, for messages.
         device: where the tensors of each batch are put.
+        rewound: whether a loader's own generators begin at their seed, as in every training, or as they stand.
     """
 
-    def __init__(self, source: BatchSource, name: str, device: torch.device) -> None:
+    def __init__(self, source: BatchSource, name: str, device: torch.device, *, rewound: bool = True) -> None:
         self._source, self._name, self._device = source, name, device
         self._data = self._made()
         size = length(self._data)
         if size is not None and size < 2:
             raise WorkloadError((_EMPTY if size == 0 else _SINGLE).format(name=name))
+        with preserved_generators(self._data) as own:
+            if rewound:
+                rewind(own)
+            self._own = [generator.get_state() for generator in own]
         self._iterator: Iterator[Any] | None = None
+        self._workers: Any = None  # the iterator of a DataLoader with persistent workers
         self._passes = 0  # passes begun
         self._drawn = 0  # batches drawn in this pass
         self._pass_start: tuple[RNGState, list[torch.Tensor]] | None = None
@@ -49,6 +59,15 @@ class BatchWalk:
 
     def __next__(self) -> Any:
         """The next batch, on the device."""
+        with preserved_generators(self._data) as own:
+            for generator, state in zip(own, self._own, strict=True):
+                generator.set_state(state)
+            batch = self._next()
+            self._own = [generator.get_state() for generator in own]
+        self._drawn += 1
+        return to_device(batch, self._device)
+
+    def _next(self) -> Any:
         if self._iterator is None:
             self._iterator = self._begun()
         batch = next(self._iterator, _END)
@@ -62,34 +81,51 @@ class BatchWalk:
                 f"{self._name} must give batches on every pass, but got none on a later one. "
                 "Return a new iterator on each call."
             )
-        self._drawn += 1
-        return to_device(batch, self._device)
+        return batch
 
     def _begun(self) -> Iterator[Any]:
         """A new pass. What its order is drawn from is kept first, so that it can be replayed."""
         self._pass_start = (RNGState.capture(self._device), [g.get_state() for g in generators(self._data)])
         self._passes += 1
         self._drawn = 0
-        iterator = iter(self._data)
+        iterator = self._iter()
         if iterator is self._data and self._passes > 1:  # a bare iterator, used up
             self._data = self._made()
             iterator = iter(self._data)
         return iterator
 
+    def _iter(self) -> Iterator[Any]:
+        """A loader with persistent workers has but one iterator: leave it alone, and make one for this walk."""
+        if not _persistent(self._data):
+            return iter(self._data)
+        loaders, self._data._iterator = self._data._iterator, self._workers
+        try:
+            self._workers = iter(self._data)
+        finally:
+            self._data._iterator = loaders
+        return self._workers  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Let go of the data, and of a loader's workers."""
+        self._data, self._own, self._iterator, self._workers = (), [], None, None
+
     def state_dict(self) -> dict[str, Any]:
         """Where the walk is: how the present pass began, and how many batches of it were drawn."""
-        return {"pass_start": self._pass_start, "passes": self._passes, "drawn": self._drawn}
+        start = None
+        if self._pass_start is not None:
+            start = {"rng": self._pass_start[0].plain(), "generators": list(self._pass_start[1])}
+        return {"pass_start": start, "passes": self._passes, "drawn": self._drawn}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go there by replaying the present pass, on a walk that has not begun; the caller sets the RNG afterwards."""
-        if state["pass_start"] is None:
+        start = state["pass_start"]
+        if start is None:
             return
-        rng, states = state["pass_start"]
-        rng.restore()
-        for generator, saved in zip(generators(self._data), states, strict=True):
-            generator.set_state(saved)
+        if state["passes"] > 1 and _persistent(self._data):
+            self._iter()  # a later pass draws fewer numbers than the one that starts the workers
+        RNGState.from_plain(start["rng"], self._device).restore()
+        self._own = [saved.cpu() for saved in start["generators"]]
         self._passes = state["passes"] - 1
-        self._iterator = self._begun()
         for _ in range(state["drawn"]):
             next(self)
 
@@ -102,6 +138,10 @@ def made(source: BatchSource, name: str) -> Iterable[Any]:
     return data
 
 
+def _persistent(data: Any) -> TypeGuard[DataLoader[Any]]:
+    return isinstance(data, DataLoader) and data.persistent_workers
+
+
 def length(data: Any) -> int | None:
     """How many batches a pass has, or None where that is not known."""
     try:
@@ -112,12 +152,32 @@ def length(data: Any) -> int | None:
 
 def generators(data: Any) -> list[torch.Generator]:
     """The random generators of a loader's own: of itself and of its samplers."""
+    if isinstance(data, Iterator):  # made anew for each pass, and its generators with it
+        return []
     owners = [data, getattr(data, "sampler", None), getattr(data, "batch_sampler", None)]
     owners.append(getattr(owners[2], "sampler", None))
     found = {
         id(g): g for g in (getattr(owner, "generator", None) for owner in owners) if isinstance(g, torch.Generator)
     }
     return list(found.values())
+
+
+@contextmanager
+def preserved_generators(data: Any) -> Iterator[list[torch.Generator]]:
+    """Whatever is drawn from a loader's own generators inside leaves them as they were, also after an exception."""
+    own = generators(data)
+    states = [generator.get_state() for generator in own]
+    try:
+        yield own
+    finally:
+        for generator, state in zip(own, states, strict=True):
+            generator.set_state(state)
+
+
+def rewind(own: Iterable[torch.Generator]) -> None:
+    """Set each generator back to the seed it was given last."""
+    for generator in own:
+        generator.manual_seed(generator.initial_seed())
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

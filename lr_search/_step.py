@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from lr_search._data import tensors
 from lr_search.errors import WorkloadError, require
-from lr_search.optim import group_ratios, set_lr, set_momentum, trainable
+from lr_search.optim import group_ratios, preserved_rng, set_lr, set_momentum, trainable
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Loss = Callable[[nn.Module, Any], torch.Tensor]
@@ -28,12 +30,13 @@ def checked_loss(loss: Any, training: bool = True) -> torch.Tensor:
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
         came = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
         raise WorkloadError(
-            f"loss(model, batch) must return a scalar tensor, but got {came}. Reduce it with .mean(), and return no float."
+            f"loss(model, batch) must return a scalar tensor, but got {came}. "
+            "Reduce it with .mean(), and return no float."
         )
     if training and not loss.requires_grad:
         raise WorkloadError(
             "loss(model, batch) must depend on the model's parameters, but its result needs no gradient. "
-            "Call the model inside the loss, without torch.no_grad() or .detach(), on parameters that require gradients."
+            "Call the model inside the loss, without torch.no_grad() or .detach(), on parameters that need gradients."
         )
     return loss
 
@@ -70,6 +73,7 @@ class Stepper:
         self.scaler = torch.amp.GradScaler(device.type) if scaler is None and precision == "fp16" else scaler
         self._loss, self._accumulate, self._clip_norm, self._precision = loss, accumulate, clip_norm, precision
         self._ratios = group_ratios(optimizer)
+        self._failed: list[Any] = []  # the batches of a step that raised
 
     def step(self, batches: Iterator[Any], lr: float, momentum: float | None = None) -> torch.Tensor:
         """Take one step at `lr`. Returns: the loss before it, detached, still on the device."""
@@ -77,9 +81,16 @@ class Stepper:
         if momentum is not None:
             set_momentum(self.optimizer, momentum)
         drawn = [next(batches) for _ in range(self._accumulate)]
+        try:
+            return self._update(drawn)
+        except Exception:
+            self._failed = drawn
+            raise
+
+    def _update(self, drawn: list[Any]) -> torch.Tensor:
         if isinstance(self.optimizer, torch.optim.LBFGS):  # it evaluates the loss itself, several times a step
-            closure = self.optimizer.step(lambda: self._backward(drawn))
-            return closure.detach()
+            loss: torch.Tensor = self.optimizer.step(lambda: self._backward(drawn))  # type: ignore[no-untyped-call]
+            return loss.detach()
         loss = self._backward(drawn)
         if self.scaler is None:
             self._clip()
@@ -106,3 +117,36 @@ class Stepper:
     def _clip(self) -> None:
         if self._clip_norm is not None:
             nn.utils.clip_grad_norm_(trainable(self.optimizer.param_groups), self._clip_norm)
+
+    def is_finite(self, batches: Iterator[Any] | None = None) -> bool:
+        """Whether every weight is finite, and every module's output on the batches of a step that raised.
+
+        The loss is computed again to see: it may have refused a non-finite output before it was a loss.
+
+        Args:
+            batches: look at the next of these instead.
+        """
+        looked_at = self._failed if batches is None else [next(batches)]
+        with torch.no_grad():
+            checks = [parameter.isfinite().all() for parameter in self.model.parameters()]
+            checks += self._outputs_finite(looked_at) if looked_at else []
+            return bool(torch.stack([check.to(self.device) for check in checks]).all())
+
+    def _outputs_finite(self, batches: list[Any]) -> list[torch.Tensor]:
+        """Whether each module's outputs are finite, as far as the loss gets; -inf is let pass: masks are made of it."""
+        checks: list[torch.Tensor] = []
+
+        def check(module: nn.Module, args: Any, output: Any) -> None:
+            floats = (tensor for tensor in tensors(output) if tensor.is_floating_point())
+            checks.extend((tensor < float("inf")).all() for tensor in floats)  # false for nan as well
+
+        hooks = [module.register_forward_hook(check) for module in self.model.modules()]
+        try:
+            with preserved_rng(self.device), autocast(self.device, self._precision):
+                for batch in batches:
+                    with contextlib.suppress(Exception):
+                        self._loss(self.model, batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return checks

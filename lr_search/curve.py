@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +60,9 @@ class LRCurve:
     def __post_init__(self) -> None:
         for name in ("lr", "loss"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
+        if self.gain_ratio is not None:
+            object.__setattr__(self, "gain_ratio", np.asarray(self.gain_ratio, dtype=np.float64))
+        object.__setattr__(self, "metrics", {name: np.asarray(values) for name, values in self.metrics.items()})
         require(self.lr.ndim == 1 and len(self.lr) > 0, "lr must hold at least one step", shape=self.lr.shape)
         require(
             self.lr.shape == self.loss.shape, "lr and loss must be equally long", lr=self.lr.shape, loss=self.loss.shape
@@ -71,6 +74,14 @@ class LRCurve:
         require(
             bool((np.diff(self.lr) > 0).all()) and self.lr[0] >= 0, "lr must rise from step to step, and be positive"
         )
+        for name, values in {"gain_ratio": self.gain_ratio, **self.metrics}.items():
+            require(
+                values is None or np.asarray(values).shape == self.lr.shape,
+                f"{name} must be as long as lr",
+                **{name: None if values is None else np.asarray(values).shape, "lr": self.lr.shape},
+            )
+        require(self.stopped in get_args(Stopped), f"stopped must be one of {get_args(Stopped)}", stopped=self.stopped)
+        require(self.ramp in ("exponential", "linear"), "ramp must be 'exponential' or 'linear'", ramp=self.ramp)
         if not self.num_steps:
             object.__setattr__(self, "num_steps", len(self.lr))
 
@@ -83,6 +94,7 @@ class LRCurve:
             loss: (n,) losses.
         """
         lrs, losses = np.asarray(lr, dtype=np.float64), np.asarray(loss, dtype=np.float64)
+        require(lrs.shape == losses.shape, "lr and loss must be equally long", lr=lrs.shape, loss=losses.shape)
         bad = np.flatnonzero(~np.isfinite(losses))
         if not len(bad):
             return cls(lrs, losses)
@@ -125,6 +137,11 @@ class LRCurve:
         return np.asarray(np.gradient(self.smoothed, place))
 
     @property
+    def first_lr(self) -> float:
+        """The LR of the first step that had one above 0."""
+        return float(next((lr for lr in self.lr[:2] if lr > 0), np.finfo(float).tiny))
+
+    @property
     def descent(self) -> float:
         """How far the smoothed loss falls below its start."""
         return max(0.0, self.start - float(self.smoothed.min()))
@@ -140,7 +157,7 @@ class LRCurve:
         """
         lowest = int(np.argmin(self.smoothed))
         falling = self.smoothed[: lowest + 1]
-        max_lr = self._lr_at(falling, self.start - 0.9 * self.descent)
+        max_lr = max(self._lr_at(falling, self.start - 0.9 * self.descent), self.first_lr)
         base_lr = self._lr_at(falling, self.start - 0.1 * self.descent)
         return (base_lr if 0 < base_lr < max_lr / 3 else max_lr / 4), max_lr
 
@@ -220,7 +237,7 @@ class LRCurve:
         """Read a curve that `save` wrote. Raises: InvalidInputError: it is no such file."""
         try:
             return cls.from_json(json.loads(Path(path).read_text()))
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidInputError(f"path must be a file that LRCurve.save wrote, but got {path}: {error}") from error
 
 
@@ -235,7 +252,8 @@ def blow_up(loss: FloatArray, first: int = 0) -> int | None:
     """The first step, from `first` on, at which a ramp's loss has blown up; None if it has not.
 
     It has when the median of the last three losses lies above the start by more than the loss had fallen below the start,
-    plus 8 standard deviations of the noise. Differences alone count, so that it holds for losses near zero and below.
+    plus 8 standard deviations of the noise (more in the first 9 steps, whose few changes may be small by chance).
+    Differences alone count, so that it holds for losses near zero and below.
 
     Args:
         loss: (n,) the losses so far, finite.
@@ -248,7 +266,7 @@ def blow_up(loss: FloatArray, first: int = 0) -> int | None:
     start = float(np.median(loss[:3]))
     for step in range(max(first, 4), len(loss)):
         noise = step_noise(loss[: step - 2])  # without the rise itself
-        margin = max(start - best[step - 2], 0.01 * abs(start)) + 8 * noise
+        margin = max(start - best[step - 2], 0.01 * abs(start)) + 8 * 2 ** max(0, 9 - step) * noise
         if middle[step - 2] > start + margin:
             return step
     return None

@@ -33,7 +33,7 @@ def small_cnn() -> nn.Module:
 
 
 def digits() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """Training and validation data: images (examples, 1, 8, 8) in [0, 1], and classes (examples,).
+    """Training and validation data: images (examples, 1, 8, 8), standardised, and classes (examples,).
 
     Raises:
         MissingPackageError: scikit-learn is not installed.
@@ -43,10 +43,11 @@ def digits() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     except ImportError as error:
         raise MissingPackageError('The demo needs scikit-learn: pip install "lr-search[demo]".') from error
     data = load_digits()
-    images = (data.images / 16).astype(np.float32)[:, None]
+    images = data.images.astype(np.float32)[:, None]
     order = np.random.default_rng(0).permutation(len(images))
     cut = int(TRAIN_SHARE * len(images))
     train, valid = order[:cut], order[cut:]
+    images = (images - images[train].mean()) / images[train].std()
     return (images[train], data.target[train]), (images[valid], data.target[valid])
 
 

@@ -49,7 +49,7 @@ def require(condition: bool, rule: str, remedy: str = "", /, **values: object) -
         condition: what must be true.
         rule: the rule in words, without the full stop.
         remedy: what to do, as a sentence; optional where the rule says it.
-        **values: what came, by name.
+        **values: what came, by name; under the name `got`, without one.
 
     >>> require(0.1 > 0.3, "max_lr must be above base_lr", max_lr=0.1, base_lr=0.3)
     Traceback (most recent call last):
@@ -58,7 +58,7 @@ def require(condition: bool, rule: str, remedy: str = "", /, **values: object) -
     """
     if condition:
         return
-    came = ", ".join(f"{name}={value!r}" for name, value in values.items())
+    came = ", ".join(repr(value) if name == "got" else f"{name}={value!r}" for name, value in values.items())
     message = f"{rule}, but got {came}." if came else f"{rule}."
     raise InvalidInputError(f"{message} {remedy}".rstrip())
 

@@ -20,10 +20,14 @@ from lr_search.schedules.base import Schedule
 def group_ratios(optimizer: torch.optim.Optimizer) -> list[float]:
     """Each parameter group's LR over the first group's. Read once, before any LR is written.
 
+    Where a warm-up has set the first group's LR to 0, the LRs that the warm-up leads to (`initial_lr`) are compared.
+
     Raises:
         InvalidInputError: the first group's LR is not above 0, so that there is nothing to compare with.
     """
     lrs = [float(group["lr"]) for group in optimizer.param_groups]
+    if lrs[0] == 0:
+        lrs = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
     require(
         lrs[0] > 0,
         "the first parameter group's lr must be positive (the others keep their ratio to it)",
@@ -85,7 +89,10 @@ def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's generators (the CPU's and every GPU's)."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  the user's code may draw from the global generator
-    torch.manual_seed(seed)
+    # not torch.manual_seed: where there is no GPU it keeps a stack trace of every call for the day CUDA starts
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,20 @@ class RNGState:
         torch.set_rng_state(self.torch_cpu)
         if self.cuda is not None:
             torch.cuda.set_rng_state(self.cuda, self.device)
+
+    def plain(self) -> dict[str, Any]:
+        """Plain containers, numbers and tensors: what `torch.load(weights_only=True)` takes."""
+        name, keys, *rest = self.numpy
+        numpy_state = (name, torch.from_numpy(keys.astype(np.int64)), *rest)
+        return {"python": self.python, "numpy": numpy_state, "torch_cpu": self.torch_cpu, "cuda": self.cuda}
+
+    @classmethod
+    def from_plain(cls, state: dict[str, Any], device: torch.device) -> RNGState:
+        """The state that `plain` gave, for a training on `device`."""
+        name, keys, *rest = state["numpy"]
+        cuda = state["cuda"].cpu() if state["cuda"] is not None and device.type == "cuda" else None
+        numpy_state = (name, keys.cpu().numpy().astype(np.uint32), *rest)
+        return cls(state["python"], numpy_state, state["torch_cpu"].cpu(), cuda, device)
 
 
 @contextmanager
@@ -149,28 +170,43 @@ class Captured:
     def __init__(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None = None
     ) -> None:
-        self._model, self._optimizer, self._scaler = model, optimizer, scaler
+        self._optimizer, self._scaler = optimizer, scaler
         self._rng = RNGState.capture(device_of(model))
         self._modes = [(module, module.training) for module in model.modules()]
+        self._values: list[tuple[torch.Tensor, torch.Tensor]] = []  # each tensor and a copy of it
         owned = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-        for group in optimizer.param_groups:
-            owned.update({id(parameter): parameter for parameter in group["params"]})
-        self._tensors = list(owned.values())
-        self._values = [tensor.detach().clone() for tensor in self._tensors]
-        self._grads = [(t, t.requires_grad, _copied(t.grad)) for t in self._tensors if t.is_leaf]
+        owned.update({id(parameter): parameter for parameter in trainable(optimizer.param_groups)})
+        self._keep(list(owned.values()))
+        self._grads = [(t, t.requires_grad, self._keep(t.grad)) for t in owned.values() if t.is_leaf]
         # a buffer may be replaced rather than written to, so its place is kept as well
         self._buffers = [(module, dict(module._buffers)) for module in model.modules()]
-        self._groups = [{k: _copied(v) for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
-        self._state = {parameter: _copied(state) for parameter, state in optimizer.state.items()}
-        self._scaler_state = None if scaler is None else _copied(scaler.state_dict())
+        self._groups = [self._keep({k: v for k, v in g.items() if k != "params"}) for g in optimizer.param_groups]
+        self._state = {parameter: self._keep(state) for parameter, state in optimizer.state.items()}
+        self._scaler_state = None if scaler is None else scaler.state_dict()
+        # whether its gradients are unscaled, which state_dict() leaves out
+        self._scaler_stages = None if scaler is None else self._keep(dict(scaler._per_optimizer_states))
+
+    def _keep(self, value: Any) -> Any:
+        """The same tensors, each copied on the side, in new containers; what cannot change is passed through."""
+        if isinstance(value, torch.Tensor):
+            if not _expanded(value):
+                self._values.append((value, value.detach().clone()))
+            return value
+        if isinstance(value, dict):
+            return {key: self._keep(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._keep(item) for item in value]
+        if isinstance(value, tuple) and type(value) is tuple:
+            return tuple(self._keep(item) for item in value)
+        return value
 
     def restore(self) -> None:
-        """Write everything back."""
+        """Write everything back; once only, for the containers it kept are in use from then on."""
         with torch.no_grad():
             for module, buffers in self._buffers:
                 module._buffers.clear()
                 module._buffers.update(buffers)
-            for tensor, value in zip(self._tensors, self._values, strict=True):
+            for tensor, value in self._values:
                 tensor.copy_(value)
         for tensor, requires_grad, grad in self._grads:
             tensor.requires_grad_(requires_grad)
@@ -181,24 +217,20 @@ class Captured:
             group.update(saved)
         self._optimizer.state.clear()
         self._optimizer.state.update(self._state)
-        if self._scaler is not None and self._scaler_state is not None:
+        if self._scaler is not None and self._scaler_state is not None and self._scaler_stages is not None:
             self._scaler.load_state_dict(self._scaler_state)
+            self._scaler._per_optimizer_states.clear()
+            self._scaler._per_optimizer_states.update(self._scaler_stages)
         for module, training in self._modes:
             module.training = training
         self._rng.restore()
 
 
-def _copied(value: Any) -> Any:
-    """A copy of nested tensors in plain containers; what cannot change is passed through."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().clone()
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copied(item) for item in value]
-    if isinstance(value, tuple) and type(value) is tuple:
-        return tuple(_copied(item) for item in value)
-    return value
+def _expanded(tensor: torch.Tensor) -> bool:
+    """Whether several elements share one place in memory: then it cannot be written to, nor has it been."""
+    if tensor.layout is not torch.strided:
+        return False
+    return any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -51,7 +51,7 @@ class LRPrior:
     def __post_init__(self) -> None:
         require(0 < self.low < self.high < np.inf, "low must be positive and below high", low=self.low, high=self.high)
         require(self.low <= self.mode <= self.high, "mode must lie between low and high", mode=self.mode)
-        require(self.log10_std > 0, "log10_std must be positive", log10_std=self.log10_std)
+        require(0 < self.log10_std < np.inf, "log10_std must be positive and finite", log10_std=self.log10_std)
         require(0 <= self.tails <= 1, "tails must be between 0 and 1", tails=self.tails)
 
     @classmethod

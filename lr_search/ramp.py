@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lr_search._data import BatchWalk, generators
+from lr_search._data import BatchWalk
 from lr_search._step import Loss, Precision, Stepper
 from lr_search.curve import FloatArray, LRCurve, Stopped, blow_up
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError, require
@@ -85,18 +85,15 @@ def range_test(
             "back where it was. Pass the DataLoader itself, or list(...) of the batches."
         )
     device = device_of(model)
-    own = [(generator, generator.get_state()) for generator in generators(batches)]
     before = capture(model, optimizer, scaler)
     try:
         stepper = Stepper(
             model, optimizer, loss, device,
             accumulate=accumulate, clip_norm=clip_norm, precision=precision, scaler=scaler,
         )  # fmt: skip
-        return run_ramp(stepper, BatchWalk(lambda: batches, "batches", device), lrs, ramp)
+        return run_ramp(stepper, BatchWalk(lambda: batches, "batches", device, rewound=False), lrs, ramp)
     finally:
         before.restore()
-        for generator, state in own:
-            generator.set_state(state)
 
 
 def ramp_lrs(start_lr: float, end_lr: float, num_steps: int, ramp: Ramp) -> FloatArray:
@@ -125,13 +122,13 @@ def run_ramp(stepper: Stepper, batches: Iterator[Any], lrs: FloatArray, ramp: Ra
             raise
         except Exception as error:
             failure = error
-        values = torch.stack(pending).double().cpu().numpy() if pending else np.empty(0)
+        values = torch.stack(pending).cpu().double().numpy() if pending else np.empty(0)
         bad = np.flatnonzero(~np.isfinite(values))
         read.extend(values[: bad[0]].tolist() if len(bad) else values.tolist())
         end = blow_up(np.asarray(read), first=begin)
         if end is not None:
             stopped, read = "diverged", read[: end + 1]
-        elif len(bad) or (failure is not None and not _finite(stepper.model)):
+        elif len(bad) or (failure is not None and read and not stepper.is_finite()):
             stopped = "non_finite"
         elif failure is not None:
             raise failure
@@ -143,11 +140,6 @@ def run_ramp(stepper: Stepper, batches: Iterator[Any], lrs: FloatArray, ramp: Ra
         )
     spent = len(read) + (stopped == "non_finite")
     return LRCurve(lrs[: len(read)], np.asarray(read), stopped=stopped, num_steps=spent, ramp=ramp)
-
-
-def _finite(model: nn.Module) -> bool:
-    with torch.no_grad():
-        return all(bool(parameter.isfinite().all()) for parameter in model.parameters())
 
 
 def range_test_of(

@@ -85,7 +85,9 @@ def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
     if status == "flat" and curve.stopped != "finished":
         lr, reason = float(curve.lr[-1]) / 30, f"{reason} A thirtieth of the LR at which the loss blew up is suggested."
     elif status == "diverged_at_start":
-        lr = max(float(curve.lr[0]), np.finfo(float).tiny) / 10
+        lr = curve.first_lr / 10
+    elif lr == 0:  # a linear ramp from 0 that was best at its start
+        lr = curve.first_lr
     return Suggestion(lr, name, status, reason, LOG10_STD[status])
 
 
@@ -95,7 +97,7 @@ def judge(curve: LRCurve) -> tuple[Status, str]:
     if curve.stopped != "finished" and steps < 10:
         return "diverged_at_start", f"The loss blew up after {steps} steps: lower start_lr below {curve.lr[0]:.3g}."
     lowest = int(np.argmin(curve.smoothed))
-    if curve.descent < 3 * curve.noise:
+    if curve.descent <= 3 * curve.noise + 1e-9 * abs(curve.start):
         return "flat", (
             f"The loss fell by {curve.descent:.3g} only, its noise is {curve.noise:.3g}: "
             "no descent stands out. Use a larger batch or more steps."

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from lr_search._data import BatchWalk, made
+from lr_search._data import BatchWalk, made, preserved_generators, rewind
 from lr_search._step import Stepper
 from lr_search.errors import LRSearchError, WorkloadError, require
 from lr_search.evaluation import Evaluation, evaluate
@@ -99,10 +98,14 @@ class Training(Iterator[Evaluation]):
                 clip_norm=workload.clip_norm,
                 precision=workload.precision,
             )
-            seed_everything(seed)  # the batches depend on the seed alone, however many numbers the model's weights took
-            self._batches = BatchWalk(workload.train_data, "train_data", self._device)
-            self._rng = RNGState.capture(self._device)
-            self._valid = made(workload.valid_data, "valid_data")
+            self._open_data()
+
+    def _open_data(self) -> None:
+        """Make the data; the batches depend on the seed alone, however many numbers the model's weights took."""
+        seed_everything(self.seed)
+        self._batches = BatchWalk(self.workload.train_data, "train_data", self._device)
+        self._rng = RNGState.capture(self._device)
+        self._valid = made(self.workload.valid_data, "valid_data")
 
     @property
     def snapshots(self) -> list[Snapshot]:
@@ -119,7 +122,11 @@ class Training(Iterator[Evaluation]):
             raise StopIteration
         with preserved_rng(self._device):
             self._rng.restore()
-            evaluation = self._train_to(target)
+            try:
+                evaluation = self._train_to(target)
+            except BaseException as error:  # the step is half done: there is no going on from here
+                self._stop("closed", f"{type(error).__name__} after step {self.step}")
+                raise
             self._rng = RNGState.capture(self._device)
         if evaluation is None:
             raise StopIteration
@@ -134,15 +141,28 @@ class Training(Iterator[Evaluation]):
             stop = min(target, self.step + BLOCK)
             if not self._run_block(np.arange(self.step, stop)):
                 return None
-        if self.step and not self._weights_finite():
-            return self._diverged(f"a weight became non-finite by step {self.step}")
+        if self.step and not self._stepper.is_finite():
+            self._lost(f"a weight became non-finite by step {self.step}")
+            return None
+        try:
+            metrics = self._evaluate()
+        except Exception as error:
+            if not self.step or isinstance(error, LRSearchError) or self._stepper.is_finite(self._batches):
+                raise
+            self._lost(f"{type(error).__name__} on a non-finite output after step {self.step}: {error}")
+            return None
         train_loss = float(np.mean(self._since)) if self._since else float("nan")
         self._since = []
         end_of_cycle = self.step in self._ends
         if end_of_cycle:
             self._snapshots.keep(self.step, self.model)
         lr = self.schedule(max(self.step - 1, 0))
-        return Evaluation(self.step, lr, train_loss, self._evaluate(), end_of_cycle)
+        return Evaluation(self.step, lr, train_loss, metrics, end_of_cycle)
+
+    def _lost(self, reason: str) -> None:
+        """Diverged, as an evaluation found; in the step that shows it, so that it does not depend on the evaluations."""
+        if self.step == self.workload.num_steps or self._run_block(np.arange(self.step, self.step + 1)):
+            self._diverged(reason)
 
     def _run_block(self, steps: np.ndarray[Any, Any]) -> bool:
         """Take the steps, then read their losses at once. Returns: whether all are finite."""
@@ -153,14 +173,13 @@ class Training(Iterator[Evaluation]):
             for step, lr in zip(steps.tolist(), lrs.tolist(), strict=True):
                 losses.append(self._stepper.step(self._batches, lr, None if momentum is None else momentum(step)))
         except Exception as error:
-            if isinstance(error, LRSearchError):
+            if not self._read(losses):
+                return False
+            self.step += len(losses)
+            # before the first step nothing has been trained that could have diverged
+            if not self.step or isinstance(error, LRSearchError) or self._stepper.is_finite():
                 raise
-            if self._read(losses) and self._weights_finite():
-                self.step += len(losses)
-                raise
-            if self.stopped is None:  # the weights went before any loss showed it
-                self.step += len(losses)
-                self._diverged(f"{type(error).__name__} on non-finite weights after step {self.step}")
+            self._diverged(f"{type(error).__name__} on non-finite weights or outputs after step {self.step}: {error}")
             return False
         if not self._read(losses):
             return False
@@ -169,7 +188,7 @@ class Training(Iterator[Evaluation]):
 
     def _read(self, losses: list[torch.Tensor]) -> bool:
         """Read a block of losses off the device. Returns: whether all are finite; if not, the training has diverged."""
-        values = torch.stack(losses).float().cpu().numpy() if losses else np.empty(0)
+        values = torch.stack(losses).cpu().double().numpy() if losses else np.empty(0)
         finite = np.isfinite(values)
         if finite.all():
             self._since.extend(values.tolist())
@@ -179,16 +198,12 @@ class Training(Iterator[Evaluation]):
         self._diverged(f"the training loss became {values[first]} at step {self.step}")
         return False
 
-    def _weights_finite(self) -> bool:
-        with torch.no_grad():
-            checks = [parameter.isfinite().all() for parameter in self.model.parameters()]
-            return bool(torch.stack([check.to(self._device) for check in checks]).all())
-
     def _evaluate(self) -> dict[str, float]:
         """Judge on the validation data, under a random state of its own that is the same at every evaluation."""
         work = self.workload
-        with preserved_rng(self._device):
+        with preserved_rng(self._device), preserved_generators(self._valid) as own:
             seed_everything(self.seed)
+            rewind(own)
             if isinstance(self._valid, Iterator):  # a bare iterator lasts for one evaluation only
                 self._valid = made(work.valid_data, "valid_data")
             metrics = evaluate(self.model, self._valid, work.metrics_or_loss, self._device, work.precision)
@@ -209,40 +224,45 @@ class Training(Iterator[Evaluation]):
         """End the training here and let go of its data."""
         if self.stopped is None:
             self._stop("closed", f"closed after step {self.step}")
-        for holder in (self._batches, self._valid):
-            with contextlib.suppress(AttributeError):
-                holder.close()  # type: ignore[union-attr]
+        self._batches.close()
+        self._valid = ()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything another `Training` of the same workload, schedule and seed needs to go on with the same bits.
 
-        Holds references to the weights: copy or save it before the next step.
+        Plain containers, numbers and tensors, which `torch.load(weights_only=True)` takes. Holds references to the
+        weights: copy or save it before the next step.
         """
-        scaler = self._stepper.scaler
+        scaler, weights = self._stepper.scaler, self.model.state_dict()
         return {
             "step": self.step,
             "started": self._started,
+            "diverged": self.reason if self.stopped == "diverged" else None,
             "since": list(self._since),
-            "model": self.model.state_dict(),
+            "model": weights,
+            "buffers": {name: value for name, value in self.model.named_buffers() if name not in weights},
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "batches": self._batches.state_dict(),
-            "rng": self._rng,
-            "snapshots": self._snapshots.kept,
+            "rng": self._rng.plain(),
+            "snapshots": [{"step": kept.step, "weights": kept.weights} for kept in self._snapshots.kept],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there. The position in the data is found by replaying the present pass over it."""
         self.step, self._started, self._since = state["step"], state["started"], list(state["since"])
-        self.stopped, self.reason = None, ""
+        self.stopped, self.reason = (None, "") if state["diverged"] is None else ("diverged", state["diverged"])
         self.model.load_state_dict(state["model"])
+        for name, value in state["buffers"].items():
+            self.model.get_buffer(name).copy_(value)
         self.optimizer.load_state_dict(state["optimizer"])
         if self._stepper.scaler is not None:
             self._stepper.scaler.load_state_dict(state["scaler"])
-        self._snapshots.kept = list(state["snapshots"])
+        self._snapshots.kept = [Snapshot(**kept) for kept in state["snapshots"]]
         with preserved_rng(self._device):
+            self._open_data()
             self._batches.load_state_dict(state["batches"])
-        self._rng = state["rng"]
+        self._rng = RNGState.from_plain(state["rng"], self._device)
 
 
 def checkpoints(workload: Workload, schedule: Schedule) -> list[int]:

@@ -154,8 +154,9 @@ def _supervised(
     **settings: Any,
 ) -> Workload:
     require(isinstance(batch_size, int) and batch_size >= 1, "batch_size must be at least 1", batch_size=batch_size)
-    train, valid, test = (None if given is None else as_dataset(given, target_type) for given in data)
-    require(train is not None and valid is not None, "train and valid must be given", train=train, valid=valid)
+    require(data[0] is not None and data[1] is not None, "train and valid must be given", train=data[0], valid=data[1])
+    train, valid = as_dataset(data[0], target_type), as_dataset(data[1], target_type)
+    test = None if data[2] is None else as_dataset(data[2], target_type)
     return Workload(
         loss=task.loss,
         metrics=task.metrics,
@@ -173,11 +174,13 @@ def as_dataset(data: Data, target_type: torch.dtype) -> Dataset[Any]:
     Raises:
         InvalidInputError: it is neither, or inputs and targets differ in length.
     """
-    if isinstance(data, Dataset) or (hasattr(data, "__getitem__") and not isinstance(data, tuple | list)):
+    plain = isinstance(data, tuple | list | torch.Tensor | np.ndarray | Mapping | str)
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not plain:
         return data  # type: ignore[no-any-return]
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise InvalidInputError(
-            f"Data must be a torch Dataset or a pair (inputs, targets), but got {type(data).__name__}. "
+            "Data must be a torch Dataset with a length or a pair (inputs, targets), "
+            f"but got {type(data).__name__}. "
             "For anything else build an lr_search.Workload."
         )
     inputs, targets = (

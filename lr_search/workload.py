@@ -109,9 +109,9 @@ class Workload:
         )
         self.torch_device  # noqa: B018  an unknown device is better told now
 
-    @cached_property
+    @property
     def torch_device(self) -> torch.device:
-        """Where the workload is trained."""
+        """Where the workload is trained; asked anew each time, for a workload may be sent to another machine."""
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
@@ -152,7 +152,13 @@ class Workload:
                 "The model must have parameters to train, but got none that require gradients. "
                 "Return the module that holds the layers, and unfreeze some."
             )
-        params = self.param_groups(model) if self.param_groups is not None else model.parameters()
+        params = list(self.param_groups(model) if self.param_groups is not None else model.parameters())
+        named = ["lr" in group for group in params if isinstance(group, dict)]
+        if any(named) and not all(named):
+            raise WorkloadError(
+                f"Either every parameter group must name an lr or none, but got {sum(named)} of {len(named)} that do. "
+                "The groups keep the ratios of their LRs, and a group without one has no ratio to the others."
+            )
         optimizer = self.optimizer(params, lr=PROBE_LR)
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise WorkloadError(

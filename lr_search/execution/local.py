@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lr_search.evaluation import Evaluation
 from lr_search.execution.executor import FailureWatch
 from lr_search.execution.ownership import Heartbeat
 from lr_search.execution.study import Job, StudyTask
@@ -29,14 +30,17 @@ class LocalExecutor:
         for task in left:
             task.sweep()
         while left:
-            ran = 0
+            idle: list[StudyTask] = []
             for task in left:
                 job = task.ask()
-                if job is not None:
+                if job is None:
+                    idle.append(task)
+                else:
                     watch.see(run_job(job, progress))
-                    ran += 1
-            left = [task for task in left if not task.complete()]
-            if left and not ran:  # what is left runs in other processes
+            done = {id(task) for task in idle if task.complete()}
+            waiting = len(idle) == len(left) and not done
+            left = [task for task in left if id(task) not in done]
+            if waiting:  # what is left runs in other processes
                 time.sleep(POLL_SECONDS)
                 for task in left:
                     task.sweep()
@@ -44,10 +48,15 @@ class LocalExecutor:
 
 def run_job(job: Job, progress: Progress) -> Outcome:
     """Run one trial to its end; if it is interrupted, put it back."""
+
+    def report(evaluation: Evaluation) -> bool:
+        progress.evaluated(evaluation)
+        return job.report(evaluation)
+
     progress.begin(job)
     try:
         with Heartbeat(job.beat):
-            outcome = run_trial(job.workload, job.spec, lambda e: (progress.evaluated(e), job.report(e))[1])
+            outcome = run_trial(job.workload, job.spec, report)
         job.finish(outcome)
     except BaseException:
         job.release()

@@ -32,7 +32,7 @@ def is_alive(owner: Mapping[str, Any] | None, started: float, now: float) -> boo
     if owner is None or owner["seen"] < started:  # taken, not signed yet (the signature may be a dead process's)
         return now - started < CLAIM_SECONDS
     if owner["machine"] == machine():
-        return born(owner["pid"]) == owner["born"]
+        return bool(born(owner["pid"]) == owner["born"])
     return bool(now - owner["seen"] < LOST_SECONDS)
 
 

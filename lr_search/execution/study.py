@@ -84,7 +84,7 @@ class Job:
     def __init__(self, task: StudyTask, trial: optuna.Trial, spec: TrialSpec) -> None:
         self.task, self.spec = task, spec
         self._trial = trial
-        self._reported = set(task.study._storage.get_trial(trial._trial_id).intermediate_values)
+        self._reported: set[int] | None = None  # steps a trial that is run again has reported before
 
     @property
     def workload(self) -> Workload:
@@ -97,7 +97,9 @@ class Job:
         # the first shows nothing yet and the last has been paid for
         if plan.pruner is None or not 0 < evaluation.step < plan.workload.num_steps:
             return False
-        if evaluation.step not in self._reported:  # a trial that is run again has reported before
+        if self._reported is None:
+            self._reported = set(self.task.study._storage.get_trial(self._trial._trial_id).intermediate_values)
+        if evaluation.step not in self._reported:
             self._trial.report(evaluation.metrics[plan.workload.objective], evaluation.step)
         return self._trial.should_prune()
 
@@ -183,13 +185,17 @@ class StudyTask:
 
     def ask(self) -> Job | None:
         """The next trial to run, or None where there is none at present."""
-        if not self.ready() or not self._has_room(self.trials()):
+        if not self.ready():
+            return None
+        before = self.trials()
+        if not self._has_room(before):
             return None
         if self.plan.strategy is not None:
             self.study.sampler = self._sampler()
         trial = self.study.ask()
         trial.set_user_attr(OWNER, owner())
-        if not self._fits(trial.number):  # another process took the last place meanwhile
+        # another process may have taken the last place meanwhile
+        if trial.number != len(before) and not self._fits(trial.number):
             Job(self, trial, TrialSpec(0)).release()
             return None
         return Job(self, trial, self._spec(trial))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from lr_search.curve import FloatArray
 from lr_search.report.curve_figure import plot_curve
 from lr_search.report.recommendation import candidates
 from lr_search.report.records import StudyRecord
@@ -65,7 +67,9 @@ def anytime_figure(records: Sequence[StudyRecord]) -> Figure:
             color = colors[str(strategy)]
             ax.step(grid, mean, where="post", color=color, linewidth=1.9, label=str(strategy))
             if len(values) > 1:
-                ax.fill_between(grid, values.min(axis=0), values.max(axis=0), step="post", color=color, alpha=0.15, linewidth=0)
+                ax.fill_between(
+                    grid, values.min(axis=0), values.max(axis=0), step="post", color=color, alpha=0.15, linewidth=0
+                )
         fit_y(ax, np.concatenate([part["best"].to_numpy(dtype=float), starts]), f"best {_objective(records)} so far")
         ax.set_xlabel("steps spent, range tests included")
         ax.set_xlim(left=0)
@@ -74,7 +78,7 @@ def anytime_figure(records: Sequence[StudyRecord]) -> Figure:
     return figure
 
 
-def _on_one_grid(rows: pd.DataFrame, studies: Sequence[StudyRecord]) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _on_one_grid(rows: pd.DataFrame, studies: Sequence[StudyRecord]) -> tuple[FloatArray, FloatArray]:
     """One strategy's best so far on the steps at which any seed improved. Returns: steps (n,), values (seeds, n)."""
     grid = np.unique(np.concatenate([[0], rows["steps_charged"].to_numpy(dtype=int)]))
     values = []
@@ -97,21 +101,27 @@ def lr_figure(records: Sequence[StudyRecord]) -> Figure:
         studies = _search(records, pair)
         shown: list[float] = []
         for strategy, marker in zip(strategies, MARKERS * len(strategies), strict=False):
-            trials = [(t, s) for s in studies if s.plan["strategy"] == strategy for t in s.trials if t.state == "COMPLETE"]
+            trials = [
+                (t, s) for s in studies if s.plan["strategy"] == strategy for t in s.trials if t.state == "COMPLETE"
+            ]
             ended = [(t.lr, s.clipped(t.value)) for t, s in trials if math.isfinite(t.value)]
             lost = [(t.lr, s.worst) for t, s in trials if not math.isfinite(t.value)]
             shown += [value for _, value in (*ended, *lost)]
-            style = {"color": colors[strategy], "s": 22, "alpha": 0.8}
+            style: dict[str, Any] = {"color": colors[strategy], "s": 22, "alpha": 0.8}
             ax.scatter(*_columns(ended), marker=marker, label=strategy, linewidth=0, **style)
             ax.scatter(*_columns(lost), marker="x", linewidth=1.2, **style)
         log_lr(ax, "peak learning rate (log)")
         fit_y(ax, shown, f"{_objective(records)} at the end")
         for candidate in best[:1]:
             if (candidate.schedule, candidate.optimizer) == pair:
-                ax.axvline(candidate.lr, color=PALETTE[3], linestyle="--", linewidth=1.4, label=f"best {candidate.lr:.2g}")
+                ax.axvline(
+                    candidate.lr, color=PALETTE[3], linestyle="--", linewidth=1.4, label=f"best {candidate.lr:.2g}"
+                )
         ax.set_title(_title(records, pair))
         ax.legend(fontsize=7.5)
-    figure.supxlabel("x: diverged, drawn at the objective of step 0; no trial is drawn worse than that", fontsize=8, color=GREY)
+    figure.supxlabel(
+        "x: diverged, drawn at the objective of step 0; no trial is drawn worse than that", fontsize=8, color=GREY
+    )
     return figure
 
 
@@ -134,7 +144,13 @@ def learning_figure(records: Sequence[StudyRecord]) -> Figure:
                 evaluations = trial.evaluations()
                 lines = evaluations["train_loss"], evaluations["metrics"].get(objective, [])
                 for ax, line, seen in zip(axes[:, column], lines, ranges, strict=True):
-                    ax.plot(evaluations["step"][: len(line)], line, color=scale.to_rgba(trial.lr), alpha=0.7, linewidth=1.0)
+                    ax.plot(
+                        evaluations["step"][: len(line)],
+                        line,
+                        color=scale.cmap(norm(trial.lr)),
+                        alpha=0.7,
+                        linewidth=1.0,
+                    )
                     first = next((v for v in line if math.isfinite(v)), math.nan)
                     seen += [v for v in line if math.isfinite(v) and abs(v - first) <= 1.5 * abs(first)]
         for ax, seen, label in zip(axes[:, column], ranges, ("training loss", objective), strict=True):
@@ -184,13 +200,28 @@ def all_figures(records: Sequence[StudyRecord]) -> dict[str, tuple[Figure, str]]
     else:
         figures = {
             "best_so_far": (anytime_figure(records), "Best objective so far against steps spent, by strategy."),
-            "objective_by_lr": (lr_figure(records), "Objective at the end of every trial against its peak learning rate."),
-            "learning_curves": (learning_figure(records), "Training loss and objective against steps, coloured by learning rate."),
+            "objective_by_lr": (
+                lr_figure(records),
+                "Objective at the end of every trial against its peak learning rate.",
+            ),
+            "learning_curves": (
+                learning_figure(records),
+                "Training loss and objective against steps, coloured by learning rate.",
+            ),
             "schedules": (schedule_figure(records), "The schedules' shapes, each at its best peak learning rate."),
         }
-    figures["range_tests"] = (range_test_figure(records), "Range tests: loss against learning rate, suggestion, bounds, prior.")
+    figures["range_tests"] = (
+        range_test_figure(records),
+        "Range tests: loss against learning rate, suggestion, bounds, prior.",
+    )
     order = ("best_so_far", "objective_by_lr", "range_tests", "learning_curves", "schedules")
-    return {name: (figure, text) for name in order if name in figures for figure, text in [figures[name]] if figure is not None}
+    return {
+        name: (figure, text)
+        for name in order
+        if name in figures
+        for figure, text in [figures[name]]
+        if figure is not None
+    }
 
 
 __all__ = ["all_figures", "anytime_figure", "learning_figure", "lr_figure", "range_test_figure", "schedule_figure"]

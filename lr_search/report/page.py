@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -78,6 +79,7 @@ def page_html(
     return environment.get_template("report.html.jinja").render(
         name=name,
         recommendation=recommendation_or_none(records),
+        objective=next((s.plan["objective"] for s in records if s.kind == "search"), ""),
         unfinished=sum(t.state == "RUNNING" for s in records for t in s.trials),
         facts=_facts(records, trials),
         failures=_failures(records),
@@ -155,16 +157,20 @@ def _shapes(records: Sequence[StudyRecord]) -> list[tuple[str, str]]:
 
 
 def _table(frame: pd.DataFrame) -> dict[str, Any]:
-    return {"heads": list(frame.columns), "rows": [[_cell(value) for value in row] for row in frame.itertuples(index=False)]}
+    return {
+        "heads": list(frame.columns),
+        "rows": [[_cell(value) for value in row] for row in frame.itertuples(index=False)],
+    }
 
 
 def _cell(value: Any) -> str:
     if value is None or value is pd.NA or value is pd.NaT:
         return "–"
     if isinstance(value, float | np.floating):
-        if np.isnan(value):
+        number = float(value)
+        if math.isnan(number):
             return "–"
-        return f"{value:,.0f}" if abs(value) >= 1000 and np.isfinite(value) else f"{value:.4g}"
+        return f"{number:,.0f}" if 1000 <= abs(number) < math.inf else f"{number:.4g}"
     return str(value)
 
 
@@ -178,7 +184,9 @@ def summary_markdown(name: str, records: Sequence[StudyRecord], summary: pd.Data
         lines += [f"**{best.schedule}, peak LR {best.lr:.4g}, {best.optimizer}**: {best.value:.4g}. {best.reason}", ""]
     heads = [SUMMARY_HEADS.get(column, column) for column in summary.columns]
     lines += ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    lines += ["| " + " | ".join(_plain(_cell(value)) for value in row) + " |" for row in summary.itertuples(index=False)]
+    lines += [
+        "| " + " | ".join(_plain(_cell(value)) for value in row) + " |" for row in summary.itertuples(index=False)
+    ]
     return "\n".join(lines) + "\n"
 
 

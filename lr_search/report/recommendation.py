@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lr_search.curve import FloatArray
 from lr_search.errors import LRSearchError
 from lr_search.report.records import StudyRecord
 
@@ -60,7 +61,7 @@ def candidates(records: Sequence[StudyRecord]) -> list[Candidate]:
         seeds = groups.setdefault((study.plan["schedule"], study.plan["optimizer"]), {})
         points = seeds.setdefault(study.plan["seed"], [])
         points += [(t.lr, study.clipped(t.value)) for t in study.trials if t.state == "COMPLETE"]
-    sign = -1 if any(s.plan["direction"] == "maximize" for s in records if s.kind == "search") else 1
+    sign = _sign(records)
     found = []
     for (schedule, optimizer), by_seed in groups.items():
         seeds_points = [np.array(points) for points in by_seed.values() if points]
@@ -74,7 +75,7 @@ def candidates(records: Sequence[StudyRecord]) -> list[Candidate]:
     return sorted(found, key=lambda candidate: sign * candidate.value)
 
 
-def _smoothed(points: np.ndarray, lrs: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _smoothed(points: FloatArray, lrs: FloatArray) -> FloatArray:
     """One seed's objective at each LR. points: (trials, 2) of LR and objective; lrs: (n,). Returns: (n,)."""
     reach = (np.log10(lrs)[:, None] - np.log10(points[:, 0])[None, :]) / WIDTH_DECADES
     # the nearest trial always counts, however far: a seed that tried nothing nearby must not divide by zero
@@ -96,11 +97,8 @@ def recommend(records: Sequence[StudyRecord]) -> Recommendation:
         return _confirmed(confirmed, _sign(records))
     best = found[0]
     objective = next(s.plan["objective"] for s in records if s.kind == "search")
-    reason = (
-        f"lowest smoothed {objective} over {best.trials} trials on {_seeds(best.seeds)}"
-        if _sign(records) > 0
-        else f"highest smoothed {objective} over {best.trials} trials on {_seeds(best.seeds)}"
-    )
+    end = "lowest" if _sign(records) > 0 else "highest"
+    reason = f"{end} smoothed {objective} over {best.trials} trials on {_seeds(best.seeds)}"
     if len(found) > 1:
         second = found[1]
         reason += f"; next: {second.schedule} with {second.optimizer} at {second.lr:.3g}, {second.value:.4g}"

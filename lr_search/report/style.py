@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 # Okabe and Ito, "Color Universal Design", 2008
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442"]
@@ -27,7 +29,7 @@ def strategy_colors(strategies: Iterable[str]) -> dict[str, str]:
     return {**KNOWN, **{name: free[i % len(free)] for i, name in enumerate(others)}}
 
 
-def new_figure(rows: int, columns: int, *, panel: tuple[float, float] = (4.4, 3.4)) -> tuple[Figure, np.ndarray]:  # type: ignore[type-arg]
+def new_figure(rows: int, columns: int, *, panel: tuple[float, float] = (4.4, 3.4)) -> tuple[Figure, Any]:
     """A figure with a grid of axes. Returns: the figure and its axes (rows, columns)."""
     figure = Figure(figsize=(panel[0] * columns, panel[1] * rows), layout="constrained", dpi=DPI)
     FigureCanvasAgg(figure)
@@ -56,7 +58,7 @@ def log_lr(ax: Axes, label: str = "learning rate (log)") -> None:
     ax.set_xlabel(label)
 
 
-def fit_y(ax: Axes, values: Sequence[float] | np.ndarray, label: str) -> None:  # type: ignore[type-arg]
+def fit_y(ax: Axes, values: Sequence[float] | npt.NDArray[np.float64], label: str) -> None:
     """A y axis that shows all finite values: logarithmic where they are positive and span a factor of 10."""
     finite = np.asarray(values, dtype=float)
     finite = finite[np.isfinite(finite)]
@@ -64,6 +66,9 @@ def fit_y(ax: Axes, values: Sequence[float] | np.ndarray, label: str) -> None:  
     ax.set_ylabel(f"{label} (log)" if logarithmic else label)
     if logarithmic:
         ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if finite.max() < 1e4 * finite.min() else (1.0,)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_ylim(finite.min() / 1.25, finite.max() * 1.35)
     elif len(finite):
         room = 0.06 * ((finite.max() - finite.min()) or abs(finite.max()) or 1.0)

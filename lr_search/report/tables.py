@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,7 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
             charged += trial.steps
             row = {key: study.plan[key] for key in KEYS}
             metrics = {name: values[-1] for name, values in trial.evaluations()["metrics"].items() if values}
-            started = pd.to_datetime(trial.outcome.get("started"), utc=True)
+            started = trial.outcome.get("started")
             seconds = trial.outcome.get("seconds", math.nan)
             rows.append(
                 {
@@ -58,14 +57,15 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
                     "seconds": seconds,
                     "device": trial.outcome.get("device", ""),
                     "started": started,
-                    "ended": started + timedelta(seconds=seconds) if started is not None else pd.NaT,
+                    "ended": started,
                 }
                 | {_column(name): value for name, value in metrics.items()}
             )
     frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=COLUMNS)
     whole = dict.fromkeys(("seed", "number", "steps", "steps_charged"), "Int64")
     for name in ("started", "ended"):
-        frame[name] = pd.to_datetime(frame[name], utc=True)
+        frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
+    frame["ended"] += pd.to_timedelta(pd.to_numeric(frame["seconds"]), unit="s")
     return frame.astype(whole)
 
 
@@ -141,13 +141,14 @@ def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
     """A row for each strategy x schedule x optimizer, best first.
 
     Columns:
-        strategy, schedule, optimizer; seeds: how many.
+        strategy, schedule, optimizer.
         best: mean over seeds of the best objective found; best_std: its standard deviation over seeds (nan for one seed).
         best_lr: geometric mean over seeds of the LR it was found at.
-        trials, diverged, pruned, failed: how many, over all seeds.
-        steps: mean steps a study spent, range tests included; seconds: likewise of wall time.
+        steps: mean steps a study spent, range tests included.
         steps_to_close: mean steps a study spent until its best was within 5% of the best known of all studies of that seed
             (5% of the way back to the objective at step 0); nan where a seed never came so close.
+        seconds: mean wall time of a study's trials, range tests included.
+        seeds, trials, diverged, pruned, failed: how many, over all seeds.
     """
     groups: dict[tuple[str, str, str], list[StudyRecord]] = {}
     for study in records:
@@ -185,8 +186,8 @@ def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
             }
         )
     columns = [
-        "strategy", "schedule", "optimizer", "seeds", "best", "best_std", "best_lr", "trials", "diverged", "pruned",
-        "failed", "steps", "seconds", "steps_to_close",
+        "strategy", "schedule", "optimizer", "best", "best_std", "best_lr", "steps", "steps_to_close", "seconds", "seeds",
+        "trials", "diverged", "pruned", "failed",
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=columns)
     ascending = all(study.plan["direction"] == "minimize" for study in records if study.kind == "search")

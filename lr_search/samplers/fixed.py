@@ -23,7 +23,7 @@ class FixedSampler(PointSampler):
     def __init__(self, lr: float, param: str = "lr", *, seed: int = 0) -> None:
         require(lr > 0 and math.isfinite(lr), "lr must be positive and finite", lr=lr)
         super().__init__(param, seed)
-        self.lr = lr
+        self.lr = float(lr)
 
     def point(self, number: int, distribution: BaseDistribution) -> Any:
         """See the class."""

@@ -75,10 +75,8 @@ def at_share(distribution: BaseDistribution, share: float) -> Any:
         return distribution.choices[min(int(share * len(distribution.choices)), len(distribution.choices) - 1)]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = float(distribution.low), float(distribution.high)
-    if isinstance(distribution, IntDistribution):
-        low, high = low - 0.5, high + 0.5  # each whole number gets an equal share
-    elif distribution.step is not None:
-        low, high = low - distribution.step / 2, high + distribution.step / 2
+    if distribution.step is not None:
+        low, high = low - distribution.step / 2, high + distribution.step / 2  # each place on the grid: an equal share
     if distribution.log:
         value = float(np.exp(np.log(low) + share * (np.log(high) - np.log(low))))
     else:

@@ -6,7 +6,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from lr_search.errors import InvalidInputError
+from lr_search.errors import InvalidInputError, require
 from lr_search.prior import LRPrior
 from lr_search.samplers.points import PointSampler, van_der_corput
 
@@ -43,5 +43,11 @@ class RangeTestSampler(PointSampler):
             # 0 and 1/2 are left out: the mode stands for the middle, and the very ends come last
             share = van_der_corput(number + 1)
             below, above = self.prior.cdf([low, high]).tolist()
+            require(
+                below < above,
+                f"the range of {self.param!r} must overlap the prior's, {self.prior.low:g} to {self.prior.high:g}",
+                low=low,
+                high=high,
+            )
             lr = self.prior.ppf(below + share * (above - below))
         return min(max(lr, low), high)

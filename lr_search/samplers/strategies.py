@@ -107,6 +107,7 @@ def resolve(strategies: Sequence[Any] | Mapping[str, Any]) -> list[Strategy]:
     require(len(found) > 0, "strategies must name at least one", got=strategies)
     names = [strategy.name for strategy in found]
     require(len(set(names)) == len(names), "strategies must differ in name", names=names)
+    require(not any("/" in name for name in names), "a strategy's name must not hold a slash", names=names)
     return found
 
 
@@ -115,11 +116,10 @@ def _named(name: Any, value: Any) -> Strategy:
         strategy: Strategy = plugins.load(plugins.STRATEGIES, value)
         return strategy if name == value else _renamed(strategy, str(name))
     require(isinstance(name, str), "a strategy must be a name, or have one: strategies={'mine': 3e-4}", got=value)
-    require("/" not in name, "a strategy's name must not hold a slash", name=name)
     if isinstance(value, Strategy):
         return _renamed(value, name)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        lr = float(value)
+        lr = FixedSampler(value).lr
         return Strategy(
             name, partial(_fixed_sampler, lr), f"one training at {lr:g}", False, True, 1, f"lr={lr!r}", fixed_lr=lr
         )

@@ -76,6 +76,8 @@ def sgdr(lr: float, num_steps: int, steps_per_epoch: float | None = None) -> SGD
     cycles = 4 if fits >= 2**4 - 1 else 3
     while steps_per_epoch is not None and num_steps / (2**cycles - 1) > 10 * steps_per_epoch:
         cycles += 1
+    while cycles > 3 and num_steps < 2**cycles - 1:  # an epoch of less than a step asks for more cycles than fit
+        cycles -= 1
     require(
         num_steps >= 2**cycles - 1,
         f"sgdr needs at least {2**cycles - 1} steps for {cycles} cycles",
@@ -93,8 +95,7 @@ def _triangles(num_steps: int, steps_per_epoch: float | None) -> tuple[float, st
         if num_steps < 4 * 2 * 2 * steps_per_epoch:
             cycles = 3
         cycles = max(cycles, math.ceil(num_steps / (2 * 10 * steps_per_epoch)))
-    if num_steps < 2 * 4:
-        cycles = 3
+    cycles = max(3, min(cycles, num_steps // 2))  # an epoch of less than a step asks for more cycles than fit
     require(
         num_steps >= 2 * cycles,
         f"a cyclic schedule needs at least {2 * cycles} steps for {cycles} cycles",

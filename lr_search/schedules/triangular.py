@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Literal
@@ -23,9 +24,10 @@ class _Cyclical(Schedule):
     def __post_init__(self) -> None:
         require(self.base_lr > 0, "base_lr must be positive", base_lr=self.base_lr)
         require(self.max_lr > self.base_lr, "max_lr must be above base_lr", max_lr=self.max_lr, base_lr=self.base_lr)
+        require(math.isfinite(self.max_lr), "max_lr must be finite", max_lr=self.max_lr)
         require(
-            self.step_size >= 1,
-            "step_size must be at least 1 step (it is half a cycle)",
+            1 <= self.step_size < math.inf,
+            "step_size must be at least 1 step (it is half a cycle), and finite",
             "Train for more steps or in fewer cycles.",
             step_size=self.step_size,
         )
@@ -34,7 +36,7 @@ class _Cyclical(Schedule):
         """How far up the triangle: 0 at a cycle's ends, 1 in its middle. (steps,) -> (steps,)."""
         cycle = np.floor(1 + steps / (2 * self.step_size))
         x = np.abs(steps / self.step_size - 2 * cycle + 1)
-        return np.maximum(0.0, 1 - x)
+        return np.asarray(np.maximum(0.0, 1 - x))
 
     @abstractmethod
     def amplitude(self, steps: FloatArray) -> FloatArray:

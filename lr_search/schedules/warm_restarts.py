@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from lr_search.errors import require
 from lr_search.schedules.base import FloatArray, Schedule
+
+ROUNDING = 1e-6  # steps: a T_0 laid out from num_steps may put a restart just beyond the step it is meant for
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,14 @@ class SGDR(Schedule):
     def __post_init__(self) -> None:
         require(self.base_lr >= 0, "base_lr must be at least 0", base_lr=self.base_lr)
         require(self.max_lr > self.base_lr, "max_lr must be above base_lr", max_lr=self.max_lr, base_lr=self.base_lr)
-        require(self.T_0 >= 1, "T_0 must be at least 1 step", "Train for more steps or in fewer cycles.", T_0=self.T_0)
-        require(self.T_mult >= 1, "T_mult must be at least 1", T_mult=self.T_mult)
+        require(math.isfinite(self.max_lr), "max_lr must be finite", max_lr=self.max_lr)
+        require(
+            1 <= self.T_0 < math.inf,
+            "T_0 must be at least 1 step, and finite",
+            "Train for more steps or in fewer cycles.",
+            T_0=self.T_0,
+        )
+        require(1 <= self.T_mult < math.inf, "T_mult must be at least 1, and finite", T_mult=self.T_mult)
         require(0 < self.decay <= 1, "decay must be above 0 and at most 1", decay=self.decay)
 
     def _start(self, cycle: FloatArray) -> FloatArray:
@@ -58,22 +67,21 @@ class SGDR(Schedule):
         else:
             cycle = np.floor(np.log1p(steps * (self.T_mult - 1) / self.T_0) / np.log(self.T_mult))
         # the logarithm may round across a boundary: set it right by the exact starts
-        cycle = np.where(self._start(cycle + 1) <= steps, cycle + 1, cycle)
-        return np.where(self._start(cycle) > steps, cycle - 1, cycle)
+        cycle = np.where(self._start(cycle + 1) <= steps + ROUNDING, cycle + 1, cycle)
+        return np.where(self._start(cycle) > steps + ROUNDING, cycle - 1, cycle)
 
     def values(self, steps: FloatArray) -> FloatArray:
         """See the class."""
         cycle = self._cycle(steps)
-        done = (steps - self._start(cycle)) / (self.T_0 * self.T_mult**cycle)  # T_cur / T_i
+        done = np.maximum(0.0, steps - self._start(cycle)) / (self.T_0 * self.T_mult**cycle)  # T_cur / T_i
         peak = np.maximum(self.base_lr, self.max_lr * self.decay**cycle)
-        return self.base_lr + (peak - self.base_lr) / 2 * (1 + np.cos(np.pi * done))
+        return np.asarray(self.base_lr + (peak - self.base_lr) / 2 * (1 + np.cos(np.pi * done)))
 
     def cycle_ends(self, num_steps: int) -> list[int]:
         """The restarts, to the nearest step."""
         ends: list[int] = []
         cycle = 1
-        # 1e-6: a T_0 laid out from num_steps may round to just beyond the last step
-        while (end := float(self._start(np.array([float(cycle)]))[0])) <= num_steps + 1e-6:
+        while (end := float(self._start(np.array([float(cycle)]))[0])) <= num_steps + ROUNDING:
             ends.append(round(end))
             cycle += 1
         return ends

@@ -1,0 +1,124 @@
+"""Small things to train, shared by the tests. Everything runs on the CPU unless a test says otherwise."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import lr_search as lrs
+
+
+@pytest.fixture
+def seed_all():
+    """Seeds the three global generators, in the test's own words."""
+
+    def seed(value):
+        random.seed(value)
+        np.random.seed(value)  # noqa: NPY002
+        torch.manual_seed(value)
+
+    return seed
+
+
+@pytest.fixture
+def global_rng():
+    """Reads the three global generators, as values that can be compared."""
+
+    def state():
+        kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+        return random.getstate(), kind, keys.tolist(), rest, torch.get_rng_state().tolist()
+
+    return state
+
+
+@pytest.fixture
+def examples():
+    """60 examples (inputs (60, 6), classes (60,)) that a small net can learn."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(60, 6, generator=generator)
+    return inputs, (inputs @ torch.randn(6, 3, generator=generator)).argmax(1)
+
+
+@pytest.fixture
+def dropout_net():
+    """A factory of nets that draw random numbers and have buffers."""
+
+    def make():
+        return nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 3))
+
+    return make
+
+
+@pytest.fixture
+def cross_entropy():
+    def loss(model, batch):
+        inputs, classes = batch
+        return nn.functional.cross_entropy(model(inputs), classes)
+
+    return loss
+
+
+@pytest.fixture
+def make_workload(examples, dropout_net, cross_entropy):
+    """Workloads of 7 shuffled batches of 8 a pass, with dropout and momentum; keywords change anything."""
+    data = TensorDataset(*examples)
+
+    def make(**changes):
+        settings = {
+            "model": dropout_net,
+            "optimizer": lambda params, lr: torch.optim.SGD(params, lr=lr, momentum=0.9),
+            "loss": cross_entropy,
+            "train_data": lambda: DataLoader(data, batch_size=8, shuffle=True, drop_last=True),
+            "valid_data": lambda: DataLoader(data, batch_size=25, shuffle=True),
+            "num_steps": 20,
+            "eval_every": 5,
+            "device": "cpu",
+        }
+        return lrs.Workload(**(settings | changes))
+
+    return make
+
+
+@pytest.fixture
+def constant():
+    """A constant schedule; its LR can be given."""
+    return lambda lr=0.05: lrs.schedules.by_name("constant", lr=lr, num_steps=1)
+
+
+@pytest.fixture
+def weights():
+    """A copy of a model's parameters and buffers, by name."""
+
+    def copy(model):
+        return {name: value.detach().clone() for name, value in (*model.named_parameters(), *model.named_buffers())}
+
+    return copy
+
+
+@pytest.fixture
+def same_bits():
+    """Whether two dicts of tensors hold the same names and bits; -0.0 is not 0.0, and nan is nan."""
+
+    def compare(one, other):
+        return one.keys() == other.keys() and all(
+            one[name].dtype == other[name].dtype
+            and one[name].detach().numpy().tobytes() == other[name].detach().numpy().tobytes()
+            for name in one
+        )
+
+    return compare
+
+
+@pytest.fixture
+def trained(weights):
+    """Trains to the end. Returns: the training, its evaluations and its final weights."""
+
+    def run(workload, schedule, **options):
+        training = lrs.train(workload, schedule, **options)
+        evaluations = list(training)
+        return training, evaluations, weights(training.model)
+
+    return run

@@ -1,0 +1,290 @@
+"""One contract for our samplers: the n-th point depends on the seed and n alone. Then what is particular to each."""
+
+import json
+import math
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+
+from lr_search.errors import InvalidInputError
+from lr_search.prior import LRPrior
+from lr_search.samplers import FixedSampler, GridSampler, PointSampler, RandomSampler, RangeTestSampler
+
+LOW, HIGH = 1e-5, 10.0
+RANGE = FloatDistribution(LOW, HIGH, log=True)
+PRIOR = LRPrior(low=LOW, high=HIGH, mode=0.02, log10_std=0.6)
+SAMPLERS: dict[str, Callable[[int], PointSampler]] = {
+    "grid": lambda seed: GridSampler(num_points=8, seed=seed),
+    "random": lambda seed: RandomSampler(seed=seed),
+    "range_test": lambda seed: RangeTestSampler(PRIOR, seed=seed),
+    "fixed": lambda seed: FixedSampler(0.3, seed=seed),
+}
+# what a trial of the contract suggests: the LR, and every other kind of parameter beside it
+OTHERS = ("width", "layers", "batch", "kind", "dropout", "decay")
+
+
+def suggested(trial: optuna.Trial) -> tuple[float | int | str, ...]:
+    return (
+        trial.suggest_float("lr", LOW, HIGH, log=True),
+        trial.suggest_int("width", 1, 1000, log=True),
+        trial.suggest_int("layers", 1, 4),
+        trial.suggest_int("batch", 0, 10, step=5),
+        trial.suggest_categorical("kind", ["relu", "gelu", "tanh"]),
+        trial.suggest_float("dropout", 0.0, 0.5, step=0.25),
+        trial.suggest_float("decay", 0.0, 0.1),
+    )
+
+
+def asked(sampler: optuna.samplers.BaseSampler, count: int, storage: str | None = None) -> list[tuple]:
+    study = optuna.create_study(sampler=sampler, storage=storage, study_name="points", load_if_exists=True)
+    rows = []
+    for _ in range(count):
+        trial = study.ask()
+        rows.append(suggested(trial))
+        study.tell(trial, 1.0)
+    return rows
+
+
+def lrs_of(sampler: PointSampler, count: int, distribution: FloatDistribution = RANGE) -> np.ndarray:
+    return np.array([sampler.point(number, distribution) for number in range(count)])
+
+
+def share_of(lrs: np.ndarray, low: float = LOW, high: float = HIGH) -> np.ndarray:
+    """How far up the range each LR lies, in log LR."""
+    return (np.log(lrs) - math.log(low)) / (math.log(high) - math.log(low))
+
+
+def mirrored_bits(number: int, width: int) -> int:
+    return int(format(number, f"0{width}b")[::-1], 2)
+
+
+@pytest.fixture(params=SAMPLERS)
+def make(request: pytest.FixtureRequest) -> Callable[[int], PointSampler]:
+    return SAMPLERS[request.param]
+
+
+def test_every_parameter_of_every_trial_is_inside_its_range(make: Callable[[int], PointSampler]) -> None:
+    study = optuna.create_study(sampler=make(3))
+    study.optimize(lambda trial: float(len(suggested(trial))), n_trials=40)
+    for trial in study.trials:
+        assert set(trial.params) == {"lr", *OTHERS}
+        for name, distribution in trial.distributions.items():
+            assert distribution._contains(distribution.to_internal_repr(trial.params[name])), (name, trial.params)
+        assert LOW <= trial.params["lr"] <= HIGH
+        assert trial.params["batch"] in (0, 5, 10)
+        assert trial.params["dropout"] in (0.0, 0.25, 0.5)
+        assert type(trial.params["layers"]) is int
+
+
+def test_the_lr_is_the_point_of_the_trial_s_number(make: Callable[[int], PointSampler]) -> None:
+    assert [row[0] for row in asked(make(5), 12)] == lrs_of(make(5), 12).tolist()
+
+
+def test_a_seed_always_gives_the_same_points(make: Callable[[int], PointSampler]) -> None:
+    assert asked(make(1), 12) == asked(make(1), 12)
+    assert asked(make(1), 12) != asked(make(2), 12)
+
+
+def test_pickling_and_reseeding_change_no_point(make: Callable[[int], PointSampler]) -> None:
+    sampler = pickle.loads(pickle.dumps(make(1)))
+    sampler.reseed_rng()
+    assert asked(sampler, 6) == asked(make(1), 6)
+
+
+def test_threads_repeat_no_point(make: Callable[[int], PointSampler]) -> None:
+    study = optuna.create_study(sampler=make(4))
+    study.optimize(lambda trial: float(len(suggested(trial))), n_trials=24, n_jobs=2)
+    got = sorted(tuple(trial.params[name] for name in ("lr", *OTHERS)) for trial in study.trials)
+    assert got == sorted(asked(make(4), 24))
+
+
+def test_a_new_study_object_on_the_same_storage_goes_on(make: Callable[[int], PointSampler], tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path / 'points.db'}"
+    rows = asked(make(7), 5, storage) + asked(make(7), 6, storage)
+    assert rows == asked(make(7), 11)
+
+
+def test_another_process_gives_the_same_points() -> None:
+    code = f"""
+import json, optuna
+from lr_search.prior import LRPrior
+from lr_search.samplers import FixedSampler, GridSampler, RandomSampler, RangeTestSampler
+prior = LRPrior(low={LOW}, high={HIGH}, mode=0.02, log10_std=0.6)
+samplers = [GridSampler(num_points=8, seed=9), RandomSampler(seed=9), RangeTestSampler(prior, seed=9), FixedSampler(0.3)]
+distribution = optuna.distributions.FloatDistribution({LOW}, {HIGH}, log=True)
+print(json.dumps([[sampler.point(n, distribution) for n in range(20)] for sampler in samplers]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [lrs_of(make(9), 20).tolist() for make in SAMPLERS.values()]
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "0", None])
+def test_a_seed_that_is_no_whole_number_from_0_on_is_an_error(make: Callable[[int], PointSampler], seed: object) -> None:
+    with pytest.raises(InvalidInputError, match=f"seed must be a whole number, at least 0, but got seed={seed!r}"):
+        make(seed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("layers", [1, 2, 3, 4]),
+        ("batch", [0, 5, 10]),
+        ("kind", ["relu", "gelu", "tanh"]),
+        ("dropout", [0.0, 0.25, 0.5]),
+    ],
+)
+def test_other_parameters_take_each_of_their_values_equally_often(name: str, values: list[object]) -> None:
+    rows = asked(FixedSampler(0.3, seed=0), 1500)
+    got = [row[1 + OTHERS.index(name)] for row in rows]
+    share = 1 / len(values)
+    five_sigma = 5 * math.sqrt(share * (1 - share) / len(rows))
+    for value in values:
+        assert abs(got.count(value) / len(rows) - share) < five_sigma, value
+
+
+def test_the_lr_can_have_another_name() -> None:
+    sampler = GridSampler(num_points=4, param="eta", seed=0)
+    study = optuna.create_study(sampler=sampler)
+    got = [study.ask().suggest_float("eta", LOW, HIGH, log=True) for _ in range(4)]
+    assert got == lrs_of(GridSampler(num_points=4, seed=0), 4).tolist()
+
+
+# --- grid
+
+
+@pytest.mark.parametrize("num_points", [1, 2, 5, 8, 12, 16])
+def test_a_grid_is_equal_log_steps_with_one_phase(num_points: int) -> None:
+    for seed in range(20):
+        shares = np.sort(share_of(lrs_of(GridSampler(num_points=num_points, seed=seed), num_points)))
+        np.testing.assert_allclose(np.diff(shares), 1 / num_points, rtol=1e-9)
+        assert 0 <= shares[0] < 1 / num_points
+
+
+def test_the_phase_of_a_grid_is_uniform_over_seeds() -> None:
+    phases = np.sort([share_of(lrs_of(GridSampler(num_points=8, seed=seed), 1))[0] * 8 for seed in range(400)])
+    assert np.abs(phases - (np.arange(400) + 0.5) / 400).max() < 1.63 / math.sqrt(400)  # Kolmogorov-Smirnov, 1 %
+
+
+def test_a_grid_of_8_is_visited_in_bit_reversed_order() -> None:
+    for seed in range(10):
+        shares = share_of(lrs_of(GridSampler(num_points=8, seed=seed), 16))
+        assert np.floor(shares * 8).astype(int).tolist() == [0, 4, 2, 6, 1, 5, 3, 7] * 2
+
+
+@pytest.mark.parametrize("num_points", [3, 5, 6, 11, 16, 23])
+def test_a_grid_of_any_size_is_visited_in_bit_reversed_order(num_points: int) -> None:
+    width = math.ceil(math.log2(num_points))
+    order = [place for place in (mirrored_bits(i, width) for i in range(2**width)) if place < num_points]
+    shares = share_of(lrs_of(GridSampler(num_points=num_points, seed=1), num_points))
+    assert np.floor(shares * num_points).astype(int).tolist() == order
+
+
+def test_later_laps_of_a_grid_lie_between_the_earlier_and_repeat_none() -> None:
+    for laps in (1, 2, 4, 8):
+        shares = np.sort(share_of(lrs_of(GridSampler(num_points=8, seed=2), 8 * laps)))
+        np.testing.assert_allclose(np.diff(shares), 1 / (8 * laps), rtol=1e-6)
+    assert len(set(lrs_of(GridSampler(num_points=8, seed=2), 500).tolist())) == 500
+
+
+def test_a_grid_can_be_over_choices() -> None:
+    study = optuna.create_study(sampler=GridSampler(num_points=3, seed=0))
+    choices = [1e-3, 1e-2, 1e-1]
+    assert sorted(study.ask().suggest_categorical("lr", choices) for _ in range(3)) == choices
+
+
+def test_a_grid_without_points_is_an_error() -> None:
+    with pytest.raises(InvalidInputError, match=r"num_points must be at least 1, but got num_points=0\."):
+        GridSampler(num_points=0)
+
+
+# --- random
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_points_are_log_uniform(seed: int) -> None:
+    shares = np.sort(share_of(lrs_of(RandomSampler(seed=seed), 1000)))
+    above = np.arange(1, 1001) / 1000 - shares
+    below = shares - np.arange(1000) / 1000
+    assert max(above.max(), below.max()) < 1.63 / math.sqrt(1000)  # Kolmogorov-Smirnov, 1 %
+
+
+def test_random_points_are_independent_from_trial_to_trial_seed_to_seed_and_name_to_name() -> None:
+    one, other = (share_of(lrs_of(RandomSampler(seed=seed), 1000)) for seed in (0, 1))
+    named = share_of(lrs_of(RandomSampler(seed=0, param="eta"), 1000))
+    for a, b in ((one[1:], one[:-1]), (one, other), (one, named)):
+        assert abs(np.corrcoef(a, b)[0, 1]) < 4 / math.sqrt(1000)
+
+
+# --- range test
+
+
+def test_a_range_test_s_mode_comes_first_then_quantiles_from_coarse_to_fine() -> None:
+    lrs = lrs_of(RangeTestSampler(PRIOR), 15)
+    assert lrs[0] == PRIOR.mode
+    # the mode stands for the middle: 1/4, 3/4, then eighths, then sixteenths, each level in bit-reversed order
+    quarters, eighths = [1 / 4, 3 / 4], [1 / 8, 5 / 8, 3 / 8, 7 / 8]
+    sixteenths = [(2 * mirrored_bits(i, 3) + 1) / 16 for i in range(8)]
+    np.testing.assert_allclose(PRIOR.cdf(lrs[1:]), quarters + eighths + sixteenths, atol=1e-9)
+
+
+def test_a_range_test_s_points_cover_the_prior_evenly() -> None:
+    for level in (2, 3, 5, 7):
+        count = 2**level - 1
+        shares = np.sort(PRIOR.cdf(lrs_of(RangeTestSampler(PRIOR), count)[1:]))
+        even = np.delete(np.arange(1, 2**level) / 2**level, 2 ** (level - 1) - 1)
+        np.testing.assert_allclose(shares, even, atol=1e-9)
+
+
+def test_a_range_test_s_points_are_cut_to_the_parameter_s_range() -> None:
+    narrow = FloatDistribution(1e-3, 1.0, log=True)
+    lrs = lrs_of(RangeTestSampler(PRIOR), 63, narrow)
+    assert lrs[0] == PRIOR.mode
+    assert ((lrs >= narrow.low) & (lrs <= narrow.high)).all()
+    below, above = PRIOR.cdf([narrow.low, narrow.high])
+    shares = np.sort((PRIOR.cdf(lrs[1:]) - below) / (above - below))
+    np.testing.assert_allclose(shares, np.delete(np.arange(1, 64) / 64, 31), atol=1e-9)
+
+
+def test_a_mode_outside_the_parameter_s_range_becomes_its_nearest_end() -> None:
+    assert RangeTestSampler(PRIOR).point(0, FloatDistribution(0.1, 1.0, log=True)) == 0.1
+    assert RangeTestSampler(PRIOR).point(0, FloatDistribution(1e-4, 1e-3, log=True)) == 1e-3
+
+
+def test_a_parameter_whose_range_misses_the_prior_is_an_error() -> None:
+    with pytest.raises(InvalidInputError, match="must overlap the prior's, 1e-05 to 10, but got low=20.0, high=30.0"):
+        RangeTestSampler(PRIOR).point(1, FloatDistribution(20.0, 30.0, log=True))
+
+
+@pytest.mark.parametrize(
+    "suggest",
+    [
+        lambda trial: trial.suggest_float("lr", LOW, HIGH),
+        lambda trial: trial.suggest_int("lr", 1, 10, log=True),
+        lambda trial: trial.suggest_categorical("lr", [0.1, 0.2]),
+    ],
+    ids=["not log", "int", "categorical"],
+)
+def test_a_range_test_s_lr_must_be_a_log_scaled_float(suggest: Callable[[optuna.Trial], object]) -> None:
+    trial = optuna.create_study(sampler=RangeTestSampler(PRIOR)).ask()
+    with pytest.raises(InvalidInputError, match=r"'lr' must be a log-scaled float, but got .*log=True"):
+        suggest(trial)
+
+
+# --- fixed
+
+
+def test_a_fixed_sampler_s_lr_never_changes() -> None:
+    assert lrs_of(FixedSampler(3e-4, seed=0), 5).tolist() == [3e-4] * 5
+
+
+@pytest.mark.parametrize("lr", [0.0, -0.1, math.inf, math.nan])
+def test_a_fixed_lr_that_is_not_positive_and_finite_is_an_error(lr: float) -> None:
+    with pytest.raises(InvalidInputError, match=f"lr must be positive and finite, but got lr={lr}"):
+        FixedSampler(lr)

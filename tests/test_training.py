@@ -1,0 +1,315 @@
+"""What train() yields, and that it equals a loop written by hand."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import lr_search as lrs
+from lr_search.schedules import SGDR, Triangular
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "eval_every", "expected"),
+    [
+        (12, 5, [0, 5, 10, 12]),
+        (10, 5, [0, 5, 10]),
+        (4, 100, [0, 4]),
+        (3, 1, [0, 1, 2, 3]),
+        (1, 1, [0, 1]),
+        (40, 35, [0, 35, 40]),  # more steps between evaluations than losses are read at once
+    ],
+)
+def test_constant_is_evaluated_every_eval_every_steps_and_at_the_end(
+    make_workload, constant, trained, num_steps, eval_every, expected
+):
+    workload = make_workload(num_steps=num_steps, eval_every=eval_every)
+    training, evaluations, _ = trained(workload, constant(0.03))
+    assert [e.step for e in evaluations] == expected
+    assert [e.lr for e in evaluations] == [0.03] * len(expected)
+    assert not any(e.end_of_cycle for e in evaluations)
+    assert (training.stopped, training.step) == ("finished", num_steps)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps", "ends"),
+    [
+        (Triangular(base_lr=0.01, max_lr=0.05, step_size=3), [0, 6, 12, 18, 20], [False, True, True, True, False]),
+        (SGDR(base_lr=0.0, max_lr=0.05, T_0=4, T_mult=4), [0, 4, 20], [False, True, True]),
+    ],
+)
+def test_cyclic_schedules_are_evaluated_at_their_cycles_ends_and_at_the_end(
+    make_workload, trained, schedule, steps, ends
+):
+    _, evaluations, _ = trained(make_workload(num_steps=20, eval_every=1), schedule)
+    assert [e.step for e in evaluations] == steps
+    assert [e.end_of_cycle for e in evaluations] == ends
+    assert [e.lr for e in evaluations] == [schedule(max(0, step - 1)) for step in steps]
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_equals_a_loop_written_by_hand_to_the_last_bit(
+    make_workload, examples, dropout_net, trained, seed_all, same_bits, weights, seed
+):
+    schedule = Triangular(base_lr=0.02, max_lr=0.2, step_size=5)
+    _, _, ours = trained(make_workload(num_steps=20), schedule, seed=seed)
+
+    seed_all(seed)
+    model = dropout_net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
+    seed_all(seed)
+    loader, step = DataLoader(TensorDataset(*examples), batch_size=8, shuffle=True, drop_last=True), 0
+    while step < 20:
+        for inputs, classes in loader:
+            if step == 20:
+                break
+            optimizer.param_groups[0]["lr"] = 0.02 + 0.18 * (1 - abs(step % 10 - 5) / 5)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(inputs), classes).backward()
+            optimizer.step()
+            step += 1
+    by_hand = weights(model)
+    assert ours.keys() == by_hand.keys()
+    assert all(torch.allclose(ours[name], by_hand[name], rtol=1e-4, atol=1e-6) for name in ours)
+
+    _, _, constant = trained(make_workload(num_steps=20), lrs.schedules.by_name("constant", 0.1, 20), seed=seed)
+    assert same_bits(constant, _by_hand(dropout_net, examples, seed_all, seed, weights))
+
+
+def _by_hand(make_model, examples, seed_all, seed, weights):
+    seed_all(seed)
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    seed_all(seed)
+    loader = DataLoader(TensorDataset(*examples), batch_size=8, shuffle=True, drop_last=True)
+    batches = (batch for _ in range(3) for batch in loader)
+    for _, (inputs, classes) in zip(range(20), batches, strict=False):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(inputs), classes).backward()
+        optimizer.step()
+    return weights(model)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(make_workload, constant, trained, same_bits):
+    workload = make_workload()
+    (_, first, one), (_, second, two), (_, third, other) = (trained(workload, constant(), seed=s) for s in (3, 3, 4))
+    assert same_bits(one, two)
+    assert repr(first) == repr(second)
+    assert not same_bits(one, other)
+    assert repr(first) != repr(third)
+
+
+def test_every_lr_sees_the_same_initial_weights_batches_and_dropout_masks(make_workload, constant, examples):
+    def record(lr):
+        seen = []
+
+        def loss(model, batch):
+            inputs, classes = batch
+            if not model.training:
+                return nn.functional.cross_entropy(model(inputs), classes)
+            mask = nn.functional.dropout(torch.ones(8))  # what the model's own dropout would have drawn next
+            seen.append((inputs.tolist(), mask.tolist(), random.random(), np.random.random()))  # noqa: NPY002
+            return nn.functional.cross_entropy(model(inputs), classes)
+
+        training = lrs.train(make_workload(loss=loss), constant(lr), seed=1)
+        initial = [parameter.tolist() for parameter in training.model.parameters()]
+        last = list(training)[-1]
+        return initial, seen, last.metrics["loss"]
+
+    (initial, seen, low), (other_initial, other_seen, high) = record(1e-4), record(0.3)
+    assert initial == other_initial
+    assert len(seen) == 20
+    assert seen == other_seen
+    assert len({str(batch) for batch, *_ in seen}) == 20  # it is shuffled anew in each pass
+    assert low != high
+
+
+@pytest.mark.parametrize("generator_of_its_own", [False, True])
+def test_eval_every_changes_no_weight(make_workload, constant, trained, same_bits, examples, generator_of_its_own):
+    shared = torch.Generator().manual_seed(1) if generator_of_its_own else None
+    data = TensorDataset(*examples)
+    loaders = {
+        "train_data": lambda: DataLoader(data, batch_size=8, shuffle=True, generator=shared),
+        "valid_data": lambda: DataLoader(data, batch_size=8, shuffle=True, generator=shared),
+    }
+    results = [trained(make_workload(eval_every=n, **loaders), constant())[1:] for n in (1, 3, 7, 20)]
+    for evaluations, final in results[1:]:
+        assert same_bits(results[0][1], final)
+        assert evaluations[-1].metrics == results[0][0][-1].metrics
+
+
+def test_what_other_code_draws_between_evaluations_changes_nothing(
+    make_workload, constant, trained, weights, same_bits
+):
+    _, undisturbed, expected = trained(make_workload(), constant())
+    training, evaluations = lrs.train(make_workload(), constant()), []
+    for evaluation in training:
+        evaluations.append(evaluation)
+        torch.manual_seed(99)
+        torch.rand(5), np.random.rand(5), random.random()  # noqa: NPY002
+    assert repr(evaluations) == repr(undisturbed)
+    assert same_bits(weights(training.model), expected)
+
+
+def test_the_callers_random_state_is_left_as_it_was(make_workload, constant, seed_all, global_rng):
+    seed_all(5)
+    before = global_rng()
+    training = lrs.train(make_workload(), constant())
+    assert global_rng() == before
+    for _ in training:
+        assert global_rng() == before
+    assert global_rng() == before
+
+
+def test_the_callers_random_state_is_left_as_it_was_when_the_loss_raises(
+    make_workload, constant, seed_all, global_rng, cross_entropy
+):
+    calls = []
+
+    def loss(model, batch):
+        calls.append(torch.rand(1))
+        if len(calls) == 10:
+            raise RuntimeError("out of luck")
+        return cross_entropy(model, batch)
+
+    seed_all(5)
+    before = global_rng()
+    with pytest.raises(RuntimeError, match="out of luck"):
+        list(lrs.train(make_workload(loss=loss), constant()))
+    assert global_rng() == before
+
+
+def test_two_interleaved_trainings_equal_the_two_one_after_the_other(
+    make_workload, constant, trained, weights, same_bits, examples
+):
+    loader = DataLoader(TensorDataset(*examples), 8, shuffle=True, generator=torch.Generator().manual_seed(3))
+    for changes in ({}, {"train_data": lambda: loader}):  # the second share one loader and its generator
+        workload = make_workload(**changes)
+        apart = [trained(workload, constant(lr), seed=seed) for lr, seed in ((0.05, 0), (0.2, 1))]
+        together = [lrs.train(workload, constant(lr), seed=seed) for lr, seed in ((0.05, 0), (0.2, 1))]
+        evaluations = list(zip(*together, strict=True))
+        for i in range(2):
+            assert repr([pair[i] for pair in evaluations]) == repr(apart[i][1])
+            assert same_bits(weights(together[i].model), apart[i][2])
+
+
+def test_train_loss_is_the_mean_since_the_last_evaluation(make_workload, constant, cross_entropy):
+    losses = []
+
+    def loss(model, batch):
+        value = cross_entropy(model, batch)
+        if model.training:
+            losses.append(float(value.detach()))
+        return value
+
+    evaluations = list(lrs.train(make_workload(loss=loss, num_steps=40, eval_every=18), constant()))
+    assert [e.step for e in evaluations] == [0, 18, 36, 40]
+    assert np.isnan(evaluations[0].train_loss)
+    for evaluation, begin, end in zip(evaluations[1:], (0, 18, 36), (18, 36, 40), strict=True):
+        assert evaluation.train_loss == pytest.approx(sum(losses[begin:end]) / (end - begin), rel=1e-12)
+
+
+def test_metrics_are_those_of_the_model_at_that_step_in_eval_mode(make_workload, constant, examples):
+    inputs, classes = examples
+    training = lrs.train(make_workload(), constant(0.1))
+    for evaluation in training:
+        assert training.model.training
+        modes = [module.training for module in training.model.modules()]
+        training.model.eval()
+        with torch.no_grad():
+            expected = nn.functional.cross_entropy(training.model(inputs).double(), classes)
+        for module, mode in zip(training.model.modules(), modes, strict=True):
+            module.training = mode
+        assert evaluation.metrics["loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_digits_are_learned():
+    datasets = pytest.importorskip("sklearn.datasets")
+    images, digits = datasets.load_digits(return_X_y=True)
+    workload = lrs.classification(
+        model=lambda: nn.Linear(64, 10),
+        optimizer=torch.optim.Adam,
+        train=(images[:1400] / 16, digits[:1400]),
+        valid=(images[1400:] / 16, digits[1400:]),
+        num_steps=200,
+        eval_every=200,
+        device="cpu",
+    )
+    first, last = lrs.train(workload, lrs.schedules.by_name("constant", 0.03, 200))
+    assert first.metrics["accuracy"] < 0.25
+    assert last.metrics["accuracy"] > 0.85
+    assert last.metrics["loss"] < first.metrics["loss"] / 3
+
+
+def test_diabetes_is_learned_as_far_as_least_squares():
+    datasets = pytest.importorskip("sklearn.datasets")
+    features, target = datasets.load_diabetes(return_X_y=True)
+    features, target = features / features.std(0), (target - target.mean()) / target.std()
+    workload = lrs.regression(
+        model=lambda: nn.Linear(10, 1),
+        optimizer=torch.optim.SGD,
+        train=(features, target),
+        valid=(features, target),
+        batch_size=64,
+        num_steps=400,
+        eval_every=400,
+        device="cpu",
+    )
+    _, last = lrs.train(workload, lrs.schedules.by_name("constant", 0.03, 400))
+    design = np.column_stack([features, np.ones(len(features))])
+    residual = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
+    assert np.mean(residual**2) < last.metrics["loss"] < 1.05 * np.mean(residual**2)
+
+
+def test_close_ends_it(make_workload, constant):
+    training = lrs.train(make_workload(), constant())
+    steps = [next(training).step, next(training).step]
+    training.close()
+    assert (steps, list(training), training.stopped, training.reason) == (
+        [0, 5],
+        [],
+        "closed",
+        "closed after step 5",
+    )
+
+
+def test_close_leaves_the_users_data_open(make_workload, constant, examples):
+    class Batches(list):
+        closed = False
+
+        def close(self):
+            self.closed = True
+
+    batches = Batches([tuple(part[i : i + 8] for part in examples) for i in range(0, 48, 8)])
+    workload = make_workload(train_data=lambda: batches, valid_data=lambda: batches)
+    training = lrs.train(workload, constant())
+    next(training)
+    training.close()
+    assert not batches.closed
+    assert [e.step for e in lrs.train(workload, constant())] == [0, 5, 10, 15, 20]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"schedule": 0.1}, r"schedule must be a Schedule, but got 0\.1"),
+        ({"snapshots": -1}, "snapshots must be at least 0, but got snapshots=-1"),
+        ({"workload": "digits"}, "A workload must be an lr_search.Workload, but got str"),
+    ],
+)
+def test_bad_arguments_are_refused(make_workload, constant, arguments, message):
+    given = {"workload": make_workload(), "schedule": constant()} | arguments
+    with pytest.raises(lrs.errors.InvalidInputError, match=message):
+        lrs.train(given.pop("workload"), given.pop("schedule"), **given)
+
+
+def test_an_objective_that_is_no_metric_is_refused_with_the_metrics_there_are(make_workload, constant):
+    def metrics(model, batch):
+        return {"error": 1.0, "accuracy": 0.0}
+
+    training = lrs.train(make_workload(metrics=metrics, objective="f1"), constant())
+    with pytest.raises(lrs.errors.WorkloadError, match="got 'f1'; reported: accuracy, error"):
+        next(training)
