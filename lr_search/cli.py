@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import shlex
 import sys
 import traceback
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 DEFAULT_STORAGE = "sqlite:///lr_search.db"
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+PICTURES = (".png", ".svg", ".pdf")
+NOT_BY_NAME = ("BasePruner", "NopPruner", "PatientPruner", "PercentilePruner", "ThresholdPruner")  # they need arguments
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -70,6 +73,7 @@ def demo(
         )  # fmt: skip
         if not dry_run:
             _show(comparison, out)
+            _require_a_result(comparison)
 
 
 @app.command()
@@ -117,6 +121,7 @@ def compare(
         )
         if not dry_run:
             _show(comparison, out)
+            _require_a_result(comparison)
 
 
 @app.command("range-test")
@@ -135,10 +140,14 @@ def range_test(
     """Train once while the LR rises every step, and suggest an LR, bounds for cycles, and how far to trust them."""
     with _errors_told():
         workload = find_workload(target)
-        for path in (plot, save):
-            if path is not None:
-                _require_writable(path.parent)
-        curve = workload.range_test(seed, start_lr=start_lr, end_lr=end_lr, num_steps=num_steps, ramp=ramp)  # type: ignore[arg-type]
+        _require_file(save, "--save")
+        _require_file(plot, "--plot", PICTURES)
+        try:
+            curve = workload.range_test(seed, start_lr=start_lr, end_lr=end_lr, num_steps=num_steps, ramp=ramp)  # type: ignore[arg-type]
+        except LRSearchError:
+            raise
+        except Exception as error:
+            raise TrialsFailedError(f"The range test must run to its end, but it raised {_told(error)}.") from error
         suggestion = curve.suggest(rule)
         base_lr, max_lr = curve.bounds()
         typer.echo(f"learning rate  {suggestion.lr:.3g}   ({suggestion.rule}, {suggestion.status})")
@@ -146,6 +155,7 @@ def range_test(
         typer.echo(f"cost           {curve.num_steps} steps")
         typer.echo(suggestion.reason)
         if save is not None:
+            save.parent.mkdir(parents=True, exist_ok=True)
             curve.save(save)
         if plot is not None:
             _plot(curve, plot)
@@ -247,15 +257,16 @@ def _imported(name: str) -> Any:
         raise InvalidInputError(f"The module {name!r} must import, but it raised {_told(error)}.") from error
     except LRSearchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # SystemExit: a script that reads its own command line
         raise InvalidInputError(f"The module {name!r} must import, but it raised {_told(error)}.") from error
 
 
 def _told(error: BaseException) -> str:
     """An exception in one line, with the place it came from."""
     frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{where}"
+    known = frames and not isinstance(error, SyntaxError)  # which names its place itself
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if known else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
 
 
 def _names(text: str) -> list[str]:
@@ -291,7 +302,7 @@ def _pruner(name: str) -> optuna.pruners.BasePruner | None:
     known = {
         kind.removesuffix("Pruner").lower(): kind
         for kind in optuna.pruners.__all__
-        if kind.endswith("Pruner") and kind not in ("BasePruner", "NopPruner", "PatientPruner", "ThresholdPruner")
+        if kind.endswith("Pruner") and kind not in NOT_BY_NAME
     }
     if name.lower() not in known:
         raise unknown_name("pruner", name, [*known, "none"])
@@ -299,17 +310,28 @@ def _pruner(name: str) -> optuna.pruners.BasePruner | None:
     return made
 
 
-def _require_writable(folder: Path) -> None:
-    """Find out before hours of training, not after."""
-    probe = folder / ".lr_search_probe"
+def _require_writable(folder: Path, option: str = "--out") -> None:
+    """Find out before hours of training, not after; makes no folder yet."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        probe = there / f".lr_search_probe_{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise OutputError(
-            f"The output must go to a folder that can be written, but got {folder}: {error.strerror}. Give another with --out."
+            f"The output must go to a folder that can be written, but got {folder}: {error.strerror}. Give another with {option}."
         ) from error
+
+
+def _require_file(path: Path | None, option: str, endings: tuple[str, ...] = ()) -> None:
+    """The same for a file."""
+    if path is None:
+        return
+    if endings and path.suffix.lower() not in endings:
+        raise OutputError(f"{option} must name a file that ends in {', '.join(endings)}, but got {path}.")
+    if path.is_dir():
+        raise OutputError(f"{option} must name a file, but got {path}, which is a folder.")
+    _require_writable(path.parent, option)
 
 
 def _plot(curve: Any, path: Path) -> None:
@@ -318,27 +340,34 @@ def _plot(curve: Any, path: Path) -> None:
     figure = plot_curve(curve).get_figure(root=True)
     assert figure is not None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise OutputError(
-            f"--plot must be a .png, .svg or .pdf file that can be written, but got {path}: {error}."
-        ) from error
+    except OSError as error:
+        raise OutputError(f"--plot must name a file that can be written, but got {path}: {error.strerror}.") from error
     typer.echo(f"picture        {path}")
 
 
 def _show(comparison: Comparison, out: Path) -> None:
     """Print the summary and the winner, and write the report."""
     from lr_search.report.page import recommendation_or_none
+    from lr_search.report.recommendation import lack
 
     page = comparison.save(out)
     typer.echo(comparison.summary().to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
     best = recommendation_or_none(comparison.records)
     if best is None:
-        typer.echo("\nNo trial is complete yet.")
+        typer.echo(f"\n{lack(comparison.records)}")
     else:
         typer.echo(f"\nTrain with: {best.schedule}, peak learning rate {best.lr:.3g}, {best.optimizer}")
         typer.echo(f"Expect {best.value:.4g}: {best.reason}")
     typer.echo(f"Report: {page}")
+
+
+def _require_a_result(comparison: Comparison) -> None:
+    """Three failures in a row stop a comparison; fewer may be all there are."""
+    states = set(comparison.trials["state"])
+    if states == {"failed"}:
+        raise TrialsFailedError("A comparison needs a trial that does not fail, but every one did.")
 
 
 @contextlib.contextmanager

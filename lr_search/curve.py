@@ -98,7 +98,7 @@ class LRCurve:
         bad = np.flatnonzero(~np.isfinite(losses))
         if not len(bad):
             return cls(lrs, losses)
-        require(bad[0] > 0, "the first loss must be finite", "Lower the LR the ramp starts at.", loss=losses[0])
+        require(bad[0] > 0, "the first loss must be finite", "Lower the LR the ramp starts at.", loss=float(losses[0]))
         return cls(lrs[: bad[0]], losses[: bad[0]], stopped="non_finite", num_steps=int(bad[0]) + 1)
 
     @cached_property

@@ -20,10 +20,11 @@ def seconds_a_step(workload: Workload) -> float | None:
 
     Takes up to 20 steps of a training that is then thrown away; they are not charged.
     """
-    training = train(replace(workload, num_steps=STEPS, eval_every=BETWEEN), Constant(PROBE_LR))
-    begun = time.perf_counter()
     evaluation_seconds, chunks = 0.0, []
+    training = None
     try:
+        training = train(replace(workload, num_steps=STEPS, eval_every=BETWEEN), Constant(PROBE_LR))
+        begun = time.perf_counter()
         for _ in training:
             seconds = time.perf_counter() - begun
             if training.step == 0:
@@ -38,7 +39,8 @@ def seconds_a_step(workload: Workload) -> float | None:
     except Exception:
         return None
     finally:
-        training.close()
+        if training is not None:
+            training.close()
     if not chunks:
         return None
     step_seconds = max(min(chunks) - evaluation_seconds, 0.1 * min(chunks)) / BETWEEN

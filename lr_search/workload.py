@@ -12,7 +12,7 @@ from torch import nn
 
 from lr_search._data import BatchSource, length, made
 from lr_search._step import DTYPES, Loss, Precision
-from lr_search.errors import WorkloadError, require
+from lr_search.errors import LRSearchError, WorkloadError, require
 from lr_search.evaluation import Metrics
 from lr_search.optim import OptimizerFactory, preserved_rng, seed_everything
 
@@ -125,10 +125,21 @@ class Workload:
 
     @cached_property
     def steps_per_epoch(self) -> float | None:
-        """Optimizer steps in one pass over the training data; None where a pass has no known end."""
+        """Optimizer steps in one pass over the training data; None where a pass has no known end.
+
+        Raises:
+            WorkloadError: train_data() raises an exception.
+        """
         with preserved_rng(self.torch_device):
             seed_everything(0)
-            batches = length(made(self.train_data, "train_data"))
+            try:
+                batches = length(made(self.train_data, "train_data"))
+            except LRSearchError:
+                raise
+            except Exception as error:
+                raise WorkloadError(
+                    f"train_data() must return batches, but it raised {type(error).__name__}: {error}."
+                ) from error
         return None if not batches else batches / self.accumulate
 
     @property

@@ -1,5 +1,6 @@
 """Small things to train, shared by the tests. Everything runs on the CPU unless a test says otherwise."""
 
+import os
 import random
 
 import numpy as np
@@ -9,6 +10,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lr_search as lrs
+
+torch.set_num_threads(1)  # the nets are tiny, and threads that spin for each other are slow on a busy machine
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for what the tests start
 
 
 @pytest.fixture

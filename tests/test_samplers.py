@@ -42,8 +42,8 @@ def suggested(trial: optuna.Trial) -> tuple[float | int | str, ...]:
     )
 
 
-def asked(sampler: optuna.samplers.BaseSampler, count: int, storage: str | None = None) -> list[tuple]:
-    study = optuna.create_study(sampler=sampler, storage=storage, study_name="points", load_if_exists=True)
+def asked(sampler: optuna.samplers.BaseSampler, count: int) -> list[tuple]:
+    study = optuna.create_study(sampler=sampler)
     rows = []
     for _ in range(count):
         trial = study.ask()
@@ -105,10 +105,14 @@ def test_threads_repeat_no_point(make: Callable[[int], PointSampler]) -> None:
     assert got == sorted(asked(make(4), 24))
 
 
-def test_a_new_study_object_on_the_same_storage_goes_on(make: Callable[[int], PointSampler], tmp_path: Path) -> None:
+def test_a_new_study_object_on_the_same_storage_goes_on(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'points.db'}"
-    rows = asked(make(7), 5, storage) + asked(make(7), 6, storage)
-    assert rows == asked(make(7), 11)
+    for name, make in SAMPLERS.items():
+        lrs = []
+        for count in (3, 2):  # killed after 3
+            study = optuna.create_study(sampler=make(7), storage=storage, study_name=name, load_if_exists=True)
+            lrs += [study.ask().suggest_float("lr", LOW, HIGH, log=True) for _ in range(count)]
+        assert lrs == lrs_of(make(7), 5).tolist()
 
 
 def test_another_process_gives_the_same_points() -> None:
@@ -126,9 +130,16 @@ print(json.dumps([[sampler.point(n, distribution) for n in range(20)] for sample
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "0", None])
-def test_a_seed_that_is_no_whole_number_from_0_on_is_an_error(make: Callable[[int], PointSampler], seed: object) -> None:
+def test_a_seed_that_is_no_whole_number_from_0_on_is_an_error(
+    make: Callable[[int], PointSampler], seed: object
+) -> None:
     with pytest.raises(InvalidInputError, match=f"seed must be a whole number, at least 0, but got seed={seed!r}"):
         make(seed)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def many_rows() -> list[tuple]:
+    return asked(FixedSampler(0.3, seed=0), 1000)
 
 
 @pytest.mark.parametrize(
@@ -140,13 +151,14 @@ def test_a_seed_that_is_no_whole_number_from_0_on_is_an_error(make: Callable[[in
         ("dropout", [0.0, 0.25, 0.5]),
     ],
 )
-def test_other_parameters_take_each_of_their_values_equally_often(name: str, values: list[object]) -> None:
-    rows = asked(FixedSampler(0.3, seed=0), 1500)
-    got = [row[1 + OTHERS.index(name)] for row in rows]
+def test_other_parameters_take_each_of_their_values_equally_often(
+    many_rows: list[tuple], name: str, values: list[object]
+) -> None:
+    got = [row[1 + OTHERS.index(name)] for row in many_rows]
     share = 1 / len(values)
-    five_sigma = 5 * math.sqrt(share * (1 - share) / len(rows))
+    five_sigma = 5 * math.sqrt(share * (1 - share) / len(got))
     for value in values:
-        assert abs(got.count(value) / len(rows) - share) < five_sigma, value
+        assert abs(got.count(value) / len(got) - share) < five_sigma, value
 
 
 def test_the_lr_can_have_another_name() -> None:
@@ -235,7 +247,7 @@ def test_a_range_test_s_mode_comes_first_then_quantiles_from_coarse_to_fine() ->
 
 
 def test_a_range_test_s_points_cover_the_prior_evenly() -> None:
-    for level in (2, 3, 5, 7):
+    for level in (2, 3, 6):
         count = 2**level - 1
         shares = np.sort(PRIOR.cdf(lrs_of(RangeTestSampler(PRIOR), count)[1:]))
         even = np.delete(np.arange(1, 2**level) / 2**level, 2 ** (level - 1) - 1)
@@ -258,7 +270,7 @@ def test_a_mode_outside_the_parameter_s_range_becomes_its_nearest_end() -> None:
 
 
 def test_a_parameter_whose_range_misses_the_prior_is_an_error() -> None:
-    with pytest.raises(InvalidInputError, match="must overlap the prior's, 1e-05 to 10, but got low=20.0, high=30.0"):
+    with pytest.raises(InvalidInputError, match=r"overlap the prior's, 1e-05 to 10, but got low=20\.0, high=30\.0"):
         RangeTestSampler(PRIOR).point(1, FloatDistribution(20.0, 30.0, log=True))
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lr_search as lrs
-from lr_search.schedules import SGDR, Triangular
+from lr_search.schedules import SGDR, Constant, Triangular
 
 
 @pytest.mark.parametrize(
@@ -50,47 +50,26 @@ def test_cyclic_schedules_are_evaluated_at_their_cycles_ends_and_at_the_end(
     assert [e.lr for e in evaluations] == [schedule(max(0, step - 1)) for step in steps]
 
 
+@pytest.mark.parametrize("schedule", [Constant(0.1), Triangular(base_lr=0.02, max_lr=0.2, step_size=5)])
 @pytest.mark.parametrize("seed", [0, 7])
 def test_equals_a_loop_written_by_hand_to_the_last_bit(
-    make_workload, examples, dropout_net, trained, seed_all, same_bits, weights, seed
+    make_workload, examples, dropout_net, trained, seed_all, same_bits, weights, schedule, seed
 ):
-    schedule = Triangular(base_lr=0.02, max_lr=0.2, step_size=5)
-    _, _, ours = trained(make_workload(num_steps=20), schedule, seed=seed)
+    training, _, ours = trained(make_workload(), schedule, seed=seed)
 
     seed_all(seed)
     model = dropout_net()
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
     seed_all(seed)
-    loader, step = DataLoader(TensorDataset(*examples), batch_size=8, shuffle=True, drop_last=True), 0
-    while step < 20:
-        for inputs, classes in loader:
-            if step == 20:
-                break
-            optimizer.param_groups[0]["lr"] = 0.02 + 0.18 * (1 - abs(step % 10 - 5) / 5)
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(inputs), classes).backward()
-            optimizer.step()
-            step += 1
-    by_hand = weights(model)
-    assert ours.keys() == by_hand.keys()
-    assert all(torch.allclose(ours[name], by_hand[name], rtol=1e-4, atol=1e-6) for name in ours)
-
-    _, _, constant = trained(make_workload(num_steps=20), lrs.schedules.by_name("constant", 0.1, 20), seed=seed)
-    assert same_bits(constant, _by_hand(dropout_net, examples, seed_all, seed, weights))
-
-
-def _by_hand(make_model, examples, seed_all, seed, weights):
-    seed_all(seed)
-    model = make_model()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    seed_all(seed)
     loader = DataLoader(TensorDataset(*examples), batch_size=8, shuffle=True, drop_last=True)
-    batches = (batch for _ in range(3) for batch in loader)
-    for _, (inputs, classes) in zip(range(20), batches, strict=False):
+    batches = (batch for epoch in range(3) for batch in loader)
+    for step, (inputs, classes) in zip(range(20), batches, strict=False):
+        optimizer.param_groups[0]["lr"] = schedule(step)
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(inputs), classes).backward()
         optimizer.step()
-    return weights(model)
+    assert training.step == 20
+    assert same_bits(ours, weights(model))
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(make_workload, constant, trained, same_bits):

@@ -17,7 +17,7 @@ from lr_search.curve import FloatArray
 from lr_search.report.curve_figure import plot_curve
 from lr_search.report.recommendation import candidates
 from lr_search.report.records import StudyRecord
-from lr_search.report.style import GREY, MARKERS, PALETTE, fit_y, log_lr, new_figure, strategy_colors
+from lr_search.report.style import GREY, MARKERS, PALETTE, fit_y, log_lr, new_figure, plain, strategy_colors
 from lr_search.report.tables import anytime_frame
 
 MOST_CURVES = 12  # range tests in one figure
@@ -41,10 +41,14 @@ def _grid(count: int, height: float = 3.4) -> tuple[Figure, list[Axes]]:
 
 def _title(records: Sequence[StudyRecord], pair: tuple[str, str]) -> str:
     optimizers = {s.plan["optimizer"] for s in records}
-    return f"{pair[0]}, {pair[1]}" if len(optimizers) > 1 else pair[0]
+    return f"{plain(pair[0])}, {plain(pair[1])}" if len(optimizers) > 1 else plain(pair[0])
 
 
 def _objective(records: Sequence[StudyRecord]) -> str:
+    return plain(_objective_name(records))
+
+
+def _objective_name(records: Sequence[StudyRecord]) -> str:
     return next(str(s.plan["objective"]) for s in records if s.kind == "search")
 
 
@@ -65,7 +69,7 @@ def anytime_figure(records: Sequence[StudyRecord]) -> Figure:
             grid, values = _on_one_grid(rows, [s for s in _search(records, pair) if s.plan["strategy"] == strategy])
             mean = values.mean(axis=0)
             color = colors[str(strategy)]
-            ax.step(grid, mean, where="post", color=color, linewidth=1.9, label=str(strategy))
+            ax.step(grid, mean, where="post", color=color, linewidth=1.9, label=plain(str(strategy)))
             if len(values) > 1:
                 ax.fill_between(
                     grid, values.min(axis=0), values.max(axis=0), step="post", color=color, alpha=0.15, linewidth=0
@@ -108,7 +112,7 @@ def lr_figure(records: Sequence[StudyRecord]) -> Figure:
             lost = [(t.lr, s.worst) for t, s in trials if not math.isfinite(t.value)]
             shown += [value for _, value in (*ended, *lost)]
             style: dict[str, Any] = {"color": colors[strategy], "s": 22, "alpha": 0.8}
-            ax.scatter(*_columns(ended), marker=marker, label=strategy, linewidth=0, **style)
+            ax.scatter(*_columns(ended), marker=marker, label=plain(strategy), linewidth=0, **style)
             ax.scatter(*_columns(lost), marker="x", linewidth=1.2, **style)
         log_lr(ax, "peak learning rate (log)")
         fit_y(ax, shown, f"{_objective(records)} at the end")
@@ -136,7 +140,7 @@ def learning_figure(records: Sequence[StudyRecord]) -> Figure:
     lrs = [t.lr for s in records if s.kind == "search" for t in s.trials]
     norm = LogNorm(min(lrs, default=1e-5), max(lrs, default=10.0))
     scale = ScalarMappable(norm, "viridis")
-    objective = _objective(records)
+    objective = _objective_name(records)
     for column, pair in enumerate(pairs):
         ranges: tuple[list[float], list[float]] = ([], [])
         for study in _search(records, pair):
@@ -153,7 +157,7 @@ def learning_figure(records: Sequence[StudyRecord]) -> Figure:
                     )
                     first = next((v for v in line if math.isfinite(v)), math.nan)
                     seen += [v for v in line if math.isfinite(v) and abs(v - first) <= 1.5 * abs(first)]
-        for ax, seen, label in zip(axes[:, column], ranges, ("training loss", objective), strict=True):
+        for ax, seen, label in zip(axes[:, column], ranges, ("training loss", plain(objective)), strict=True):
             fit_y(ax, seen, label)
         axes[0, column].set_title(_title(records, pair))
         axes[1, column].set_xlabel("steps")
@@ -170,7 +174,7 @@ def range_test_figure(records: Sequence[StudyRecord]) -> Figure | None:
     for (study, curve), ax in zip(curves, axes, strict=True):
         plot_curve(curve, ax)
         ended = {"finished": "reached its end", "diverged": "diverged", "non_finite": "loss non-finite"}[curve.stopped]
-        ax.set_title(f"{study.plan['optimizer']}, seed {study.plan['seed']}: {curve.num_steps} steps, {ended}")
+        ax.set_title(f"{plain(study.plan['optimizer'])}, seed {study.plan['seed']}: {curve.num_steps} steps, {ended}")
     return figure
 
 

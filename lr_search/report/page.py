@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from lr_search.errors import LRSearchError, OutputError
 from lr_search.report.figures import all_figures
-from lr_search.report.recommendation import Recommendation, recommend
+from lr_search.report.recommendation import Recommendation, lack, recommend
 from lr_search.report.records import StudyRecord
 from lr_search.report.style import png
 from lr_search.report.tables import summary_frame, trials_frame
@@ -79,6 +79,7 @@ def page_html(
     return environment.get_template("report.html.jinja").render(
         name=name,
         recommendation=recommendation_or_none(records),
+        lack=lack(records),
         objective=next((s.plan["objective"] for s in records if s.kind == "search"), ""),
         unfinished=sum(t.state == "RUNNING" for s in records for t in s.trials),
         facts=_facts(records, trials),
@@ -94,7 +95,7 @@ def page_html(
 
 
 def recommendation_or_none(records: Sequence[StudyRecord]) -> Recommendation | None:
-    """The recommendation, or None where no trial is complete."""
+    """The recommendation, or None where no trial ended well."""
     try:
         return recommend(records)
     except LRSearchError:
@@ -179,7 +180,7 @@ def summary_markdown(name: str, records: Sequence[StudyRecord], summary: pd.Data
     best = recommendation_or_none(records)
     lines = [f"# {_plain(name)}", ""]
     if best is None:
-        lines += ["No trial is complete yet.", ""]
+        lines += [lack(records), ""]
     else:
         lines += [f"**{best.schedule}, peak LR {best.lr:.4g}, {best.optimizer}**: {best.value:.4g}. {best.reason}", ""]
     heads = [SUMMARY_HEADS.get(column, column) for column in summary.columns]

@@ -52,12 +52,16 @@ def candidates(records: Sequence[StudyRecord]) -> list[Candidate]:
     """The best LR of each schedule and optimizer, best first.
 
     At each LR that was tried, the objectives of the trials nearby are averaged: over log LR under a Gaussian kernel within a
-    seed, then over seeds. So one seed's lucky trial cannot win, and an LR next to ones that diverge loses.
+    seed, then over seeds. So one seed's lucky trial cannot win, and an LR next to ones that diverge loses. A schedule and
+    optimizer whose trials all diverged have no best LR.
     """
     groups: dict[tuple[str, str], dict[int, list[tuple[float, float]]]] = {}
+    survived: set[tuple[str, str]] = set()
     for study in records:
         if study.kind != "search":
             continue
+        if any(t.state == "COMPLETE" and math.isfinite(t.value) for t in study.trials):
+            survived.add((study.plan["schedule"], study.plan["optimizer"]))
         seeds = groups.setdefault((study.plan["schedule"], study.plan["optimizer"]), {})
         points = seeds.setdefault(study.plan["seed"], [])
         points += [(t.lr, study.clipped(t.value)) for t in study.trials if t.state == "COMPLETE"]
@@ -65,7 +69,7 @@ def candidates(records: Sequence[StudyRecord]) -> list[Candidate]:
     found = []
     for (schedule, optimizer), by_seed in groups.items():
         seeds_points = [np.array(points) for points in by_seed.values() if points]
-        if not seeds_points:
+        if (schedule, optimizer) not in survived:
             continue
         lrs = np.unique(np.concatenate([points[:, 0] for points in seeds_points]))
         values = np.mean([_smoothed(points, lrs) for points in seeds_points], axis=0)
@@ -87,11 +91,11 @@ def recommend(records: Sequence[StudyRecord]) -> Recommendation:
     """The best candidate; where `confirm=` trained the best two on fresh seeds, the better of those.
 
     Raises:
-        LRSearchError: no trial is complete.
+        LRSearchError: no trial is complete, or all diverged.
     """
     found = candidates(records)
     if not found:
-        raise LRSearchError("A recommendation needs at least one complete trial, but the comparison has none yet.")
+        raise LRSearchError(f"A recommendation needs a trial that ended well, but there is none. {lack(records)}")
     confirmed = confirmations(records)
     if confirmed:
         return _confirmed(confirmed, _sign(records))
@@ -104,6 +108,16 @@ def recommend(records: Sequence[StudyRecord]) -> Recommendation:
         reason += f"; next: {second.schedule} with {second.optimizer} at {second.lr:.3g}, {second.value:.4g}"
     reason += ". Unconfirmed: it was chosen among these very trials; confirm=3 trains it again on fresh seeds."
     return Recommendation(best.schedule, best.lr, best.optimizer, best.value, reason)
+
+
+def lack(records: Sequence[StudyRecord]) -> str:
+    """Why nothing can be recommended, and what to do."""
+    states = [t.state for s in records if s.kind == "search" for t in s.trials]
+    if "COMPLETE" in states:
+        return "Every complete trial diverged: search lower learning rates; the trials' reasons say how each ended."
+    if "FAIL" in states:
+        return "Every trial that ended failed: mend the cause that the tracebacks show, then start over."
+    return "No trial is complete yet: run the comparison, or go on with it, and make the report again."
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ KNOWN = {"grid": PALETTE[0], "random": PALETTE[1], "range_test": PALETTE[2]}
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 GREY = "#5f6368"
 DPI = 110
+LONGEST_NAME = 40  # characters of a user's name in a figure
 
 
 def strategy_colors(strategies: Iterable[str]) -> dict[str, str]:
@@ -27,6 +28,12 @@ def strategy_colors(strategies: Iterable[str]) -> dict[str, str]:
     free = [color for color in PALETTE if color not in KNOWN.values()]
     others = [name for name in names if name not in KNOWN]
     return {**KNOWN, **{name: free[i % len(free)] for i, name in enumerate(others)}}
+
+
+def plain(name: str) -> str:
+    """A user's name as text for a figure: matplotlib reads $...$ as a formula and hides labels that begin with _."""
+    shown = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return (f" {shown}" if shown.startswith("_") else shown).replace("\n", " ").replace("$", r"\$")
 
 
 def new_figure(rows: int, columns: int, *, panel: tuple[float, float] = (4.4, 3.4)) -> tuple[Figure, Any]:
