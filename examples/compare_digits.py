@@ -5,8 +5,12 @@ Run it as `python examples/compare_digits.py [BUDGET]`; BUDGET is in full traini
 
 import sys
 
+import torch
+
 import lr_search as lrs
 from lr_search.demo import workload
+
+torch.set_num_threads(1)  # so small a network gains nothing from more
 
 comparison = lrs.compare(
     workload(),

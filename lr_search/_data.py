@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import copy
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any, TypeGuard
 
@@ -186,21 +188,23 @@ def to_device(batch: Any, device: torch.device) -> Any:
         return batch if batch.device == device else batch.to(device, non_blocking=True)
     if device.type == "cpu":
         return batch
+    if hasattr(batch, "to"):  # a tokenizer's encoding, a graph, a packed sequence: it knows better than we do
+        return batch.to(device)
     if isinstance(batch, Mapping):
         moved = {key: to_device(value, device) for key, value in batch.items()}
-        return moved if type(batch) is dict else _rebuilt(batch, moved)
+        if type(batch) is dict or not isinstance(batch, MutableMapping):
+            return moved
+        other = copy.copy(batch)
+        other.update(moved)
+        return other
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
         return type(batch)(*(to_device(value, device) for value in batch))
     if isinstance(batch, list | tuple):
         return type(batch)(to_device(value, device) for value in batch)
-    return batch.to(device) if hasattr(batch, "to") else batch
-
-
-def _rebuilt(batch: Any, moved: dict[Any, Any]) -> Any:
-    """A mapping of the batch's own type (a tokenizer's BatchEncoding, say) where it can be made from a dict."""
-    if hasattr(batch, "to"):
-        return batch.to(next(v for v in moved.values() if isinstance(v, torch.Tensor)).device)
-    return type(batch)(moved)
+    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        names = [field.name for field in dataclasses.fields(batch) if field.init]
+        return dataclasses.replace(batch, **{name: to_device(getattr(batch, name), device) for name in names})
+    return batch
 
 
 def tensors(batch: Any) -> Iterator[torch.Tensor]:

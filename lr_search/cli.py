@@ -62,9 +62,12 @@ def demo(
 ) -> None:
     """Compare grid, random and range_test under three schedules on handwritten digits (about 2 minutes)."""
     with _errors_told(storage, "digits"):
+        import torch
+
         from lr_search.comparison import compare
         from lr_search.demo import workload
 
+        torch.set_num_threads(1)  # so small a network gains nothing from more, and loses much on a busy machine
         if not dry_run:
             _require_writable(out)
         comparison = compare(

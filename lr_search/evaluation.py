@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,24 +50,29 @@ def evaluate(
         device: where the model is.
         precision: as trained.
 
+    Returns:
+        name -> mean; nan for a metric that counted nothing (precision, where nothing was predicted).
+
     Raises:
         WorkloadError: no batches, or a metric of another form.
     """
+    examined = False
     sums: dict[str, torch.Tensor] = {}
     counts: dict[str, torch.Tensor | float] = {}
     with preserved_modes(model), torch.no_grad():
         model.eval()
         for given in batches:
-            batch = to_device(given, device)
+            batch, examined = to_device(given, device), True
             with autocast(device, precision):
                 values = metrics(model, batch)
             for name, value in values.items():
                 total, count = _total(name, value, batch)
                 sums[name] = sums[name] + total if name in sums else total
                 counts[name] = counts.get(name, 0.0) + count
-    if not sums:
+    if not examined:
         raise WorkloadError("valid_data must give batches, but got none. Check the data set's length and drop_last.")
-    return {name: float(total) / float(counts[name]) for name, total in sums.items()}
+    found = {name: (float(total), float(counts[name])) for name, total in sums.items()}
+    return {name: total / count if count else math.nan for name, (total, count) in found.items()}
 
 
 def _total(name: str, value: Any, batch: Any) -> tuple[torch.Tensor, torch.Tensor | float]:

@@ -210,7 +210,7 @@ class Training(Iterator[Evaluation]):
         if work.objective not in metrics:
             raise WorkloadError(
                 f"objective must be a metric that metrics(model, batch) reports, but got {work.objective!r}; "
-                f"reported: {', '.join(sorted(metrics))}. Name one of these, or report it."
+                f"reported: {', '.join(sorted(metrics)) or 'none'}. Name one of these, or report it."
             )
         return metrics
 

@@ -93,6 +93,12 @@ class Workload:
             require(
                 callable(value), f"{name} must be a function", f"Pass one that makes it: {name}=lambda: ...", got=value
             )
+        require(
+            not isinstance(self.model, nn.Module),
+            "model must be a function that makes the module, not the module: each training begins with new weights",
+            "Pass model=lambda: ...",
+            got=type(self.model).__name__,
+        )
         for name in ("test_data", "param_groups", "metrics"):
             value = getattr(self, name)
             require(value is None or callable(value), f"{name} must be a function, or None", got=value)

@@ -1,15 +1,20 @@
 """Small things to train, shared by the tests. Everything runs on the CPU unless a test says otherwise."""
 
+import importlib
 import os
 import random
+import sys
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+from typer.testing import CliRunner
 
 import lr_search as lrs
+from lr_search.cli import app
+from tests.bowl import compare_in_bowl
 
 torch.set_num_threads(1)  # the nets are tiny, and threads that spin for each other are slow on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for what the tests start
@@ -126,3 +131,36 @@ def trained(weights):
         return training, evaluations, weights(training.model)
 
     return run
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder that is the current one; what is imported from it is forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def cli(folder):
+    """Runs `lr-search` in this process, in `folder`: it must end with that exit code and without a traceback."""
+
+    def run(*arguments, code=0):
+        importlib.invalidate_caches()
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+        assert "Traceback" not in result.output
+        assert result.exit_code == code, result.output
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def bowl_comparison(tmp_path_factory):
+    """Grid, range test and a fixed LR, two schedules and two seeds, over a range whose upper end diverges."""
+    return compare_in_bowl(f"sqlite:///{tmp_path_factory.mktemp('bowl') / 'bowl.db'}")

@@ -1,0 +1,75 @@
+"""Opening storages, and SQLite under several processes."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from lr_search.errors import StorageError
+from lr_search.storage import open_storage, quiet_optuna
+
+POP = """
+import sys, optuna
+from lr_search.storage import open_storage
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+study = optuna.load_study(study_name="queue", storage=open_storage(sys.argv[1]))
+taken = []
+while (number := study._pop_waiting_trial_id()) is not None:
+    taken.append(number)
+print(*taken)
+"""
+
+
+def test_four_processes_take_each_waiting_trial_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    with quiet_optuna():
+        study = optuna.create_study(study_name="queue", storage=open_storage(url))
+        for number in range(80):
+            study.enqueue_trial({"x": number})
+    workers = [subprocess.Popen([sys.executable, "-c", POP, url], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    taken = [int(word) for worker in workers for word in worker.communicate()[0].split()]
+    assert len(taken) == 80
+    assert len(set(taken)) == 80
+
+
+def test_sqlite_is_opened_with_a_write_ahead_log(tmp_path: Path) -> None:
+    open_storage(f"sqlite:///{tmp_path}/a.db").get_all_studies()
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_none_is_memory_and_a_storage_is_used_as_it_is() -> None:
+    memory = optuna.storages.InMemoryStorage()
+    assert open_storage(memory) is memory
+    assert open_storage(None).get_all_studies() == []
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("lr_search.db", "storage must be a database URL, but got 'lr_search.db'. For a file: sqlite:///lr_search.db"),
+        ("sqlite:////no/such/folder/a.db", "unable to open database file"),
+        ("nodialect://somewhere/a", "nodialect"),
+        ("postgresql://nobody@127.0.0.1:1/none", "storage must be a database that can be opened"),
+    ],
+)
+def test_a_storage_that_cannot_be_opened_gets_a_message(storage: str, message: str) -> None:
+    with pytest.raises(StorageError) as error:
+        open_storage(storage)
+    assert message in str(error.value)
+
+
+def test_a_file_that_is_no_database_gets_a_message(tmp_path: Path) -> None:
+    (tmp_path / "a.db").write_text("these are not the bytes you are looking for" * 100)
+    with pytest.raises(StorageError, match="file is not a database"):
+        open_storage(f"sqlite:///{tmp_path}/a.db")
+
+
+def test_reading_makes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="there is no file"):
+        open_storage(f"sqlite:///{tmp_path}/a.db", must_exist=True)
+    assert list(tmp_path.iterdir()) == []
