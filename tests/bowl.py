@@ -33,8 +33,8 @@ def bowl(**changes):
         "optimizer": torch.optim.SGD,
         "loss": lambda model, batch: (model(batch) ** 2).mean(),
         "metrics": metrics,
-        "train_data": lambda: [torch.ones(4)] * 2,
-        "valid_data": lambda: [torch.ones(4)],
+        "train_data": lambda: [torch.ones(1)] * 2,  # one example: a sum over more would overflow first
+        "valid_data": lambda: [torch.ones(1)],
         "num_steps": NUM_STEPS,
         "eval_every": EVAL_EVERY,
         "device": "cpu",
@@ -55,13 +55,15 @@ def compare_in_bowl(storage, **changes):
     return lrs.compare(bowl(), storage=storage, **(settings | changes))
 
 
-def losses(lrs_of_steps, seed):
-    """The loss before each step and after the last, in NumPy; inf from where a 32-bit float overflows.
+def weights(lrs_of_steps, seed):
+    """The weight before each step and after the last, in NumPy. lrs_of_steps: (n,). Returns: (n + 1,)."""
+    start = 1 + torch.rand((), generator=torch.Generator().manual_seed(int(seed))).item()
+    return start * np.cumprod([1.0, *(1 - 2 * np.asarray(lrs_of_steps))])
 
-    lrs_of_steps: (n,). Returns: (n + 1,).
-    """
-    start = 1 + torch.rand((), generator=torch.Generator().manual_seed(seed)).item()
-    path = (start * np.cumprod([1.0, *(1 - 2 * np.asarray(lrs_of_steps))])) ** 2
+
+def losses(lrs_of_steps, seed):
+    """The loss likewise; inf from where a 32-bit float overflows."""
+    path = weights(lrs_of_steps, seed) ** 2
     return np.where(path > LIMIT, np.inf, path)
 
 

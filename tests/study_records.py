@@ -12,6 +12,7 @@ PLAN = {
     "seed": 0,
     "order": 0,
     "num_steps": 10,
+    "lr_range": [1e-5, 10.0],
     "objective": "loss",
     "direction": "minimize",
     "schedule_shape": "flat",

@@ -23,6 +23,10 @@ def take(walk, count):
     return [next(walk)[0].tolist() for _ in range(count)]
 
 
+def flat(batches):
+    return sorted(number for batch in batches for number in batch)
+
+
 def loader(**options):
     return DataLoader(NUMBERS, batch_size=4, **options)
 
@@ -37,7 +41,7 @@ def test_each_pass_is_shuffled_from_the_global_random_state_as_a_loop_would():
     torch.manual_seed(1)
     data = loader(shuffle=True)
     assert ours == [batch[0].tolist() for _ in range(3) for batch in data]
-    assert sorted(sum(ours[:3], [])) == sorted(sum(ours[3:6], [])) == list(range(12))
+    assert flat(ours[:3]) == flat(ours[3:6]) == list(range(12))
     assert ours[:3] != ours[3:6]
 
 
@@ -89,7 +93,7 @@ def test_a_generator_is_put_back_when_the_data_raise():
         lambda: loader(shuffle=True, generator=torch.Generator().manual_seed(2)),
         lambda: loader(sampler=RandomSampler(NUMBERS, replacement=True, generator=torch.Generator().manual_seed(2))),
         lambda: ([row] for row in torch.randperm(12).split(4)),
-        lambda: map(lambda i: [torch.randint(9, (4,))], range(3)),
+        lambda: ([torch.randint(9, (4,))] for _ in range(3)),
     ],
     ids=["loader", "own generator", "replacement", "eager", "lazy"],
 )
@@ -114,8 +118,8 @@ def test_persistent_workers_of_a_loop_that_is_under_way_are_left_alone():
     ours = walk(lambda: data)
     seen = take(ours, 6)
     rest = [batch[0].tolist() for batch in loop]
-    assert sorted(sum([first, *rest], [])) == list(range(12))
-    assert sorted(sum(seen[:3], [])) == sorted(sum(seen[3:], [])) == list(range(12))
+    assert flat([first, *rest]) == list(range(12))
+    assert flat(seen[:3]) == flat(seen[3:]) == list(range(12))
 
     torch.manual_seed(3)
     take(ours, 5)  # in the middle of a pass that the workers did not start with

@@ -72,8 +72,8 @@ def everything(model, optimizer):
         return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
     return {
-        "weights": plain({name: p for name, p in model.named_parameters()}),
-        "buffers": plain({name: b for name, b in model.named_buffers()}),
+        "weights": plain(dict(model.named_parameters())),
+        "buffers": plain(dict(model.named_buffers())),
         "gradients": [None if p.grad is None else p.grad.tolist() for p in model.parameters()],
         "requires_grad": [p.requires_grad for p in model.parameters()],
         "modes": [module.training for module in model.modules()],

@@ -1,6 +1,7 @@
 """The report's tables, recomputed from a bowl's formula and by hand."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import optuna
@@ -9,7 +10,7 @@ import pytest
 
 import lr_search as lrs
 from lr_search.report.tables import anytime_frame, summary_frame, trials_frame
-from tests.bowl import BUDGET, EVAL_EVERY, LR_RANGE, NUM_STEPS, bowl, compare_in_bowl, losses, lrs_of
+from tests.bowl import BUDGET, EVAL_EVERY, LR_RANGE, NUM_STEPS, bowl, compare_in_bowl, losses, lrs_of, weights
 from tests.study_records import study
 
 KEYS = ["strategy", "schedule", "optimizer", "seed"]
@@ -92,16 +93,14 @@ def test_a_trial_ended_when_its_seconds_had_passed(bowl_comparison):
 
 
 def test_trials_are_what_the_storage_holds(bowl_comparison):
-    held = {
-        (study.user_attrs["lr_search"]["strategy"], study.user_attrs["lr_search"]["schedule"],
-         study.user_attrs["lr_search"]["seed"], trial.number): (trial.params["lr"], trial.value)
-        for study in map(
-            lambda name: optuna.load_study(study_name=name, storage=bowl_comparison.storage),
-            optuna.get_all_study_names(bowl_comparison.storage),
-        )
-        if study.user_attrs["lr_search"]["kind"] == "search"
-        for trial in study.trials
-    }  # fmt: skip
+    held = {}
+    for name in optuna.get_all_study_names(bowl_comparison.storage):
+        held_study = optuna.load_study(study_name=name, storage=bowl_comparison.storage)
+        plan = held_study.user_attrs["lr_search"]
+        if plan["kind"] == "search":
+            for trial in held_study.trials:
+                key = plan["strategy"], plan["schedule"], plan["seed"], trial.number
+                held[key] = trial.params["lr"], trial.value
     rows = bowl_comparison.trials.itertuples()
     assert {(r.strategy, r.schedule, r.seed, r.number): (r.lr, r.objective) for r in rows} == held
 
@@ -156,15 +155,15 @@ def test_evaluations_follow_the_formula(bowl_comparison):
     assert list(frame.columns[:9]) == [*KEYS, "number", "peak_lr", "step", "lr", "train_loss"]
     for (_, schedule, _, seed, _), rows in frame.groupby([*KEYS, "number"]):
         steps = rows["step"].tolist()
-        path = losses(lrs_of(schedule, rows["peak_lr"].iloc[0]), seed)
+        lr = lrs_of(schedule, rows["peak_lr"].iloc[0])
+        path, distance = losses(lr, seed), np.abs(weights(lr, seed))
         planned = range(0, NUM_STEPS + 1, EVAL_EVERY) if schedule == "constant" else (0, 7, 13, 20)
         assert steps == list(planned)[: len(steps)]
         assert rows["loss"].to_numpy() == pytest.approx(path[steps], rel=1e-3, abs=1e-9)
-        assert rows["distance"].to_numpy() == pytest.approx(np.sqrt(path[steps]), rel=1e-3, abs=1e-6)
-        means = [path[a:b].mean() for a, b in zip(steps, steps[1:], strict=False)]
+        assert rows["distance"].to_numpy() == pytest.approx(distance[steps], rel=1e-3, abs=1e-6)
+        means = [path[a:b].mean() for a, b in pairwise(steps)]
         assert rows["train_loss"].to_numpy() == pytest.approx([math.nan, *means], rel=1e-3, abs=1e-9, nan_ok=True)
-        used = lrs_of(schedule, rows["peak_lr"].iloc[0])[[max(step - 1, 0) for step in steps]]
-        assert rows["lr"].to_numpy() == pytest.approx(used)
+        assert rows["lr"].to_numpy() == pytest.approx(lr[[max(step - 1, 0) for step in steps]])
         assert rows["end_of_cycle"].tolist() == [schedule == "triangular2" and step > 0 for step in steps]
 
 

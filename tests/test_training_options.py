@@ -217,7 +217,7 @@ def test_the_number_of_waits_for_the_device_does_not_grow_with_the_steps(plain, 
             evaluations = list(lrs.train(plain(num_steps=num_steps, eval_every=eval_every, **changes), Constant(0.1)))
         return mode.count, len(evaluations)
 
-    (short, two), (long, same), (often, five) = reads(40, 40), reads(160, 160), reads(160, 40)
+    (short, two), (long, same), (often, five) = reads(20, 20), reads(60, 60), reads(60, 15)
     assert (two, same, five) == (2, 2, 5)
     assert short == long
     assert often > long  # it counts at all

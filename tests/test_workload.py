@@ -176,9 +176,7 @@ class Record:
     ],
     ids=["tuple", "list", "dict", "mapping", "namedtuple", "dataclass", "nested", "numpy"],
 )
-def test_batches_of_any_shape_train_alike(
-    make_workload, examples, cross_entropy, trained, same_bits, pack, unpack
-):
+def test_batches_of_any_shape_train_alike(make_workload, examples, cross_entropy, trained, same_bits, pack, unpack):
     pairs = [tuple(part[8 * i : 8 * i + 8] for part in examples) for i in range(6)]
     packed = [pack(*pair) for pair in pairs]
     settings = {

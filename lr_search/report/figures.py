@@ -62,6 +62,7 @@ def anytime_figure(records: Sequence[StudyRecord]) -> Figure:
     pairs = panels(records)
     figure, axes = _grid(len(pairs))
     colors = strategy_colors(frame["strategy"])
+    lines: dict[str, Any] = {}
     for pair, ax in zip(pairs, axes, strict=True):
         part = frame[(frame["schedule"] == pair[0]) & (frame["optimizer"] == pair[1])]
         starts = [s.worst for s in _search(records, pair)]
@@ -69,7 +70,9 @@ def anytime_figure(records: Sequence[StudyRecord]) -> Figure:
             grid, values = _on_one_grid(rows, [s for s in _search(records, pair) if s.plan["strategy"] == strategy])
             mean = values.mean(axis=0)
             color = colors[str(strategy)]
-            ax.step(grid, mean, where="post", color=color, linewidth=1.9, label=plain(str(strategy)))
+            lines[str(strategy)] = ax.step(
+                grid, mean, where="post", color=color, linewidth=1.9, label=plain(str(strategy))
+            )[0]
             if len(values) > 1:
                 ax.fill_between(
                     grid, values.min(axis=0), values.max(axis=0), step="post", color=color, alpha=0.15, linewidth=0
@@ -78,7 +81,7 @@ def anytime_figure(records: Sequence[StudyRecord]) -> Figure:
         ax.set_xlabel("steps spent, range tests included")
         ax.set_xlim(left=0)
         ax.set_title(_title(records, pair))
-    axes[-1].legend(fontsize=8, title="mean, and range over seeds", title_fontsize=8)
+    axes[-1].legend(handles=list(lines.values()), fontsize=8, title="mean, and range over seeds", title_fontsize=8)
     return figure
 
 
@@ -115,6 +118,8 @@ def lr_figure(records: Sequence[StudyRecord]) -> Figure:
             ax.scatter(*_columns(ended), marker=marker, label=plain(strategy), linewidth=0, **style)
             ax.scatter(*_columns(lost), marker="x", linewidth=1.2, **style)
         log_lr(ax, "peak learning rate (log)")
+        if not shown:  # no trial is complete here yet
+            ax.set_xlim(*studies[0].plan["lr_range"])
         fit_y(ax, shown, f"{_objective(records)} at the end")
         for candidate in best[:1]:
             if (candidate.schedule, candidate.optimizer) == pair:

@@ -182,7 +182,8 @@ def summary_markdown(name: str, records: Sequence[StudyRecord], summary: pd.Data
     if best is None:
         lines += [lack(records), ""]
     else:
-        lines += [f"**{best.schedule}, peak LR {best.lr:.4g}, {best.optimizer}**: {best.value:.4g}. {best.reason}", ""]
+        answer = f"**{best.schedule}, peak LR {best.lr:.4g}, {best.optimizer}**: {best.value:.4g}. {best.reason}"
+        lines += [_plain(answer), ""]
     heads = [SUMMARY_HEADS.get(column, column) for column in summary.columns]
     lines += ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     lines += [

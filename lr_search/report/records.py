@@ -106,8 +106,7 @@ def read_records(storage: BaseStorage, name: str) -> list[StudyRecord]:
                 trials=[_trial(trial) for trial in trials if trial.state != TrialState.WAITING],
             )
         )
-    seeds_first = sorted(found, key=lambda record: (record.plan["order"], record.name))
-    return seeds_first
+    return sorted(found, key=lambda record: (record.plan["order"], record.name))
 
 
 def _trial(trial: FrozenTrial) -> TrialRecord:

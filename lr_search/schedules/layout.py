@@ -66,7 +66,10 @@ def triangular2(lr: float, num_steps: int, steps_per_epoch: float | None = None)
 def exp_range(lr: float, num_steps: int, steps_per_epoch: float | None = None) -> ExpRange:
     """Smith's exp_range policy: the triangle's height decays to a tenth by the end (arXiv:1506.01186)."""
     step_size, note = _triangles(num_steps, steps_per_epoch)
-    return ExpRange(lr * BASE_SHARE, lr, step_size, gamma=FINAL_SHARE ** (1 / num_steps), note=note)
+    gamma, base_lr = FINAL_SHARE ** (1 / num_steps), lr * BASE_SHARE
+    # the decay has begun when the first cycle is at its middle: the bound is raised so that the LR peaks at lr there
+    max_lr = base_lr + (lr - base_lr) / gamma**step_size
+    return ExpRange(base_lr, max_lr, step_size, gamma=gamma, note=note)
 
 
 def sgdr(lr: float, num_steps: int, steps_per_epoch: float | None = None) -> SGDR:

@@ -1,0 +1,89 @@
+"""What the README prints works as printed."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lr_search.cli import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def run(arguments: list[str], folder: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_two_commands_make_their_environment_in_one_line() -> None:
+    lines = [block.strip() for block in blocks("bash")]
+    demo, tests = next(b for b in lines if "lr-search demo" in b), next(b for b in lines if "pytest" in b)
+    for command in (demo, tests):
+        assert "\n" not in command
+        assert command.startswith("python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e ")
+
+
+def test_every_option_of_a_printed_command_exists() -> None:
+    import typer
+
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    printed = [shlex.split(line) for block in blocks("bash") for line in block.splitlines() if line.startswith("lr-search")]
+    assert len(printed) >= 4
+    for _, name, *words in printed:
+        options = {option for parameter in commands[name].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options
+
+
+@pytest.mark.slow
+def test_the_twelve_lines_run_as_printed(tmp_path: Path) -> None:
+    printed = run([sys.executable, "-c", blocks("python")[0]], tmp_path)
+    assert "Suggestion(lr=" in printed
+    assert "Recommendation(schedule=" in printed
+    assert (tmp_path / "report" / "report.html").exists()
+
+
+def test_the_range_test_in_a_loop_of_your_own_runs_as_printed(tmp_path: Path) -> None:
+    before = """
+import torch, lr_search as lrs
+loss_fn = torch.nn.MSELoss()
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+train_loader = torch.utils.data.DataLoader([(torch.randn(4), torch.randn(1)) for _ in range(64)], batch_size=8)
+"""
+    printed = run([sys.executable, "-c", before + blocks("python")[1] + "\nprint(scheduler.get_last_lr())"], tmp_path)
+    assert printed.startswith("[")
+
+
+def test_the_quickstart_runs(tmp_path: Path) -> None:
+    printed = run([sys.executable, str(ROOT / "examples" / "quickstart.py")], tmp_path)
+    assert "ok" in printed
+    assert list(tmp_path.iterdir()) == []
+    assert float(printed.rpartition(" ")[2]) < 1.0  # the targets' variance is about 20
+
+
+@pytest.mark.slow
+def test_the_comparison_of_digits_runs(tmp_path: Path) -> None:
+    printed = run([sys.executable, str(ROOT / "examples" / "compare_digits.py"), "2"], tmp_path)
+    assert "Recommendation(schedule=" in printed
+    assert (tmp_path / "compare_digits_report" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_the_demo_runs_and_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lr_search", "demo", "--budget", "2", "--seeds", "1"]
+    first = run(command, tmp_path)
+    assert "Train with: " in first
+    trials = (tmp_path / "report" / "trials.csv").read_text()
+    run(command, tmp_path)
+    assert (tmp_path / "report" / "trials.csv").read_text() == trials  # to the second: nothing was trained again
