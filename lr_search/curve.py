@@ -129,6 +129,13 @@ class LRCurve:
         return step_noise(self.loss)
 
     @cached_property
+    def smoothed_noise(self) -> float:
+        """The standard deviation that the noise leaves in the smoothed loss: about noise / sqrt(losses averaged over)."""
+        middle = len(self.loss) // 2
+        response = self._smooth(np.eye(1, len(self.loss), middle)[0])  # what one loss weighs in its neighbours
+        return self.noise * float(np.sqrt(np.sum(response**2)))
+
+    @cached_property
     def slope(self) -> FloatArray:
         """(n,) change of the smoothed loss per decade of LR (per unit of LR for a linear ramp)."""
         if len(self.lr) < 2:

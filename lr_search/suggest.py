@@ -15,6 +15,7 @@ from lr_search.errors import unknown_name
 Status = Literal["ok", "flat", "at_edge", "diverged_at_start"]
 # How far the best LR lies from a suggestion, in decades (root mean square). Over 26 small tasks it was 0.7 for what one
 # ramp tells; where the ramp tells less, the prior is made wider.
+FLAT = 4.5  # deviations of the smoothed loss that a descent must stand out by
 LOG10_STD: dict[Status, float] = {"ok": 0.7, "at_edge": 0.9, "flat": 1.0, "diverged_at_start": 1.2}
 
 
@@ -97,9 +98,10 @@ def judge(curve: LRCurve) -> tuple[Status, str]:
     if curve.stopped != "finished" and steps < 10:
         return "diverged_at_start", f"The loss blew up after {steps} steps: lower start_lr below {curve.lr[0]:.3g}."
     lowest = int(np.argmin(curve.smoothed))
-    if curve.descent <= 3 * curve.noise + 1e-9 * abs(curve.start):
+    # the lowest of the many smoothed losses lies some 2 to 3 deviations low by chance alone
+    if curve.descent <= FLAT * curve.smoothed_noise + 1e-9 * abs(curve.start):
         return "flat", (
-            f"The loss fell by {curve.descent:.3g} only, its noise is {curve.noise:.3g}: "
+            f"The loss fell by {curve.descent:.3g} only, and its noise from batch to batch is {curve.noise:.3g}: "
             "no descent stands out. Use a larger batch or more steps."
         )
     if curve.stopped == "finished" and lowest >= 0.95 * (steps - 1):
@@ -108,7 +110,7 @@ def judge(curve: LRCurve) -> tuple[Status, str]:
         return "at_edge", f"The loss was lowest at the start of the ramp: lower start_lr below {curve.lr[0]:.3g}."
     ended = {"finished": "rose again", "diverged": "blew up", "non_finite": "became non-finite"}[curve.stopped]
     return "ok", (
-        f"The loss fell by {curve.descent:.3g} ({curve.descent / max(curve.noise, 1e-12):.0f} x its noise), "
+        f"The loss fell by {curve.descent:.3g} (its noise from batch to batch is {curve.noise:.2g}), "
         f"was lowest at {curve.lr[lowest]:.2g} and {ended} by {curve.lr[-1]:.2g}."
     )
 

@@ -1,0 +1,256 @@
+"""The package as a whole: its public names, what importing it loads, and who may import whom."""
+
+import ast
+import importlib
+import importlib.metadata
+import inspect
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import lr_search
+from lr_search import plugins
+from lr_search.samplers import Strategy
+from lr_search.schedules import Schedule
+
+HOUSE = Path(lr_search.__file__).parent
+FILES = sorted(HOUSE.rglob("*.py"))
+PACKAGES = sorted(
+    {path.parent.relative_to(HOUSE.parent).as_posix().replace("/", ".") for path in HOUSE.rglob("__init__.py")}
+)
+# the public API of DESIGN.md
+PROMISED = {
+    "Comparison", "Evaluation", "LRCurve", "LRPrior", "LocalExecutor", "Recommendation", "Suggestion", "Training", "Workload",
+    "classification", "compare", "load", "range_test", "regression", "samplers", "schedules", "suggest", "train",
+}  # fmt: skip
+
+
+def in_a_new_process(code):
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stderr
+    return found.stdout.split()
+
+
+# ---- names ----
+
+
+def test_all_is_sorted_and_holds_every_promised_name():
+    assert lr_search.__all__ == sorted(lr_search.__all__)
+    assert set(lr_search.__all__) >= PROMISED
+    assert len(set(lr_search.__all__)) == len(lr_search.__all__)
+
+
+@pytest.mark.parametrize("name", lr_search.__all__)
+def test_every_public_name_can_be_imported(name):
+    assert getattr(lr_search, name) is not None
+    assert name in dir(lr_search)
+
+
+def test_what_type_checkers_see_is_what_can_be_imported():
+    names = set()
+    for statement in ast.parse((HOUSE / "__init__.py").read_text()).body:
+        if isinstance(statement, ast.If):  # if TYPE_CHECKING:
+            names |= {alias.name for line in statement.body for alias in line.names}
+    assert names | {"__version__"} == set(lr_search.__all__)
+
+
+@pytest.mark.parametrize("package", [name for name in PACKAGES if name != "lr_search"])
+def test_a_packages_all_is_sorted_and_holds_what_it_imports(package):
+    module = importlib.import_module(package)
+    tree = ast.parse(Path(module.__file__).read_text())
+    imported = {alias.name for line in tree.body if isinstance(line, ast.ImportFrom) for alias in line.names}
+    assert module.__all__ == sorted(module.__all__)
+    assert set(module.__all__) == imported - {"annotations"}
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'comparee'"):
+        lr_search.comparee  # noqa: B018
+
+
+def test_the_version_is_the_installed_one():
+    project = tomllib.loads((HOUSE.parent / "pyproject.toml").read_text())["project"]
+    assert lr_search.__version__ == project["version"] == importlib.metadata.version("lr-search")
+
+
+def test_types_are_promised_to_type_checkers():
+    assert (HOUSE / "py.typed").is_file()
+
+
+# ---- what an import loads ----
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    loaded = in_a_new_process("import sys, lr_search; print(*sys.modules)")
+    heavy = {"torch", "optuna", "pandas", "numpy", "matplotlib", "matplotlib.pyplot", "jinja2", "ray", "sklearn"}
+    assert not heavy & set(loaded)
+
+
+def test_the_command_line_starts_without_torch():
+    loaded = in_a_new_process("import sys, lr_search.cli; print(*sys.modules)")
+    assert not {"torch", "optuna", "pandas", "matplotlib", "ray"} & set(loaded)
+
+
+def test_schedules_curves_and_priors_load_no_torch_and_training_loads_no_optuna():
+    loaded = in_a_new_process(
+        "import sys\n"
+        "import lr_search.schedules, lr_search.curve, lr_search.suggest, lr_search.prior\n"
+        "print(*(name for name in ('torch', 'optuna', 'matplotlib') if name in sys.modules))\n"
+        "import lr_search.training, lr_search.ramp, lr_search.usual\n"
+        "print(*(name for name in ('optuna', 'ray', 'matplotlib') if name in sys.modules))\n"
+    )
+    assert loaded == []
+
+
+def test_a_report_is_written_without_pyplot(bowl_comparison, tmp_path):
+    loaded = in_a_new_process(
+        "import sys, lr_search\n"
+        f"comparison = lr_search.load({bowl_comparison.storage!r}, 'bowl')\n"
+        f"comparison.save({str(tmp_path)!r})\n"
+        "assert comparison.recommend().lr > 0\n"
+        "print(*sys.modules)\n"
+    )
+    assert "matplotlib.figure" in loaded
+    assert "matplotlib.pyplot" not in loaded
+    assert (tmp_path / "best_so_far.png").stat().st_size > 5_000
+
+
+# ---- who imports whom ----
+
+
+def imports(path, *, anywhere=False):
+    """The modules a file imports when it is loaded; `anywhere`: inside functions as well, but for types never."""
+    found, todo = set(), list(ast.parse(path.read_text()).body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            assert all(alias.name != "*" for alias in node.names), f"{path}: import *"
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            todo += node.orelse
+        elif anywhere or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            todo += list(ast.iter_child_nodes(node))
+    return found
+
+
+def ours(path):
+    """The modules of ours that a file imports when it is loaded."""
+    modules = {".".join(file.relative_to(HOUSE.parent).with_suffix("").parts) for file in FILES}
+    modules |= set(PACKAGES)
+    return {name for name in imports(path) if name in modules} - {"lr_search"}
+
+
+def roots(path, **how):
+    return {name.partition(".")[0] for name in imports(path, **how)}
+
+
+def files_in(*places):
+    chosen = [file for place in places for file in FILES if file == HOUSE / place or HOUSE / place in file.parents]
+    assert chosen
+    return chosen
+
+
+def test_the_finder_of_imports_sees_modules_and_skips_types_and_functions(tmp_path):
+    file = tmp_path / "some.py"
+    file.write_text(
+        "import a.b\nfrom c import d\nif TYPE_CHECKING:\n    import e\ntry:\n    import f\nexcept ImportError:\n    pass\n"
+        "class G:\n    import g\n    def m(self):\n        import h\n"
+    )
+    assert imports(file) == {"a.b", "c", "c.d", "f", "g"}
+    assert imports(file, anywhere=True) == {"a.b", "c", "c.d", "f", "g", "h"}
+
+
+def test_schedules_import_nothing_of_ours_but_errors_and_each_other():
+    for file in files_in("schedules"):
+        assert all(name == "lr_search.errors" or name.startswith("lr_search.schedules") for name in ours(file)), file
+        assert not {"torch", "optuna"} & roots(file), file
+
+
+def test_curve_suggest_and_prior_know_no_torch():
+    for file in files_in("curve.py", "suggest.py", "prior.py"):
+        assert ours(file) <= {"lr_search.errors", "lr_search.curve", "lr_search.suggest", "lr_search.prior"}, file
+        assert not {"torch", "optuna", "pandas"} & roots(file), file
+
+
+def test_training_and_the_range_test_know_no_optuna():
+    for file in files_in("training.py", "ramp.py", "workload.py", "evaluation.py", "_step.py", "_data.py", "optim.py"):
+        assert "optuna" not in roots(file, anywhere=True), file
+
+
+def test_only_the_report_draws():
+    for file in FILES:
+        if HOUSE / "report" not in file.parents:
+            assert not {"matplotlib", "jinja2"} & roots(file, anywhere=True), file
+        assert "matplotlib.pyplot" not in imports(file, anywhere=True), file
+
+
+def test_the_core_imports_no_integration():
+    for file in FILES:
+        assert not {"ray", "lr_search_ray", "lr_search_optuna"} & roots(file, anywhere=True), file
+
+
+def test_only_the_command_line_and_compare_print():
+    for file in FILES:
+        calls = {
+            node.func.id
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        assert "print" not in calls or file.name in ("cli.py", "comparison.py"), file
+
+
+# ---- plug-ins and words ----
+
+
+@pytest.mark.parametrize(
+    ("group", "names"),
+    [
+        ("lr_search.strategies", {"grid", "random", "range_test"}),
+        ("lr_search.schedules", {"constant", "triangular", "triangular2", "exp_range", "sgdr"}),
+        ("lr_search.executors", {"local"}),
+    ],
+)
+def test_ours_are_registered_as_plug_ins_and_each_can_be_loaded(group, names):
+    points = importlib.metadata.entry_points(group=group)
+    assert names <= {point.name for point in points} == set(plugins.registered(group))
+    for name in names:
+        found = plugins.load(group, name)
+        if group == "lr_search.strategies":
+            assert isinstance(found, Strategy)
+        elif group == "lr_search.schedules":
+            assert isinstance(found(0.1, 100, 10), Schedule)
+        else:
+            assert callable(found().run)
+
+
+def public(holder):
+    """(name, object) of what a module or class of ours defines for others to use."""
+    for name, value in vars(holder).items():
+        value = value.fget if isinstance(value, property) else getattr(value, "func", value)
+        value = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+        if name.startswith("_") or not (inspect.isclass(value) or inspect.isfunction(value)):
+            continue
+        if value.__module__.startswith("lr_search"):
+            yield f"{holder.__name__}.{name}", value
+
+
+def test_everything_public_says_what_it_is():
+    modules = [importlib.import_module(name) for name in PACKAGES]
+    modules += [getattr(lr_search, name) for name in lr_search.__all__ if inspect.ismodule(getattr(lr_search, name))]
+    holders = {id(module): module for module in modules}
+    pairs = [(name, getattr(lr_search, name)) for name in lr_search.__all__ if name != "__version__"]
+    pairs += [pair for module in holders.values() for pair in public(module)]
+    pairs += [pair for _, value in list(pairs) if inspect.isclass(value) for pair in public(value)]
+    assert len(pairs) > 100
+    silent = [name for name, value in pairs if not (value.__doc__ or "").strip()]
+    assert silent == []
+
+
+def test_every_file_says_what_it_holds():
+    assert [file.name for file in FILES if not ast.get_docstring(ast.parse(file.read_text()))] == []
