@@ -12,15 +12,16 @@ import optuna
 from optuna.storages import BaseStorage
 
 from lr_search import plugins
+from lr_search.cost import plan_text
 from lr_search.errors import InvalidInputError, require
 from lr_search.execution.executor import Executor
 from lr_search.execution.local import LocalExecutor
 from lr_search.execution.study import PLAN, StudyPlan, StudyTask
 from lr_search.fingerprint import check_fingerprint, fingerprint
 from lr_search.optim import OptimizerFactory
-from lr_search.planning import Question, question, study_plans
+from lr_search.planning import question, study_plans
 from lr_search.progress import Progress
-from lr_search.report.records import StudyRecord, comparison_names, read_records
+from lr_search.report.records import StudyRecord, TrialRecord, comparison_names, read_records
 from lr_search.storage import StorageLike, open_storage, quiet_optuna
 from lr_search.workload import Workload, require_workload
 
@@ -192,14 +193,16 @@ def compare(
             for optimizer, work in asked.workloads.items()
             for seed in asked.seeds[: 1 if dry_run else None]
         }
-        announce(asked, confirm)
-        if dry_run:
-            return Comparison(opened, name)
-        if fresh:
+        if fresh and not dry_run:
             delete(opened, name)
         plans = study_plans(asked)
+        done = _done(opened, name, plans)
+        print(plan_text(asked, confirm, done), flush=True)  # noqa: T201
+        if dry_run:
+            return Comparison(opened, name)
         tasks = _tasks(opened, name, plans, prints)
-        _run(runner, tasks, asked.planned_total_trials(), asked.planned_steps(), progress)
+        left = asked.planned_total_trials() - len(done), asked.planned_steps() - sum(trial.steps for trial in done)
+        _run(runner, tasks, *left, progress)
         if confirm:
             from lr_search.confirmation import confirmation_plans
 
@@ -216,6 +219,13 @@ def _run(executor: Executor, tasks: list[StudyTask], trials: int, steps: int, sh
         executor.run(tasks, bars)
     finally:
         bars.close()
+
+
+def _done(storage: BaseStorage, name: str, plans: Sequence[StudyPlan]) -> list[TrialRecord]:
+    """The trials of these studies that an earlier call has finished."""
+    names = {plan.name for plan in plans}
+    records = [record for record in read_records(storage, name) if record.name in names]
+    return [trial for record in records for trial in record.trials if trial.state != "RUNNING"]
 
 
 def _tasks(
@@ -276,45 +286,6 @@ def delete(storage: BaseStorage, name: str) -> None:
     for frozen in storage.get_all_studies():
         if frozen.user_attrs.get(PLAN, {}).get("comparison") == name:
             storage.delete_study(frozen._study_id)
-
-
-def announce(asked: Question, confirm: int) -> None:
-    """Print the number of studies and what they cost, before anything long starts."""
-    from lr_search.estimate import seconds_a_step
-
-    steps = asked.planned_steps()
-    confirmed = 2 * confirm * asked.workload.num_steps
-    pace = seconds_a_step(asked.workload)
-    on = f"on one {asked.workload.torch_device.type}"
-    time_needed = (
-        f"about {_duration((steps + confirmed) * pace)} at the pace of the first steps {on}"
-        if pace is not None
-        else "for how long is unknown, since the first steps raised an exception"
-    )
-    dims = [
-        _count(len(asked.strategies), "strategy", "strategies"),
-        _count(len(asked.layouts), "schedule"),
-        _count(len(asked.workloads), "optimizer"),
-        _count(len(asked.seeds), "seed"),
-    ]
-    lines = [
-        f"{asked.name}: {_count(asked.num_studies, 'study', 'studies')} ({' x '.join(dims)}), "
-        f"budget {asked.budget:g} full trainings of {asked.workload.num_steps} steps each",
-        f"at most {_count(asked.planned_total_trials(), 'trial')} and {steps:,} steps in all"
-        + (f", and {confirmed:,} steps to confirm" if confirm else "")
-        + f": {time_needed}",
-    ]
-    print("\n".join(lines), flush=True)  # noqa: T201
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def executor_by_name(name: str) -> Executor:

@@ -161,6 +161,11 @@ def cli(folder):
 
 
 @pytest.fixture(scope="session")
-def bowl_comparison(tmp_path_factory):
+def bowl_storage(tmp_path_factory):
+    return f"sqlite:///{tmp_path_factory.mktemp('bowl') / 'bowl.db'}"
+
+
+@pytest.fixture(scope="session")
+def bowl_comparison(bowl_storage):
     """Grid, range test and a fixed LR, two schedules and two seeds, over a range whose upper end diverges."""
-    return compare_in_bowl(f"sqlite:///{tmp_path_factory.mktemp('bowl') / 'bowl.db'}")
+    return compare_in_bowl(bowl_storage)

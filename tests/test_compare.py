@@ -19,7 +19,14 @@ KEYS = ["strategy", "schedule", "optimizer", "seed"]
 
 
 def compared(**changes: object) -> lrs.Comparison:
-    settings = {"budget": 4, "seeds": 2, "schedules": ["constant"], "range_test": {"num_steps": 40}, "storage": None, "progress": False}
+    settings = {
+        "budget": 4,
+        "seeds": 2,
+        "schedules": ["constant"],
+        "range_test": {"num_steps": 40},
+        "storage": None,
+        "progress": False,
+    }
     settings |= changes
     workload = settings.pop("workload", None) or line()
     return lrs.compare(workload, **settings)  # type: ignore[arg-type]
@@ -50,7 +57,9 @@ def test_range_test_steps_are_charged_to_every_study_that_uses_them() -> None:
 
 
 def test_several_curves_are_charged_and_widen_nothing_else() -> None:
-    comparison = compared(strategies=["range_test"], range_test={"num_steps": 20, "curves": 2}, seeds=1, lr_range=(1e-4, 0.5))
+    comparison = compared(
+        strategies=["range_test"], range_test={"num_steps": 20, "curves": 2}, seeds=1, lr_range=(1e-4, 0.5)
+    )
     assert comparison.curves.groupby("curve").size().tolist() == [20, 20]
     assert comparison.trials["steps_charged"].tolist() == [70, 100]
     first, second = (part["loss"].to_numpy() for _, part in comparison.curves.groupby("curve"))
@@ -62,7 +71,10 @@ def test_the_same_seed_gives_the_same_frame_on_any_storage(tmp_path: Path) -> No
 
 
 def test_another_seed_gives_other_trainings() -> None:
-    one, other = compared(seeds=[0], strategies={"mine": 0.1}).trials, compared(seeds=[1], strategies={"mine": 0.1}).trials
+    one, other = (
+        compared(seeds=[0], strategies={"mine": 0.1}).trials,
+        compared(seeds=[1], strategies={"mine": 0.1}).trials,
+    )
     assert one["objective"].item() != other["objective"].item()
 
 
@@ -92,7 +104,9 @@ def test_a_number_is_a_strategy_of_one_trial() -> None:
 
 
 def test_any_optuna_sampler_is_a_strategy() -> None:
-    trials = compared(strategies={"tpe": optuna.samplers.TPESampler, "mine": lambda seed: optuna.samplers.RandomSampler(seed=seed)}).trials
+    trials = compared(
+        strategies={"tpe": optuna.samplers.TPESampler, "mine": lambda seed: optuna.samplers.RandomSampler(seed=seed)}
+    ).trials
     assert trials.groupby(["strategy", "seed"])["lr"].nunique().tolist() == [4, 4, 4, 4]
 
 
@@ -136,7 +150,9 @@ def failing(when: int) -> lrs.Workload:
 
 def test_three_failures_in_a_row_stop_the_comparison_and_keep_their_tracebacks() -> None:
     storage = optuna.storages.InMemoryStorage()
-    with pytest.raises(TrialsFailedError, match="3 trials in a row failed, the last with RuntimeError: the disk is full"):
+    with pytest.raises(
+        TrialsFailedError, match="3 trials in a row failed, the last with RuntimeError: the disk is full"
+    ):
         compared(workload=failing(150), strategies=["grid", "random"], storage=storage)
     comparison = lrs.load(storage, "comparison")
     failed = comparison.trials[comparison.trials["state"] == "failed"]
@@ -227,7 +243,7 @@ def test_optimizers_are_a_dimension_that_starts_from_the_same_weights() -> None:
     comparison = compared(optimizers=optimizers, strategies={"mine": 0.01}, seeds=1)
     assert comparison.trials["optimizer"].tolist() == ["sgd", "adam"]
     starts = comparison.evaluations[comparison.evaluations["step"] == 0]["loss"]
-    assert starts.nunique() == 1
+    assert len(set(starts)) == 1
     assert len(comparison.summary()) == 2
 
 
@@ -238,7 +254,9 @@ def test_confirm_trains_the_best_two_again_on_fresh_seeds_and_on_test_data() -> 
         tested.append(True)
         return data()[:3]
 
-    comparison = compared(workload=line(test_data=test_data), schedules=["constant", "triangular"], confirm=3, seeds=[0, 1])
+    comparison = compared(
+        workload=line(test_data=test_data), schedules=["constant", "triangular"], confirm=3, seeds=[0, 1]
+    )
     again = comparison.confirmations
     assert len(again) == 2 * 3
     assert not set(again["seed"]) & {0, 1}
@@ -262,8 +280,16 @@ def test_a_recommendation_without_confirm_says_so() -> None:
     [
         ({"strategies": ["grdi"]}, UnknownNameError, "Did you mean 'grid'"),
         ({"schedules": ["sgd"]}, UnknownNameError, "Did you mean 'sgdr'"),
-        ({"budget": 0.5}, InvalidInputError, "budget must pay for one full training of 30 steps in 'grid', but got budget=0.5"),
-        ({"budget": 1, "strategies": ["range_test"]}, InvalidInputError, "its range test and one full training .* Give at least 2.34"),
+        (
+            {"budget": 0.5},
+            InvalidInputError,
+            "budget must pay for one full training of 30 steps in 'grid', but got budget=0.5",
+        ),
+        (
+            {"budget": 1, "strategies": ["range_test"]},
+            InvalidInputError,
+            "its range test and one full training .* Give at least 2.34",
+        ),
         ({"budget": -1}, InvalidInputError, "budget must be a positive number, but got budget=-1"),
         ({"seeds": 0}, InvalidInputError, "seeds must be"),
         ({"seeds": [1, 1]}, InvalidInputError, "seeds must be"),

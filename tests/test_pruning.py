@@ -20,7 +20,14 @@ class At(optuna.pruners.BasePruner):
 
 
 def compared(pruner: optuna.pruners.BasePruner | None, **changes: object) -> lrs.Comparison:
-    settings = {"strategies": ["random"], "schedules": ["constant"], "seeds": 1, "budget": 4, "lr_range": (1e-3, 0.5), **changes}
+    settings = {
+        "strategies": ["random"],
+        "schedules": ["constant"],
+        "seeds": 1,
+        "budget": 4,
+        "lr_range": (1e-3, 0.5),
+        **changes,
+    }
     return lrs.compare(line(), storage=None, pruner=pruner, progress=False, **settings)  # type: ignore[arg-type]
 
 
@@ -58,7 +65,14 @@ def test_cyclic_schedules_are_reported_at_cycle_ends() -> None:
 def test_a_pruned_trial_is_pruned_in_optuna_with_its_last_report() -> None:
     storage = optuna.storages.InMemoryStorage()
     lrs.compare(
-        line(), strategies=["random"], schedules=["constant"], seeds=1, budget=2, storage=storage, pruner=At(0.0), progress=False
+        line(),
+        strategies=["random"],
+        schedules=["constant"],
+        seeds=1,
+        budget=2,
+        storage=storage,
+        pruner=At(0.0),
+        progress=False,
     )
     study = optuna.load_study(study_name="comparison/random/constant/SGD/seed 0", storage=storage)
     assert {t.state for t in study.trials} == {optuna.trial.TrialState.PRUNED}

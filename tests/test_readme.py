@@ -38,7 +38,9 @@ def test_every_option_of_a_printed_command_exists() -> None:
     import typer
 
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    printed = [shlex.split(line) for block in blocks("bash") for line in block.splitlines() if line.startswith("lr-search")]
+    printed = [
+        shlex.split(line) for block in blocks("bash") for line in block.splitlines() if line.startswith("lr-search")
+    ]
     assert len(printed) >= 4
     for _, name, *words in printed:
         options = {option for parameter in commands[name].params for option in parameter.opts}

@@ -69,7 +69,9 @@ def wait_for(url: str, trials: int, worker: subprocess.Popen[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("pruned",)])
-def test_killed_twice_and_started_again_it_gives_the_frame_of_an_undisturbed_run(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_killed_twice_and_started_again_it_gives_the_frame_of_an_undisturbed_run(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
     undisturbed, killed = f"sqlite:///{tmp_path}/whole.db", f"sqlite:///{tmp_path}/killed.db"
     finished(start(undisturbed, *words))
     for trials in (5, 25):
@@ -99,7 +101,14 @@ def test_an_interrupted_trial_goes_back_to_waiting_and_runs_under_its_number(tmp
     from tests.workloads import line, squared_error
 
     url = f"sqlite:///{tmp_path}/a.db"
-    settings = {"strategies": ["random"], "schedules": ["constant"], "budget": 3, "seeds": 1, "storage": url, "name": "killed"}
+    settings = {
+        "strategies": ["random"],
+        "schedules": ["constant"],
+        "budget": 3,
+        "seeds": 1,
+        "storage": url,
+        "name": "killed",
+    }
     calls = {"left": 120}
 
     def interrupting(model, batch):  # type: ignore[no-untyped-def]

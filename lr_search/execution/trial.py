@@ -145,4 +145,5 @@ def device_name(workload: Workload) -> str:
     """The device, and on a CPU how many threads: the last bits depend on them."""
     if workload.torch_device.type == "cuda":
         return torch.cuda.get_device_name(workload.torch_device)
-    return f"{workload.torch_device} ({torch.get_num_threads()} threads)"
+    threads = torch.get_num_threads()
+    return f"{workload.torch_device} ({threads} thread{'s' if threads > 1 else ''})"

@@ -1,0 +1,100 @@
+"""What a comparison will cost, said before it starts: trials, steps, and the time they need by the pace of a few."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lr_search.errors import LRSearchError
+from lr_search.planning import Question
+from lr_search.report.records import TrialRecord
+from lr_search.schedules.constant import Constant
+from lr_search.training import train
+from lr_search.workload import PROBE_LR, Workload
+
+STEPS = 20
+BETWEEN = 5  # steps between evaluations
+MOST_SECONDS = 5.0
+
+
+def seconds_a_step(workload: Workload) -> float | None:
+    """Seconds an optimizer step takes, its share of the evaluations included; None where a step raises an exception.
+
+    Takes up to 20 steps of a training that is then thrown away; they are not charged.
+    """
+    evaluation_seconds, chunks = 0.0, []
+    training = None
+    try:
+        training = train(replace(workload, num_steps=STEPS, eval_every=BETWEEN), Constant(PROBE_LR))
+        begun = time.perf_counter()
+        for _ in training:
+            seconds = time.perf_counter() - begun
+            if training.step == 0:
+                evaluation_seconds = seconds
+            else:
+                chunks.append(seconds)
+            if sum(chunks) > MOST_SECONDS:
+                break
+            begun = time.perf_counter()
+    except LRSearchError:
+        raise
+    except Exception:
+        return None
+    finally:
+        if training is not None:
+            training.close()
+    if not chunks:
+        return None
+    step_seconds = max(min(chunks) - evaluation_seconds, 0.1 * min(chunks)) / BETWEEN
+    return step_seconds + evaluation_seconds / workload.eval_every
+
+
+def plan_text(asked: Question, confirm: int, done: Sequence[TrialRecord]) -> str:
+    """The studies, and what is left to run of them.
+
+    Args:
+        asked: the question.
+        confirm: fresh seeds on which the best two are trained again.
+        done: the trials that an earlier call has finished.
+    """
+    dims = [
+        _count(len(asked.strategies), "strategy", "strategies"),
+        _count(len(asked.layouts), "schedule"),
+        _count(len(asked.workloads), "optimizer"),
+        _count(len(asked.seeds), "seed"),
+    ]
+    full = asked.workload.num_steps
+    lines = [
+        f"{asked.name}: {_count(asked.num_studies, 'study', 'studies')} ({' x '.join(dims)}), "
+        f"budget {asked.budget:g} full trainings of {full:,} steps each"
+    ]
+    if done:
+        lines.append(f"{_count(len(done), 'trial')} and {sum(t.steps for t in done):,} steps are done already")
+    trials = max(0, asked.planned_total_trials() - len(done))
+    steps = max(0, asked.planned_steps() - sum(t.steps for t in done)) if trials else 0
+    confirmed = 2 * confirm * full
+    if not steps + confirmed:
+        return "\n".join([*lines, "nothing is left to train"])
+    more = " more" if done else ""
+    told = f"at most {_count(trials, f'trial{more}', f'trials{more}')} and {steps:,} steps in all"
+    told += f", and {confirmed:,} steps to confirm" if confirm else ""
+    lines.append(f"{told}{_time_text(asked, steps + confirmed)}")
+    return "\n".join(lines)
+
+
+def _time_text(asked: Question, steps: int) -> str:
+    pace = seconds_a_step(asked.workload)
+    if pace is None:
+        return ": for how long is unknown, since the first steps raised an exception"
+    return f": about {_duration(steps * pace)} at the pace of the first steps on one {asked.workload.torch_device.type}"
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
