@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +42,13 @@ def open_storage(storage: StorageLike, *, must_exist: bool = False) -> BaseStora
         url = sqlalchemy.engine.make_url(storage)
         if url.get_backend_name() == "sqlite":
             return _open_sqlite(storage, url.database, must_exist)
-        return optuna.storages.get_storage(storage)
+        return optuna.storages.get_storage(_made(lambda: RDBStorage(storage)))
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError, RuntimeError, ValueError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        told = getattr(error, "orig", None) or (error.__cause__ if isinstance(error, ImportError) else None) or error
+        reason = str(told).splitlines()[0].rstrip(".")
         raise StorageError(
             f"storage must be a database that can be opened, but got {storage!r}: {reason}. "
-            "Check the path or the server; the default is sqlite:///lr_search.db."
+            "Check the path, the server or the driver's package; the default is sqlite:///lr_search.db."
         ) from error
 
 
@@ -54,13 +56,25 @@ def _open_sqlite(url: str, database: str | None, must_exist: bool) -> BaseStorag
     in_memory = not database or database == ":memory:"
     if must_exist and not in_memory and not Path(str(database)).exists():
         raise StorageError(f"storage must exist, but there is no file {database}. Run a comparison first.")
-    with _unlogged("alembic"):
-        storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
+    storage = _made(lambda: RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}}))
     if not in_memory:
         sqlalchemy.event.listen(storage.engine, "connect", _on_connect)
         sqlalchemy.event.listen(storage.engine, "begin", _on_begin)
         storage.engine.dispose()  # so that every connection is made through the listeners
     return optuna.storages.get_storage(storage)
+
+
+def _made(make: Callable[[], RDBStorage]) -> RDBStorage:
+    """The storage, with its tables; if another process is making them at this moment, once they are there."""
+    for pause in (0.1, 0.2, 0.4, 0.8, 1.6):
+        try:
+            with _unlogged("alembic"):
+                return make()
+        except sqlalchemy.exc.DBAPIError as error:
+            if not any(words in str(error.orig) for words in ("already exists", "UNIQUE constraint", "duplicate key")):
+                raise
+            time.sleep(pause)
+    return make()
 
 
 def _on_connect(connection: Any, _record: object) -> None:

@@ -1,6 +1,5 @@
 """Bad input at the command line: exit code 2, the rule, what came, what to do, and no traceback."""
 
-import os
 import re
 import sqlite3
 import subprocess
@@ -13,68 +12,68 @@ from tests.command_line import SMALL, write
 
 WORKLOADS = {
     "not a workload": (
-        "bad = 3", 2, "A workload must be an lr_search.Workload, but got int.", "Build one with lr_search.Workload(...)",
+        "bad = 3", "A workload must be an lr_search.Workload, but got int.", "Build one with lr_search.Workload(...)",
     ),
-    "a class": ("class bad: pass", 2, "must be an lr_search.Workload, but got type.", "Build one with"),
+    "a class": ("class bad: pass", "must be an lr_search.Workload, but got type.", "Build one with"),
     "a function that returns something else": (
-        "def bad(): return [good]", 2, "must be an lr_search.Workload, but got list.", "Build one with",
+        "def bad(): return [good]", "must be an lr_search.Workload, but got list.", "Build one with",
     ),
     "a function that raises": (
-        "def bad(): raise OSError('disk on fire')", 2, "bad() must return a workload, but it raised",
+        "def bad(): raise OSError('disk on fire')", "bad() must return a workload, but it raised",
         "OSError: disk on fire (work_",
     ),
     "an empty loader": (
-        "bad = replace(good, train_data=lambda: [])", 2, "train_data must give batches, but got none.",
+        "bad = replace(good, train_data=lambda: [])", "train_data must give batches, but got none.",
         "Check the data set's length",
     ),
     "a loader that turns out to be empty": (
-        "bad = replace(good, train_data=lambda: iter([]))", 2, "train_data must give batches, but got none.", "Check",
+        "bad = replace(good, train_data=lambda: iter([]))", "train_data must give batches, but got none.", "Check",
     ),
     "a loader with one batch": (
-        "bad = replace(good, train_data=lambda: [_data])", 2, "at least 2 batches a pass, but got 1",
+        "bad = replace(good, train_data=lambda: [_data])", "at least 2 batches a pass, but got 1",
         "Make batch_size smaller",
     ),
     "an iterator with one batch": (
-        "bad = replace(good, train_data=lambda: iter([_data]))", 2, "at least 2 batches a pass, but got 1",
+        "bad = replace(good, train_data=lambda: iter([_data]))", "at least 2 batches a pass, but got 1",
         "Make batch_size smaller",
     ),
     "no validation data": (
-        "bad = replace(good, valid_data=lambda: [])", 2, "valid_data must give batches, but got none.", "Check",
+        "bad = replace(good, valid_data=lambda: [])", "valid_data must give batches, but got none.", "Check",
     ),
     "no iterable": (
-        "bad = replace(good, train_data=lambda: 3)", 2, "train_data must return an iterable of batches", "but got int",
+        "bad = replace(good, train_data=lambda: 3)", "train_data must return an iterable of batches", "but got int",
     ),
     "a loss of many numbers": (
-        "bad = replace(good, loss=lambda model, batch: model(batch[0]))", 2, "loss(model, batch) must return a scalar tensor",
+        "bad = replace(good, loss=lambda model, batch: model(batch[0]))", "loss(model, batch) must return a scalar tensor",
         "but got a tensor of shape (16, 1). Reduce it with .mean()",
     ),
     "a loss that is a float": (
-        "bad = replace(good, loss=lambda model, batch: 3.0)", 2, "must return a scalar tensor, but got float",
+        "bad = replace(good, loss=lambda model, batch: 3.0)", "must return a scalar tensor, but got float",
         "return no float",
     ),
     "a loss that no weight moves": (
-        "bad = replace(good, loss=lambda model, batch: batch[0].mean())", 2, "must depend on the model's parameters",
+        "bad = replace(good, loss=lambda model, batch: batch[0].mean())", "must depend on the model's parameters",
         "Call the model inside the loss",
     ),
     "a model without parameters": (
-        "bad = replace(good, model=nn.Identity)", 2, "The model must have parameters to train, but got none",
+        "bad = replace(good, model=nn.Identity)", "The model must have parameters to train, but got none",
         "unfreeze some",
     ),
-    "no model": ("bad = replace(good, model=lambda: 3)", 2, "must return a torch.nn.Module", "but got int"),
+    "no model": ("bad = replace(good, model=lambda: 3)", "must return a torch.nn.Module", "but got int"),
     "an objective nobody reports": (
-        "bad = replace(good, objective='f1')", 2, "objective must be a metric that metrics(model, batch) reports",
+        "bad = replace(good, objective='f1')", "objective must be a metric that metrics(model, batch) reports",
         "but got 'f1'; reported: loss, mae. Name one of these",
     ),
     "a data set that is not there": (
-        "def gone(): raise FileNotFoundError('train.npz')\nbad = replace(good, train_data=gone)", 2,
+        "def gone(): raise FileNotFoundError('train.npz')\nbad = replace(good, train_data=gone)",
         "train_data() must return batches, but it raised", "FileNotFoundError: train.npz",
     ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("code", "exit_code", "rule", "remedy"), WORKLOADS.values(), ids=WORKLOADS.keys())
-def test_a_workload_that_cannot_be_trained(code, exit_code, rule, remedy, cli, folder):
-    result = cli("compare", f"{write(folder, code)}:bad", *SMALL, code=exit_code)
+@pytest.mark.parametrize(("code", "rule", "remedy"), WORKLOADS.values(), ids=WORKLOADS.keys())
+def test_a_workload_that_cannot_be_trained(code, rule, remedy, cli, folder):
+    result = cli("compare", f"{write(folder, code)}:bad", *SMALL, code=2)
     assert result.stderr.startswith("error: ")
     assert rule in result.stderr
     assert remedy in result.stderr
@@ -254,12 +253,8 @@ def test_a_report_of_a_database_without_comparisons(cli, folder):
 
 
 def test_the_installed_command_ends_with_2_and_without_a_traceback(folder):
-    write(folder)
-    for arguments in (["compare", "work:good", "--storage", "x.db"], ["range-test", "nope:nope"]):
-        found = subprocess.run(
-            [sys.executable, "-m", "lr_search", *arguments],
-            cwd=folder, env=os.environ, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-        assert found.returncode == 2
-        assert found.stderr.startswith("error: ")
-        assert "Traceback" not in found.stderr + found.stdout
+    command = [sys.executable, "-m", "lr_search", "compare", f"{write(folder)}:good", "--storage", "some.db"]
+    found = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 2
+    assert found.stderr.startswith("error: storage must be a database URL")
+    assert len(found.stderr.splitlines()) == 1

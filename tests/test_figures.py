@@ -143,6 +143,7 @@ PARTIAL = {
     ],
     "everything diverged": [study([(0.1, math.inf), (0.2, math.inf)])],
     "nothing finite at step 0": [study([(0.1, math.inf), (0.2, 0.4)], start=math.nan)],
+    "nothing finite at all": [study([(0.1, math.inf), (0.2, math.inf)], start=math.inf)],
     "negative, and at one LR": [study([(0.1, -5.0), (0.1, -5.0)], start=1.0)],
     "zero": [study([(0.1, 0.0), (0.2, 0.0)], start=0.0)],
 }

@@ -88,7 +88,6 @@ def test_killed_twice_and_started_again_it_gives_the_frame_of_an_undisturbed_run
 def test_processes_that_share_a_comparison_run_each_trial_once(tmp_path: Path) -> None:
     alone, shared = f"sqlite:///{tmp_path}/alone.db", f"sqlite:///{tmp_path}/shared.db"
     finished(start(alone))
-    open_storage(shared)  # the tables, so that three processes do not make them at once
     for worker in [start(shared) for _ in range(3)]:
         finished(worker)
     one, other = frame(alone), frame(shared)

@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import optuna
@@ -10,6 +11,13 @@ import pytest
 
 from lr_search.errors import StorageError
 from lr_search.storage import open_storage, quiet_optuna
+
+OPEN = """
+import sys, time
+from lr_search.storage import open_storage
+time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
+open_storage(sys.argv[1]).get_all_studies()
+"""
 
 POP = """
 import sys, optuna
@@ -33,6 +41,16 @@ def test_four_processes_take_each_waiting_trial_once(tmp_path: Path) -> None:
     taken = [int(word) for worker in workers for word in worker.communicate()[0].split()]
     assert len(taken) == 80
     assert len(set(taken)) == 80
+
+
+def test_processes_that_make_one_database_at_once_all_get_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    start = time.time() + 5
+    workers = [
+        subprocess.Popen([sys.executable, "-c", OPEN, url, str(start)], stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert [(worker.wait(), worker.communicate()[1]) for worker in workers] == [(0, "")] * 4
 
 
 def test_sqlite_is_opened_with_a_write_ahead_log(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def lr_figure(records: Sequence[StudyRecord]) -> Figure:
             ax.scatter(*_columns(ended), marker=marker, label=plain(strategy), linewidth=0, **style)
             ax.scatter(*_columns(lost), marker="x", linewidth=1.2, **style)
         log_lr(ax, "peak learning rate (log)")
-        if not shown:  # no trial is complete here yet
+        if not np.isfinite(shown).any():  # no trial is complete here yet
             ax.set_xlim(*studies[0].plan["lr_range"])
         fit_y(ax, shown, f"{_objective(records)} at the end")
         for candidate in best[:1]:
