@@ -38,18 +38,18 @@ def trials(folder, out="report"):
 def test_list_names_everything_there_is(cli):
     lines = cli("list").stdout.splitlines()
     named = {}
-    for line in lines:
-        if not line.startswith(" "):
-            named[title := line] = []
+    for text in lines:
+        if not text.startswith(" "):
+            named[title := text] = []
         else:
-            named[title].append(line.split()[0])
-            assert len(line.split()) > 3  # and says what it is
+            named[title].append(text.split()[0])
+            assert len(text.split()) > 3  # and says what it is
     assert set(named) == {"strategies", "schedules", "rules", "executors"}
     assert set(named["strategies"]) >= {"grid", "random", "range_test"}
     assert set(named["schedules"]) >= {"constant", "triangular", "triangular2", "exp_range", "sgdr"}
     assert set(named["rules"]) == set(lrs.suggest.RULES) == {"minimum", "steepest", "valley"}
     assert "local" in named["executors"]
-    assert [line.split()[0] for line in lines if line.endswith("(default)")] == [lrs.suggest.DEFAULT_RULE]
+    assert [text.split()[0] for text in lines if text.endswith("(default)")] == [lrs.suggest.DEFAULT_RULE]
 
 
 def test_without_a_command_the_help_is_shown(cli):
@@ -229,11 +229,11 @@ def test_a_users_exception_in_every_trial_ends_with_1_and_stays_in_record_and_re
 def test_three_failures_in_a_row_name_the_cause_and_its_place(cli, folder):
     name = write(folder, BROKEN)
     result = cli("compare", f"{name}:bad", *SMALL, "--budget", "5", code=1)
-    line = (folder / f"{name}.py").read_text().splitlines().index(
+    place = (folder / f"{name}.py").read_text().splitlines().index(
         '    raise ZeroDivisionError("<b>my own</b> mistake")'
     ) + 1
     assert "3 trials in a row failed, the last with ZeroDivisionError: <b>my own</b> mistake" in result.stderr
-    assert f"({name}.py, line {line}, in loss)" in result.stderr
+    assert f"({name}.py, line {place}, in loss)" in result.stderr
     assert "--fresh" in result.stderr
 
 

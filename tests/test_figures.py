@@ -135,26 +135,29 @@ def test_names_are_drawn_as_they_are_whatever_they_hold():
         assert expected in shown
 
 
-PARTIAL = {
-    "nothing in the last schedule": [study([(0.1, 0.5)]), study([(0.2, "RUNNING")], schedule="sgdr")],
-    "only failures in one, and a trial without an LR": [
-        study([(0.1, 0.5), (math.nan, "RUNNING")]),
-        study([(0.1, "FAIL")], strategy="random", schedule="sgdr"),
-    ],
-    "everything diverged": [study([(0.1, math.inf), (0.2, math.inf)])],
-    "nothing finite at step 0": [study([(0.1, math.inf), (0.2, 0.4)], start=math.nan)],
-    "nothing finite at all": [study([(0.1, math.inf), (0.2, math.inf)], start=math.inf)],
-    "negative, and at one LR": [study([(0.1, -5.0), (0.1, -5.0)], start=1.0)],
-    "zero": [study([(0.1, 0.0), (0.2, 0.0)], start=0.0)],
+HALF_DONE = {  # schedule -> trials, objective at step 0
+    "has ended": ([(0.1, 0.5), (0.2, 0.4)], 1.0),
+    "runs": ([(0.2, "RUNNING")], 1.0),
+    "runs, and knows no LR yet": ([(0.1, 0.5), (math.nan, "RUNNING")], 1.0),
+    "failed": ([(0.1, "FAIL")], 1.0),
+    "diverged": ([(0.1, math.inf), (0.2, math.inf)], 1.0),
+    "began non-finite": ([(0.1, math.inf), (0.2, 0.4)], math.nan),
+    "negative, at one LR": ([(0.1, -5.0), (0.1, -5.0)], 1.0),
+    "zero": ([(0.1, 0.0), (0.2, 0.0)], 0.0),
+    "not begun": ([], 1.0),
 }
 
 
-@pytest.mark.parametrize("records", PARTIAL.values(), ids=PARTIAL.keys())
-def test_half_a_comparison_is_drawn_without_a_warning(records):
+@pytest.mark.parametrize(
+    "schedules", [HALF_DONE, {"no loss is finite": ([(0.1, math.inf)], math.inf)}], ids=["mixed", "inf"]
+)
+def test_half_a_comparison_is_drawn_without_a_warning(schedules):
+    records = [study(points, start=start, schedule=name) for name, (points, start) in schedules.items()]
     figures = [figure for figure, _ in all_figures(records).values()]
     assert len(figures) == 4
     for figure in figures:
         figure.draw_without_rendering()
+    assert [ax.get_title() for ax in lr_figure(records).axes if ax.get_visible()] == list(schedules)
 
 
 def test_the_legend_names_every_strategy_even_where_the_last_panel_has_none():

@@ -69,9 +69,9 @@ train_loader = torch.utils.data.DataLoader([(torch.randn(4), torch.randn(1)) for
 
 def test_the_quickstart_runs(tmp_path: Path) -> None:
     printed = run([sys.executable, str(ROOT / "examples" / "quickstart.py")], tmp_path)
-    assert "ok" in printed
+    assert printed.startswith("Suggestion(lr=")
     assert list(tmp_path.iterdir()) == []
-    assert float(printed.rpartition(" ")[2]) < 1.0  # the targets' variance is about 20
+    assert float(printed.rpartition(" ")[2]) < 5.0  # the targets' variance is about 20
 
 
 @pytest.mark.slow

@@ -205,6 +205,28 @@ def test_metrics_are_those_of_the_model_at_that_step_in_eval_mode(make_workload,
         assert evaluation.metrics["loss"] == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.parametrize("generator_of_its_own", [False, True])
+def test_every_evaluation_sees_the_same_shuffled_validation_batches(
+    make_workload, constant, examples, generator_of_its_own
+):
+    own = torch.Generator().manual_seed(1) if generator_of_its_own else None
+    seen = []
+
+    def metrics(model, batch):
+        seen.append(batch[0].tolist())
+        return {"loss": torch.rand(())}
+
+    workload = make_workload(
+        metrics=metrics,
+        valid_data=lambda: DataLoader(TensorDataset(*examples), batch_size=25, shuffle=True, generator=own),
+    )
+    evaluations = list(lrs.train(workload, constant()))
+    assert seen == seen[:3] * 5
+    assert len({e.metrics["loss"] for e in evaluations}) == 1
+    assert sorted(sum(row) for batch in seen[:3] for row in batch) == sorted(sum(row) for row in examples[0].tolist())
+    assert seen[0] != examples[0][:25].tolist()
+
+
 def test_digits_are_learned():
     datasets = pytest.importorskip("sklearn.datasets")
     images, digits = datasets.load_digits(return_X_y=True)

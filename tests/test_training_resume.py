@@ -122,6 +122,18 @@ def test_goes_on_with_the_same_bits_under_every_setting(
         assert same_bits(ours.weights, theirs.weights)
 
 
+def test_a_scale_that_has_fallen_goes_along(
+    make_workload, constant, cross_entropy, undisturbed_and_resumed, weights, same_bits
+):
+    """Gradients too large for fp16 at the scale it starts with, 65536: the first steps only halve it."""
+    workload = make_workload(precision="fp16", loss=lambda model, batch: 50 * cross_entropy(model, batch))
+    whole, resumed = undisturbed_and_resumed(workload, constant(0.001), 3)
+    scale = whole.state_dict()["scaler"]["scale"]
+    assert scale < 65536
+    assert resumed.state_dict()["scaler"]["scale"] == scale
+    assert same_bits(weights(resumed.model), weights(whole.model))
+
+
 def test_snapshots_from_before_are_kept(make_workload, undisturbed_and_resumed, same_bits):
     schedule = Triangular(base_lr=0.005, max_lr=0.02, step_size=5)
     whole, resumed = undisturbed_and_resumed(make_workload(), schedule, 2, snapshots=2)
