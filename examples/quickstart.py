@@ -10,7 +10,9 @@ loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch
 model = torch.nn.Sequential(torch.nn.Linear(20, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
-curve = lrs.range_test(model, optimizer, loader, lambda model, batch: torch.nn.functional.mse_loss(model(batch[0]), batch[1]))
+curve = lrs.range_test(
+    model, optimizer, loader, lambda model, batch: torch.nn.functional.mse_loss(model(batch[0]), batch[1])
+)
 print(suggestion := curve.suggest())
 
 optimizer.param_groups[0]["lr"] = suggestion.lr

@@ -369,7 +369,7 @@ def _show(comparison: Comparison, out: Path) -> None:
 def _require_a_result(comparison: Comparison) -> None:
     """Three failures in a row stop a comparison; fewer may be all there are."""
     states = set(comparison.trials["state"])
-    if states == {"failed"}:
+    if states == {"FAIL"}:
         raise TrialsFailedError("A comparison needs a trial that does not fail, but every one did.")
 
 

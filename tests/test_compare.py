@@ -113,7 +113,7 @@ def test_any_optuna_sampler_is_a_strategy() -> None:
 def test_divergence_is_a_complete_trial_of_the_worst_value() -> None:
     comparison = compared(strategies={"wild": 1e20}, lr_range=(1e-3, 1.0), seeds=1)
     row = comparison.trials.iloc[0]
-    assert (row["state"], row["objective"]) == ("diverged", math.inf)
+    assert (row["state"], row["outcome"], row["objective"]) == ("COMPLETE", "diverged", math.inf)
     assert row["steps"] < 30
     assert "non-finite" in row["reason"] or "became" in row["reason"]
     initial = comparison.evaluations.loc[0, "loss"]
@@ -155,7 +155,7 @@ def test_three_failures_in_a_row_stop_the_comparison_and_keep_their_tracebacks()
     ):
         compared(workload=failing(150), strategies=["grid", "random"], storage=storage)
     comparison = lrs.load(storage, "comparison")
-    failed = comparison.trials[comparison.trials["state"] == "failed"]
+    failed = comparison.trials[comparison.trials["state"] == "FAIL"]
     assert len(failed) == 3
     assert failed["steps"].sum() > 0  # charged
     errors = [t.outcome["error"] for study in comparison.records for t in study.trials if t.state == "FAIL"]

@@ -77,6 +77,16 @@ def test_every_trial_is_a_point_at_its_lr_and_diverged_ones_are_crosses_at_the_s
         assert (ax.get_xscale(), ax.get_xlabel()) == ("log", "peak learning rate (log)")
 
 
+@pytest.mark.parametrize("tried", [(0.021, 0.09), (0.021, 0.045), (1e-5, 10.0), (0.1, 0.1)])
+def test_an_lr_axis_has_labelled_ticks_however_narrow(tried):
+    figure = lr_figure([study([(lr, 0.5) for lr in tried])])
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    low, high = ax.get_xlim()
+    ticks = zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)
+    assert len([place for place, label in ticks if low <= place <= high and label.get_text()]) >= 2
+
+
 def test_a_learning_curve_is_drawn_for_every_trial(bowl_comparison):
     upper, lower = np.array(panels(learning_figure(bowl_comparison.records))).reshape(2, 2)
     for ax in (*upper, *lower):

@@ -33,7 +33,7 @@ def compared(pruner: optuna.pruners.BasePruner | None, **changes: object) -> lrs
 
 def test_pruned_trials_are_charged_for_their_steps_and_refunded_the_rest() -> None:
     trials = compared(At(0.01)).trials
-    pruned = trials[trials["state"] == "pruned"]
+    pruned = trials[trials["state"] == "PRUNED"]
     assert (pruned["steps"] == 10).all()
     assert len(pruned) >= 1
     assert len(trials) > 4

@@ -56,7 +56,7 @@ def test_trials_have_a_row_for_every_training_the_budget_pays_for(bowl_compariso
 def test_trials_columns_and_their_types(bowl_comparison):
     trials = bowl_comparison.trials
     assert list(trials.columns) == [
-        "comparison", *KEYS, "number", "lr", "state", "reason", "objective", "steps", "steps_charged", "seconds",
+        "comparison", *KEYS, "number", "lr", "state", "outcome", "reason", "objective", "steps", "steps_charged", "seconds",
         "device", "started", "ended", "distance", "loss", "metric_steps",
     ]  # fmt: skip
     assert {name: str(trials[name].dtype) for name in ("seed", "number", "steps", "steps_charged")} == dict.fromkeys(
@@ -71,12 +71,13 @@ def test_objective_state_and_steps_of_every_trial_follow_the_formula(bowl_compar
     for row in bowl_comparison.trials.itertuples():
         _, objective, steps = by_formula(row)
         assert row.objective == pytest.approx(objective, rel=1e-3, abs=1e-9)
-        assert (row.state, row.steps) == ("diverged" if math.isinf(objective) else "complete", steps)
+        assert (row.outcome, row.steps) == ("diverged" if math.isinf(objective) else "finished", steps)
 
 
 def test_some_trials_diverged_and_some_did_not(bowl_comparison):
-    assert set(bowl_comparison.trials["state"]) == {"complete", "diverged"}
-    assert bowl_comparison.trials.query("state == 'diverged'")["reason"].str.contains("inf").all()
+    assert set(bowl_comparison.trials["outcome"]) == {"finished", "diverged"}
+    assert set(bowl_comparison.trials["state"]) == {"COMPLETE"}
+    assert bowl_comparison.trials.query("outcome == 'diverged'")["reason"].str.contains("inf").all()
 
 
 def test_steps_charged_add_up_from_the_range_test_on(bowl_comparison):
@@ -184,18 +185,20 @@ def test_pruned_trials_end_at_the_threshold_and_their_refund_pays_for_others():
         storage, strategies=["grid"], schedules=["constant"], pruner=optuna.pruners.ThresholdPruner(upper=100), seeds=1
     )
     trials = comparison.trials
-    assert set(trials["state"]) >= {"complete", "pruned"}
+    assert set(trials["outcome"]) >= {"finished", "pruned"}
     for row in trials.itertuples():
         path, objective, steps = by_formula(row)
         seen = [step for step in range(EVAL_EVERY, min(steps, NUM_STEPS), EVAL_EVERY) if path[step] > 100]
-        state, end = ("pruned", seen[0]) if seen else ("diverged" if math.isinf(objective) else "complete", steps)
-        assert (row.state, row.steps) == (state, end)
+        state, end = ("pruned", seen[0]) if seen else ("diverged" if math.isinf(objective) else "finished", steps)
+        assert (row.outcome, row.steps) == (state, end)
         assert row.objective == pytest.approx(path[end] if seen else objective, rel=1e-3)
     assert len(trials) > BUDGET
     assert trials["steps_charged"].tolist() == trials["steps"].cumsum().tolist()
     assert BUDGET * NUM_STEPS - NUM_STEPS < trials["steps_charged"].iloc[-1] <= BUDGET * NUM_STEPS
-    assert comparison.summary()["pruned"].item() == (trials["state"] == "pruned").sum()
-    assert anytime_frame(comparison.records)["best"].iloc[-1] == trials.query("state == 'complete'")["objective"].min()
+    assert comparison.summary()["pruned"].item() == (trials["state"] == "PRUNED").sum()
+    assert (
+        anytime_frame(comparison.records)["best"].iloc[-1] == trials.query("outcome == 'finished'")["objective"].min()
+    )
 
 
 def test_a_diverged_trial_counts_as_the_objective_at_step_0():
@@ -213,7 +216,7 @@ def test_a_trial_that_ended_worse_than_it_began_counts_as_the_objective_at_step_
 def test_failed_pruned_and_running_trials_are_counted_and_win_nothing():
     records = [study([(0.1, "PRUNED"), (0.2, "FAIL"), (0.3, 0.95), (0.4, "RUNNING")])]
     trials = trials_frame(records)
-    assert trials["state"].tolist() == ["pruned", "failed", "complete", "running"]
+    assert trials["state"].tolist() == ["PRUNED", "FAIL", "COMPLETE", "RUNNING"]
     assert trials["steps_charged"].tolist() == [10, 20, 30, 30]
     assert anytime_frame(records)["best"].tolist() == [1.0, 1.0, 0.95]
     row = summary_frame(records).iloc[0]

@@ -56,7 +56,7 @@ def count(url: str) -> int:
         trials = frame(url)
     except lrs.errors.LRSearchError:
         return 0
-    return int((trials["state"] != "running").sum())
+    return int((trials["state"] != "RUNNING").sum())
 
 
 def wait_for(url: str, trials: int, worker: subprocess.Popen[str]) -> None:

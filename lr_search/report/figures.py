@@ -117,9 +117,9 @@ def lr_figure(records: Sequence[StudyRecord]) -> Figure:
             style: dict[str, Any] = {"color": colors[strategy], "s": 22, "alpha": 0.8}
             ax.scatter(*_columns(ended), marker=marker, label=plain(strategy), linewidth=0, **style)
             ax.scatter(*_columns(lost), marker="x", linewidth=1.2, **style)
-        log_lr(ax, "peak learning rate (log)")
         if not np.isfinite(shown).any():  # no trial is complete here yet
             ax.set_xlim(*studies[0].plan["lr_range"])
+        log_lr(ax, "peak learning rate (log)")
         fit_y(ax, shown, f"{_objective(records)} at the end")
         for candidate in best[:1]:
             if (candidate.schedule, candidate.optimizer) == pair:

@@ -32,7 +32,7 @@ SUMMARY_HEADS = {
     "steps_to_close": "steps to within 5%",
 }
 TRIAL_COLUMNS = [
-    "strategy", "schedule", "optimizer", "seed", "number", "lr", "state", "objective", "steps", "steps_charged", "seconds",
+    "strategy", "schedule", "optimizer", "seed", "number", "lr", "outcome", "objective", "steps", "steps_charged", "seconds",
     "reason",
 ]  # fmt: skip
 
@@ -109,8 +109,8 @@ def _facts(records: Sequence[StudyRecord], trials: pd.DataFrame) -> list[tuple[s
     confirmed = [t for s in records if s.kind == "confirm" for t in s.trials]
     seconds = float(trials["seconds"].sum()) + sum(t.outcome.get("seconds", 0.0) for t in (*tests, *confirmed))
     steps = int(trials["steps"].sum()) + sum(t.steps for t in (*tests, *confirmed))
-    counts = trials["state"].value_counts()
-    ended = ", ".join(f"{count} {state}" for state, count in counts.items())
+    counts = trials["outcome"].replace("", "running").value_counts()
+    ended = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     devices = ", ".join(sorted(set(trials["device"]) - {""}))
     objective = f"{search[0].plan['objective']} ({search[0].plan['direction']})" if search else ""
     return [

@@ -58,9 +58,14 @@ def own_axes(ax: Axes | None) -> Axes:
 
 
 def log_lr(ax: Axes, label: str = "learning rate (log)") -> None:
-    """A log axis for the LR, with decades labelled."""
+    """A log axis for the LR, with decades labelled, or parts of them where there are few; after the data are drawn."""
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(numticks=9))
+    low, high = ax.get_xlim()
+    if high < 30 * low:
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    else:
+        ax.xaxis.set_major_locator(LogLocator(numticks=9))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel(label)
 

@@ -14,7 +14,7 @@ from lr_search.report.records import StudyRecord, range_tests_of
 KEYS = ["strategy", "schedule", "optimizer", "seed"]
 WITHIN = 0.05  # "close to the best known": this share of the way from the objective at step 0 to the best
 COLUMNS = [
-    "comparison", *KEYS, "number", "lr", "state", "reason", "objective",
+    "comparison", *KEYS, "number", "lr", "state", "outcome", "reason", "objective",
     "steps", "steps_charged", "seconds", "device", "started", "ended",
 ]  # fmt: skip
 
@@ -25,7 +25,8 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
     Columns:
         comparison, strategy, schedule, optimizer (str), seed, number (Int64).
         lr: the (peak) LR.
-        state: complete, diverged, pruned, failed or running; reason: why it ended, in words.
+        state: Optuna's: COMPLETE, PRUNED, FAIL or RUNNING; outcome: finished, diverged, pruned or failed, empty while it
+            runs; reason: why it ended, in words.
         objective: at the end of the training (inf, or -inf to maximize, where it diverged; at the cut where it was pruned).
         steps: optimizer steps it took (Int64); steps_charged: what its study had spent when it ended, range tests included.
         seconds, device, started, ended (UTC): where and when it ran.
@@ -49,7 +50,8 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
                     **row,
                     "number": trial.number,
                     "lr": trial.lr,
-                    "state": _state(trial.state, trial.outcome.get("ended", "")),
+                    "state": trial.state,
+                    "outcome": trial.outcome.get("ended", ""),
                     "reason": trial.outcome.get("reason", ""),
                     "objective": trial.value,
                     "steps": trial.steps,
@@ -72,12 +74,6 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
 def _column(metric: str) -> str:
     """A metric's column: its name, unless a column of ours has it."""
     return f"metric_{metric}" if metric in COLUMNS else metric
-
-
-def _state(state: str, ended: str) -> str:
-    if ended == "diverged" and state == "COMPLETE":
-        return "diverged"
-    return {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}[state]
 
 
 def evaluations_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
