@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import shlex
 import sys
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lr_search.errors import InvalidInputError, LRSearchError, OutputError, TrialsFailedError, unknown_name
+from lr_search import arguments
+from lr_search.errors import InvalidInputError, LRSearchError, OutputError, TrialsFailedError, told
 
 if TYPE_CHECKING:
-    import optuna
-
     from lr_search.comparison import Comparison
-    from lr_search.workload import Workload
 
 DEFAULT_STORAGE = "sqlite:///lr_search.db"
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 PICTURES = (".png", ".svg", ".pdf")
-NOT_BY_NAME = ("BasePruner", "NopPruner", "PatientPruner", "PercentilePruner", "ThresholdPruner")  # they need arguments
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -88,6 +83,7 @@ def compare(
     ] = "grid,random,range_test",
     schedules: Annotated[str, typer.Option(help="Comma-separated.")] = "constant,triangular2,sgdr",
     lr_range: Annotated[str, typer.Option(metavar="LOW,HIGH", help="The range every strategy searches.")] = "1e-5,10",
+    range_test_steps: Annotated[int, typer.Option(help="Steps in a range test.")] = 100,
     budget: Budget = 8,
     seeds: Seeds = 3,
     seed: Seed = 0,
@@ -108,13 +104,14 @@ def compare(
         if not dry_run:
             _require_writable(out)
         comparison = comparisons.compare(
-            find_workload(target),
-            strategies=_strategies(strategies),
-            schedules=_names(schedules),
-            lr_range=_pair(lr_range),
+            arguments.find_workload(target),
+            strategies=arguments.strategies(strategies),
+            schedules=arguments.names(schedules),
+            lr_range=arguments.pair(lr_range),
+            range_test={"num_steps": range_test_steps},
             budget=budget,
             seeds=list(range(seed, seed + seeds)),
-            pruner=_pruner(pruner),
+            pruner=arguments.pruner(pruner),
             confirm=confirm,
             executor=comparisons.executor_by_name(executor),
             storage=storage,
@@ -142,7 +139,7 @@ def range_test(
 ) -> None:
     """Train once while the LR rises every step, and suggest an LR, bounds for cycles, and how far to trust them."""
     with _errors_told():
-        workload = find_workload(target)
+        workload = arguments.find_workload(target)
         _require_file(save, "--save")
         _require_file(plot, "--plot", PICTURES)
         try:
@@ -150,7 +147,7 @@ def range_test(
         except LRSearchError:
             raise
         except Exception as error:
-            raise TrialsFailedError(f"The range test must run to its end, but it raised {_told(error)}.") from error
+            raise TrialsFailedError(f"The range test must run to its end, but it raised {told(error)}.") from error
         suggestion = curve.suggest(rule)
         base_lr, max_lr = curve.bounds()
         typer.echo(f"learning rate  {suggestion.lr:.3g}   ({suggestion.rule}, {suggestion.status})")
@@ -218,99 +215,6 @@ def _print_group(title: str, group: str) -> None:
 
 def _first_line(value: Any) -> str:
     return (value.__doc__ or "").strip().partition("\n")[0]
-
-
-def find_workload(target: str) -> Workload:
-    """The workload that "pkg.mod:name" names; modules are looked up from the current folder too.
-
-    Raises:
-        InvalidInputError: the module or name does not exist, or cannot be imported or called.
-        WorkloadError: it is something else.
-    """
-    from lr_search.workload import Workload, require_workload
-
-    module_name, colon, attribute = target.partition(":")
-    if not colon or not module_name or not attribute:
-        raise InvalidInputError(f"The workload must be given as pkg.mod:name, but got {target!r}.")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    module = _imported(module_name)
-    if not hasattr(module, attribute):
-        raise unknown_name(f"name in {module_name}", attribute, (n for n in vars(module) if not n.startswith("_")))
-    value = getattr(module, attribute)
-    if not isinstance(value, Workload) and callable(value) and not isinstance(value, type):
-        try:
-            value = value()
-        except LRSearchError:
-            raise
-        except Exception as error:
-            raise InvalidInputError(f"{target}() must return a workload, but it raised {_told(error)}.") from error
-    return require_workload(value)
-
-
-def _imported(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise InvalidInputError(
-                f"The module must be one that can be imported from here, but there is no {error.name!r}. "
-                "Run this in the folder that holds it, or install its package."
-            ) from error
-        raise InvalidInputError(f"The module {name!r} must import, but it raised {_told(error)}.") from error
-    except LRSearchError:
-        raise
-    except (Exception, SystemExit) as error:  # SystemExit: a script that reads its own command line
-        raise InvalidInputError(f"The module {name!r} must import, but it raised {_told(error)}.") from error
-
-
-def _told(error: BaseException) -> str:
-    """An exception in one line, with the place it came from."""
-    frames = traceback.extract_tb(error.__traceback__)
-    known = frames and not isinstance(error, SyntaxError)  # which names its place itself
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if known else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _strategies(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for item in _names(text):
-        name, equals, lr = item.partition("=")
-        if name in found:
-            raise InvalidInputError(f"--strategies must differ in name, but got {name!r} twice.")
-        try:
-            found[name] = float(lr) if equals else name
-        except ValueError:
-            raise InvalidInputError(f"--strategies takes NAME or NAME=LR, but got {item!r}.") from None
-    return found
-
-
-def _pair(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise InvalidInputError(f"--lr-range must be LOW,HIGH such as 1e-5,10, but got {text!r}.") from None
-    return low, high
-
-
-def _pruner(name: str) -> optuna.pruners.BasePruner | None:
-    if name == "none":
-        return None
-    import optuna
-
-    known = {
-        kind.removesuffix("Pruner").lower(): kind
-        for kind in optuna.pruners.__all__
-        if kind.endswith("Pruner") and kind not in NOT_BY_NAME
-    }
-    if name.lower() not in known:
-        raise unknown_name("pruner", name, [*known, "none"])
-    made: optuna.pruners.BasePruner = getattr(optuna.pruners, known[name.lower()])()
-    return made
 
 
 def _require_writable(folder: Path, option: str = "--out") -> None:

@@ -187,12 +187,14 @@ def compare(
     runner: Executor = LocalExecutor() if executor is None else executor
     require(hasattr(runner, "run"), "executor must be an executor, such as lrs.LocalExecutor()", executor=executor)
     with quiet_optuna():
-        opened = open_storage(None if dry_run else storage)
         prints = {
             (optimizer, seed): fingerprint(work, seed)
             for optimizer, work in asked.workloads.items()
             for seed in asked.seeds[: 1 if dry_run else None]
         }
+        opened = open_storage(
+            None if dry_run else storage
+        )  # after the workload was tried, so that wrong use leaves no file
         if fresh and not dry_run:
             delete(opened, name)
         plans = study_plans(asked)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class LRSearchError(Exception):
@@ -71,3 +73,17 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     return UnknownNameError(
         f"The {kind} must be one that exists, but got {name!r}. {hint}Known: {', '.join(names) or 'none'}."
     )
+
+
+def told(error: BaseException) -> str:
+    """An exception in one line, with the last place in the user's own code that it came through."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or isinstance(error, SyntaxError):  # which names its place itself
+        return text
+    ours = str(Path(__file__).parent)
+    theirs = [
+        frame for frame in frames if "site-packages" not in frame.filename and not frame.filename.startswith(ours)
+    ]
+    place = (theirs or frames)[-1]
+    return f"{text} ({Path(place.filename).name}, line {place.lineno})"

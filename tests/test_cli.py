@@ -233,7 +233,7 @@ def test_three_failures_in_a_row_name_the_cause_and_its_place(cli, folder):
         '    raise ZeroDivisionError("<b>my own</b> mistake")'
     ) + 1
     assert "3 trials in a row failed, the last with ZeroDivisionError: <b>my own</b> mistake" in result.stderr
-    assert f"({name}.py, line {place}, in loss)" in result.stderr
+    assert f"({name}.py, line {place})" in result.stderr
     assert "--fresh" in result.stderr
 
 

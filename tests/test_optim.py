@@ -177,6 +177,21 @@ def test_restore_puts_back_a_scaler(interrupted):
     assert scaler.get_scale() == 512.0  # two good steps double it
 
 
+def test_restore_knows_that_gradients_were_unscaled():
+    model = nn.Linear(2, 1, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
+    before = model.weight.detach().clone()
+    scaler.scale(model(torch.ones(3, 2)).sum()).backward()
+    scaler.unscale_(optimizer)
+    captured = capture(model, optimizer, scaler)
+    scaler.step(optimizer)
+    scaler.update()
+    captured.restore()
+    scaler.step(optimizer)  # were it to unscale again, the step would be 256 times too short
+    assert torch.equal(model.weight.detach(), before - 3)
+
+
 def test_preserved_rng_puts_the_global_states_back_also_after_an_exception(global_rng):
     seed_everything(4)
     before = global_rng()

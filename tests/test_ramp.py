@@ -61,6 +61,14 @@ def test_the_lr_the_optimizer_has_does_not_matter(live, cross_entropy):
     assert one.loss.tolist() == other.loss.tolist()
 
 
+def test_a_loaders_own_generator_draws_on_from_where_it_is(live, cross_entropy, examples):
+    generator = torch.Generator().manual_seed(1)
+    loader = DataLoader(TensorDataset(*examples), batch_size=8, shuffle=True, generator=generator)
+    losses_by_hand(*live()[:2], loader, cross_entropy, [0.1] * 8)  # a training of one pass
+    curve = lrs.range_test(*live()[:2], loader, cross_entropy, end_lr=0.1, num_steps=20)
+    assert curve.loss.tolist() == losses_by_hand(*live()[:2], loader, cross_entropy, curve.lr.tolist())
+
+
 def test_parameter_groups_keep_their_ratios(live, cross_entropy):
     def ran(second, ratio):
         model, optimizer, loader = live()
@@ -184,6 +192,14 @@ def test_an_exception_on_non_finite_outputs_or_weights_stops_it(live, cross_entr
     huge_weights = once_poisoned(lambda model: model[4].weight.data.fill_(3e38))
     for curve in (nan_weights, huge_weights):
         assert (curve.stopped, len(curve.loss)) == ("non_finite", 5)
+
+
+def test_an_exception_at_the_first_loss_is_the_users_even_on_a_non_finite_output(live):
+    def loss(model, batch):
+        raise ValueError(f"not a number: {model(batch[0] * float('nan'))[0, 0]}")
+
+    with pytest.raises(ValueError, match="not a number: nan"):
+        lrs.range_test(*live(), loss)
 
 
 def test_an_exception_while_all_is_finite_propagates(live):

@@ -83,6 +83,7 @@ class Live:
             "gradients": [None if p.grad is None else p.grad.tolist() for p in model.parameters()],
             "requires_grad": [p.requires_grad for p in model.parameters()],
             "modes": [module.training for module in model.modules()],
+            "hooks": [len(module._forward_hooks) for module in model.modules()],
             "optimizer": plain(copy.deepcopy(self.optimizer.state_dict())),
             "scheduler": plain(self.scheduler.state_dict()),
             "scaler": None if self.scaler is None else self.scaler.state_dict(),

@@ -86,6 +86,14 @@ def test_lower_precision_computes_in_it_and_keeps_the_weights(plain, trained, cr
     assert low[-1].metrics != full[-1].metrics
 
 
+def test_clip_norm_is_of_the_true_gradients_under_a_scaler(plain, trained, weights):
+    (start, _, low), (_, _, full) = (
+        trained(plain(clip_norm=0.05, precision=p), Constant(0.3)) for p in ("fp16", "fp32")
+    )
+    assert start.state_dict()["scaler"]["scale"] == 65536
+    assert all(torch.allclose(low[name], full[name], atol=2e-3) for name in full)
+
+
 def test_param_groups_keep_the_ratio_of_their_lrs(plain, batches, cross_entropy, trained, seed_all, same_bits, weights):
     def groups(model):
         return [{"params": [model.weight], "lr": 1.0}, {"params": [model.bias], "lr": 0.25, "weight_decay": 0.5}]

@@ -36,16 +36,7 @@ class FailureWatch:
         self._in_a_row = self._in_a_row + 1 if outcome.ended == "failed" else 0
         if self._in_a_row >= FAILURES_IN_A_ROW:
             raise TrialsFailedError(
-                f"{FAILURES_IN_A_ROW} trials in a row failed, the last with {outcome.reason} {_where(outcome.error)}. "
+                f"{FAILURES_IN_A_ROW} trials in a row failed, the last with {outcome.reason}. "
                 "Their tracebacks are kept in the report. Mend the cause, then start over with fresh=True (--fresh), "
                 "or run the same command again to go on with the trials that are left."
             )
-
-
-def _where(error: str | None) -> str:
-    """The last place of a traceback, as "(loss.py, line 12, in loss)"."""
-    places = [line.strip() for line in (error or "").splitlines() if line.startswith('  File "')]
-    if not places:
-        return ""
-    path, _, rest = places[-1].removeprefix('File "').partition('"')
-    return f"({path.rpartition('/')[2]}{rest})"

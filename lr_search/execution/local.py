@@ -18,9 +18,9 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class LocalExecutor:
-    """Runs one trial at a time in this process, going round the studies, so that all grow alike.
+    """One trial at a time in this process; the same command in other terminals shares the work.
 
-    Start the same command in other terminals to share the work: each takes trials the others have not.
+    Goes round the studies, so that all grow alike.
     """
 
     def run(self, tasks: Sequence[StudyTask], progress: Progress) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lr_search.curve import LRCurve
-from lr_search.errors import WorkloadError
+from lr_search.errors import WorkloadError, told
 from lr_search.evaluation import Evaluation
 from lr_search.schedules.base import Schedule
 from lr_search.training import train
@@ -106,7 +106,7 @@ def run_trial(workload: Workload, spec: TrialSpec, report: Report) -> Outcome:
     except WorkloadError:  # the whole comparison's, not this trial's
         raise
     except Exception as error:
-        outcome.ended, outcome.reason = "failed", f"{type(error).__name__}: {error}"
+        outcome.ended, outcome.reason = "failed", told(error)
         outcome.error = traceback.format_exc()
     outcome.seconds = time.perf_counter() - begun
     return outcome

@@ -35,7 +35,7 @@ def plot_curve(curve: LRCurve, ax: Axes | None = None, *, legend: bool = True) -
     log_lr(ax)
     ax.set_ylabel("training loss")
     if legend:
-        ax.legend(fontsize=7.5, loc="center left", framealpha=0.9)
+        ax.legend(fontsize=7.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
     return ax
 
 

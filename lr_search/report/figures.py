@@ -148,7 +148,8 @@ def learning_figure(records: Sequence[StudyRecord]) -> Figure:
     objective = _objective_name(records)
     for column, pair in enumerate(pairs):
         ranges: tuple[list[float], list[float]] = ([], [])
-        for study in _search(records, pair):
+        studies = _search(records, pair)
+        for study in studies:
             for trial in study.trials:
                 evaluations = trial.evaluations()
                 lines = evaluations["train_loss"], evaluations["metrics"].get(objective, [])
@@ -160,14 +161,27 @@ def learning_figure(records: Sequence[StudyRecord]) -> Figure:
                         alpha=0.7,
                         linewidth=1.0,
                     )
-                    first = next((v for v in line if math.isfinite(v)), math.nan)
-                    seen += [v for v in line if math.isfinite(v) and abs(v - first) <= 1.5 * abs(first)]
+                    seen.extend(line)
         for ax, seen, label in zip(axes[:, column], ranges, ("training loss", plain(objective)), strict=True):
-            fit_y(ax, seen, label)
+            fit_y(
+                ax, _worth_seeing(seen, studies[0].plan["direction"] if label != "training loss" else "minimize"), label
+            )
+            ax.set_xlim(0, studies[0].plan["num_steps"])
         axes[0, column].set_title(_title(records, pair))
         axes[1, column].set_xlabel("steps")
     figure.colorbar(scale, ax=axes, label="peak learning rate (log)", shrink=0.8)
     return figure
+
+
+def _worth_seeing(values: Sequence[float], direction: str) -> FloatArray:
+    """The finite values, without those far worse than most: a training that blew up would hide all others."""
+    finite = np.array([value for value in values if math.isfinite(value)])
+    if not len(finite):
+        return finite
+    sign = 1 if direction == "minimize" else -1
+    best, middle = sign * (sign * finite).min(), float(np.median(finite))
+    worst = max(np.quantile(sign * finite, 0.75), sign * middle) + abs(middle - best)
+    return np.asarray(finite[sign * finite <= worst])
 
 
 def range_test_figure(records: Sequence[StudyRecord]) -> Figure | None:

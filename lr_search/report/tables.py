@@ -139,7 +139,7 @@ def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
     Columns:
         strategy, schedule, optimizer.
         best: mean over seeds of the best objective found; best_std: its standard deviation over seeds (nan for one seed).
-        best_lr: geometric mean over seeds of the LR it was found at.
+        best_lr: geometric mean over seeds of the LR it was found at (nan where no training ended better than it began).
         steps: mean steps a study spent, range tests included.
         steps_to_close: mean steps a study spent until its best was within 5% of the best known of all studies of that seed
             (5% of the way back to the objective at step 0); nan where a seed never came so close.
@@ -171,7 +171,7 @@ def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
                 "seeds": len(studies),
                 "best": values.mean(),
                 "best_std": values.std(ddof=1) if len(values) > 1 else math.nan,
-                "best_lr": float(np.exp(np.log(lrs).mean())),
+                "best_lr": float(np.exp(np.log(lrs[~np.isnan(lrs)]).mean())) if not np.isnan(lrs).all() else math.nan,
                 "trials": sum(t.state != "RUNNING" for t in trials),
                 "diverged": sum(t.outcome.get("ended") == "diverged" for t in trials),
                 "pruned": sum(t.state == "PRUNED" for t in trials),
@@ -191,12 +191,16 @@ def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
 
 
 def best_trial(study: StudyRecord) -> tuple[float, float] | None:
-    """The best objective of a study, no worse than at step 0, and its LR; None if no trial is complete."""
+    """The best objective of a study and its LR; None if no trial is complete.
+
+    Where no training ended better than it began, the objective of step 0 and nan.
+    """
     done = [(study.clipped(t.value), t.lr) for t in study.trials if t.state == "COMPLETE"]
     if not done:
         return None
     sign = 1 if study.plan["direction"] == "minimize" else -1
-    return min(done, key=lambda pair: sign * pair[0])
+    value, lr = min(done, key=lambda pair: sign * pair[0])
+    return value, (lr if value != study.worst else math.nan)
 
 
 def _goals(records: Sequence[StudyRecord]) -> dict[int, float]:
@@ -206,7 +210,7 @@ def _goals(records: Sequence[StudyRecord]) -> dict[int, float]:
         found = best_trial(study) if study.kind == "search" else None
         seed = study.plan["seed"]
         bests.setdefault(seed, [])
-        if found is not None and not math.isnan(study.worst):
+        if found is not None and not math.isnan(found[1]) and not math.isnan(study.worst):
             bests[seed].append(found[0] + WITHIN * (study.worst - found[0]))
     sign = 1 if all(s.plan["direction"] == "minimize" for s in records if s.kind == "search") else -1
     return {seed: min(values, key=lambda v: sign * v) if values else math.nan for seed, values in bests.items()}
