@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import optuna
 
 from lr_search import plugins
@@ -163,12 +164,11 @@ def _range_test(given: Mapping[str, Any] | None, low: float, high: float) -> tup
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    found = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    good = (
-        len(found) > 0 and all(isinstance(seed, int) and seed >= 0 for seed in found) and len(set(found)) == len(found)
-    )
+    found = list(range(int(seeds))) if isinstance(seeds, int | np.integer) else list(seeds)
+    whole = all(isinstance(seed, int | np.integer) and seed >= 0 for seed in found)
+    good = len(found) > 0 and whole and len(set(found)) == len(found)
     require(good, "seeds must be how many (at least 1), or which (different whole numbers from 0)", seeds=seeds)
-    return found
+    return [int(seed) for seed in found]
 
 
 def _workloads(workload: Workload, optimizers: Mapping[str, OptimizerFactory] | None) -> dict[str, Workload]:

@@ -203,7 +203,8 @@ class DatasetBatches:
 
     def __call__(self) -> Any:
         """A new iterable of batches; tensors in memory are cut directly, which a DataLoader does an example at a time."""
-        drop_last = self.training and len(self.dataset) > self.batch_size  # type: ignore[arg-type]
+        # with a single full batch the short one is kept: one batch a pass is too few
+        drop_last = self.training and len(self.dataset) >= 2 * self.batch_size  # type: ignore[arg-type]
         if type(self.dataset) is TensorDataset:
             return TensorBatches(self.dataset.tensors, self.batch_size, self.training, drop_last)
         return DataLoader(self.dataset, self.batch_size, shuffle=self.training, drop_last=drop_last)

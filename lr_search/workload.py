@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -35,11 +36,12 @@ class Workload:
         model: () -> nn.Module.
         optimizer: (params, lr=float) -> Optimizer: a class, or a `functools.partial` of one.
         loss: (model, batch) -> scalar tensor. Any batch format.
-        train_data: () -> iterable of batches, at least 2 a pass; walked through again and again.
+        train_data: () -> iterable of batches, at least 2 a pass; walked through again and again. A generator of a loader's
+            own starts from its seed in every training.
         valid_data: () -> iterable of batches.
         test_data: () -> iterable of batches; read only to confirm a result.
-        param_groups: (model) -> parameters or torch parameter groups; each group's LR keeps its ratio to the first's.
-            Default: all the model's parameters.
+        param_groups: (model) -> parameters or torch parameter groups; each group's LR keeps its ratio to the first's (all
+            name one, or none). Default: all the model's parameters.
         metrics: (model, batch) -> {name: (examples,) tensor, or (sum, count), or a scalar weighted by the batch's first
             dimension}. Default: {"loss": loss}.
         objective: the metric that decides.
@@ -104,7 +106,11 @@ class Workload:
             require(value is None or callable(value), f"{name} must be a function, or None", got=value)
         for name in ("num_steps", "eval_every", "accumulate"):
             value = getattr(self, name)
-            require(isinstance(value, int) and value >= 1, f"{name} must be a whole number, at least 1", got=value)
+            require(
+                isinstance(value, int | np.integer) and value >= 1,
+                f"{name} must be a whole number, at least 1",
+                got=value,
+            )
         directions = ("minimize", "maximize")
         require(self.direction in directions, "direction must be minimize or maximize", direction=self.direction)
         require(self.precision in DTYPES, "precision must be fp32, bf16 or fp16", precision=self.precision)

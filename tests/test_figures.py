@@ -91,7 +91,10 @@ def test_a_learning_curve_is_drawn_for_every_trial(bowl_comparison):
     upper, lower = np.array(panels(learning_figure(bowl_comparison.records))).reshape(2, 2)
     for ax in (*upper, *lower):
         assert len(ax.lines) == len(bowl_comparison.trials) / 2
-    assert [ax.get_ylabel().removesuffix(" (log)") for ax in (upper[0], lower[0])] == ["training loss", "validation loss"]
+    assert [ax.get_ylabel().removesuffix(" (log)") for ax in (upper[0], lower[0])] == [
+        "training loss",
+        "validation loss",
+    ]
 
 
 def test_a_range_test_shows_its_losses_suggestion_bounds_and_prior(bowl_comparison):

@@ -134,3 +134,8 @@ def test_every_evaluation_sees_the_same_shuffled_validation_batches(
     assert len({e.metrics["loss"] for e in evaluations}) == 1
     assert sorted(sum(row) for batch in seen[:3] for row in batch) == sorted(sum(row) for row in examples[0].tolist())
     assert seen[0] != examples[0][:25].tolist()
+    if own is not None:  # nor does it matter where other code leaves the loader's generator
+        torch.rand(5, generator=own)
+        again = list(lrs.train(workload, constant()))
+        assert seen == seen[:3] * 10
+        assert repr(again) == repr(evaluations)

@@ -192,7 +192,7 @@ def test_train_and_valid_must_be_given():
         lrs.classification(model=make_linear, optimizer=torch.optim.SGD, train=None, valid=None)
 
 
-@pytest.mark.parametrize("examples_given", [8, 15, 32])
+@pytest.mark.parametrize("examples_given", [8, 32])
 def test_too_few_examples_for_two_batches_are_refused(classified, examples, examples_given):
     few = tuple(part[:examples_given] for part in examples)
     workload = classified(few, batch_size=8 if examples_given < 16 else 32)
@@ -246,3 +246,12 @@ def test_tensor_batches_cut_tensors_as_a_loader_would(shuffle, drop_last, sizes)
     assert len(set(seen)) == sum(sizes)
     assert (seen == list(range(sum(sizes)))) is not shuffle
     assert (seen == again) is not shuffle
+
+
+@pytest.mark.parametrize(("examples", "batches"), [(33, 2), (63, 2), (64, 2), (65, 2), (96, 3)])
+def test_a_short_batch_is_dropped_where_two_whole_ones_are_left(examples, batches):
+    data = (torch.zeros(examples, 3), torch.zeros(examples))
+    workload = lrs.regression(
+        model=lambda: nn.Linear(3, 1), optimizer=torch.optim.SGD, train=data, valid=data, batch_size=32
+    )
+    assert workload.steps_per_epoch == len(list(workload.train_data())) == batches

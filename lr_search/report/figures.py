@@ -162,7 +162,9 @@ def learning_figure(records: Sequence[StudyRecord]) -> Figure:
                         linewidth=1.0,
                     )
                     seen.extend(line)
-        for ax, seen, label in zip(axes[:, column], ranges, ("training loss", f"validation {plain(objective)}"), strict=True):
+        for ax, seen, label in zip(
+            axes[:, column], ranges, ("training loss", f"validation {plain(objective)}"), strict=True
+        ):
             fit_y(
                 ax, _worth_seeing(seen, studies[0].plan["direction"] if label != "training loss" else "minimize"), label
             )

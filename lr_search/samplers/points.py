@@ -28,8 +28,8 @@ class PointSampler(BaseSampler):
     """
 
     def __init__(self, param: str = "lr", seed: int = 0) -> None:
-        require(isinstance(seed, int) and seed >= 0, "seed must be a whole number, at least 0", seed=seed)
-        self.param, self.seed = param, seed
+        require(isinstance(seed, int | np.integer) and seed >= 0, "seed must be a whole number, at least 0", seed=seed)
+        self.param, self.seed = param, int(seed)
 
     @abstractmethod
     def point(self, number: int, distribution: BaseDistribution) -> Any:
