@@ -106,11 +106,9 @@ class Workload:
             require(value is None or callable(value), f"{name} must be a function, or None", got=value)
         for name in ("num_steps", "eval_every", "accumulate"):
             value = getattr(self, name)
-            require(
-                isinstance(value, int | np.integer) and value >= 1,
-                f"{name} must be a whole number, at least 1",
-                got=value,
-            )
+            whole = isinstance(value, int | np.integer)
+            require(whole and bool(value >= 1), f"{name} must be a whole number, at least 1", got=value)
+            object.__setattr__(self, name, int(value))
         directions = ("minimize", "maximize")
         require(self.direction in directions, "direction must be minimize or maximize", direction=self.direction)
         require(self.precision in DTYPES, "precision must be fp32, bf16 or fp16", precision=self.precision)
