@@ -96,3 +96,19 @@ def test_optunas_pruners_run_and_give_the_same_frame_twice(pruner: optuna.pruner
     times = ["seconds", "started", "ended"]
     assert one.drop(columns=times).equals(other.drop(columns=times))
     assert one["steps"].sum() <= 6 * 30
+
+
+def test_a_pruner_sees_every_trial_that_ended_before() -> None:
+    class Seeing(optuna.pruners.BasePruner):
+        def __init__(self) -> None:
+            self.seen: dict[int, list[int]] = {}
+
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            ended = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+            self.seen[trial.number] = [t.number for t in ended]
+            assert {t.number for t in study.get_trials()} >= {*self.seen[trial.number], trial.number}
+            return False
+
+    pruner = Seeing()
+    compared(pruner)
+    assert pruner.seen == {number: list(range(number)) for number in range(4)}

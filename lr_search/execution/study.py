@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from lr_search.curve import LRCurve
 from lr_search.evaluation import Evaluation
 from lr_search.execution.ownership import is_alive, owner
+from lr_search.execution.pruning import FewerReads
 from lr_search.execution.trial import Outcome, TrialSpec
 from lr_search.prior import LRPrior
 from lr_search.samplers.strategies import PARAM, Search, Strategy
@@ -81,10 +82,12 @@ class StudyPlan:
 class Job:
     """One trial that was asked for. Tell it each evaluation with `report`, and end it with `finish` or `release`."""
 
-    def __init__(self, task: StudyTask, trial: optuna.Trial, spec: TrialSpec) -> None:
+    def __init__(self, task: StudyTask, trial: optuna.Trial, spec: TrialSpec, *, again: bool = False) -> None:
         self.task, self.spec = task, spec
         self._trial = trial
-        self._reported: set[int] | None = None  # steps a trial that is run again has reported before
+        # a trial that is run again has reported before
+        frozen = task.study._storage.get_trial(trial._trial_id) if again and task.plan.pruner is not None else None
+        self._reported = set() if frozen is None else set(frozen.intermediate_values)
 
     @property
     def workload(self) -> Workload:
@@ -97,8 +100,6 @@ class Job:
         # the first shows nothing yet and the last has been paid for
         if plan.pruner is None or not 0 < evaluation.step < plan.workload.num_steps:
             return False
-        if self._reported is None:
-            self._reported = set(self.task.study._storage.get_trial(self._trial._trial_id).intermediate_values)
         if evaluation.step not in self._reported:
             self._trial.report(evaluation.metrics[plan.workload.objective], evaluation.step)
         return self._trial.should_prune()
@@ -143,12 +144,13 @@ class StudyTask:
 
     def __init__(self, plan: StudyPlan, study: optuna.Study, curves_from: StudyTask | None = None) -> None:
         self.plan, self.study, self._curves_from = plan, study, curves_from
+        self._reads = None if plan.pruner is None else FewerReads(study)
         self._curves: list[LRCurve] | None = None
         self._num_trials: int | None = None
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, in the order of their numbers."""
-        return self.study.get_trials(deepcopy=False)
+        return self.study._storage.get_all_trials(self.study._study_id, deepcopy=False)
 
     def ready(self) -> bool:
         """Whether what it waits for is there."""
@@ -192,13 +194,15 @@ class StudyTask:
             return None
         if self.plan.strategy is not None:
             self.study.sampler = self._sampler()
+        if self._reads is not None:
+            self._reads.refresh()
         trial = self.study.ask()
         trial.set_user_attr(OWNER, owner())
         # another process may have taken the last place meanwhile
         if trial.number != len(before) and not self._fits(trial.number):
             Job(self, trial, TrialSpec(0)).release()
             return None
-        return Job(self, trial, self._spec(trial))
+        return Job(self, trial, self._spec(trial), again=trial.number < len(before))
 
     def _has_room(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether one more trial fits into the budget."""
