@@ -147,6 +147,7 @@ class StudyTask:
         self._reads = None if plan.pruner is None else FewerReads(study)
         self._curves: list[LRCurve] | None = None
         self._num_trials: int | None = None
+        self._has_sampler = False
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, in the order of their numbers."""
@@ -192,8 +193,8 @@ class StudyTask:
         before = self.trials()
         if not self._has_room(before):
             return None
-        if self.plan.strategy is not None:
-            self.study.sampler = self._sampler()
+        if self.plan.strategy is not None and not self._has_sampler:
+            self.study.sampler, self._has_sampler = self._sampler(), True
         if self._reads is not None:
             self._reads.refresh()
         trial = self.study.ask()
