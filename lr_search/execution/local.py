@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lr_search.evaluation import Evaluation
 from lr_search.execution.executor import FailureWatch
+from lr_search.execution.interrupts import interrupts_held
 from lr_search.execution.ownership import Heartbeat
 from lr_search.execution.study import Job, StudyTask
 from lr_search.execution.trial import Outcome, run_trial
@@ -32,11 +33,18 @@ class LocalExecutor:
         while left:
             idle: list[StudyTask] = []
             for task in left:
-                job = task.ask()
-                if job is None:
-                    idle.append(task)
-                else:
-                    watch.see(run_job(job, progress))
+                job: Job | None = None
+                try:
+                    with interrupts_held():  # or a trial could be taken and not be known here
+                        job = task.ask()
+                    if job is None:
+                        idle.append(task)
+                    else:
+                        watch.see(run_job(job, progress))
+                except BaseException:
+                    if job is not None:
+                        job.release()
+                    raise
             done = {id(task) for task in idle if task.complete()}
             waiting = len(idle) == len(left) and not done
             left = [task for task in left if id(task) not in done]
@@ -47,19 +55,15 @@ class LocalExecutor:
 
 
 def run_job(job: Job, progress: Progress) -> Outcome:
-    """Run one trial to its end; if it is interrupted, put it back."""
+    """Run one trial to its end and tell its study."""
 
     def report(evaluation: Evaluation) -> bool:
         progress.evaluated(evaluation)
         return job.report(evaluation)
 
     progress.begin(job)
-    try:
-        with Heartbeat(job.beat):
-            outcome = run_trial(job.workload, job.spec, report)
-        job.finish(outcome)
-    except BaseException:
-        job.release()
-        raise
+    with Heartbeat(job.beat):
+        outcome = run_trial(job.workload, job.spec, report)
+    job.finish(outcome)
     progress.end(outcome)
     return outcome
