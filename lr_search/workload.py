@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -235,6 +235,3 @@ def require_workload(value: object) -> Workload:
         f"A workload must be an lr_search.Workload, but got {type(value).__name__}. "
         "Build one with lr_search.Workload(...), classification(...) or regression(...)."
     )
-
-
-Batches = Iterable[Any]

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
-Steps: TypeAlias = "npt.NDArray[np.int64] | npt.NDArray[np.float64]"
 
 
 class Schedule(ABC):
