@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lr_search.execution import LocalExecutor
     from lr_search.prior import LRPrior
     from lr_search.ramp import range_test
+    from lr_search.refinding import Refinding, refind
     from lr_search.report.recommendation import Recommendation
     from lr_search.suggest import Suggestion
     from lr_search.training import Training, train
@@ -29,6 +30,7 @@ __all__ = [
     "LRPrior",
     "LocalExecutor",
     "Recommendation",
+    "Refinding",
     "Suggestion",
     "Training",
     "Workload",
@@ -38,6 +40,7 @@ __all__ = [
     "errors",
     "load",
     "range_test",
+    "refind",
     "regression",
     "samplers",
     "schedules",
@@ -52,6 +55,7 @@ _HOMES = {
     "LRPrior": "prior",
     "LocalExecutor": "execution",
     "Recommendation": "report.recommendation",
+    "Refinding": "refinding",
     "Suggestion": "suggest",
     "Training": "training",
     "Workload": "workload",
@@ -59,6 +63,7 @@ _HOMES = {
     "compare": "comparison",
     "load": "comparison",
     "range_test": "ramp",
+    "refind": "refinding",
     "regression": "usual",
     "train": "training",
 }

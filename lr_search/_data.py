@@ -61,13 +61,20 @@ class BatchWalk:
 
     def __next__(self) -> Any:
         """The next batch, on the device."""
+        if self._own:
+            batch = self._next_of_own()
+        else:
+            batch = self._next()
+        self._drawn += 1
+        return to_device(batch, self._device)
+
+    def _next_of_own(self) -> Any:
         with preserved_generators(self._data) as own:
             for generator, state in zip(own, self._own, strict=True):
                 generator.set_state(state)
             batch = self._next()
             self._own = [generator.get_state() for generator in own]
-        self._drawn += 1
-        return to_device(batch, self._device)
+        return batch
 
     def _next(self) -> Any:
         if self._iterator is None:
@@ -97,15 +104,10 @@ class BatchWalk:
         return iterator
 
     def _iter(self) -> Iterator[Any]:
-        """A loader with persistent workers has but one iterator: leave it alone, and make one for this walk."""
-        if not _persistent(self._data):
-            return iter(self._data)
-        loaders, self._data._iterator = self._data._iterator, self._workers
-        try:
-            self._workers = iter(self._data)
-        finally:
-            self._data._iterator = loaders
-        return self._workers  # type: ignore[no-any-return]
+        iterator = aside(self._data, self._workers)
+        if _persistent(self._data):
+            self._workers = iterator
+        return iterator
 
     def close(self) -> None:
         """Let go of the data, and of a loader's workers."""
@@ -138,6 +140,22 @@ def made(source: BatchSource, name: str) -> Iterable[Any]:
     if not isinstance(data, Iterable) and not hasattr(data, "__getitem__"):
         raise WorkloadError(f"{name} must return an iterable of batches, but got {type(data).__name__}.")
     return data
+
+
+def aside(data: Iterable[Any], workers: Any = None) -> Iterator[Any]:
+    """A pass that leaves others alone: a loader with persistent workers has but one iterator, and keeps it.
+
+    Args:
+        data: a loader or another iterable.
+        workers: the iterator of an earlier pass of this kind, whose workers are taken; default: new ones.
+    """
+    if not _persistent(data):
+        return iter(data)
+    theirs, data._iterator = data._iterator, workers
+    try:
+        return iter(data)
+    finally:
+        data._iterator = theirs
 
 
 def _persistent(data: Any) -> TypeGuard[DataLoader[Any]]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
 
 from lr_search._data import tensors
+from lr_search._gain import GainMeter
 from lr_search.errors import WorkloadError, require
 from lr_search.optim import group_ratios, preserved_rng, set_lr, set_momentum, trainable
 
@@ -41,13 +44,20 @@ def checked_loss(loss: Any, training: bool = True) -> torch.Tensor:
     return loss
 
 
+def takes_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the optimizer evaluates the loss itself: its step cannot do without a closure."""
+    first = next(iter(list(inspect.signature(type(optimizer).step).parameters.values())[1:2]), None)
+    return first is not None and first.name == "closure" and first.default is inspect.Parameter.empty
+
+
 class Stepper:
-    """Steps one model with one optimizer.
+    """Steps one model with one optimizer, or with several.
 
     Args:
         model: the module that is trained.
-        optimizer: its optimizer; each group's LR is the step's LR times its ratio to the first group's.
-        loss: (model, batch) -> scalar tensor.
+        optimizers: one, or several that share the model. Each group's LR is the step's LR times its ratio to the first
+            group of the first.
+        loss: (model, batch) -> scalar tensor; or one for each optimizer, which then take their steps in turn (GANs).
         accumulate: batches a step, >= 1.
         clip_norm: the largest norm of all gradients together, > 0, or None.
         precision: fp32, or bf16 / fp16 under autocast (fp16 with a GradScaler).
@@ -57,8 +67,8 @@ class Stepper:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        loss: Loss,
+        optimizers: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+        loss: Loss | Sequence[Loss],
         device: torch.device,
         *,
         accumulate: int = 1,
@@ -69,54 +79,127 @@ class Stepper:
         require(accumulate >= 1, "accumulate must be at least 1 batch a step", accumulate=accumulate)
         require(clip_norm is None or clip_norm > 0, "clip_norm must be positive, or None", clip_norm=clip_norm)
         require(precision in DTYPES, "precision must be fp32, bf16 or fp16", precision=precision)
-        self.model, self.optimizer, self.device = model, optimizer, device
+        self.model, self.device = model, device
+        self.optimizers = [optimizers] if isinstance(optimizers, torch.optim.Optimizer) else list(optimizers)
+        self.losses = [loss] if callable(loss) else list(loss)
         self.scaler = torch.amp.GradScaler(device.type) if scaler is None and precision == "fp16" else scaler
-        self._loss, self._accumulate, self._clip_norm, self._precision = loss, accumulate, clip_norm, precision
-        self._ratios = group_ratios(optimizer)
+        self.meter: GainMeter | None = None
+        self.observer: Callable[[list[Any]], None] | None = None  # is shown the batches of a step before it is taken
+        self.accumulate, self._clip_norm, self.precision = accumulate, clip_norm, precision
+        self._check_closures()
+        self._autocast = autocast(device, precision)
+        self._ratios = group_ratios(self.optimizers)
+        self._closures = {id(optimizer) for optimizer in self.optimizers if takes_closure(optimizer)}
         self._failed: list[Any] = []  # the batches of a step that raised
+        # losses and optimizers that go together: all at once, or in turn
+        self._turns = [(self.losses[0], self.optimizers)]
+        if len(self.losses) > 1:
+            self._turns = [(each, [optimizer]) for each, optimizer in zip(self.losses, self.optimizers, strict=True)]
+
+    def _check_closures(self) -> None:
+        """An optimizer that evaluates the loss itself does so alone, and with gradients as they are."""
+        if not any(takes_closure(optimizer) for optimizer in self.optimizers):
+            return
+        require(
+            len(self.losses) == len(self.optimizers),
+            "an optimizer that evaluates the loss itself (LBFGS) must have one of its own",
+            "Give a list of losses, one for each optimizer.",
+            losses=len(self.losses),
+            optimizers=len(self.optimizers),
+        )
+        require(
+            self.scaler is None or not self.scaler.is_enabled(),
+            "an optimizer that evaluates the loss itself (LBFGS) must train without a GradScaler",
+            "Choose fp32 or bf16.",
+            precision=self.precision,
+        )
+
+    @property
+    def parameters(self) -> list[torch.Tensor]:
+        """Every parameter the optimizers hold, in order."""
+        return [parameter for optimizer in self.optimizers for parameter in trainable(optimizer.param_groups)]
 
     def step(self, batches: Iterator[Any], lr: float, momentum: float | None = None) -> torch.Tensor:
-        """Take one step at `lr`. Returns: the loss before it, detached, still on the device."""
-        set_lr(self.optimizer, lr, self._ratios)
+        """Take one step at `lr`. Returns: the loss before it (the sum of several), detached, still on the device."""
+        set_lr(self.optimizers, lr, self._ratios)
         if momentum is not None:
-            set_momentum(self.optimizer, momentum)
-        drawn = [next(batches) for _ in range(self._accumulate)]
+            set_momentum(self.optimizers, momentum)
+        drawn = [next(batches) for _ in range(self.accumulate)]
+        if self.observer is not None:
+            self.observer(drawn)
         try:
-            return self._update(drawn)
+            losses = [self._update(drawn, loss, optimizers) for loss, optimizers in self._turns]
         except Exception:
             self._failed = drawn
             raise
-
-    def _update(self, drawn: list[Any]) -> torch.Tensor:
-        if isinstance(self.optimizer, torch.optim.LBFGS):  # it evaluates the loss itself, several times a step
-            loss: torch.Tensor = self.optimizer.step(lambda: self._backward(drawn))  # type: ignore[no-untyped-call]
-            return loss.detach()
-        loss = self._backward(drawn)
-        if self.scaler is None:
-            self._clip()
-            self.optimizer.step()
-        else:
-            self.scaler.unscale_(self.optimizer)
-            self._clip()
-            self.scaler.step(self.optimizer)
+        if self.scaler is not None:
             self.scaler.update()
-        return loss
+        return losses[0] if len(losses) == 1 else torch.stack([loss.float() for loss in losses]).sum()
 
-    def _backward(self, drawn: list[Any]) -> torch.Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
+    def _update(self, drawn: list[Any], loss: Loss, optimizers: list[torch.optim.Optimizer]) -> torch.Tensor:
+        if id(optimizers[0]) in self._closures:  # it evaluates the loss itself, several times a step
+            closure: Any = lambda: self._clipped_backward(drawn, loss, optimizers)  # noqa: E731
+            first: torch.Tensor = cast("torch.Tensor", optimizers[0].step(closure))
+            return first.detach()
+        if self.meter is not None:
+            self.meter.mark()
+        value = self._backward(drawn, loss, optimizers)
+        if self.scaler is not None:
+            for optimizer in optimizers:
+                self.scaler.unscale_(optimizer)
+        clipped_by = self._clip(optimizers)
+        if self.meter is None:
+            self._move(optimizers)
+            return value
+        again = partial(self._again, drawn, loss)
+        self.meter.before_step(value, again)
+        self._move(optimizers)
+        self.meter.after_step(value, again, clipped_by)
+        return value
+
+    def _move(self, optimizers: list[torch.optim.Optimizer]) -> None:
+        for optimizer in optimizers:
+            if self.scaler is None:
+                optimizer.step()
+            else:
+                self.scaler.step(optimizer)
+
+    def _again(self, drawn: list[Any], loss: Loss) -> torch.Tensor:
+        """The loss of the step's batches, by the weights as they are now."""
         total: torch.Tensor | None = None
         for batch in drawn:
-            with autocast(self.device, self._precision):
-                loss = checked_loss(self._loss(self.model, batch))
-            loss = loss.reshape(()) / len(drawn) if len(drawn) > 1 else loss.reshape(())
-            (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
-            total = loss.detach() if total is None else total + loss.detach()
+            with self._autocast:
+                value = checked_loss(loss(self.model, batch), training=False).detach().reshape(()) / len(drawn)
+            total = value if total is None else total + value
         assert total is not None
         return total
 
-    def _clip(self) -> None:
-        if self._clip_norm is not None:
-            nn.utils.clip_grad_norm_(trainable(self.optimizer.param_groups), self._clip_norm)
+    def _clipped_backward(self, drawn: list[Any], loss: Loss, optimizers: list[torch.optim.Optimizer]) -> torch.Tensor:
+        value = self._backward(drawn, loss, optimizers)
+        self._clip(optimizers)
+        return value
+
+    def _backward(self, drawn: list[Any], loss: Loss, optimizers: list[torch.optim.Optimizer]) -> torch.Tensor:
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        total: torch.Tensor | None = None
+        for batch in drawn:
+            with self._autocast:
+                value = checked_loss(loss(self.model, batch))
+            value = value if value.ndim == 0 else value.reshape(())  # a view is one more node to go back through
+            value = value / len(drawn) if len(drawn) > 1 else value
+            (value if self.scaler is None else self.scaler.scale(value)).backward()  # type: ignore[no-untyped-call]
+            total = value.detach() if total is None else total + value.detach()
+        assert total is not None
+        return total
+
+    def _clip(self, optimizers: list[torch.optim.Optimizer]) -> torch.Tensor | float:
+        """Clip the gradients. Returns: the factor they were multiplied by."""
+        if self._clip_norm is None:
+            return 1.0
+        held = [parameter for optimizer in optimizers for parameter in trainable(optimizer.param_groups)]
+        norm = nn.utils.clip_grad_norm_(held, self._clip_norm)
+        return (self._clip_norm / (norm + 1e-6)).clamp(max=1.0)  # as clip_grad_norm_ computes it
 
     def is_finite(self, batches: Iterator[Any] | None = None) -> bool:
         """Whether every weight is finite, and every module's output on the batches of a step that raised.
@@ -142,10 +225,11 @@ class Stepper:
 
         hooks = [module.register_forward_hook(check) for module in self.model.modules()]
         try:
-            with preserved_rng(self.device), autocast(self.device, self._precision):
+            with preserved_rng(self.device), autocast(self.device, self.precision):
                 for batch in batches:
-                    with contextlib.suppress(Exception):
-                        self._loss(self.model, batch)
+                    for loss in self.losses:
+                        with contextlib.suppress(Exception):
+                            loss(self.model, batch)
         finally:
             for hook in hooks:
                 hook.remove()

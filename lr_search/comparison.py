@@ -16,7 +16,7 @@ from lr_search.cost import plan_text
 from lr_search.errors import InvalidInputError, require
 from lr_search.execution.executor import Executor
 from lr_search.execution.local import LocalExecutor
-from lr_search.execution.study import PLAN, StudyPlan, StudyTask
+from lr_search.execution.study import FIRST, PLAN, StudyPlan, StudyTask
 from lr_search.fingerprint import check_fingerprint, fingerprint
 from lr_search.optim import OptimizerFactory
 from lr_search.planning import question, study_plans
@@ -237,10 +237,10 @@ def _tasks(
     prints: Mapping[tuple[str, int], dict[str, Any]],
     first: int = 0,
 ) -> list[StudyTask]:
-    """The plans' studies, new or gone on with; searches know the range tests they wait for."""
+    """The plans' studies, new or gone on with; searches know the range tests or probe they wait for."""
     held = {frozen.study_name: frozen.user_attrs for frozen in storage.get_all_studies()}
     tasks: list[StudyTask] = []
-    range_tests: dict[tuple[str, int], StudyTask] = {}
+    by_name: dict[str, StudyTask] = {}
     for order, plan in enumerate(plans, start=first):
         attribute = {**plan.attribute(), "fingerprint": prints[plan.optimizer, plan.seed]}
         recorded = held.get(plan.name, {}).get(PLAN)
@@ -249,7 +249,7 @@ def _tasks(
         study = optuna.create_study(
             storage=storage,
             study_name=plan.name,
-            direction="minimize" if plan.kind == "range_test" else plan.workload.direction,
+            direction="minimize" if plan.kind in FIRST else plan.workload.direction,
             load_if_exists=True,
             pruner=plan.pruner if plan.pruner is not None else optuna.pruners.NopPruner(),
         )
@@ -257,12 +257,8 @@ def _tasks(
             study.set_user_attr(
                 PLAN, {**attribute, "comparison": name, "order": order, "format": FORMAT, **_scale(plan)}
             )
-        key = (plan.optimizer, plan.seed)
-        waits = range_tests[key] if plan.strategy is not None and plan.strategy.needs_curves else None
-        task = StudyTask(plan, study, waits)
-        if plan.kind == "range_test":
-            range_tests[key] = task
-        tasks.append(task)
+        by_name[plan.name] = StudyTask(plan, study, by_name[plan.waits_for] if plan.waits_for else None)
+        tasks.append(by_name[plan.name])
     return tasks
 
 
@@ -270,6 +266,8 @@ def _scale(plan: StudyPlan) -> dict[str, Any]:
     """What a report needs of the workload."""
     work = plan.workload
     scale = {"num_steps": work.num_steps, "objective": work.objective, "direction": work.direction}
+    if plan.waits_for:
+        scale["waits_for"] = plan.waits_for
     if plan.layout is None:
         return scale
     schedule = plan.layout(1.0)

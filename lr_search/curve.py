@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
+from lr_search.blow_up import step_noise
 from lr_search.errors import InvalidInputError, OutputError, require
+from lr_search.phases import Phases, bounds, phases
+from lr_search.smoothing import TINY, Smoother
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +27,6 @@ if TYPE_CHECKING:
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Stopped = Literal["finished", "diverged", "non_finite"]
 
-SMOOTHING_DECADES = 0.2  # standard deviation of the Gaussian kernel over log10(lr)
-SMOOTHING_SHARE = 0.025  # the same over the LR of a linear ramp, as a share of its range
 FORMAT = 1
 
 
@@ -38,8 +40,10 @@ class LRCurve:
         gain_ratio: (n,) actual over predicted reduction of the loss on the same batch, where it was measured.
         metrics: name -> (n,) other quantities recorded at each step.
         stopped: why the ramp ended: "finished" (it reached its end), "diverged", or "non_finite" (the next loss was).
-        num_steps: steps it took in all; default: n.
+        num_steps: optimizer steps it took in all; default: n.
+        num_forwards: forward passes beyond those, each over the batches of a step: for the gain ratio and metrics.
         ramp: "exponential" or "linear".
+        members: the curves this one was pooled from.
 
     Raises:
         InvalidInputError: the arrays differ in length, are empty, hold a value that is not finite, or the LR does not rise.
@@ -55,7 +59,9 @@ class LRCurve:
     metrics: Mapping[str, FloatArray] = field(default_factory=dict)
     stopped: Stopped = "finished"
     num_steps: int = 0
+    num_forwards: float = 0.0
     ramp: str = "exponential"
+    members: tuple[LRCurve, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("lr", "loss"):
@@ -101,22 +107,43 @@ class LRCurve:
         require(bad[0] > 0, "the first loss must be finite", "Lower the LR the ramp starts at.", loss=float(losses[0]))
         return cls(lrs[: bad[0]], losses[: bad[0]], stopped="non_finite", num_steps=int(bad[0]) + 1)
 
+    @classmethod
+    def pool(cls, curves: Sequence[LRCurve]) -> LRCurve:
+        """Several range tests of one training (seeds) as one curve, with their spread.
+
+        Args:
+            curves: at least one, of the same ramp.
+        """
+        from lr_search.pooling import pool
+
+        return pool(curves)
+
+    @cached_property
+    def _smoother(self) -> Smoother:
+        return Smoother(self.lr, linear=self.ramp == "linear")
+
     @cached_property
     def smoothed(self) -> FloatArray:
         """(n,) the loss under a centred Gaussian kernel, which does not lag as a running mean does.
 
         The blow-up is capped at what ends a ramp, or it would outweigh everything near it.
         """
-        return self._smooth(np.minimum(self.loss, self.start + max(self.start - self.loss.min(), 4 * self.noise)))
+        most = self.start + max(self.start - self.loss.min(), 4 * self.noise)
+        return self._smoother.mean(np.minimum(self.loss, most))
 
-    def _smooth(self, values: FloatArray) -> FloatArray:
-        if self.ramp == "linear":
-            place, width = self.lr, SMOOTHING_SHARE * (self.lr[-1] - self.lr[0])
-        else:
-            place, width = np.log10(np.maximum(self.lr, np.finfo(float).tiny)), SMOOTHING_DECADES
-        reach = (place[:, None] - place[None, :]) / max(width, np.finfo(float).tiny)
-        kernel = np.exp(-0.5 * reach**2)
-        return np.asarray(kernel @ values / kernel.sum(axis=1))
+    @cached_property
+    def smoothed_gain_ratio(self) -> FloatArray | None:
+        """(n,) the gain ratio over the steps nearby: the sum of their reductions over the sum of what was predicted."""
+        if self.gain_ratio is None:
+            return None
+        if not {"reduction", "predicted_reduction"} <= set(self.metrics):
+            return self._smoother.mean(self.gain_ratio)
+        # by LR, or the larger reductions of the larger LRs would count for more
+        weight = np.where(np.isfinite(self.gain_ratio), 1 / np.maximum(self.lr, TINY), 0.0)
+        reduction, predicted = (
+            np.where(weight > 0, self.metrics[name], 0.0) * weight for name in ("reduction", "predicted_reduction")
+        )
+        return self._smoother.ratio(reduction, predicted)
 
     @cached_property
     def start(self) -> float:
@@ -131,47 +158,54 @@ class LRCurve:
     @cached_property
     def smoothed_noise(self) -> float:
         """The standard deviation that the noise leaves in the smoothed loss: about noise / sqrt(losses averaged over)."""
-        middle = len(self.loss) // 2
-        response = self._smooth(np.eye(1, len(self.loss), middle)[0])  # what one loss weighs in its neighbours
-        return self.noise * float(np.sqrt(np.sum(response**2)))
+        return self.noise * self._smoother.noise_left()
 
     @cached_property
     def slope(self) -> FloatArray:
         """(n,) change of the smoothed loss per decade of LR (per unit of LR for a linear ramp)."""
         if len(self.lr) < 2:
             return np.zeros_like(self.lr)
-        place = self.lr if self.ramp == "linear" else np.log10(np.maximum(self.lr, np.finfo(float).tiny))
-        return np.asarray(np.gradient(self.smoothed, place))
+        return np.asarray(np.gradient(self.smoothed, self._smoother.place))
 
     @property
     def first_lr(self) -> float:
         """The LR of the first step that had one above 0."""
-        return float(next((lr for lr in self.lr[:2] if lr > 0), np.finfo(float).tiny))
+        return float(next((lr for lr in self.lr[:2] if lr > 0), TINY))
 
     @property
     def descent(self) -> float:
         """How far the smoothed loss falls below its start."""
         return max(0.0, self.start - float(self.smoothed.min()))
 
-    def bounds(self) -> tuple[float, float]:
-        """The LR range for CLR, SGDR or one-cycle: where the loss starts to fall, and where it stops falling.
+    @property
+    def steps_charged(self) -> int:
+        """What the range test cost in optimizer steps, a forward pass of its own taken for a third of one."""
+        return self.num_steps + math.ceil(self.num_forwards / 3 - 1e-9)
 
-        base_lr is where a tenth of the descent is done, max_lr where nine tenths are; if only max_lr is clear,
-        base_lr = max_lr / 4.
+    @property
+    def spread(self) -> FloatArray:
+        """(n,) the standard deviation of the loss over pooled curves; 0 for a single one."""
+        from lr_search.pooling import spread
+
+        return spread(self)
+
+    def phases(self) -> Phases:
+        """Where the loss begins to fall, and where it begins to rise again."""
+        return phases(self)
+
+    def bounds(
+        self, metric: str | None = None, *, direction: Literal["minimize", "maximize"] | None = None
+    ) -> tuple[float, float]:
+        """The LR range for CLR, SGDR or one-cycle: base_lr and max_lr; see `lr_search.phases.bounds`.
+
+        Args:
+            metric: read it off this metric, such as "valid_accuracy"; default: off the loss.
+            direction: whether less of it is better; default: "maximize" for names with "acc" in them, else "minimize".
 
         Reference:
             Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186, section 3.3.
         """
-        lowest = int(np.argmin(self.smoothed))
-        falling = self.smoothed[: lowest + 1]
-        max_lr = max(self._lr_at(falling, self.start - 0.9 * self.descent), self.first_lr)
-        base_lr = self._lr_at(falling, self.start - 0.1 * self.descent)
-        return (base_lr if 0 < base_lr < max_lr / 3 else max_lr / 4), max_lr
-
-    def _lr_at(self, falling: FloatArray, level: float) -> float:
-        """The first LR at which the smoothed loss is down to `level`."""
-        reached = np.flatnonzero(falling <= level)
-        return float(self.lr[reached[0]] if len(reached) else self.lr[len(falling) - 1])
+        return bounds(self, metric, direction=direction)
 
     def suggest(self, rule: str | None = None) -> Suggestion:
         """One LR read off the curve.
@@ -186,11 +220,32 @@ class LRCurve:
 
         return suggest(self, rule)
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw loss, smoothed loss, suggestion, bounds and prior. Args: ax: where; default: a new figure's."""
+    def plot(
+        self,
+        ax: Axes | Sequence[Axes] | None = None,
+        *,
+        rule: str | None = None,
+        lr_against_step: bool = False,
+        legend: bool = True,
+    ) -> Axes:
+        """Draw loss, slope, gain ratio and metrics, with phases, suggestion, bounds and prior; needs no display.
+
+        Args:
+            ax: where: one Axes for the loss alone, several for more panels. Default: a new figure with all of them.
+            rule: how the suggestion is read off the curve; default: `lr_search.suggest.DEFAULT_RULE`.
+            lr_against_step: whether to add a panel with the LR at each step.
+            legend: whether to say what is what.
+
+        Returns:
+            The loss's Axes; `curve.plot().figure.savefig(path)` saves the picture.
+
+        Raises:
+            InvalidInputError: there are more Axes than panels.
+            UnknownNameError: no rule has that name.
+        """
         from lr_search.report.curve_figure import plot_curve
 
-        return plot_curve(self, ax)
+        return plot_curve(self, ax, rule=rule, lr_against_step=lr_against_step, legend=legend)
 
     def to_frame(self) -> pd.DataFrame:
         """A row a step: step, lr, loss, smoothed, slope, gain_ratio where measured, and the metrics."""
@@ -212,7 +267,9 @@ class LRCurve:
             "metrics": {name: np.asarray(values).tolist() for name, values in self.metrics.items()},
             "stopped": self.stopped,
             "num_steps": self.num_steps,
+            "num_forwards": self.num_forwards,
             "ramp": self.ramp,
+            "members": [member.to_json() for member in self.members],
         }
 
     @classmethod
@@ -227,7 +284,9 @@ class LRCurve:
             metrics={name: np.asarray(values) for name, values in record["metrics"].items()},
             stopped=record["stopped"],
             num_steps=record["num_steps"],
+            num_forwards=record["num_forwards"],
             ramp=record["ramp"],
+            members=tuple(cls.from_json(member) for member in record["members"]),
         )
 
     def save(self, path: str | Path) -> None:
@@ -246,34 +305,3 @@ class LRCurve:
             return cls.from_json(json.loads(Path(path).read_text()))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidInputError(f"path must be a file that LRCurve.save wrote, but got {path}: {error}") from error
-
-
-def step_noise(loss: FloatArray) -> float:
-    """The standard deviation of the noise from one step to the next: 1.4826 x median |change| / sqrt(2). (n,) -> float."""
-    if len(loss) < 2:
-        return 0.0
-    return float(1.4826 * np.median(np.abs(np.diff(loss))) / np.sqrt(2))
-
-
-def blow_up(loss: FloatArray, first: int = 0) -> int | None:
-    """The first step, from `first` on, at which a ramp's loss has blown up; None if it has not.
-
-    It has when the median of the last three losses lies above the start by more than the loss had fallen below the start,
-    plus 8 standard deviations of the noise (more in the first 9 steps, whose few changes may be small by chance).
-    Differences alone count, so that it holds for losses near zero and below.
-
-    Args:
-        loss: (n,) the losses so far, finite.
-        first: steps before it are known not to have.
-    """
-    if len(loss) < 5:
-        return None
-    middle = np.median(np.lib.stride_tricks.sliding_window_view(loss, 3), axis=1)  # (n - 2,), of steps k-2, k-1, k
-    best = np.minimum.accumulate(middle)
-    start = float(np.median(loss[:3]))
-    for step in range(max(first, 4), len(loss)):
-        noise = step_noise(loss[: step - 2])  # without the rise itself
-        margin = max(start - best[step - 2], 0.01 * abs(start)) + 8 * 2 ** max(0, 9 - step) * noise
-        if middle[step - 2] > start + margin:
-            return step
-    return None

@@ -56,11 +56,26 @@ def evaluate(
     Raises:
         WorkloadError: no batches, or a metric of another form.
     """
+    with preserved_modes(model):
+        model.eval()
+        sums, counts, examined = metric_sums(model, batches, metrics, device, precision)
+    if not examined:
+        raise WorkloadError("valid_data must give batches, but got none. Check the data set's length and drop_last.")
+    found = {name: (float(total), float(counts[name])) for name, total in sums.items()}
+    return {name: total / count if count else math.nan for name, (total, count) in found.items()}
+
+
+def metric_sums(
+    model: nn.Module, batches: Iterable[Any], metrics: Metrics, device: torch.device, precision: Precision = "fp32"
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor | float], bool]:
+    """Each metric's sum over the batches and its count, still on the device, in the mode the model is in.
+
+    Returns: name -> sum, name -> count, and whether there was a batch at all.
+    """
     examined = False
     sums: dict[str, torch.Tensor] = {}
     counts: dict[str, torch.Tensor | float] = {}
-    with preserved_modes(model), torch.no_grad():
-        model.eval()
+    with torch.no_grad():
         for given in batches:
             batch, examined = to_device(given, device), True
             with autocast(device, precision):
@@ -69,10 +84,7 @@ def evaluate(
                 total, count = _total(name, value, batch)
                 sums[name] = sums[name] + total if name in sums else total
                 counts[name] = counts.get(name, 0.0) + count
-    if not examined:
-        raise WorkloadError("valid_data must give batches, but got none. Check the data set's length and drop_last.")
-    found = {name: (float(total), float(counts[name])) for name, total in sums.items()}
-    return {name: total / count if count else math.nan for name, (total, count) in found.items()}
+    return sums, counts, examined
 
 
 def _total(name: str, value: Any, batch: Any) -> tuple[torch.Tensor, torch.Tensor | float]:

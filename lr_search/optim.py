@@ -16,8 +16,21 @@ from torch.optim.lr_scheduler import LRScheduler
 from lr_search.errors import WorkloadError, require
 from lr_search.schedules.base import Schedule
 
+Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
 
-def group_ratios(optimizer: torch.optim.Optimizer) -> list[float]:
+
+def listed(optimizers: Optimizers) -> list[torch.optim.Optimizer]:
+    """One optimizer or several, as a list."""
+    return [optimizers] if isinstance(optimizers, torch.optim.Optimizer) else list(optimizers)
+
+
+def groups(optimizers: Optimizers) -> list[dict[str, Any]]:
+    """Every parameter group of one optimizer or several, in order."""
+    each = listed(optimizers)
+    return each[0].param_groups if len(each) == 1 else [group for one in each for group in one.param_groups]
+
+
+def group_ratios(optimizers: Optimizers) -> list[float]:
     """Each parameter group's LR over the first group's. Read once, before any LR is written.
 
     Where a warm-up has set the first group's LR to 0, the LRs that the warm-up leads to (`initial_lr`) are compared.
@@ -25,9 +38,9 @@ def group_ratios(optimizer: torch.optim.Optimizer) -> list[float]:
     Raises:
         InvalidInputError: the first group's LR is not above 0, so that there is nothing to compare with.
     """
-    lrs = [float(group["lr"]) for group in optimizer.param_groups]
+    lrs = [float(group["lr"]) for group in groups(optimizers)]
     if lrs[0] == 0:
-        lrs = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+        lrs = [float(group.get("initial_lr", group["lr"])) for group in groups(optimizers)]
     require(
         lrs[0] > 0,
         "the first parameter group's lr must be positive (the others keep their ratio to it)",
@@ -37,18 +50,18 @@ def group_ratios(optimizer: torch.optim.Optimizer) -> list[float]:
     return [lr / lrs[0] for lr in lrs]
 
 
-def set_lr(optimizer: torch.optim.Optimizer, lr: float, ratios: Sequence[float]) -> None:
+def set_lr(optimizers: Optimizers, lr: float, ratios: Sequence[float]) -> None:
     """Give each parameter group `lr` times its ratio."""
-    for group, ratio in zip(optimizer.param_groups, ratios, strict=True):
+    for group, ratio in zip(groups(optimizers), ratios, strict=True):
         if isinstance(group["lr"], torch.Tensor):
             group["lr"].fill_(lr * ratio)
         else:
             group["lr"] = lr * ratio
 
 
-def set_momentum(optimizer: torch.optim.Optimizer, momentum: float) -> None:
+def set_momentum(optimizers: Optimizers, momentum: float) -> None:
     """Set every group's momentum, or the first of its betas."""
-    for group in optimizer.param_groups:
+    for group in groups(optimizers):
         if "betas" in group:
             group["betas"] = (momentum, *group["betas"][1:])
         elif "momentum" in group:
@@ -156,9 +169,9 @@ def preserved_modes(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def capture(model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None = None) -> Captured:
+def capture(model: nn.Module, optimizers: Optimizers, scaler: torch.amp.GradScaler | None = None) -> Captured:
     """Copy in memory everything that training changes: see `Captured`."""
-    return Captured(model, optimizer, scaler)
+    return Captured(model, optimizers, scaler)
 
 
 class Captured:
@@ -167,21 +180,20 @@ class Captured:
     `restore()` writes it back into the same tensors, so that references to them stay good.
     """
 
-    def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None = None
-    ) -> None:
-        self._optimizer, self._scaler = optimizer, scaler
+    def __init__(self, model: nn.Module, optimizers: Optimizers, scaler: torch.amp.GradScaler | None = None) -> None:
+        self._optimizers, self._scaler = listed(optimizers), scaler
         self._rng = RNGState.capture(device_of(model))
-        self._modes = [(module, module.training) for module in model.modules()]
+        self._modes = [(module, _numbers(module)) for module in model.modules()]
         self._values: list[tuple[torch.Tensor, torch.Tensor]] = []  # each tensor and a copy of it
         owned = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-        owned.update({id(parameter): parameter for parameter in trainable(optimizer.param_groups)})
+        owned.update({id(parameter): parameter for parameter in trainable(groups(optimizers))})
         self._keep(list(owned.values()))
         self._grads = [(t, t.requires_grad, self._keep(t.grad)) for t in owned.values() if t.is_leaf]
         # a buffer may be replaced rather than written to, so its place is kept as well
         self._buffers = [(module, dict(module._buffers)) for module in model.modules()]
-        self._groups = [self._keep({k: v for k, v in g.items() if k != "params"}) for g in optimizer.param_groups]
-        self._state = {parameter: self._keep(state) for parameter, state in optimizer.state.items()}
+        self._groups = [self._keep({k: v for k, v in g.items() if k != "params"}) for g in groups(optimizers)]
+        self._counters = [(optimizer, _numbers(optimizer)) for optimizer in self._optimizers]
+        self._states = [{p: self._keep(state) for p, state in each.state.items()} for each in self._optimizers]
         self._scaler_state = None if scaler is None else scaler.state_dict()
         # whether its gradients are unscaled, which state_dict() leaves out
         self._scaler_stages = None if scaler is None else self._keep(dict(scaler._per_optimizer_states))
@@ -201,7 +213,7 @@ class Captured:
         return value
 
     def restore(self) -> None:
-        """Write everything back; once only, for the containers it kept are in use from then on."""
+        """Write everything back; as often as need be."""
         with torch.no_grad():
             for module, buffers in self._buffers:
                 module._buffers.clear()
@@ -211,19 +223,34 @@ class Captured:
         for tensor, requires_grad, grad in self._grads:
             tensor.requires_grad_(requires_grad)
             tensor.grad = grad
-        for group, saved in zip(self._optimizer.param_groups, self._groups, strict=True):
+        for group, saved in zip(groups(self._optimizers), self._groups, strict=True):
             for key in group.keys() - saved.keys() - {"params"}:
                 del group[key]
-            group.update(saved)
-        self._optimizer.state.clear()
-        self._optimizer.state.update(self._state)
+            group.update(_renewed(saved))
+        for optimizer, state in zip(self._optimizers, self._states, strict=True):
+            optimizer.state.clear()
+            optimizer.state.update({parameter: _renewed(kept) for parameter, kept in state.items()})
         if self._scaler is not None and self._scaler_state is not None and self._scaler_stages is not None:
             self._scaler.load_state_dict(self._scaler_state)
             self._scaler._per_optimizer_states.clear()
-            self._scaler._per_optimizer_states.update(self._scaler_stages)
-        for module, training in self._modes:
-            module.training = training
+            self._scaler._per_optimizer_states.update(_renewed(self._scaler_stages))
+        for owner, numbers in (*self._modes, *self._counters):
+            vars(owner).update(numbers)
         self._rng.restore()
+
+
+def _numbers(owner: Any) -> dict[str, Any]:
+    """The plain numbers among an object's attributes: train/eval mode, and what it counts."""
+    return {name: value for name, value in vars(owner).items() if type(value) in (bool, int, float)}
+
+
+def _renewed(value: Any) -> Any:
+    """The same tensors in new containers: those that are in use must not be those that are kept."""
+    if isinstance(value, dict):
+        return {key: _renewed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_renewed(item) for item in value]
+    return value
 
 
 def _expanded(tensor: torch.Tensor) -> bool:

@@ -14,6 +14,7 @@ import optuna
 from lr_search import plugins
 from lr_search.errors import InvalidInputError, require
 from lr_search.execution.study import StudyPlan
+from lr_search.ladder import Ladder
 from lr_search.optim import OptimizerFactory
 from lr_search.ramp import ramp_lrs
 from lr_search.samplers.strategies import Strategy, resolve
@@ -69,28 +70,44 @@ class Question:
 
     @property
     def range_test_steps(self) -> int:
-        """Steps the range tests of one optimizer and seed take at most."""
-        return self.curves * int(self.range_test["num_steps"])
+        """Steps the range tests of one optimizer and seed are charged at most, if their ramp is not extended."""
+        num_steps, measured = int(self.range_test["num_steps"]), self.range_test.get("gain_ratio") is not False
+        forwards = (num_steps + 1 if measured else 0) + num_steps * int(self.range_test.get("valid_batches", 0))
+        return self.curves * (num_steps + math.ceil(forwards / 3))
+
+    def first_steps(self, strategy: Strategy) -> int:
+        """Steps that range tests or a probe take at most before a study of that strategy trains."""
+        if strategy.probe is not None:
+            return strategy.probe.most_steps(*self.lr_range)
+        return self.range_test_steps if strategy.needs_curves else 0
+
+    @property
+    def ladders(self) -> list[Ladder]:
+        """The ladders that are probed for each optimizer and seed: strategies with the same one share it."""
+        return list(dict.fromkeys(strategy.probe for strategy in self.strategies if strategy.probe is not None))
+
+    def _shared(self) -> tuple[int, int]:
+        """Trials and steps of the range tests and probes of one optimizer and seed."""
+        trials, steps = len(self.ladders), sum(ladder.most_steps(*self.lr_range) for ladder in self.ladders)
+        if any(strategy.needs_curves for strategy in self.strategies):
+            trials, steps = trials + self.curves, steps + self.range_test_steps
+        return trials, steps
 
     def planned_trials(self, strategy: Strategy) -> int:
-        """Full trainings a study of that strategy pays for, if its range tests run to their end."""
-        left = self.budget_steps - (self.range_test_steps if strategy.needs_curves else 0)
+        """Full trainings a study of that strategy pays for, if its range tests or probe run to their end."""
+        left = self.budget_steps - self.first_steps(strategy)
         count = max(0, left // self.workload.num_steps)
         return count if strategy.max_trials is None else min(count, strategy.max_trials)
 
     def planned_steps(self) -> int:
-        """Steps that are taken in all, at most: a range test that studies share is taken once."""
+        """Steps that are taken in all, at most: a range test or probe that studies share is taken once."""
         per_seed = sum(self.planned_trials(s) for s in self.strategies) * len(self.layouts) * self.workload.num_steps
-        if any(strategy.needs_curves for strategy in self.strategies):
-            per_seed += self.range_test_steps
-        return per_seed * len(self.workloads) * len(self.seeds)
+        return (per_seed + self._shared()[1]) * len(self.workloads) * len(self.seeds)
 
     def planned_total_trials(self) -> int:
-        """Trials that are run in all, range tests included."""
+        """Trials that are run in all, range tests and probes included."""
         per_seed = sum(self.planned_trials(s) for s in self.strategies) * len(self.layouts)
-        if any(strategy.needs_curves for strategy in self.strategies):
-            per_seed += self.curves
-        return per_seed * len(self.workloads) * len(self.seeds)
+        return (per_seed + self._shared()[0]) * len(self.workloads) * len(self.seeds)
 
 
 def question(
@@ -134,8 +151,11 @@ def _require_budget(asked: Question) -> None:
         if asked.planned_trials(strategy) >= 1:
             continue
         full = asked.workload.num_steps
-        need = (full + (asked.range_test_steps if strategy.needs_curves else 0)) / full
-        what = "its range test and one full training" if strategy.needs_curves else "one full training"
+        need = (full + asked.first_steps(strategy)) / full
+        first = (
+            "its probe and " if strategy.probe is not None else "its range test and " if strategy.needs_curves else ""
+        )
+        what = f"{first}one full training"
         raise InvalidInputError(
             f"budget must pay for {what} of {full} steps in {strategy.name!r}, but got budget={asked.budget:g}. "
             f"Give at least {math.ceil(need * 100) / 100:g}."
@@ -155,11 +175,11 @@ def _range_test(given: Mapping[str, Any] | None, low: float, high: float) -> tup
     """The arguments of a range test over the range that is searched, and how many curves."""
     settings = {**RANGE_TEST, "start_lr": low, "end_lr": high, "ramp": "exponential", **(given or {})}
     curves = settings.pop("curves")
-    known = {"num_steps", "start_lr", "end_lr", "ramp"}
+    known = {"num_steps", "start_lr", "end_lr", "ramp", "extend", "gain_ratio", "valid_batches"}
     extra = sorted(settings.keys() - known)
     require(not extra, f"range_test may hold {', '.join(sorted(known | {'curves'}))}", got=extra)
     require(isinstance(curves, int) and curves >= 1, "range_test's curves must be at least 1", curves=curves)
-    ramp_lrs(**settings)  # its own rules
+    ramp_lrs(*(settings[name] for name in ("start_lr", "end_lr", "num_steps", "ramp")))  # its own rules
     return settings, curves
 
 
@@ -211,23 +231,16 @@ def _laid_out(name: str, num_steps: int, steps_per_epoch: float | None, lr: floa
 
 
 def study_plans(asked: Question) -> list[StudyPlan]:
-    """Every study of the question, seed by seed, range tests before the searches that wait for them."""
+    """Every study of the question, seed by seed, range tests and probes before the searches that wait for them."""
     plans: list[StudyPlan] = []
     for seed in asked.seeds:
         for optimizer, workload in asked.workloads.items():
             common: dict[str, Any] = {"workload": workload, "optimizer": optimizer, "seed": seed}
             common |= {"budget_steps": asked.budget_steps, "lr_range": asked.lr_range}
-            if any(strategy.needs_curves for strategy in asked.strategies):
-                plans.append(
-                    StudyPlan(
-                        name=f"{asked.name}/range test/{optimizer}/seed {seed}",
-                        kind="range_test",
-                        curves=asked.curves,
-                        range_test=asked.range_test,
-                        **common,
-                    )
-                )
+            firsts = _first_plans(asked, common)
+            plans += firsts.values()
             for strategy in asked.strategies:
+                first = firsts.get(strategy.probe or strategy.needs_curves)
                 for schedule, layout in asked.layouts.items():
                     plans.append(
                         StudyPlan(
@@ -237,7 +250,26 @@ def study_plans(asked: Question) -> list[StudyPlan]:
                             schedule=schedule,
                             layout=layout,
                             pruner=asked.pruner,
+                            waits_for="" if first is None else first.name,
                             **common,
                         )
                     )
+    return plans
+
+
+def _first_plans(asked: Question, common: Mapping[str, Any]) -> dict[Ladder | bool, StudyPlan]:
+    """What searches wait for, of one optimizer and seed: the range tests under True, a probe under its ladder."""
+    place = f"{common['optimizer']}/seed {common['seed']}"
+    plans: dict[Ladder | bool, StudyPlan] = {}
+    if any(strategy.needs_curves for strategy in asked.strategies):
+        plans[True] = StudyPlan(
+            name=f"{asked.name}/range test/{place}",
+            kind="range_test",
+            curves=asked.curves,
+            range_test=asked.range_test,
+            **common,
+        )
+    for ladder in asked.ladders:
+        name = f"{asked.name}/probe of {ladder.describe()}/{place}"
+        plans[ladder] = StudyPlan(name=name, kind="probe", curves=1, ladder=ladder, **common)
     return plans

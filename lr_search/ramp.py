@@ -5,35 +5,46 @@ Reference: Leslie N. Smith, "Cyclical Learning Rates for Training Neural Network
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from lr_search._data import BatchWalk
+from lr_search._data import BatchWalk, length
+from lr_search._ramp_run import RampRun, Sweep
 from lr_search._step import Loss, Precision, Stepper
-from lr_search.curve import FloatArray, LRCurve, Stopped, blow_up
-from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError, require
+from lr_search.curve import FloatArray, LRCurve
+from lr_search.errors import InvalidInputError, require
+from lr_search.evaluation import Metrics
 from lr_search.optim import capture, device_of, preserved_rng, seed_everything
+from lr_search.suggest import edge
 from lr_search.workload import Workload
 
 Ramp = Literal["exponential", "linear"]
-BLOCK = 10  # steps between reads of the losses: each read waits for the device
-LEAST_STEPS = 10
+LEAST_STEPS = 20
+END_FACTOR, HIGHEST_LR = 10.0, 1e4  # how `extend` moves the ramp's end: by a decade at a time, so far at most
+START_FACTOR, LOWEST_LR = 1e-3, 1e-12  # and its start
 
 
 def range_test(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
     batches: Iterable[Any],
-    loss: Loss,
+    loss: Loss | Sequence[Loss],
     *,
     start_lr: float = 1e-7,
     end_lr: float = 10.0,
     num_steps: int = 100,
+    num_epochs: float | None = None,
     ramp: Ramp = "exponential",
+    extend: bool = False,
+    gain_ratio: bool | None = None,
+    metrics: Metrics | None = None,
+    valid_data: Iterable[Any] | None = None,
+    valid_batches: int = 2,
     accumulate: int = 1,
     clip_norm: float | None = None,
     precision: Precision = "fp32",
@@ -43,23 +54,34 @@ def range_test(
 
     Works before or in the middle of a training. Weights, buffers, gradients, the optimizer, modes and random states are
     restored in memory, also after an exception or Ctrl-C. The ramp ends early when the loss blows up or is not finite.
+    Under DistributedDataParallel every process calls it, and all stop at the same step, judged by the mean of their losses.
 
     Args:
         model: in the mode it is trained in.
-        optimizer: of the model; parameter groups keep the ratios of their LRs.
+        optimizer: of the model, or several. Parameter groups keep the ratios of their LRs: the curve's LR is that of the
+            first group of the first.
         batches: a DataLoader or another iterable that can be walked through again and again; at least 2 batches.
-        loss: (model, batch) -> scalar tensor.
+        loss: (model, batch) -> scalar tensor. One for several optimizers, or one for each, which then step in turn (GANs);
+            the curve has their sum.
         start_lr: LR at the first step; > 0, or 0 for a linear ramp.
         end_lr: LR at the last step, > start_lr.
-        num_steps: optimizer steps, >= 10.
+        num_steps: optimizer steps, >= 20.
+        num_epochs: passes over the batches instead, > 0.
         ramp: "exponential" (even in log LR) or "linear".
+        extend: go on beyond end_lr while the loss is still falling there, and begin again lower where start_lr was too high.
+        gain_ratio: measure at every step the actual over the predicted reduction of the loss, at one more forward pass (a
+            third of a step) and a copy of the weights. Default: where the loss comes out the same when evaluated again.
+        metrics: (model, batch) -> {name: value}, recorded on each batch before its step, at one more forward pass; on
+            valid_data alone where that is given.
+        valid_data: batches to evaluate (metrics, or the loss) before every step; in the curve under "valid_<name>".
+        valid_batches: how many of them: the first of one pass, always the same, >= 1.
         accumulate: batches a step, >= 1.
         clip_norm: the largest norm of all gradients together, > 0, or None.
         precision: fp32, or bf16 / fp16 under autocast.
         scaler: your own GradScaler, where you train with one.
 
     Returns:
-        The curve, (n,) with n <= num_steps.
+        The curve, (n,) with n <= num_steps, or more where it was extended.
 
     Raises:
         InvalidInputError: an argument breaks a rule.
@@ -73,27 +95,124 @@ def range_test(
     ('diverged', 0.1)
     """
     require(isinstance(model, nn.Module), "model must be a torch.nn.Module", got=type(model).__name__)
+    optimizers, losses = _optimizers(optimizer), _losses(loss)
     require(
-        isinstance(optimizer, torch.optim.Optimizer),
-        "optimizer must be a torch Optimizer",
-        got=type(optimizer).__name__,
+        len(losses) in (1, len(optimizers)),
+        "loss must be one function, or one for each optimizer",
+        losses=len(losses),
+        optimizers=len(optimizers),
     )
-    lrs = ramp_lrs(start_lr, end_lr, num_steps, ramp)
-    if isinstance(batches, Iterator):
-        raise InvalidInputError(
-            "batches must be something that can be walked through again, but got a bare iterator, which cannot be put "
-            "back where it was. Pass the DataLoader itself, or list(...) of the batches."
-        )
+    _require_no_iterator("batches", batches)
+    _require_no_iterator("valid_data", valid_data)
+    if num_epochs is not None:
+        num_steps = _steps_of(num_epochs, length(batches), accumulate)
+    ramp_lrs(start_lr, end_lr, num_steps, ramp)
+    require(valid_batches >= 1, "valid_batches must be at least 1", valid_batches=valid_batches)
     device = device_of(model)
-    before = capture(model, optimizer, scaler)
-    try:
+    before = capture(model, optimizers, scaler)
+
+    def begin() -> RampRun:
+        before.restore()  # after the first start, which was too high
         stepper = Stepper(
-            model, optimizer, loss, device,
+            model, optimizers, losses, device,
             accumulate=accumulate, clip_norm=clip_norm, precision=precision, scaler=scaler,
         )  # fmt: skip
-        return run_ramp(stepper, BatchWalk(lambda: batches, "batches", device, rewound=False), lrs, ramp)
+        sweep = None
+        if valid_data is not None:
+            sweep = Sweep.of(valid_data, metrics or _LossOf(losses[0]), valid_batches, device)
+        return RampRun(
+            stepper, BatchWalk(lambda: batches, "batches", device, rewound=False), ramp,
+            gain_ratio=gain_ratio, metrics=None if sweep is not None else metrics, sweep=sweep,
+        )  # fmt: skip
+
+    try:
+        return run(begin, start_lr, end_lr, num_steps, ramp, extend=extend)
     finally:
         before.restore()
+
+
+def _require_no_iterator(name: str, data: Any) -> None:
+    if isinstance(data, Iterator):
+        raise InvalidInputError(
+            f"{name} must be something that can be walked through again, but got a bare iterator, which cannot be put "
+            "back where it was. Pass the DataLoader itself, or list(...) of the batches."
+        )
+
+
+def _optimizers(given: Any) -> list[torch.optim.Optimizer]:
+    found = list(given) if isinstance(given, list | tuple) else [given]
+    right = len(found) > 0 and all(isinstance(each, torch.optim.Optimizer) for each in found)
+    require(
+        right, "optimizer must be a torch Optimizer, or a list of them", got=[type(each).__name__ for each in found]
+    )
+    return found
+
+
+def _losses(given: Any) -> list[Loss]:
+    found = list(given) if isinstance(given, list | tuple) else [given]
+    right = len(found) > 0 and all(callable(each) for each in found)
+    require(right, "loss must be a function (model, batch) -> scalar tensor, or a list of them", got=given)
+    return found
+
+
+def _steps_of(num_epochs: float, batches: int | None, accumulate: int) -> int:
+    require(0 < num_epochs < np.inf, "num_epochs must be a positive number", num_epochs=num_epochs)
+    require(batches is not None, "num_epochs needs batches of known length", "Give num_steps instead.")
+    assert batches is not None
+    return int(np.ceil(num_epochs * batches / max(accumulate, 1) - 1e-9))
+
+
+def run(
+    begin: Callable[[], RampRun], start_lr: float, end_lr: float, num_steps: int, ramp: Ramp, *, extend: bool
+) -> LRCurve:
+    """Run one ramp; with `extend`, on beyond its end, or again from a lower start.
+
+    Args:
+        begin: makes the run, from the weights the ramp begins with; called again for each new start.
+        start_lr: LR at the first step.
+        end_lr: LR at the last.
+        num_steps: steps from one to the other; more at the same pace where it is extended.
+        ramp: "exponential" or "linear".
+        extend: whether to move the ends.
+    """
+    lrs = ramp_lrs(start_lr, end_lr, num_steps, ramp)
+    curve = _climbed(begin(), lrs, ramp, extend=extend)
+    while extend and ramp == "exponential" and edge(curve) == "start" and start_lr * START_FACTOR >= LOWEST_LR:
+        per_step = lrs[1] / lrs[0]
+        more = int(np.ceil(-np.log(START_FACTOR) / np.log(per_step)))
+        start_lr = start_lr * per_step**-more
+        lrs = np.concatenate([start_lr * per_step ** np.arange(more), lrs])
+        again = _climbed(begin(), lrs, ramp, extend=extend)
+        curve = replace(
+            again, num_steps=again.num_steps + curve.num_steps, num_forwards=again.num_forwards + curve.num_forwards
+        )
+    return curve
+
+
+def _climbed(climb: RampRun, lrs: FloatArray, ramp: Ramp, *, extend: bool) -> LRCurve:
+    """Take the ramp's steps, and more while the loss is still falling at its end."""
+    try:
+        return _extended(climb, lrs, ramp) if extend else _taken(climb, lrs)
+    finally:
+        climb.close()
+
+
+def _taken(climb: RampRun, lrs: FloatArray) -> LRCurve:
+    climb.go(lrs)
+    return climb.curve()
+
+
+def _extended(climb: RampRun, lrs: FloatArray, ramp: Ramp) -> LRCurve:
+    curve = _taken(climb, lrs)
+    while edge(curve) == "end" and lrs[-1] * END_FACTOR <= HIGHEST_LR * (1 + 1e-9):
+        if ramp == "linear":
+            more = lrs[-1] + (lrs[1] - lrs[0]) * np.arange(1, len(lrs) + 1)  # as wide again
+        else:
+            per_step = lrs[1] / lrs[0]
+            more = lrs[-1] * per_step ** np.arange(1, np.ceil(np.log(END_FACTOR) / np.log(per_step)) + 1)
+        lrs = np.concatenate([lrs, more])
+        curve = _taken(climb, more)
+    return curve
 
 
 def ramp_lrs(start_lr: float, end_lr: float, num_steps: int, ramp: Ramp) -> FloatArray:
@@ -108,47 +227,34 @@ def ramp_lrs(start_lr: float, end_lr: float, num_steps: int, ramp: Ramp) -> Floa
     return np.geomspace(start_lr, end_lr, num_steps)
 
 
-def run_ramp(stepper: Stepper, batches: Iterator[Any], lrs: FloatArray, ramp: Ramp) -> LRCurve:
-    """Take the ramp's steps until they end or the loss blows up; changes the model."""
-    read: list[float] = []
-    stopped: Stopped = "finished"
-    for begin in range(0, len(lrs), BLOCK):
-        pending: list[torch.Tensor] = []
-        failure: Exception | None = None
-        try:
-            for lr in lrs[begin : begin + BLOCK].tolist():
-                pending.append(stepper.step(batches, lr))
-        except LRSearchError:
-            raise
-        except Exception as error:
-            failure = error
-        values = torch.stack(pending).cpu().double().numpy() if pending else np.empty(0)
-        bad = np.flatnonzero(~np.isfinite(values))
-        read.extend(values[: bad[0]].tolist() if len(bad) else values.tolist())
-        end = blow_up(np.asarray(read), first=begin)
-        if end is not None:
-            stopped, read = "diverged", read[: end + 1]
-        elif len(bad) or (failure is not None and read and not stepper.is_finite()):
-            stopped = "non_finite"
-        elif failure is not None:
-            raise failure
-        if stopped != "finished":
-            break
-    if not read:
-        raise WorkloadError(
-            "The first loss must be finite, but it was not, before any step was taken. Check the data and the loss."
-        )
-    spent = len(read) + (stopped == "non_finite")
-    return LRCurve(lrs[: len(read)], np.asarray(read), stopped=stopped, num_steps=spent, ramp=ramp)
+class _LossOf:
+    """The loss as a metric."""
+
+    def __init__(self, loss: Loss) -> None:
+        self._loss = loss
+
+    def __call__(self, model: nn.Module, batch: Any) -> dict[str, torch.Tensor]:
+        return {"loss": self._loss(model, batch)}
 
 
 def range_test_of(
-    workload: Workload, *, seed: int, start_lr: float, end_lr: float, num_steps: int, ramp: Ramp
+    workload: Workload,
+    *,
+    seed: int,
+    start_lr: float,
+    end_lr: float,
+    num_steps: int,
+    ramp: Ramp,
+    extend: bool,
+    gain_ratio: bool | None,
+    valid_batches: int,
 ) -> LRCurve:
     """The range test of a new training of the workload, from the weights and batches of that seed."""
-    lrs = ramp_lrs(start_lr, end_lr, num_steps, ramp)
+    ramp_lrs(start_lr, end_lr, num_steps, ramp)
+    require(valid_batches >= 0, "valid_batches must be at least 0", valid_batches=valid_batches)
     device = workload.torch_device
-    with preserved_rng(device):
+
+    def begin() -> RampRun:
         seed_everything(seed)
         model, optimizer = workload.build()
         stepper = Stepper(
@@ -156,4 +262,11 @@ def range_test_of(
             accumulate=workload.accumulate, clip_norm=workload.clip_norm, precision=workload.precision,
         )  # fmt: skip
         seed_everything(seed)
-        return run_ramp(stepper, BatchWalk(workload.train_data, "train_data", device), lrs, ramp)
+        walk = BatchWalk(workload.train_data, "train_data", device)
+        sweep = None
+        if valid_batches:
+            sweep = Sweep.of(workload.valid_data(), workload.metrics_or_loss, valid_batches, device)
+        return RampRun(stepper, walk, ramp, gain_ratio=gain_ratio, sweep=sweep)
+
+    with preserved_rng(device):
+        return run(begin, start_lr, end_lr, num_steps, ramp, extend=extend)

@@ -1,22 +1,28 @@
-"""Rules that read one learning rate off a curve. Each is a small function `LRCurve -> float`."""
+"""A suggestion: one learning rate read off a curve by a rule, with a status, a reason and how far it may be off."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from lr_search.calibrated import calibrated, calibrations, kind_of
 from lr_search.curve import LRCurve
 from lr_search.errors import unknown_name
+from lr_search.phases import FLAT, has_descent
+from lr_search.rules import RULES as SIMPLE_RULES
+from lr_search.stability import gain_crossing
 
-Status = Literal["ok", "flat", "at_edge", "diverged_at_start"]
-# How far the best LR lies from a suggestion, in decades (root mean square). Over 26 small tasks it was 0.7 for what one
-# ramp tells; where the ramp tells less, the prior is made wider.
-FLAT = 4.5  # deviations of the smoothed loss that a descent must stand out by
-LOG10_STD: dict[Status, float] = {"ok": 0.7, "at_edge": 0.9, "flat": 1.0, "diverged_at_start": 1.2}
+Status = Literal["ok", "flat", "at_edge", "noisy", "diverged_at_start"]
+RULES: dict[str, Callable[[LRCurve], float]] = {"calibrated": calibrated, **SIMPLE_RULES}
+DEFAULT_RULE = "calibrated"
+
+FEW_STEPS = 10  # a ramp that blew up before them began too high
+NOISY_DECADES = 0.5  # spread between seeds from which on one number says little
+PEERS_LOG10_STD = 0.9  # of the other rules: the least that was measured for any of them
+WIDER: dict[Status, float] = {"ok": 1.0, "noisy": 1.3, "flat": 1.3, "at_edge": 1.3, "diverged_at_start": 2.0}
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,8 @@ class Suggestion:
     Args:
         lr: the LR.
         rule: the name of the rule that read it.
-        status: "ok"; "flat": no descent stands out of the noise; "at_edge": the ramp began too high or ended before the
-            loss rose again; "diverged_at_start": the loss blew up in the first steps.
+        status: "ok"; "flat": no descent stands out of the noise; "at_edge": the ramp ended before it blew up, or began too
+            high; "noisy": the seeds disagree; "diverged_at_start": the loss blew up in the first steps.
         reason: why, in words, and what to do.
         log10_std: how far the best LR may lie from it, in decades (one standard deviation).
     """
@@ -39,31 +45,10 @@ class Suggestion:
     log10_std: float
 
 
-def minimum(curve: LRCurve) -> float:
-    """A tenth of the LR at the lowest smoothed loss (fastai's `minimum`)."""
-    return float(curve.lr[np.argmin(curve.smoothed)]) / 10
-
-
-def steepest(curve: LRCurve) -> float:
-    """The LR at which the smoothed loss falls fastest per decade, before its minimum (torch-lr-finder, Ignite)."""
-    falling = curve.slope[: int(np.argmin(curve.smoothed)) + 1]
-    return float(curve.lr[np.argmin(falling)])
-
-
-def valley(curve: LRCurve) -> float:
-    """The middle third of the longest descent (fastai's `valley`, the longest decreasing subsequence of the loss)."""
-    lengths = _descent_lengths(curve.smoothed)
-    end = int(np.argmax(lengths))
-    begin = max(0, end - int(lengths[end]))
-    return float(curve.lr[begin + int((end - begin) / 3) + int((end - begin) / 6)])
-
-
-RULES: dict[str, Callable[[LRCurve], float]] = {"minimum": minimum, "steepest": steepest, "valley": valley}
-DEFAULT_RULE = "minimum"
-
-
 def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
     """Read one LR off the curve by the rule of that name, with a status and a reason.
+
+    Of pooled curves it is the geometric mean of what the rule reads off each.
 
     Args:
         curve: a range test's record.
@@ -81,46 +66,71 @@ def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
     name = rule if rule is not None else DEFAULT_RULE
     if name not in RULES:
         raise unknown_name("rule", name, RULES)
-    status, reason = judge(curve)
-    lr = RULES[name](curve)
-    if status == "flat" and curve.stopped != "finished":
-        lr, reason = float(curve.lr[-1]) / 30, f"{reason} A thirtieth of the LR at which the loss blew up is suggested."
-    elif status == "diverged_at_start":
-        lr = curve.first_lr / 10
-    elif lr == 0:  # a linear ramp from 0 that was best at its start
-        lr = curve.first_lr
-    return Suggestion(lr, name, status, reason, LOG10_STD[status])
+    places = np.log10([RULES[name](member) for member in curve.members or (curve,)])
+    spread = float(places.std(ddof=1)) if len(places) > 1 else 0.0
+    status, reason = judge(curve, spread)
+    lr = curve.first_lr / 10 if status == "diverged_at_start" else float(10 ** places.mean())
+    std = calibrations()[kind_of(curve)].log10_std if name == DEFAULT_RULE else PEERS_LOG10_STD
+    return Suggestion(lr, name, status, reason, float(np.hypot(WIDER[status] * std, spread)))
 
 
-def judge(curve: LRCurve) -> tuple[Status, str]:
-    """How far a curve can be trusted, and why."""
-    steps = len(curve.lr)
-    if curve.stopped != "finished" and steps < 10:
+def edge(curve: LRCurve) -> Literal["start", "end"] | None:
+    """The end of the ramp that should be moved: where it began too high, or ended before anything happened."""
+    last, lowest = len(curve.lr) - 1, int(np.argmin(curve.smoothed))
+    half = gain_crossing(curve, 0.5)
+    early = half is not None and half <= curve.lr[last // 20]
+    rise = float(curve.smoothed[last // 4] - curve.smoothed[0])
+    if early or (lowest <= last // 20 and rise > FLAT * curve.smoothed_noise + 1e-9 * abs(curve.start)):
+        return "start"
+    if curve.stopped != "finished":
+        return "start" if last < 2 * FEW_STEPS else None
+    if kind_of(curve) == "gain":
+        return "end" if half is None else None
+    return "end" if lowest >= 0.95 * last else None
+
+
+def judge(curve: LRCurve, spread: float = 0.0) -> tuple[Status, str]:
+    """How far a curve can be trusted, and why.
+
+    Args:
+        curve: a range test's record.
+        spread: standard deviation of the suggestions of several seeds, in decades.
+    """
+    steps, half, side = len(curve.lr), gain_crossing(curve, 0.5), edge(curve)
+    if curve.stopped != "finished" and steps < FEW_STEPS:
         return "diverged_at_start", f"The loss blew up after {steps} steps: lower start_lr below {curve.lr[0]:.3g}."
-    lowest = int(np.argmin(curve.smoothed))
-    # the lowest of the many smoothed losses lies some 2 to 3 deviations low by chance alone
-    if curve.descent <= FLAT * curve.smoothed_noise + 1e-9 * abs(curve.start):
-        return "flat", (
-            f"The loss fell by {curve.descent:.3g} only, and its noise from batch to batch is {curve.noise:.3g}: "
-            "no descent stands out. Use a larger batch or more steps."
+    if side == "start":
+        return (
+            "at_edge",
+            f"The first steps were too large already: lower start_lr below {curve.lr[0]:.3g}, or extend=True.",
         )
-    if curve.stopped == "finished" and lowest >= 0.95 * (steps - 1):
-        return "at_edge", f"The loss was still falling at the end of the ramp: raise end_lr above {curve.lr[-1]:.3g}."
-    if lowest <= 0.05 * (steps - 1):
-        return "at_edge", f"The loss was lowest at the start of the ramp: lower start_lr below {curve.lr[0]:.3g}."
+    if not has_descent(curve):
+        return "flat", _flat_reason(curve, half)
+    if side == "end":
+        return "at_edge", (
+            f"The ramp ended before anything broke: raise end_lr above {curve.lr[-1]:.3g}, or extend=True."
+        )
+    if spread > NOISY_DECADES:
+        return "noisy", (
+            f"The suggestions of {len(curve.members)} seeds scatter by {spread:.2g} decades: add seeds, or use a larger batch."
+        )
+    lowest = float(curve.lr[int(np.argmin(curve.smoothed))])
     ended = {"finished": "rose again", "diverged": "blew up", "non_finite": "became non-finite"}[curve.stopped]
+    measured = "" if half is None else f" Steps fell to half their promise at {half:.2g}."
     return "ok", (
         f"The loss fell by {curve.descent:.3g} (its noise from batch to batch is {curve.noise:.2g}), "
-        f"was lowest at {curve.lr[lowest]:.2g} and {ended} by {curve.lr[-1]:.2g}."
+        f"was lowest at {lowest:.2g} and {ended} by {curve.lr[-1]:.2g}.{measured}"
     )
 
 
-def _descent_lengths(loss: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """(n,) the length of the longest decreasing subsequence that ends at each step, by patience sorting."""
-    tails: list[float] = []
-    lengths = np.empty(len(loss), dtype=np.int64)
-    for step, value in enumerate((-loss).tolist()):
-        place = bisect_left(tails, value)
-        tails[place : place + 1] = [value]
-        lengths[step] = place + 1
-    return lengths
+def _flat_reason(curve: LRCurve, half: float | None) -> str:
+    """Why no descent is seen, and what is known all the same."""
+    seen = (
+        f"The loss fell by {curve.descent:.3g} only, and its noise from batch to batch is {curve.noise:.3g}: "
+        "no descent stands out."
+    )
+    if half is not None:
+        return f"{seen} The gain ratio tells all the same that steps fall to half their promise at {half:.2g}."
+    if curve.stopped != "finished":
+        return f"{seen} What is known is that the loss blew up at {curve.lr[-1]:.2g}."
+    return f"{seen} Nothing blew up either: use a larger batch, more steps, or a higher end_lr."

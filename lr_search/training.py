@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from lr_search._data import BatchWalk, made, preserved_generators, rewind
+from lr_search._retest import range_test_within
 from lr_search._step import Stepper
+from lr_search.curve import LRCurve
 from lr_search.errors import LRSearchError, WorkloadError, require
 from lr_search.evaluation import Evaluation, evaluate
 from lr_search.optim import RNGState, preserved_rng, seed_everything
@@ -84,7 +87,7 @@ class Training(Iterator[Evaluation]):
         self._ends = set(schedule.cycle_ends(workload.num_steps))
         self._snapshots = Snapshots(snapshots)
         self.step, self.stopped, self.reason = 0, None, ""
-        self._started = False
+        self._evaluated = False  # whether the model was, as it is now
         self._since: list[float] = []  # losses since the last evaluation, read
         with preserved_rng(self._device):
             seed_everything(seed)
@@ -116,34 +119,85 @@ class Training(Iterator[Evaluation]):
         """Train on to the next evaluation."""
         if self.stopped is not None:
             raise StopIteration
-        target = next((step for step in self._checkpoints if step > self.step or not self._started), None)
+        target = next((s for s in self._checkpoints if s > self.step or (s == self.step and not self._evaluated)), None)
         if target is None:
             self._stop("finished", f"all {self.workload.num_steps} steps done")
             raise StopIteration
-        with preserved_rng(self._device):
-            self._rng.restore()
-            try:
-                evaluation = self._train_to(target)
-            except BaseException as error:  # the step is half done: there is no going on from here
-                self._stop("closed", f"{type(error).__name__} after step {self.step}")
-                raise
-            self._rng = RNGState.capture(self._device)
+        with self._own_rng():
+            evaluation = self._evaluation() if self._train_to(target) else None
         if evaluation is None:
             raise StopIteration
-        self._started = True
+        self._evaluated = True
         if target == self.workload.num_steps:
             self._stop("finished", f"all {target} steps done")
         return evaluation
 
-    def _train_to(self, target: int) -> Evaluation | None:
-        """Step up to `target` and evaluate there; None if the training diverged on the way."""
+    def advance(self, step: int) -> bool:
+        """Train on to that step without evaluating, neither on the way nor there.
+
+        What was passed over stays out: evaluations, and the snapshots of cycle ends. The weights are the same bits.
+
+        Args:
+            step: from the present step to num_steps.
+
+        Returns:
+            Whether the training is there; False where it diverged before.
+
+        Raises:
+            InvalidInputError: the step lies behind, or beyond the end.
+        """
+        require(
+            self.step <= step <= self.workload.num_steps,
+            f"step must lie between the present step {self.step} and num_steps={self.workload.num_steps}",
+            step=step,
+        )
+        if self.stopped is None and step > self.step:
+            self._evaluated = False
+            with self._own_rng():
+                self._train_to(step)
+        return self.step == step and self.stopped != "diverged"
+
+    def range_test(self, *, seed: int | None = None, **settings: Any) -> LRCurve:
+        """The range test from the present state; the training goes on in the same bits as without.
+
+        It runs under the workload's accumulate, clip_norm and precision, with the training's own GradScaler, on a pass over
+        train_data of its own. What it cost is the curve's `steps_charged`.
+
+        Args:
+            seed: of its batches; default: the training's, so that tests at several steps differ by the state alone.
+            **settings: as of `Workload.range_test`: start_lr, end_lr, num_steps, ramp, extend, gain_ratio, valid_batches.
+
+        Raises:
+            InvalidInputError: a setting breaks a rule, or the training has diverged.
+        """
+        require(self.stopped != "diverged", "a range test needs a training that has not diverged", got=self.reason)
+        return range_test_within(self.workload, self._stepper, seed=self.seed if seed is None else seed, **settings)
+
+    @contextmanager
+    def _own_rng(self) -> Iterator[None]:
+        """Inside, the global generators are the training's; after an exception there is no going on."""
+        with preserved_rng(self._device):
+            self._rng.restore()
+            try:
+                yield
+            except BaseException as error:  # the step is half done
+                self._stop("closed", f"{type(error).__name__} after step {self.step}")
+                raise
+            self._rng = RNGState.capture(self._device)
+
+    def _train_to(self, target: int) -> bool:
+        """Step up to `target`. Returns: whether it got there; False if the training diverged on the way."""
         while self.step < target:
             stop = min(target, self.step + BLOCK)
             if not self._run_block(np.arange(self.step, stop)):
-                return None
+                return False
         if self.step and not self._stepper.is_finite():
             self._lost(f"a weight became non-finite by step {self.step}")
-            return None
+            return False
+        return True
+
+    def _evaluation(self) -> Evaluation | None:
+        """Evaluate here; None if that shows that the training has diverged."""
         try:
             metrics = self._evaluate()
         except Exception as error:
@@ -236,7 +290,7 @@ class Training(Iterator[Evaluation]):
         scaler, weights = self._stepper.scaler, self.model.state_dict()
         return {
             "step": self.step,
-            "started": self._started,
+            "evaluated": self._evaluated,
             "diverged": self.reason if self.stopped == "diverged" else None,
             "since": list(self._since),
             "model": weights,
@@ -250,7 +304,7 @@ class Training(Iterator[Evaluation]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there. The position in the data is found by replaying the present pass over it."""
-        self.step, self._started, self._since = state["step"], state["started"], list(state["since"])
+        self.step, self._evaluated, self._since = state["step"], state["evaluated"], list(state["since"])
         self.stopped, self.reason = (None, "") if state["diverged"] is None else ("diverged", state["diverged"])
         self.model.load_state_dict(state["model"])
         for name, value in state["buffers"].items():

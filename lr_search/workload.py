@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -191,26 +191,44 @@ class Workload:
         self,
         seed: int = 0,
         *,
+        seeds: int | Sequence[int] | None = None,
         start_lr: float = 1e-7,
         end_lr: float = 10.0,
         num_steps: int = 100,
         ramp: Ramp = "exponential",
+        extend: bool = False,
+        gain_ratio: bool | None = None,
+        valid_batches: int = 0,
     ) -> LRCurve:
         """Train a new model once while the LR rises every step, and return the curve; see `lr_search.range_test`.
 
         Args:
             seed: of the weights and the batches.
+            seeds: several of them instead, or how many: their curves are pooled.
             start_lr: LR at the first step; > 0, or 0 for a linear ramp.
             end_lr: LR at the last step, > start_lr.
-            num_steps: steps in the ramp, >= 10.
+            num_steps: steps in the ramp, >= 20.
             ramp: "exponential" or "linear" in the LR.
+            extend: go on beyond end_lr while the loss is still falling, and begin again lower where start_lr was too high.
+            gain_ratio: measure it at every step; default: where the loss comes out the same when evaluated again.
+            valid_batches: validation batches to evaluate the metrics on before every step, >= 0.
 
         Reference:
             Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186, section 3.3.
         """
+        from lr_search.curve import LRCurve
         from lr_search.ramp import range_test_of
 
-        return range_test_of(self, seed=seed, start_lr=start_lr, end_lr=end_lr, num_steps=num_steps, ramp=ramp)
+        chosen = [seed] if seeds is None else list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+        require(len(chosen) > 0, "seeds must be at least 1", seeds=seeds)
+        curves = [
+            range_test_of(
+                self, seed=each, start_lr=start_lr, end_lr=end_lr, num_steps=num_steps, ramp=ramp,
+                extend=extend, gain_ratio=gain_ratio, valid_batches=valid_batches,
+            )
+            for each in chosen
+        ]  # fmt: skip
+        return curves[0] if seeds is None else LRCurve.pool(curves)
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ OPTIONS = {
     ),
     "budget too small for a range test": (
         ["--strategies", "range_test", "--budget", "5.5"], "budget must pay for its range test and one full training of 20 "
-        "steps in 'range_test', but got budget=5.5. Give at least 6.",
+        "steps in 'range_test', but got budget=5.5. Give at least 7.7.",
     ),
     "LR range upside down": (["--lr-range", "1,0.1"], "lr_range must be (low, high) with 0 < low < high"),
     "LR range of one": (["--lr-range", "1"], "--lr-range must be LOW,HIGH such as 1e-5,10, but got '1'."),
@@ -166,8 +166,8 @@ def test_an_option_that_breaks_a_rule(options, told, cli, folder):
 
 def test_the_budget_the_message_asks_for_is_enough(cli, folder):
     assert "1 trial " in cli("compare", f"{write(folder)}:good", *SMALL, "--budget", "1", "--dry-run").stdout
-    result = cli("compare", f"{write(folder)}:good", *SMALL, "--strategies", "range_test", "--budget", "6", "--dry-run")
-    assert "at most 2 trials and 120 steps in all" in result.stdout
+    result = cli("compare", f"{write(folder)}:good", *SMALL, "--strategies", "range_test", "--budget", "7.7", "--dry-run")
+    assert "at most 2 trials and 154 steps in all" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_output_that_cannot_be_written_is_found_out_before_anything_runs(cli, fo
     [
         (["--start-lr", "1", "--end-lr", "0.1"], "start_lr must be below end_lr, but got start_lr=1.0, end_lr=0.1."),
         (["--start-lr", "0"], "start_lr must be positive, but got start_lr=0.0."),
-        (["--num-steps", "3"], "num_steps must be at least 10, but got num_steps=3."),
+        (["--num-steps", "3"], "num_steps must be at least 20, but got num_steps=3."),
         (["--ramp", "cubic"], "ramp must be 'exponential' or 'linear', but got ramp='cubic'."),
         (["--rule", "valey"], "The rule must be one that exists, but got 'valey'. Did you mean 'valley'?"),
         (["--plot", "curve.xyz"], "--plot must name a file that ends in .png, .svg, .pdf, but got curve.xyz."),

@@ -175,8 +175,9 @@ def test_schedules_import_nothing_of_ours_but_errors_and_each_other():
 
 
 def test_curve_suggest_and_prior_know_no_torch():
-    for file in files_in("curve.py", "suggest.py", "prior.py"):
-        assert ours(file) <= {"lr_search.errors", "lr_search.curve", "lr_search.suggest", "lr_search.prior"}, file
+    rooms = ("blow_up", "curve", "errors", "phases", "pooling", "prior", "rules", "smoothing", "stability", "suggest")
+    for file in files_in(*(f"{room}.py" for room in rooms)):
+        assert ours(file) <= {f"lr_search.{room}" for room in rooms}, file
         assert not {"torch", "optuna", "pandas"} & roots(file), file
 
 
@@ -213,7 +214,7 @@ def test_only_the_command_line_and_compare_print():
 @pytest.mark.parametrize(
     ("group", "names"),
     [
-        ("lr_search.strategies", {"grid", "random", "range_test"}),
+        ("lr_search.strategies", {"grid", "probe", "random", "range_test"}),
         ("lr_search.schedules", {"constant", "triangular", "triangular2", "exp_range", "sgdr"}),
         ("lr_search.executors", {"local"}),
     ],

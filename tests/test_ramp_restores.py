@@ -37,11 +37,13 @@ OPTIMIZERS = {
 class Live:
     """A training loop with everything in it: a schedule of torch's, a loader with or without a generator of its own."""
 
-    def __init__(self, examples, kind="sgd", own_generator=False, scaled=False):
+    def __init__(self, examples, kind="sgd", own_generator=False, scaled=False, split=False):
         self.model = Net()
         half = len(list(self.model.body.parameters())) // 2
         params = list(self.model.body.parameters())
-        self.optimizer = OPTIMIZERS[kind]([{"params": params[:half]}, {"params": params[half:], "lr": 0.02}])
+        groups = [{"params": params[:half]}, {"params": params[half:], "lr": 0.02}]
+        self.optimizer = OPTIMIZERS[kind](groups[:1] if split else groups)
+        self.others = [OPTIMIZERS[kind](groups[1:])] if split else []  # a second optimizer for the second half
         self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=30)
         self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=7) if scaled else None
         self.generator = torch.Generator().manual_seed(7) if own_generator else None
@@ -51,20 +53,25 @@ class Live:
     def train(self, steps):
         batches = (batch for _ in range(steps) for batch in self.loader)
         for _, batch in zip(range(steps), batches, strict=False):
-            self.optimizer.zero_grad()
+            optimizers = [self.optimizer, *self.others]
+            for optimizer in optimizers:
+                optimizer.zero_grad()
             loss = cross_entropy(self.model, batch)
             if self.scaler is None:
                 loss.backward()
-                self.optimizer.step()
+                for optimizer in optimizers:
+                    optimizer.step()
             else:
                 self.scaler.scale(loss).backward()
-                self.scaler.step(self.optimizer)
+                for optimizer in optimizers:
+                    self.scaler.step(optimizer)
                 self.scaler.update()
             self.scheduler.step()
 
     def range_test(self, loss, **options):
         options = {"end_lr": 10.0, "num_steps": 40} | options
-        return lrs.range_test(self.model, self.optimizer, self.loader, loss, scaler=self.scaler, **options)
+        optimizer = [self.optimizer, *self.others] if self.others else self.optimizer
+        return lrs.range_test(self.model, optimizer, self.loader, loss, scaler=self.scaler, **options)
 
     def everything(self):
         """All that a training step may change, as plain numbers."""
@@ -84,7 +91,7 @@ class Live:
             "requires_grad": [p.requires_grad for p in model.parameters()],
             "modes": [module.training for module in model.modules()],
             "hooks": [len(module._forward_hooks) for module in model.modules()],
-            "optimizer": plain(copy.deepcopy(self.optimizer.state_dict())),
+            "optimizers": [plain(copy.deepcopy(each.state_dict())) for each in (self.optimizer, *self.others)],
             "scheduler": plain(self.scheduler.state_dict()),
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
             "generator": None if self.generator is None else self.generator.get_state().tolist(),
@@ -137,7 +144,7 @@ def test_everything_is_as_it_was(examples, seed_all, global_rng, before, kind, e
         rising = iter(range(1000))
         assert live.range_test(lambda m, b: cross_entropy(m, b) + 1.5 ** next(rising)).stopped == "diverged"
     elif ending == "non_finite":
-        assert live.range_test(nan_at(15)).stopped == "non_finite"
+        assert live.range_test(nan_at(15), gain_ratio=False).stopped == "non_finite"
     elif ending == "exception":
         with pytest.raises(OSError, match="in the middle"):
             live.range_test(failing(OSError, at=14))
@@ -170,6 +177,65 @@ def test_fifty_steps_with_a_range_test_in_the_middle_end_in_the_same_bits(
 
     # a multiple of a pass of 8 steps, so that the loops with and without begin their passes at the same steps
     assert trained(at=24) == trained(at=0)
+
+
+def watched(model, batch):
+    torch.rand(3)
+    return {"right": (model(batch[0]).argmax(1) == batch[1]).float()}
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+@pytest.mark.parametrize("split", [False, True], ids=["one optimizer", "two optimizers"])
+@pytest.mark.parametrize(
+    ("options", "stopped"),
+    [
+        ({"extend": True, "start_lr": 1e-6, "end_lr": 1e-5}, "diverged"),  # goes on beyond its end
+        ({"extend": True, "start_lr": 1e5, "end_lr": 1e7}, "diverged"),  # begins again lower
+        ({"gain_ratio": False, "accumulate": 2, "clip_norm": 0.1}, "finished"),
+        ({"precision": "bf16", "end_lr": 1e-3}, "finished"),
+    ],
+    ids=["extended", "begun again", "accumulated and clipped", "bf16"],
+)
+@pytest.mark.parametrize("valid", [False, True], ids=["metrics", "sweep"])
+def test_so_they_do_under_every_option(examples, seed_all, global_rng, kind, split, options, stopped, valid):
+    def trained(at):
+        seed_all(2)
+        live = Live(examples, kind, own_generator=True, scaled=True, split=split)
+        live.train(at)
+        if at:
+            curve = live.range_test(
+                cross_entropy, metrics=watched, **({"valid_data": live.loader} if valid else {}), **options
+            )
+            assert set(curve.metrics) > {"valid_right" if valid else "right"} or "gain_ratio" in options
+            assert (curve.gain_ratio is None) == ("gain_ratio" in options)
+            assert "clip_norm" in options or curve.stopped == stopped
+            assert len(curve.loss) > 10
+        live.train(50 - at)
+        return live.everything(), global_rng()
+
+    assert trained(at=24) == trained(at=0)
+
+
+def test_what_modules_and_optimizers_count_in_plain_numbers_is_as_it_was(examples, seed_all):
+    class Counting(torch.optim.SGD):
+        taken = 0
+
+        def step(self, closure=None):
+            self.taken += 1
+            self.share = 1 / self.taken
+            return super().step(closure)
+
+    seed_all(1)
+    live = Live(examples)
+    live.model.body.register_forward_hook(lambda module, args, output: setattr(module, "seen", module.seen + 1))
+    live.model.body.seen = 0
+    live.optimizer = Counting(live.model.body.parameters(), lr=0.1)
+    live.scheduler = torch.optim.lr_scheduler.ConstantLR(live.optimizer)
+    live.train(2)
+    before = dict(vars(live.optimizer))
+    live.range_test(cross_entropy, num_steps=20)
+    assert (live.model.body.seen, live.optimizer.taken, live.optimizer.share) == (2, 2, 0.5)
+    assert vars(live.optimizer).keys() == before.keys()
 
 
 def test_in_the_middle_of_an_epoch_the_loop_goes_on_with_its_next_batch(examples, seed_all):
@@ -241,7 +307,7 @@ def test_at_the_first_step_of_a_warm_up_the_groups_keep_the_ratios_it_leads_to(e
         seen.append([group["lr"] for group in live.optimizer.param_groups])
         return cross_entropy(model, batch)
 
-    curve = live.range_test(loss, end_lr=0.1, num_steps=20)
+    curve = live.range_test(loss, end_lr=0.1, num_steps=20, gain_ratio=False)
     assert [pair[0] for pair in seen] == curve.lr.tolist()
     assert [pair[1] for pair in seen] == pytest.approx(0.4 * curve.lr)  # 0.02 to 0.05
     assert [group["lr"] for group in live.optimizer.param_groups] == [0.0, 0.0]

@@ -25,7 +25,8 @@ def by_formula(row):
 
 def range_test_steps(seed):
     curve = bowl().range_test(seed, start_lr=LR_RANGE[0], end_lr=LR_RANGE[1], num_steps=NUM_STEPS)
-    return curve.num_steps
+    assert curve.num_forwards == curve.num_steps + 1
+    return curve.num_steps + 7
 
 
 def bests_by_hand(comparison):
@@ -170,7 +171,10 @@ def test_evaluations_follow_the_formula(bowl_comparison):
 
 def test_curves_hold_each_range_test_once_with_the_losses_of_the_formula(bowl_comparison):
     curves = bowl_comparison.curves
-    assert list(curves.columns) == ["optimizer", "seed", "curve", "step", "lr", "loss", "smoothed", "slope"]
+    assert list(curves.columns) == [
+        "optimizer", "seed", "curve", "step", "lr", "loss", "smoothed", "slope", "gain_ratio", "reduction",
+        "predicted_reduction", "relative_update",
+    ]  # fmt: skip
     assert curves.groupby(["optimizer", "seed", "curve"]).size().to_dict().keys() == {("SGD", 0, 0), ("SGD", 1, 0)}
     for seed, rows in curves.groupby("seed"):
         ramp = np.geomspace(*LR_RANGE, NUM_STEPS)

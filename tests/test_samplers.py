@@ -15,7 +15,7 @@ from optuna.distributions import FloatDistribution
 
 from lr_search.errors import InvalidInputError
 from lr_search.prior import LRPrior
-from lr_search.samplers import FixedSampler, GridSampler, PointSampler, RandomSampler, RangeTestSampler
+from lr_search.samplers import FixedSampler, GridSampler, PointSampler, ProbeSampler, RandomSampler, RangeTestSampler
 
 LOW, HIGH = 1e-5, 10.0
 RANGE = FloatDistribution(LOW, HIGH, log=True)
@@ -24,6 +24,8 @@ SAMPLERS: dict[str, Callable[[int], PointSampler]] = {
     "grid": lambda seed: GridSampler(num_points=8, seed=seed),
     "random": lambda seed: RandomSampler(seed=seed),
     "range_test": lambda seed: RangeTestSampler(PRIOR, seed=seed),
+    "probe": lambda seed: ProbeSampler(0.5, seed=seed),
+    "probe without a usable LR": lambda seed: ProbeSampler(None, seed=seed),
     "fixed": lambda seed: FixedSampler(0.3, seed=seed),
 }
 # what a trial of the contract suggests: the LR, and every other kind of parameter beside it

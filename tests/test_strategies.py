@@ -37,7 +37,7 @@ def searched(sampler: BaseSampler, count: int, storage: str | None = None, name:
 
 
 def test_names_give_the_registered_strategies() -> None:
-    assert set(plugins.registered(plugins.STRATEGIES)) == {"grid", "random", "range_test"}
+    assert set(plugins.registered(plugins.STRATEGIES)) == {"grid", "probe", "random", "range_test"}
     assert resolve(["grid", "random", "range_test"]) == [strategies.grid, strategies.random, strategies.range_test]
     assert resolve("grid") == [strategies.grid]
 
@@ -50,8 +50,9 @@ def test_the_built_in_strategies_make_our_samplers() -> None:
     assert searched(range_test, 5) == searched(RangeTestSampler(PRIOR, seed=3), 5)
 
 
-def test_only_the_range_test_needs_curves_and_all_three_are_independent_of_results() -> None:
-    built_in = {strategy.name: strategy for strategy in resolve(["grid", "random", "range_test"])}
+def test_only_the_range_test_needs_curves_and_all_are_independent_of_results() -> None:
+    built_in = {strategy.name: strategy for strategy in resolve(["grid", "random", "range_test", "probe"])}
+    assert [name for name, strategy in built_in.items() if strategy.probe is not None] == ["probe"]
     assert [name for name, strategy in built_in.items() if strategy.needs_curves] == ["range_test"]
     assert all(strategy.independent and strategy.describe for strategy in built_in.values())
 

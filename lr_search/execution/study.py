@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
@@ -16,13 +17,15 @@ from lr_search.curve import LRCurve
 from lr_search.evaluation import Evaluation
 from lr_search.execution.ownership import is_alive, owner
 from lr_search.execution.pruning import FewerReads
-from lr_search.execution.trial import Outcome, TrialSpec
+from lr_search.execution.trial import Outcome, TrialSpec, finding
+from lr_search.ladder import Ladder, Probe
 from lr_search.prior import LRPrior
 from lr_search.samplers.strategies import PARAM, Search, Strategy
 from lr_search.schedules.base import Schedule
 from lr_search.workload import Workload
 
-Kind = Literal["search", "range_test", "confirm"]
+Kind = Literal["search", "range_test", "probe", "confirm"]
+FIRST = ("range_test", "probe")  # what searches wait for
 PLAN = "lr_search"  # the study attribute that holds the plan
 RECORD = "record"  # the trial attribute that holds the outcome
 OWNER = "owner"
@@ -34,7 +37,7 @@ class StudyPlan:
 
     Args:
         name: of the study in the storage.
-        kind: a search, the range tests that searches wait for, or the confirmation of a result.
+        kind: a search, the range tests or probe that searches wait for, or the confirmation of a result.
         workload: what is trained, with this study's optimizer.
         optimizer: its name.
         seed: of weights and batches.
@@ -43,8 +46,10 @@ class StudyPlan:
         schedule: its name; of a search or confirmation.
         layout: peak LR -> Schedule; likewise.
         lr_range: (low, high) of the search.
-        curves: how many range tests; of a range test.
-        range_test: their arguments; likewise.
+        curves: how many range tests (or probes: 1); of a range test or probe.
+        range_test: their arguments; of a range test.
+        ladder: which LRs are probed; of a probe.
+        waits_for: the name of the study whose range tests or probe come first; of a search.
         pruner: Optuna's, or None.
     """
 
@@ -60,11 +65,14 @@ class StudyPlan:
     lr_range: tuple[float, float] = (1e-5, 10.0)
     curves: int = 0
     range_test: Mapping[str, Any] = field(default_factory=dict)
+    ladder: Ladder | None = None
+    waits_for: str = ""
     pruner: optuna.pruners.BasePruner | None = None
 
     def attribute(self) -> dict[str, Any]:
         """What the storage is told: enough to report without the workload."""
         layout = "" if self.layout is None else self.layout(1.0).describe()
+        ladder = self.ladder if self.strategy is None else self.strategy.probe
         return {
             "kind": self.kind,
             "strategy": "" if self.strategy is None else self.strategy.name,
@@ -76,6 +84,7 @@ class StudyPlan:
             "lr_range": list(self.lr_range),
             "range_test": dict(self.range_test),
             "pruner": "" if self.pruner is None else _settings(self.pruner),
+            **({} if ladder is None else {"ladder": ladder.describe()}),
         }
 
 
@@ -123,6 +132,8 @@ class Job:
         work = self.workload
         if outcome.curve is not None:
             return float(outcome.curve.smoothed.min())
+        if outcome.probe is not None:
+            return float(np.nanmin(outcome.probe.loss))
         if outcome.ended == "diverged":
             return math.inf if work.direction == "minimize" else -math.inf
         return outcome.evaluations[-1].metrics[work.objective]
@@ -139,13 +150,13 @@ class StudyTask:
     Args:
         plan: what it is for.
         study: Optuna's.
-        curves_from: the range tests it waits for and is charged for.
+        first: the study of the range tests or the probe that it waits for and is charged for.
     """
 
-    def __init__(self, plan: StudyPlan, study: optuna.Study, curves_from: StudyTask | None = None) -> None:
-        self.plan, self.study, self._curves_from = plan, study, curves_from
+    def __init__(self, plan: StudyPlan, study: optuna.Study, first: StudyTask | None = None) -> None:
+        self.plan, self.study, self._first = plan, study, first
         self._reads = None if plan.pruner is None else FewerReads(study)
-        self._curves: list[LRCurve] | None = None
+        self._findings: list[LRCurve | Probe] | None = None
         self._num_trials: int | None = None
         self._has_sampler = False
 
@@ -155,27 +166,27 @@ class StudyTask:
 
     def ready(self) -> bool:
         """Whether what it waits for is there."""
-        return self._curves_from is None or self._curves_from.complete()
+        return self._first is None or self._first.complete()
 
     def complete(self) -> bool:
         """Whether nothing is left to run or running."""
-        if self.plan.kind == "range_test":
-            return len(self.curves()) >= self.plan.curves
+        if self.plan.kind in FIRST:
+            return len(self.findings()) >= self.plan.curves
         if not self.ready():
             return False
         trials = self.trials()
         return not any(t.state == TrialState.RUNNING for t in trials) and not self._has_room(trials)
 
-    def curves(self) -> list[LRCurve]:
-        """A range-test study's curves so far, in the order of their trials; read from the storage until all are there."""
-        if self._curves is None or len(self._curves) < self.plan.curves:
+    def findings(self) -> list[LRCurve | Probe]:
+        """What range tests or a probe found so far, in the order of the trials; read from the storage until all are there."""
+        if self._findings is None or len(self._findings) < self.plan.curves:
             done = [t for t in self.trials() if t.state == TrialState.COMPLETE]
-            self._curves = [LRCurve.from_json(t.user_attrs[RECORD]["curve"]) for t in done[: self.plan.curves]]
-        return self._curves
+            self._findings = [finding(t.user_attrs[RECORD]) for t in done[: self.plan.curves]]
+        return self._findings
 
     def range_test_steps(self) -> int:
-        """Steps of the range tests that are charged to this study."""
-        return 0 if self._curves_from is None else sum(curve.num_steps for curve in self._curves_from.curves())
+        """Steps of the range tests or the probe that are charged to this study."""
+        return 0 if self._first is None else sum(found.steps_charged for found in self._first.findings())
 
     def num_trials(self) -> int:
         """How many full trainings the budget pays for."""
@@ -208,7 +219,7 @@ class StudyTask:
     def _has_room(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether one more trial fits into the budget."""
         begun = [t for t in trials if t.state != TrialState.WAITING]
-        if self.plan.kind == "range_test":
+        if self.plan.kind in FIRST:
             return sum(t.state != TrialState.FAIL for t in begun) < self.plan.curves
         most = self.plan.strategy.max_trials if self.plan.strategy is not None else None
         if self.plan.pruner is None or (most is not None and len(begun) >= most):
@@ -229,17 +240,22 @@ class StudyTask:
     def _sampler(self) -> optuna.samplers.BaseSampler:
         assert self.plan.strategy is not None
         prior = self._prior() if self.plan.strategy.needs_curves else None
+        largest_lr = None if self.plan.strategy.probe is None else self._kept("largest_lr", self._largest_lr)
         # a larger budget extends a grid rather than moving it: its first size is kept
         num_trials = self._kept("num_trials", lambda: max(1, self.num_trials()))
-        return self.plan.strategy.sampler(Search(self.plan.seed, num_trials, prior))
+        return self.plan.strategy.sampler(Search(self.plan.seed, num_trials, prior, largest_lr))
 
     def _prior(self) -> LRPrior:
         def made() -> dict[str, float]:
-            assert self._curves_from is not None
-            curves = self._curves_from.curves()
+            assert self._first is not None
+            curves = [found for found in self._first.findings() if isinstance(found, LRCurve)]
             return LRPrior.from_curves(curves, schedule=self.plan.schedule, lr_range=self.plan.lr_range).to_json()
 
         return LRPrior.from_json(self._kept("prior", made))
+
+    def _largest_lr(self) -> float | None:
+        assert self._first is not None
+        return next(found.largest_lr for found in self._first.findings() if isinstance(found, Probe))
 
     def _kept(self, key: str, make: Callable[[], Any]) -> Any:
         """A value made once for the study, whoever works on it."""
@@ -251,6 +267,9 @@ class StudyTask:
 
     def _spec(self, trial: optuna.Trial) -> TrialSpec:
         plan = self.plan
+        if plan.kind == "probe":
+            assert plan.ladder is not None
+            return TrialSpec(plan.seed, probe=(plan.lr_range, plan.ladder))
         if plan.kind == "range_test":
             earlier = [t for t in self.trials() if t.number < trial.number and t.state != TrialState.FAIL]
             # the first curve's seed is the trials' own; the others' are spread far from it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -15,6 +15,8 @@ import torch
 from lr_search.curve import LRCurve
 from lr_search.errors import WorkloadError, told
 from lr_search.evaluation import Evaluation
+from lr_search.ladder import Ladder, Probe
+from lr_search.probe import descending_probe
 from lr_search.schedules.base import Schedule
 from lr_search.training import train
 from lr_search.workload import Workload
@@ -29,14 +31,16 @@ class TrialSpec:
 
     Args:
         seed: of the weights and the batches.
-        schedule: of a training; None for a range test.
-        range_test: the range test's arguments; None for a training.
+        schedule: of a training; None for a range test or probe.
+        range_test: the range test's arguments; None for anything else.
+        probe: the range of LRs to probe, and its ladder; None for anything else.
         on_test_data: whether to judge on the workload's test data (to confirm a result).
     """
 
     seed: int
     schedule: Schedule | None = None
     range_test: dict[str, Any] | None = None
+    probe: tuple[tuple[float, float], Ladder] | None = None
     on_test_data: bool = False
 
 
@@ -50,6 +54,7 @@ class Outcome:
         steps: optimizer steps it took.
         evaluations: in the order of their steps.
         curve: of a range test.
+        probe: what a probe found.
         error: the traceback of an exception in the user's code.
         seconds: wall time.
         started: UTC, ISO 8601.
@@ -61,6 +66,7 @@ class Outcome:
     steps: int = 0
     evaluations: list[Evaluation] = field(default_factory=list)
     curve: LRCurve | None = None
+    probe: Probe | None = None
     error: str | None = None
     seconds: float = 0.0
     started: str = ""
@@ -81,6 +87,7 @@ class Outcome:
                 "metrics": {name: [e.metrics.get(name, float("nan")) for e in self.evaluations] for name in names},
             },
             "curve": None if self.curve is None else self.curve.to_json(),
+            **({} if self.probe is None else {"probe": self.probe.to_json()}),
             "error": self.error,
             "seconds": self.seconds,
             "started": self.started,
@@ -88,8 +95,13 @@ class Outcome:
         }
 
 
+def finding(record: Mapping[str, Any]) -> LRCurve | Probe:
+    """What a range test or probe found, from its outcome's record."""
+    return Probe.from_json(record["probe"]) if "probe" in record else LRCurve.from_json(record["curve"])
+
+
 def run_trial(workload: Workload, spec: TrialSpec, report: Report) -> Outcome:
-    """Train, or run the range test; an exception in the user's code becomes part of the answer.
+    """Train, or run the range test or probe; an exception in the user's code becomes part of the answer.
 
     Args:
         workload: what is trained.
@@ -101,6 +113,8 @@ def run_trial(workload: Workload, spec: TrialSpec, report: Report) -> Outcome:
     try:
         if spec.range_test is not None:
             _run_range_test(workload, spec, outcome)
+        elif spec.probe is not None:
+            _run_probe(workload, spec, outcome)
         else:
             _run_training(workload, spec, report, outcome)
     except WorkloadError:  # the whole comparison's, not this trial's
@@ -115,8 +129,16 @@ def run_trial(workload: Workload, spec: TrialSpec, report: Report) -> Outcome:
 def _run_range_test(workload: Workload, spec: TrialSpec, outcome: Outcome) -> None:
     assert spec.range_test is not None
     outcome.curve = workload.range_test(spec.seed, **spec.range_test)
-    outcome.steps = outcome.curve.num_steps
+    outcome.steps = outcome.curve.steps_charged
     outcome.reason = outcome.curve.suggest().reason
+
+
+def _run_probe(workload: Workload, spec: TrialSpec, outcome: Outcome) -> None:
+    assert spec.probe is not None
+    lr_range, ladder = spec.probe
+    outcome.probe = descending_probe(workload, spec.seed, lr_range=lr_range, ladder=ladder)
+    outcome.steps = outcome.probe.steps_charged
+    outcome.reason = outcome.probe.reason
 
 
 def _run_training(workload: Workload, spec: TrialSpec, report: Report, outcome: Outcome) -> None:

@@ -2,59 +2,151 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lr_search.curve import LRCurve
-from lr_search.prior import LRPrior
-from lr_search.report.style import GREY, PALETTE, log_lr, own_axes
+from lr_search.errors import require
+from lr_search.report.curve_panels import (
+    draw_gain_ratio,
+    draw_loss,
+    draw_lr_against_step,
+    draw_metrics,
+    draw_slope,
+    name_phases,
+    shade_phases,
+)
+from lr_search.report.curve_view import View
+from lr_search.report.style import GREY, PALETTE, escaped, log_lr, new_figure, short_number
 
-PRIOR_SHARE = 0.25  # of the panel's height that the prior's highest point takes
+WIDTH = 8.6  # inches; the legends stand beside the panels
+HEIGHTS = {"loss": 3.1, "slope": 1.25, "gain_ratio": 1.5, "metrics": 1.4, "lr_against_step": 1.4}
+BETWEEN = 0.075  # inches, half of what is left between panels: the labels of two y axes meet there
+MARGIN = 0.02  # of the LR axis, beyond the ramp
+LINE = 138  # letters in a line of the caption
+WARNING = PALETTE[3]
+
+Panel = tuple[str, Callable[[Axes], None]]
 
 
-def plot_curve(curve: LRCurve, ax: Axes | None = None, *, legend: bool = True) -> Axes:
-    """Draw loss and smoothed loss against LR, with the suggestion, the bounds and the prior.
+def plot_curve(
+    curve: LRCurve,
+    ax: Axes | Sequence[Axes] | None = None,
+    *,
+    rule: str | None = None,
+    lr_against_step: bool = False,
+    legend: bool = True,
+) -> Axes:
+    """Draw a range test: its loss with suggestion, bounds, prior and phases; its slope, metrics and gain ratio below.
 
     Args:
-        curve: a range test's record.
-        ax: where to draw; default: a new figure's.
+        curve: a range test's record, or several pooled.
+        ax: where to draw: the loss alone into one Axes, or as many panels as there are into several. Default: a new figure
+            with all of them.
+        rule: how the suggestion is read off the curve; default: the default rule.
+        lr_against_step: whether to add a panel with the LR at each step.
         legend: whether to say what is what.
+
+    Returns:
+        The loss's Axes; `.figure` is the figure they are in.
+
+    Raises:
+        InvalidInputError: there are more Axes than panels.
+        UnknownNameError: no rule has that name.
     """
-    ax = own_axes(ax)
-    suggestion = curve.suggest()
-    base_lr, max_lr = curve.bounds()
-    shown = curve.lr > 0
-    ax.plot(curve.lr[shown], curve.loss[shown], ".", color=GREY, alpha=0.45, markersize=3.5, label="loss of each batch")
-    ax.plot(curve.lr[shown], curve.smoothed[shown], color=PALETTE[0], linewidth=1.8, label="smoothed")
-    ax.axvspan(base_lr, max_lr, color=PALETTE[2], alpha=0.12, label=f"bounds {base_lr:.1e} to {max_lr:.1e}")
-    label = f"suggestion {suggestion.lr:.1e} ({suggestion.rule}, {suggestion.status})"
-    ax.axvline(suggestion.lr, color=PALETTE[3], linewidth=1.5, linestyle="--", label=label)
-    low, high = _y_range(curve)
-    ax.set_ylim(low, high)
-    _draw_prior(LRPrior.from_curves([curve], lr_range=_lr_range(curve)), ax, low, high)
-    log_lr(ax)
-    ax.set_ylabel("training loss")
+    view = View(curve, rule)
+    panels = _panels(view, lr_against_step=lr_against_step)
+    if ax is None:
+        return _new(view, panels, legend=legend)
+    if isinstance(ax, Axes):
+        _draw(view, panels[:1], [ax])
+        name_phases(view, ax)
+        if legend:
+            ax.legend(fontsize=7.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
+        return ax
+    axes: list[Axes] = list(np.ravel(np.asarray(ax, dtype=object)))
+    names = ", ".join(name for name, _ in panels)
+    require(1 <= len(axes) <= len(panels), f"ax must be 1 to {len(panels)} Axes, for {names}", got=len(axes))
+    _draw(view, panels, axes)
+    name_phases(view, axes[0])
     if legend:
-        ax.legend(fontsize=7.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
-    return ax
+        _legends(axes)
+    return axes[0]
 
 
-def _lr_range(curve: LRCurve) -> tuple[float, float]:
-    """The ramp's range, wide enough for the suggestion."""
-    positive = curve.lr[curve.lr > 0]
-    return float(min(positive[0], curve.suggest().lr)), float(positive[-1])
+def _panels(view: View, *, lr_against_step: bool) -> list[Panel]:
+    """The panels there are, from top to bottom."""
+    found: list[Panel] = [("loss", partial(draw_loss, view)), ("slope", partial(draw_slope, view))]
+    if view.has_gain_ratio:
+        found.append(("gain_ratio", partial(draw_gain_ratio, view)))
+    found += [("metrics", partial(draw_metrics, view, names=names)) for names in view.other_metrics]
+    return found + ([("lr_against_step", partial(draw_lr_against_step, view))] if lr_against_step else [])
 
 
-def _y_range(curve: LRCurve) -> tuple[float, float]:
-    """From below the lowest loss to somewhat above the start: the blow-up would hide everything else."""
-    low, start = float(min(curve.loss.min(), curve.smoothed.min())), curve.start
-    top = min(float(curve.loss.max()), start + max(0.6 * (start - low), 6 * curve.noise))
-    room = 0.35 * ((top - low) or abs(top) or 1.0)  # below: for the prior
-    return low - room, top + 0.25 * room
+def _new(view: View, panels: Sequence[Panel], *, legend: bool) -> Axes:
+    """All panels in a figure of their own, under a headline and over a caption."""
+    heights = [HEIGHTS[name] for name, _ in panels]
+    figure, grid = new_figure(len(panels), 1, panel=(WIDTH, 0), heights=heights)
+    figure.get_layout_engine().set(h_pad=BETWEEN)  # type: ignore[union-attr, call-arg]
+    axes: list[Axes] = list(grid[:, 0])
+    _draw(view, panels, axes)
+    name_phases(view, axes[0])
+    if legend:
+        _legends(axes)
+    _say(view, figure)
+    figure.align_ylabels()
+    return axes[0]
 
 
-def _draw_prior(prior: LRPrior, ax: Axes, low: float, high: float) -> None:
-    lrs = np.geomspace(prior.low, prior.high, 300)
-    density = prior.pdf(lrs)
-    height = low + PRIOR_SHARE * (high - low) * density / density.max()
-    ax.fill_between(lrs, low, height, color=PALETTE[4], alpha=0.35, linewidth=0, label="prior over the best LR")
+def _draw(view: View, panels: Sequence[Panel], axes: Sequence[Axes]) -> None:
+    """Each panel into its Axes; those over the LR share its axis, which the lowest of them labels."""
+    over_lr = []
+    for (name, draw), ax in zip(panels, axes, strict=False):
+        draw(ax)
+        if name != "lr_against_step":
+            shade_phases(view, ax)
+            _lr_axis(view, ax)
+            over_lr.append(ax)
+    for ax in over_lr[:-1]:
+        ax.tick_params(labelbottom=False)
+        ax.set_xlabel("")
+
+
+def _lr_axis(view: View, ax: Axes) -> None:
+    low, high = view.lr_range
+    if view.linear:
+        room = MARGIN * (high - low)
+        ax.set_xlim(low - room, high + room)
+        ax.set_xlabel("learning rate")
+    else:
+        room = (high / low) ** MARGIN
+        ax.set_xscale("log")
+        ax.set_xlim(low / room, high * room)
+        log_lr(ax)
+
+
+def _legends(axes: Sequence[Axes]) -> None:
+    """Beside the panels, where no data are."""
+    for ax in axes:
+        handles, labels = ax.get_legend_handles_labels()
+        if labels:
+            ax.legend(handles, labels, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+
+
+def _say(view: View, figure: Figure) -> None:
+    """The answer above the panels; the reason below."""
+    found, seeds = view.suggestion, len(view.curve.members)
+    warns = found.status != "ok"
+    figure.suptitle(
+        f"suggested learning rate {short_number(found.lr)}  (×/÷ {10**found.log10_std:.2g})   {found.status}",
+        x=0.01, ha="left", fontsize=13, fontweight="bold", color=WARNING if warns else "black",
+    )  # fmt: skip
+    cost = f"{view.curve.steps_charged} steps" + (f" over {seeds} seeds" if seeds > 1 else "")
+    reason = textwrap.wrap(escaped(found.reason), LINE, max_lines=3, placeholder=" …")
+    caption = "\n".join([*reason, f"Rule {found.rule}; cost {cost}."])
+    figure.supxlabel(caption, x=0.01, ha="left", fontsize=8.5, color=WARNING if warns else GREY)

@@ -237,7 +237,7 @@ def all_figures(records: Sequence[StudyRecord]) -> dict[str, tuple[Figure, str]]
         }
     figures["range_tests"] = (
         range_test_figure(records),
-        "Range tests: loss against learning rate, suggestion, bounds, prior.",
+        "Range tests: loss against learning rate, its phases, suggestion, bounds, prior.",
     )
     order = ("best_so_far", "objective_by_lr", "range_tests", "learning_curves", "schedules")
     return {

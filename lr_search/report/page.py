@@ -106,9 +106,11 @@ def _facts(records: Sequence[StudyRecord], trials: pd.DataFrame) -> list[tuple[s
     """What was done and what it cost."""
     search = [s for s in records if s.kind == "search"]
     tests = [t for s in records if s.kind == "range_test" for t in s.trials]
+    probes = [(s, t) for s in records if s.kind == "probe" for t in s.trials]
     confirmed = [t for s in records if s.kind == "confirm" for t in s.trials]
-    seconds = float(trials["seconds"].sum()) + sum(t.outcome.get("seconds", 0.0) for t in (*tests, *confirmed))
-    steps = int(trials["steps"].sum()) + sum(t.steps for t in (*tests, *confirmed))
+    others = [*tests, *(t for _, t in probes), *confirmed]
+    seconds = float(trials["seconds"].sum()) + sum(t.outcome.get("seconds", 0.0) for t in others)
+    steps = int(trials["steps"].sum()) + sum(t.steps for t in others)
     counts = trials["outcome"].replace("", "running").value_counts()
     ended = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     devices = ", ".join(sorted(set(trials["device"]) - {""}))
@@ -118,6 +120,7 @@ def _facts(records: Sequence[StudyRecord], trials: pd.DataFrame) -> list[tuple[s
         ("studies", str(len(search))),
         ("trials", f"{len(trials)} ({ended})" if len(trials) else "0"),
         ("range tests", f"{len(tests)}"),
+        *((f"probe, {s.plan['optimizer']}, seed {s.plan['seed']}", t.outcome.get("reason", "")) for s, t in probes),
         *([("trainings to confirm", str(len(confirmed)))] if confirmed else []),
         ("steps taken", f"{steps:,}"),
         ("time in trials", f"{seconds:,.0f} s"),

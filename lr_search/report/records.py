@@ -25,7 +25,7 @@ class TrialRecord:
     Args:
         number: in its study.
         state: Optuna's: COMPLETE, PRUNED, FAIL or RUNNING.
-        lr: the (peak) LR; nan for a range test.
+        lr: the (peak) LR; nan for a range test or probe.
         value: the objective at the end; inf (-inf to maximize) where it diverged; nan where there is none.
         outcome: as `Outcome.record` wrote it; empty while it runs.
     """
@@ -58,7 +58,7 @@ class StudyRecord:
 
     @property
     def kind(self) -> str:
-        """search, range_test or confirm."""
+        """search, range_test, probe or confirm."""
         return str(self.plan["kind"])
 
     @cached_property
@@ -116,8 +116,10 @@ def _trial(trial: FrozenTrial) -> TrialRecord:
 
 
 def range_tests_of(records: Sequence[StudyRecord], study: StudyRecord) -> StudyRecord | None:
-    """The range tests that are charged to a study: those of its optimizer and seed, if it took its prior from them."""
-    if study.prior is None:
+    """The range tests or the probe that are charged to a study: what it waited for."""
+    if "waits_for" in study.plan:
+        return next((record for record in records if record.name == study.plan["waits_for"]), None)
+    if study.prior is None:  # without one it took nothing from the range tests of its optimizer and seed
         return None
     key = (study.plan["optimizer"], study.plan["seed"])
     for record in records:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,14 +34,43 @@ def strategy_colors(strategies: Iterable[str]) -> dict[str, str]:
 def plain(name: str) -> str:
     """A user's name as text for a figure: matplotlib reads $...$ as a formula and hides labels that begin with _."""
     shown = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
-    return (f" {shown}" if shown.startswith("_") else shown).replace("\n", " ").replace("$", r"\$")
+    return escaped(f" {shown}" if shown.startswith("_") else shown)
 
 
-def new_figure(rows: int, columns: int, *, panel: tuple[float, float] = (4.4, 3.4)) -> tuple[Figure, Any]:
-    """A figure with a grid of axes. Returns: the figure and its axes (rows, columns)."""
-    figure = Figure(figsize=(panel[0] * columns, panel[1] * rows), layout="constrained", dpi=DPI)
+def escaped(text: str) -> str:
+    """Text for a figure that is no formula, in one line."""
+    return text.replace("\n", " ").replace("$", r"\$")
+
+
+def short_number(value: float) -> str:
+    """Two digits of a number, in as few characters as that takes.
+
+    >>> short_number(0.0123), short_number(1.26e-5), short_number(100.0)
+    ('0.012', '1.3e-5', '100')
+    """
+    return re.sub(
+        r"e([+-])0*", lambda found: "e" + found[1].strip("+"), f"{value:.2g}" if value < 100 else f"{value:.3g}"
+    )
+
+
+def new_figure(
+    rows: int, columns: int, *, panel: tuple[float, float] = (4.4, 3.4), heights: Sequence[float] | None = None
+) -> tuple[Figure, Any]:
+    """A figure with a grid of axes.
+
+    Args:
+        rows: of axes.
+        columns: of axes.
+        panel: width and height of each, in inches.
+        heights: (rows,) of each row instead, in inches.
+
+    Returns:
+        The figure and its axes (rows, columns).
+    """
+    heights = heights or [panel[1]] * rows
+    figure = Figure(figsize=(panel[0] * columns, sum(heights)), layout="constrained", dpi=DPI)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False)
+    axes = figure.subplots(rows, columns, squeeze=False, height_ratios=list(heights))
     for ax in axes.flat:
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(visible=True, color="#e3e3e3", linewidth=0.6)

@@ -3,8 +3,17 @@
 from lr_search.samplers.fixed import FixedSampler
 from lr_search.samplers.grid import GridSampler
 from lr_search.samplers.points import PointSampler
+from lr_search.samplers.probe import ProbeSampler
 from lr_search.samplers.random import RandomSampler
 from lr_search.samplers.range_test import RangeTestSampler
 from lr_search.samplers.strategies import Strategy
 
-__all__ = ["FixedSampler", "GridSampler", "PointSampler", "RandomSampler", "RangeTestSampler", "Strategy"]
+__all__ = [
+    "FixedSampler",
+    "GridSampler",
+    "PointSampler",
+    "ProbeSampler",
+    "RandomSampler",
+    "RangeTestSampler",
+    "Strategy",
+]

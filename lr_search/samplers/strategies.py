@@ -11,11 +11,13 @@ import optuna
 
 from lr_search import plugins
 from lr_search.errors import InvalidInputError, require
+from lr_search.ladder import Ladder
 from lr_search.prior import LRPrior
 from lr_search.samplers.fixed import FixedSampler
 from lr_search.samplers.grid import GridSampler
 from lr_search.samplers.per_trial import PerTrialSampler
 from lr_search.samplers.points import PointSampler
+from lr_search.samplers.probe import ProbeSampler
 from lr_search.samplers.random import RandomSampler
 from lr_search.samplers.range_test import RangeTestSampler
 
@@ -30,11 +32,13 @@ class Search:
         seed: the study's.
         num_trials: full trainings the study can pay for.
         prior: what the range tests told, for a strategy that needs them.
+        largest_lr: the largest usable LR that a probe found, for a strategy that needs it; None where there was none.
     """
 
     seed: int
     num_trials: int
     prior: LRPrior | None = None
+    largest_lr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Strategy:
         max_trials: the most trials a study makes sense for, or None.
         settings: what tells this strategy from another of the same name, for the fingerprint.
         fixed_lr: the one LR it tries, where that is so.
+        probe: the ladder of LRs that is probed first, charged to its studies; None for no probe.
     """
 
     name: str
@@ -60,6 +65,11 @@ class Strategy:
     max_trials: int | None = None
     settings: str = ""
     fixed_lr: float | None = None
+    probe: Ladder | None = None
+
+    def __post_init__(self) -> None:
+        both = self.needs_curves and self.probe is not None
+        require(not both, "a strategy takes range tests first, or a probe, not both", name=self.name)
 
 
 def _grid_sampler(search: Search) -> GridSampler:
@@ -75,6 +85,10 @@ def _range_test_sampler(search: Search) -> RangeTestSampler:
     return RangeTestSampler(search.prior, PARAM, seed=search.seed)
 
 
+def _probe_sampler(search: Search) -> ProbeSampler:
+    return ProbeSampler(search.largest_lr, PARAM, seed=search.seed)
+
+
 grid = Strategy(
     "grid",
     _grid_sampler,
@@ -88,6 +102,13 @@ range_test = Strategy(
     "a range test first (Smith 2017), then its prior's mode, then its quantiles, tails included",
     needs_curves=True,
     independent=True,
+)
+probe = Strategy(
+    "probe",
+    _probe_sampler,
+    "ever lower LRs until the loss falls in 10 steps, then one to two orders of magnitude below that, then outward",
+    independent=True,
+    probe=Ladder(),
 )
 
 

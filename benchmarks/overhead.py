@@ -1,0 +1,214 @@
+"""What a range test costs over the bare training loop of the same steps: `python benchmarks/overhead.py`.
+
+The bare loop is forward, backward and update, at one LR, and reads no loss. Each tool takes as many steps of the same
+training in one thread, by turns; its time is divided by the bare loop's of the same turn, median over the turns. Ours is
+told apart: the loop, with and without the gain ratio, block by block beside the bare one; copying the training's state
+and putting it back; the whole call. A peer's loop is what lies between its first and its last update; its whole call has
+its setting up and putting back. Aim: our loop takes at most 1.05 times the bare one's time, median over the tasks.
+
+Peers: `pip install "lr-search[bench]"`; fastai wants torchvision, and does without it after `pip install --no-deps fastai`
+and `pip install fastcore fastprogress fasttransform plum-dispatch fastdownload cloudpickle`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.overhead_peers import END_LR, START_LR, Peer, available, quiet
+from benchmarks.overhead_tasks import TASKS, Batch, Task, loss
+from lr_search import range_test
+from lr_search._data import BatchWalk
+from lr_search._ramp_run import RampRun
+from lr_search._step import Stepper
+from lr_search.optim import capture
+from lr_search.ramp import ramp_lrs
+
+AIM = 1.05
+BLOCK = 10
+CLOCKS = {"cpu": time.process_time, "wall": time.perf_counter}
+DEVICE = torch.device("cpu")
+
+Times = dict[str, tuple[float, float]]  # what was timed -> seconds a step, CPU and wall
+Run = Callable[[nn.Module, torch.optim.Optimizer, list[Batch], int], Times]
+
+
+def now() -> tuple[float, float]:
+    """CPU and wall time."""
+    return time.process_time(), time.perf_counter()
+
+
+def since(begun: tuple[float, float], steps: int) -> tuple[float, float]:
+    """The time since then, a step."""
+    cpu, wall = now()
+    return (cpu - begun[0]) / steps, (wall - begun[1]) / steps
+
+
+def bare(model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Batch], num_steps: int) -> Iterator[None]:
+    """The loop that everything is compared with, a block at a time."""
+    walk = cycle(batches)
+    for _ in range(num_steps // BLOCK):
+        for batch in islice(walk, BLOCK):
+            optimizer.zero_grad()
+            value = loss(model, batch)
+            value.backward()
+            optimizer.step()
+        yield
+
+
+def ours(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Batch], num_steps: int, *, gain_ratio: bool
+) -> Iterator[None]:
+    """What `range_test` does between copying the training's state and putting it back, a block at a time."""
+    stepper = Stepper(model, optimizer, loss, DEVICE)
+    walk = BatchWalk(lambda: batches, "batches", DEVICE, rewound=False)
+    climb = RampRun(stepper, walk, "exponential", gain_ratio=gain_ratio)
+    for lrs in ramp_lrs(START_LR, END_LR, num_steps, "exponential").reshape(-1, BLOCK):
+        climb.go(lrs)
+        yield
+    assert len(climb.curve().lr) == num_steps
+
+
+def loops(task: Task, batches: list[Batch], num_steps: int) -> Times:
+    """The bare loop and ours, in step: block by block, so that what else the machine does slows all alike."""
+    contenders = {"bare": bare, "loop": partial(ours, gain_ratio=False), "gain loop": partial(ours, gain_ratio=True)}
+    going = [(name, loop(*task.made(), batches, num_steps)) for name, loop in contenders.items()]
+    spent = {name: (0.0, 0.0) for name in contenders}
+    for turn in range(num_steps // BLOCK + 1):  # the last ends what comes after the loops
+        for name, blocks in going[turn % 3 :] + going[: turn % 3]:
+            begun = now()
+            next(blocks, None)
+            cpu, wall = since(begun, num_steps)
+            spent[name] = spent[name][0] + cpu, spent[name][1] + wall
+    return spent
+
+
+def copies(model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Batch], num_steps: int) -> Times:
+    """Copying the training's state, and putting it back after a step."""
+    begun = now()
+    before = capture(model, optimizer)
+    copying = since(begun, num_steps)
+    for _ in bare(model, optimizer, batches, BLOCK):
+        pass
+    begun = now()
+    before.restore()
+    return {"capture": copying, "restore": since(begun, num_steps)}
+
+
+def ours_whole(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Batch], num_steps: int, *, gain_ratio: bool
+) -> Times:
+    """`range_test`."""
+    begun = now()
+    curve = range_test(
+        model, optimizer, batches, loss, start_lr=START_LR, end_lr=END_LR, num_steps=num_steps, gain_ratio=gain_ratio
+    )
+    spent = since(begun, num_steps)
+    assert len(curve.lr) == num_steps
+    return {"gain whole" if gain_ratio else "whole": spent}
+
+
+def peer(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Batch], num_steps: int, *, name: str, call: Peer
+) -> Times:
+    """A peer's whole call, and the part between its first and its last update."""
+    updates: list[tuple[float, float]] = []
+    optimizer.register_step_post_hook(lambda *_: updates.append(now()))
+    begun = now()
+    call(model, optimizer, batches, num_steps)
+    whole = since(begun, len(updates))
+    assert abs(len(updates) - num_steps) <= 1, f"{name} took {len(updates)} steps"
+    first, last = updates[0], updates[-1]
+    between = tuple((late - early) / (len(updates) - 1) for early, late in zip(first, last, strict=True))
+    return {f"{name} loop": between, f"{name} whole": whole}  # type: ignore[dict-item]
+
+
+def measured(task: Task, runs: Sequence[Run], num_steps: int, repeats: int) -> dict[str, Any]:
+    """All runs, taking turns. Returns: ms a step of the bare loop, and what was timed -> ratio to it, CPU and wall."""
+    batches = task.batches()
+    turns: list[Times] = []
+    for turn in range(repeats + 1):
+        found = loops(task, batches, num_steps)
+        order = [*runs[turn % len(runs) :], *runs[: turn % len(runs)]]
+        for run in order:
+            with quiet():
+                found |= run(*task.made(), batches, num_steps)
+        turns.append(found)
+    turns = turns[1:]  # the first warms up
+    result: dict[str, Any] = {}
+    for place, clock in enumerate(CLOCKS):
+        result[clock] = {
+            what: statistics.median(turn[what][place] / turn["bare"][place] for turn in turns) for what in turns[0]
+        }
+        result[clock]["ms"] = 1000 * statistics.median(turn["bare"][place] for turn in turns)
+    return result
+
+
+def columns(peers: Sequence[str]) -> dict[str, str]:
+    """What was timed -> its heading."""
+    ours_only = {"ms": "bare, ms", "loop": "ours", "gain loop": "with gain ratio"}
+    ours_only |= {"capture": "copy", "restore": "put back"}
+    wholes = {"whole": "ours, whole call", "gain whole": "with gain ratio, whole call"}
+    theirs = {f"{name} loop": name for name in peers} | {f"{name} whole": f"{name}, whole call" for name in peers}
+    return ours_only | wholes | theirs
+
+
+def table(rows: dict[str, dict[str, float]], peers: Sequence[str]) -> str:
+    """Markdown: a row a task, and the medians."""
+    heads = columns(peers)
+    medians = {what: statistics.median(row[what] for row in rows.values()) for what in heads}
+    lines = ["| task | " + " | ".join(heads.values()) + " |", "|---|" + "---:|" * len(heads)]
+    for name, row in {**rows, "**median**": medians}.items():
+        lines.append(f"| {name} | " + " | ".join(f"{row[what]:.2f}" for what in heads) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table and write it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=100, help="of each run, in tens")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--tasks", default="", help="only those whose names have this in them")
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--clock", choices=list(CLOCKS), default="cpu", help="of the printed table")
+    parser.add_argument("--json", type=Path, default=None)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    peers, versions = ({}, {}) if given.no_peers else available()
+    for name, version in versions.items():
+        print(f"{name}: {version}")
+    runs: list[Run] = [copies, *(partial(ours_whole, gain_ratio=gain) for gain in (False, True))]
+    runs += [partial(peer, name=name, call=call) for name, call in peers.items()]
+    found: dict[str, dict[str, Any]] = {}
+    for name, task in TASKS.items():
+        if given.tasks in name:
+            found[name] = measured(task, runs, given.steps, given.repeats)
+            row = found[name]["cpu"]
+            print(
+                f"{name:<36} bare {row['ms']:6.2f} ms   ours {row['loop']:.3f}   gain {row['gain loop']:.3f}",
+                flush=True,
+            )
+    print(f"\n{given.clock} time over that of the bare loop\n")
+    print(table({name: each[given.clock] for name, each in found.items()}, list(peers)))
+    loop = statistics.median(each[given.clock]["loop"] for each in found.values())
+    print(f"\nour loop: {loop:.3f} (aim: at most {AIM})")
+    if given.json is not None:
+        result = {"steps": given.steps, "repeats": given.repeats, "versions": versions, "tasks": found}
+        given.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""The steps of a ramp: taken in blocks, recorded on the device, ended where the loss blows up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lr_search._data import BatchWalk, aside, made, preserved_generators, to_device
+from lr_search._gain import GainMeter
+from lr_search._replay import Buffers
+from lr_search._step import DTYPES, Stepper, takes_closure
+from lr_search.blow_up import blow_up
+from lr_search.curve import FloatArray, LRCurve, Stopped
+from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError
+from lr_search.evaluation import Metrics, metric_sums
+from lr_search.optim import preserved_modes, preserved_rng
+
+BLOCK = 10  # steps between reads of the losses: each read waits for the device
+SHARED = ("DistributedDataParallel", "FullyShardedDataParallel")
+ROUNDING = 16  # a reduction of the loss within so many of its last bits is not measured,
+HALF = 0.25  # nor one within so much of the last bit of what a forward pass in half precision computes with
+UNREPEATABLE = (
+    "gain_ratio=True needs a loss that comes out the same when it is evaluated again on the same batch, but got another. "
+    "Leave gain_ratio out, or draw random numbers from torch's, NumPy's or Python's global generators only."
+)
+FAILED = (
+    "gain_ratio=True needs a loss that can be evaluated again, under torch.no_grad(), but got {kind}: {error}. "
+    "Leave gain_ratio out, or compute the loss without derivatives of your own."
+)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Validation batches, chosen once, that are evaluated before every step.
+
+    Args:
+        batches: on the device.
+        metrics: (model, batch) -> {name: value}, as a workload's.
+    """
+
+    batches: Sequence[Any]
+    metrics: Metrics
+
+    @classmethod
+    def of(cls, data: Any, metrics: Metrics, count: int, device: torch.device) -> Sweep:
+        """The first `count` batches of a pass; draws nothing from the global generators or the loader's own."""
+        with preserved_rng(device), preserved_generators(data):
+            batches = [to_device(batch, device) for batch in islice(aside(made(lambda: data, "valid_data")), count)]
+        if not batches:
+            raise WorkloadError(
+                "valid_data must give batches, but got none. Check the data set's length and drop_last."
+            )
+        return cls(batches, metrics)
+
+
+class RampRun:
+    """A ramp in progress on a live model: `go` takes steps, `curve` tells what was recorded.
+
+    Args:
+        stepper: takes the steps.
+        batches: without end.
+        ramp: "exponential" or "linear", for the curve.
+        gain_ratio: whether to measure it; None: where the loss can be evaluated again.
+        metrics: recorded on every batch before its step, in the mode the model is trained in.
+        sweep: validation batches to evaluate before every step.
+    """
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        batches: Iterator[Any],
+        ramp: str,
+        *,
+        gain_ratio: bool | None = None,
+        metrics: Metrics | None = None,
+        sweep: Sweep | None = None,
+    ) -> None:
+        self._stepper, self._batches, self._ramp = stepper, batches, ramp
+        self._asked, self._sweep = gain_ratio, sweep
+        self._lrs: list[float] = []
+        self._read: list[float] = []
+        self._rows: list[FloatArray] = []  # the gain meter's
+        self._columns: dict[str, list[float]] = {}
+        self.stopped: Stopped = "finished"
+        self._steps, self._rounding = 0, 0.0
+        self._forwards = 0.0
+        self._metrics, self._buffers = metrics, Buffers(stepper.model)
+        self._observed: list[dict[str, torch.Tensor]] = []  # of the present block
+        stepper.observer = self._observe if metrics is not None or sweep is not None else None
+        if gain_ratio is not False and self._measurable(gain_ratio):
+            stepper.meter = GainMeter(stepper.model, stepper.parameters, stepper.device)
+
+    def _measurable(self, asked: bool | None) -> bool:
+        """Whether one gradient and one loss belong to a step."""
+        reason = ""
+        if len(self._stepper.losses) > 1:
+            reason = "several losses are trained in turn"
+        elif any(takes_closure(optimizer) for optimizer in self._stepper.optimizers):
+            reason = "the optimizer evaluates the loss several times a step"
+        if reason and asked:
+            raise InvalidInputError(
+                f"gain_ratio=True needs one loss and one gradient a step, but {reason}. Leave gain_ratio out."
+            )
+        return not reason
+
+    def close(self) -> None:
+        """Let go of the batches and of the copies; the curve stays."""
+        self._stepper.meter = self._stepper.observer = self._sweep = None
+        self._buffers.clear()
+        if isinstance(self._batches, BatchWalk):
+            self._batches.close()
+
+    def go(self, lrs: FloatArray) -> None:
+        """Take a step at each LR, until the loss blows up or is not finite; changes the model."""
+        for begin in range(0, len(lrs), BLOCK):
+            self._block(lrs[begin : begin + BLOCK].tolist())
+            if self.stopped != "finished":
+                return
+
+    def _block(self, lrs: list[float]) -> None:
+        losses: list[torch.Tensor] = []
+        failure: Exception | None = None
+        self._observed = []
+        try:
+            for lr in lrs:
+                losses.append(self._stepper.step(self._batches, lr))
+        except LRSearchError:
+            raise
+        except Exception as error:
+            failure = error
+        self._steps += len(losses)
+        values = self._values(losses)
+        bad = np.flatnonzero(~np.isfinite(values))
+        first, good = len(self._read), values[: bad[0]] if len(bad) else values
+        self._lrs += lrs[: len(good)]
+        self._read += good.tolist()
+        self._record(len(losses))
+        end = blow_up(np.asarray(self._read), first=first)
+        if end is not None:
+            self.stopped, self._lrs, self._read = "diverged", self._lrs[: end + 1], self._read[: end + 1]
+        elif len(bad) or (failure is not None and self._read and not self._stepper.is_finite()):
+            self.stopped = "non_finite"
+        elif failure is not None:
+            raise failure
+        if not self._read:
+            raise WorkloadError(
+                "The first loss must be finite, but it was not, before any step was taken. Check the data and the loss."
+            )
+
+    def _values(self, losses: list[torch.Tensor]) -> FloatArray:
+        """The losses of a block, (steps,); the mean over all processes where there are several."""
+        if not losses:
+            return np.empty(0)
+        return self._averaged(torch.stack(losses)).double().numpy()
+
+    def _averaged(self, values: torch.Tensor) -> torch.Tensor:
+        """The mean over all processes; waits for the device."""
+        return averaged(values, self._stepper.model).cpu()
+
+    def _observe(self, drawn: list[Any]) -> None:
+        """Evaluate the metrics before the step, and leave no trace; the values stay on the device."""
+        model, device, precision = self._stepper.model, self._stepper.device, self._stepper.precision
+        found: dict[str, torch.Tensor] = {}
+        with preserved_rng(device), self._buffers.preserved():
+            if self._metrics is not None:
+                found |= _means(*metric_sums(model, drawn, self._metrics, device, precision)[:2])
+                self._forwards += 1
+            if self._sweep is not None:
+                with preserved_modes(model):
+                    model.eval()
+                    sums, counts, _ = metric_sums(model, self._sweep.batches, self._sweep.metrics, device, precision)
+                found |= {f"valid_{name}": mean for name, mean in _means(sums, counts).items()}
+                self._forwards += len(self._sweep.batches) / len(drawn)
+        self._observed.append(found)
+
+    def _record(self, num_steps: int) -> None:
+        """Read what was measured in a block."""
+        observed = self._observed[:num_steps]
+        for name in observed[0] if observed else ():
+            column = self._averaged(torch.stack([values[name].double() for values in observed]))
+            self._columns.setdefault(name, []).extend(column.tolist())
+        meter = self._stepper.meter
+        rows = None if meter is None else meter.read()
+        if meter is None or not num_steps:
+            return
+        self._forwards += (not self._rows) + (0 if rows is None else len(rows))
+        if not self._rows and self._averaged(meter.differs()[None])[0] > 0:  # on any process
+            self._give_up(meter)
+        elif rows is not None:
+            self._rounding = self._rounding_of(meter.loss_dtype)
+            self._rows.append(self._averaged(rows).numpy())
+
+    def _give_up(self, meter: GainMeter) -> None:
+        """The loss cannot be evaluated again: go on without the gain ratio, unless it was asked for."""
+        if self._asked:
+            error = meter.failure
+            if error is None:
+                raise InvalidInputError(UNREPEATABLE)
+            raise InvalidInputError(FAILED.format(kind=type(error).__name__, error=str(error).rstrip("."))) from error
+        self._stepper.meter = None
+
+    def curve(self) -> LRCurve:
+        """What was recorded so far."""
+        length = len(self._read)
+        metrics = {name: np.asarray(values[:length]) for name, values in self._columns.items()}
+        gain_ratio = None
+        if self._rows:
+            before, after, predicted, update, weight = np.concatenate(self._rows)[:length].T
+            gain_ratio = measured_ratio(before - after, predicted, self._rounding * np.abs(before))
+            with np.errstate(divide="ignore", invalid="ignore"):  # weights of 0, and infinite ones
+                relative = update / weight
+            metrics |= {"reduction": before - after, "predicted_reduction": predicted, "relative_update": relative}
+        return LRCurve(
+            np.asarray(self._lrs), np.asarray(self._read), gain_ratio=gain_ratio, metrics=metrics,
+            stopped=self.stopped, num_steps=self._steps, num_forwards=self._forwards, ramp=self._ramp,
+        )  # fmt: skip
+
+    def _rounding_of(self, loss: torch.dtype) -> float:
+        """How small a change of the loss drowns in rounding, relative to it.
+
+        Half precision inside averages out over the examples; the ratio is within some 10% where a reduction is above a quarter of the last bit.
+        """
+        inside = DTYPES[self._stepper.precision] or self._stepper.parameters[0].dtype
+        return max(ROUNDING * torch.finfo(loss).eps, HALF * torch.finfo(inside).eps)
+
+
+def measured_ratio(reduction: FloatArray, predicted: FloatArray, rounding: FloatArray) -> FloatArray:
+    """Actual over predicted reduction, NaN where it is not above the rounding of the loss. All (n,)."""
+    measured = np.isfinite(reduction) & (np.abs(predicted) > rounding)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.divide(reduction, predicted, out=np.full(len(reduction), math.nan), where=measured))
+
+
+def _means(sums: Mapping[str, torch.Tensor], counts: Mapping[str, torch.Tensor | float]) -> dict[str, torch.Tensor]:
+    return {name: total / torch.as_tensor(counts[name], device=total.device) for name, total in sums.items()}
+
+
+def averaged(losses: torch.Tensor, model: nn.Module) -> torch.Tensor:
+    """The mean over the processes that train one model together, so that all of them end the ramp at the same step."""
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized() and _is_shared(model)):
+        return losses
+    distributed.all_reduce(losses)
+    return losses / distributed.get_world_size()
+
+
+def _is_shared(model: nn.Module) -> bool:
+    return any(type(module).__name__ in SHARED for module in model.modules())

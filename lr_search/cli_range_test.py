@@ -1,0 +1,113 @@
+"""lr-search range-test: one LR, bounds for cycles, how far to trust them, and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lr_search import arguments
+from lr_search.cli_support import Seed, Target, errors_told, require_file
+from lr_search.errors import LRSearchError, OutputError, TrialsFailedError, told, unknown_name
+
+if TYPE_CHECKING:
+    from lr_search.curve import LRCurve
+
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def range_test(
+    target: Target,
+    *,
+    start_lr: Annotated[float, typer.Option(help="LR at the first step.")] = 1e-7,
+    end_lr: Annotated[float, typer.Option(help="LR at the last step.")] = 10.0,
+    num_steps: Annotated[int, typer.Option(help="Steps in the ramp.")] = 100,
+    ramp: Annotated[str, typer.Option(help="exponential or linear.")] = "exponential",
+    extend: Annotated[bool, typer.Option("--extend", help="Move the ramp's ends where they are too near.")] = False,
+    gain_ratio: Annotated[
+        bool | None, typer.Option(help="Measure the gain ratio.", show_default="where the loss can be repeated")
+    ] = None,
+    valid_batches: Annotated[int, typer.Option(help="Validation batches to evaluate at every step.", min=0)] = 0,
+    rule: Annotated[str | None, typer.Option(help="How the LR is read off the curve; see lr-search list.")] = None,
+    seeds: Annotated[int, typer.Option(help="How many seeds to pool.", min=1)] = 1,
+    seed: Seed = 0,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curve to this file (.png, .svg, .pdf).")] = None,
+    lr_against_step: Annotated[
+        bool, typer.Option("--lr-against-step", help="Add the LR at each step to the picture.")
+    ] = False,
+    save: Annotated[Path | None, typer.Option(help="Write the curve to this file, as JSON.")] = None,
+) -> None:
+    """Train once while the LR rises every step, and suggest an LR, bounds for cycles, and how far to trust them."""
+    with errors_told():
+        workload = arguments.find_workload(target)
+        require_file(save, "--save")
+        require_file(plot, "--plot", PICTURES)
+        _require_rule(rule)
+        try:
+            curve = workload.range_test(
+                seed, seeds=None if seeds == 1 else range(seed, seed + seeds),
+                start_lr=start_lr, end_lr=end_lr, num_steps=num_steps, ramp=ramp,  # type: ignore[arg-type]
+                extend=extend, gain_ratio=gain_ratio, valid_batches=valid_batches,
+            )  # fmt: skip
+        except LRSearchError:
+            raise
+        except Exception as error:
+            raise TrialsFailedError(f"The range test must run to its end, but it raised {told(error)}.") from error
+        for name, text in _lines(curve, rule):
+            typer.echo(f"{name:<15}{text}")
+        if save is not None:
+            save.parent.mkdir(parents=True, exist_ok=True)
+            curve.save(save)
+            typer.echo(f"{'curve':<15}{save}")
+        if plot is not None:
+            _plot(curve, plot, rule, lr_against_step=lr_against_step)
+            typer.echo(f"{'picture':<15}{plot}")
+
+
+def _require_rule(rule: str | None) -> None:
+    """Find out before the training, not after."""
+    from lr_search.suggest import RULES
+
+    if rule is not None and rule not in RULES:
+        raise unknown_name("rule", rule, RULES)
+
+
+def _lines(curve: LRCurve, rule: str | None) -> Iterator[tuple[str, str]]:
+    """What a curve tells, line by line: (what, the answer)."""
+    from lr_search.stability import gain_crossing
+
+    suggestion, phases, (base_lr, max_lr) = curve.suggest(rule), curve.phases(), curve.bounds()
+    factor = 10**suggestion.log10_std
+    yield "learning rate", f"{suggestion.lr:.3g}, give or take a factor of {factor:.2g}"
+    yield "status", f"{suggestion.status} (rule {suggestion.rule})"
+    yield "bounds", f"{base_lr:.3g} to {max_lr:.3g} (base_lr and max_lr for cycles)"
+    below = "no descent stands out" if phases.descent_lr is None else f"too slow below {phases.descent_lr:.3g}"
+    above = "no blow-up" if phases.blow_up_lr is None else f"blowing up above {phases.blow_up_lr:.3g}"
+    yield "phases", f"{below}, {above}"
+    half, zero = (gain_crossing(curve, level) for level in (0.5, 0.0))
+    if half is not None:
+        edge = "" if zero is None else f", 0 at {zero:.3g} (edge of stability)"
+        yield "gain ratio", f"1/2 at {half:.3g}{edge}"
+    if len(curve.members) > 1:
+        each = ", ".join(f"{member.suggest(rule).lr:.3g}" for member in curve.members)
+        yield "seeds", f"{len(curve.members)}, alone they suggest {each}"
+    yield "cost", _cost(curve)
+    yield "reason", suggestion.reason
+
+
+def _cost(curve: LRCurve) -> str:
+    forwards = curve.steps_charged - curve.num_steps
+    extra = f" ({curve.num_steps} taken; {forwards} for forward passes beyond those)" if forwards else ""
+    return f"{curve.steps_charged} steps{extra}"
+
+
+def _plot(curve: LRCurve, path: Path, rule: str | None, *, lr_against_step: bool) -> None:
+    figure = curve.plot(rule=rule, lr_against_step=lr_against_step).get_figure(root=True)
+    assert figure is not None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+    except OSError as error:
+        raise OutputError(f"--plot must name a file that can be written, but got {path}: {error.strerror}.") from error

@@ -1,0 +1,67 @@
+"""What the commands share: their common arguments, files that must be writable, and how a mistake is told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lr_search.errors import LRSearchError, OutputError, TrialsFailedError
+
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+
+Target = Annotated[str, typer.Argument(metavar="PKG.MOD:WORKLOAD", help="A workload, or a function that returns one.")]
+Seeds = Annotated[int, typer.Option(help="How many seeds.", min=1)]
+Seed = Annotated[int, typer.Option(help="The first seed.", min=0)]
+
+
+def require_writable(folder: Path, option: str = "--out") -> None:
+    """Find out before hours of training, not after; makes no folder yet."""
+    try:
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        probe = there / f".lr_search_probe_{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"The output must go to a folder that can be written, but got {folder}: {error.strerror}. Give another with {option}."
+        ) from error
+
+
+def require_file(path: Path | None, option: str, endings: tuple[str, ...] = ()) -> None:
+    """The same for a file."""
+    if path is None:
+        return
+    if endings and path.suffix.lower() not in endings:
+        raise OutputError(f"{option} must name a file that ends in {', '.join(endings)}, but got {path}.")
+    if path.is_dir():
+        raise OutputError(f"{option} must name a file, but got {path}, which is a folder.")
+    require_writable(path.parent, option)
+
+
+@contextlib.contextmanager
+def errors_told(storage: str | None = None, name: str | None = None) -> Iterator[None]:
+    """A user's mistake becomes a message and an exit code, Ctrl-C a way to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("\nStopped.", err=True)
+        if storage is not None:
+            again = shlex.join(["lr-search", *(word for word in sys.argv[1:] if word != "--fresh")])
+            typer.echo(f"What is finished is kept in {storage}. Go on with:  {again}", err=True)
+            typer.echo(f"See it as it is with:  {shlex.join(['lr-search', 'report', storage, name or ''])}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except TrialsFailedError as error:
+        typer.echo(f"error: {error}", err=True)
+        if storage is not None:
+            typer.echo(f"See them with:  {shlex.join(['lr-search', 'report', storage, name or ''])}", err=True)
+        raise typer.Exit(FAILED) from None
+    except LRSearchError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(WRONG_USE) from None

@@ -1,0 +1,112 @@
+"""What happens along a ramp: too slow, descending, blowing up; and the bounds that Smith reads off it for cycles.
+
+Reference: Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186, section 3.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from lr_search.blow_up import step_noise
+from lr_search.errors import require
+from lr_search.smoothing import Smoother
+
+if TYPE_CHECKING:
+    from lr_search.curve import LRCurve
+
+FloatArray = npt.NDArray[np.float64]
+
+FLAT = (
+    4.5  # deviations of the smoothed values that a descent must stand out by: they are lowest of many by chance alone
+)
+BEGUN, DONE = 0.1, 0.9  # shares of the descent at which it has begun, and at which it slows
+RAGGED = 3.0  # times the noise before the descent
+ONLY_MAX = 4.0  # base_lr = max_lr / 4 where only max_lr is clear; Smith: 3 or 4
+
+
+@dataclass(frozen=True)
+class Phases:
+    """The edges between a ramp's three phases.
+
+    Args:
+        descent_lr: where the loss begins to fall; below it training is too slow. None where no descent stands out.
+        blow_up_lr: where the loss is lowest and begins to rise. None where it does not rise again.
+    """
+
+    descent_lr: float | None
+    blow_up_lr: float | None
+
+
+def has_descent(curve: LRCurve) -> bool:
+    """Whether the loss falls by more than its noise explains."""
+    return curve.descent > FLAT * curve.smoothed_noise + 1e-9 * abs(curve.start)
+
+
+def phases(curve: LRCurve) -> Phases:
+    """Where the loss begins to fall, and where it begins to rise again."""
+    lowest = int(np.argmin(curve.smoothed))
+    falls = has_descent(curve)
+    begun = _begun(curve.smoothed[: lowest + 1], curve.start - BEGUN * curve.descent) if falls else None
+    last = len(curve.lr) - 1
+    if not falls:
+        blow_up_lr = None if curve.stopped == "finished" else float(curve.lr[-1])
+    else:
+        blow_up_lr = None if curve.stopped == "finished" and lowest >= 0.95 * last else float(curve.lr[lowest])
+    return Phases(None if begun is None else float(curve.lr[begun]), blow_up_lr)
+
+
+def bounds(
+    curve: LRCurve, metric: str | None = None, *, direction: Literal["minimize", "maximize"] | None = None
+) -> tuple[float, float]:
+    """base_lr where the loss starts to fall (an accuracy to rise), max_lr where that slows, turns ragged or turns back.
+
+    Where only max_lr is clear, base_lr = max_lr / 4.
+
+    Args:
+        curve: a range test's record.
+        metric: a metric recorded with it; default: the loss.
+        direction: whether less of the metric is better; default: "maximize" for names with "acc" in them, else "minimize".
+    """
+    known = ("loss", *curve.metrics)
+    require(metric is None or metric in known, f"metric must be one of {', '.join(known)}", metric=metric)
+    if metric is None or metric == "loss":
+        values, smoothed, start, noise = curve.loss, curve.smoothed, curve.start, curve.noise
+    else:
+        sign = -1.0 if (direction or ("maximize" if "acc" in metric else "minimize")) == "maximize" else 1.0
+        values = sign * np.nan_to_num(curve.metrics[metric], nan=np.nanmax(sign * curve.metrics[metric]))
+        smoothed = Smoother(curve.lr, linear=curve.ramp == "linear").mean(values)
+        start, noise = float(np.median(values[: max(3, len(values) // 10)])), step_noise(values)
+    lowest = int(np.argmin(smoothed))
+    falling, descent = smoothed[: lowest + 1], max(0.0, start - float(smoothed.min()))
+    begun = _begun(falling, start - BEGUN * descent)
+    slows = _first(falling <= start - DONE * descent)
+    ragged = _ragged(values, smoothed, begun, lowest, noise)
+    ends = [place for place in (slows, ragged) if place is not None and place > begun]
+    max_lr = max(float(curve.lr[min(ends, default=lowest)]), curve.first_lr)
+    base_lr = float(curve.lr[begun])
+    return (base_lr if 0 < base_lr < max_lr / 3 else max_lr / ONLY_MAX), max_lr
+
+
+def _ragged(values: FloatArray, smoothed: FloatArray, begun: int, lowest: int, noise: float) -> int | None:
+    """Where the values begin to jump about their smoothed course, for five steps together, as they did not before."""
+    if noise <= 0 or lowest - begun < 5:
+        return None
+    jumps = np.abs(values - smoothed)[begun : lowest + 1]
+    windows = np.lib.stride_tricks.sliding_window_view(jumps, 5).mean(axis=1)
+    place = _first(windows > RAGGED * noise)
+    return None if place is None else begun + place
+
+
+def _begun(falling: FloatArray, level: float) -> int:
+    """The first step after which the values stay below the level: a dip by chance does not count."""
+    above = np.flatnonzero(falling > level)
+    return min(int(above[-1]) + 1, len(falling) - 1) if len(above) else 0
+
+
+def _first(true: npt.NDArray[np.bool_]) -> int | None:
+    places = np.flatnonzero(true)
+    return int(places[0]) if len(places) else None

@@ -1,0 +1,57 @@
+"""The LR at which a step becomes large against the curvature, read off the gain ratio."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lr_search.errors import require
+
+if TYPE_CHECKING:
+    from lr_search.curve import LRCurve
+
+HOLD_DECADES = 0.2  # the smoothing's width: a shorter stay below the level may be one step's noise
+
+
+def gain_crossing(curve: LRCurve, level: float = 0.5) -> float | None:
+    """The LR at which the smoothed gain ratio falls below the level and stays there.
+
+    It is the first crossing after which the ratio stays below for 0.2 decades, or to the ramp's end, interpolated in
+    log LR. On a quadratic of curvature h the gain ratio of plain gradient descent is 1 - lr * h / 2, so that the level 1/2
+    is crossed at 1/h and the level 0 at 2/h (smoothing over decades moves both 0.05 decades down).
+
+    Args:
+        curve: a range test's record.
+        level: of the gain ratio, < 1.
+
+    Returns:
+        The LR; the ramp's first above 0 where the ratio is below the level from the start; None where it was not measured,
+        or never falls below.
+
+    >>> from lr_search.curve import LRCurve
+    >>> lr = np.linspace(0.0, 1.0, 201)
+    >>> curve = LRCurve(lr, np.ones(201), gain_ratio=1 - lr * 4 / 2, ramp="linear")
+    >>> round(gain_crossing(curve), 3), round(gain_crossing(curve, level=0.0), 3)
+    (0.25, 0.5)
+
+    Reference:
+        Andrew R. Conn, Nicholas I. M. Gould, Philippe L. Toint, "Trust-Region Methods", 2000, for the ratio; Vincent Roulet
+        et al., "Stepping on the Edge: Curvature Aware Learning Rate Tuners", 2024, arXiv:2407.06183, for what its edge tells.
+    """
+    require(level < 1, "level must be below 1, the gain ratio of a small step", level=level)
+    smoothed = curve.smoothed_gain_ratio
+    if smoothed is None:
+        return None
+    known = np.isfinite(smoothed) & (curve.lr > 0)
+    place, ratio = np.log10(curve.lr[known]), smoothed[known]
+    below = ratio < level
+    for step in np.flatnonzero(np.diff(below, prepend=False) & below).tolist():  # the first of each stretch below
+        above = np.flatnonzero(~below[step:])
+        if len(above) and place[step + above[0]] - place[step] < HOLD_DECADES:
+            continue
+        if step == 0:
+            return float(curve.lr[known][0])
+        share = (ratio[step - 1] - level) / (ratio[step - 1] - ratio[step])
+        return float(10 ** (place[step - 1] + share * (place[step] - place[step - 1])))
+    return None
