@@ -86,7 +86,7 @@ def loops(task: Task, batches: list[Batch], num_steps: int) -> Times:
     """The bare loop and ours, in step: block by block, so that what else the machine does slows all alike."""
     contenders = {"bare": bare, "loop": partial(ours, gain_ratio=False), "gain loop": partial(ours, gain_ratio=True)}
     going = [(name, loop(*task.made(), batches, num_steps)) for name, loop in contenders.items()]
-    spent = {name: (0.0, 0.0) for name in contenders}
+    spent = dict.fromkeys(contenders, (0.0, 0.0))
     for turn in range(num_steps // BLOCK + 1):  # the last ends what comes after the loops
         for name, blocks in going[turn % 3 :] + going[: turn % 3]:
             begun = now()

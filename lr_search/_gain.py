@@ -10,7 +10,7 @@ from torch import nn
 
 from lr_search._replay import Buffers, ReplayedRNG
 
-COLUMNS = 5  # loss before, loss after, predicted reduction, norm of the update, norm of the weights
+COLUMNS = 6  # loss before, loss after, predicted reduction, norms of the update, of the weights and of the gradient
 SAME = 1e-4  # how far a loss that is evaluated again may lie from the first time, relative to it
 
 
@@ -77,12 +77,14 @@ class GainMeter:
             weight_norm = self._norm()
             torch._foreach_sub_(self._views, self._values())  # the step, with its sign turned
             update_norm = self._norm()
-            predicted = self._dot(self._gradients()) / clipped_by
+            gradients = self._gradients()
+            gradient_norm = _norm_of(gradients, self._device) / clipped_by
+            predicted = self._dot(gradients) / clipped_by
             try:
                 after = self._evaluated(again)
             except Exception:  # as some losses do on weights that are not finite; then the next step raises as well
                 after = torch.full_like(loss, math.nan)
-            row = [loss, after, predicted, update_norm, weight_norm]
+            row = [loss, after, predicted, update_norm, weight_norm, gradient_norm]
             self._rows.append(torch.stack([value.to(self._device, _wide(loss)) for value in row]))
 
     def _values(self) -> list[torch.Tensor]:
@@ -109,7 +111,7 @@ class GainMeter:
 
     def _norm(self) -> torch.Tensor:
         norms = [torch.linalg.vector_norm(flat, dtype=_wide(flat)).to(self._device) for flat in self._flat]
-        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        norm: torch.Tensor = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
         return norm
 
     def _dot(self, all_gradients: list[torch.Tensor | None]) -> torch.Tensor:
@@ -129,7 +131,8 @@ class GainMeter:
         if views:
             torch._foreach_mul_(views, gradients)
         dense = [flat.sum(dtype=_wide(flat)).to(self._device) for flat in self._flat]
-        return torch.stack(dense + sparse).sum()
+        parts = dense + sparse
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
 
     def read(self) -> torch.Tensor | None:
         """The rows since the last read, still on the device. Returns: (steps, COLUMNS), or None where there are none."""
@@ -145,12 +148,23 @@ class GainMeter:
         first, again = self._repeated
         # not the other way round: an evaluation that gives nan differs
         same = ~first.isfinite() | ((again - first).abs() <= SAME * first.abs() + 1e-12)
-        return (~same).float()
+        differs: torch.Tensor = (~same).float()
+        return differs
 
 
 def _real(tensor: torch.Tensor) -> torch.Tensor:
     """Complex numbers as pairs: the dot product of the pairs is what a step along a complex gradient reduces."""
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+
+
+def _norm_of(gradients: list[torch.Tensor | None], device: torch.device) -> torch.Tensor:
+    """The norm of all gradients together; NaN where there are none."""
+    values = [g.coalesce().values() if g.is_sparse else _real(g) for g in gradients if g is not None]
+    if not values:
+        return torch.full((), math.nan, device=device)
+    norms = torch.stack([norm.to(device, torch.float32) for norm in torch._foreach_norm(values)])
+    total: torch.Tensor = torch.linalg.vector_norm(norms)
+    return total
 
 
 def _wide(tensor: torch.Tensor) -> torch.dtype:

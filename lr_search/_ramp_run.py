@@ -96,6 +96,7 @@ class RampRun:
         stepper.observer = self._observe if metrics is not None or sweep is not None else None
         if gain_ratio is not False and self._measurable(gain_ratio):
             stepper.meter = GainMeter(stepper.model, stepper.parameters, stepper.device)
+        self._num_weights = sum(parameter.numel() for parameter in stepper.parameters if parameter.requires_grad)
 
     def _measurable(self, asked: bool | None) -> bool:
         """Whether one gradient and one loss belong to a step."""
@@ -212,11 +213,13 @@ class RampRun:
         metrics = {name: np.asarray(values[:length]) for name, values in self._columns.items()}
         gain_ratio = None
         if self._rows:
-            before, after, predicted, update, weight = np.concatenate(self._rows)[:length].T
+            before, after, predicted, update, weight, gradient = np.concatenate(self._rows)[:length].T
             gain_ratio = measured_ratio(before - after, predicted, self._rounding * np.abs(before))
             with np.errstate(divide="ignore", invalid="ignore"):  # weights of 0, and infinite ones
                 relative = update / weight
-            metrics |= {"reduction": before - after, "predicted_reduction": predicted, "relative_update": relative}
+            metrics |= {"reduction": before - after, "predicted_reduction": predicted}
+            metrics |= {"relative_update": relative, "rms_update": update / math.sqrt(self._num_weights)}
+            metrics |= {"gradient_norm": gradient}
         return LRCurve(
             np.asarray(self._lrs), np.asarray(self._read), gain_ratio=gain_ratio, metrics=metrics,
             stopped=self.stopped, num_steps=self._steps, num_forwards=self._forwards, ramp=self._ramp,
@@ -225,7 +228,8 @@ class RampRun:
     def _rounding_of(self, loss: torch.dtype) -> float:
         """How small a change of the loss drowns in rounding, relative to it.
 
-        Half precision inside averages out over the examples; the ratio is within some 10% where a reduction is above a quarter of the last bit.
+        Half precision inside averages out over the examples; the ratio is within some 10% where a reduction is above a
+        quarter of the last bit.
         """
         inside = DTYPES[self._stepper.precision] or self._stepper.parameters[0].dtype
         return max(ROUNDING * torch.finfo(loss).eps, HALF * torch.finfo(inside).eps)
@@ -239,7 +243,7 @@ def measured_ratio(reduction: FloatArray, predicted: FloatArray, rounding: Float
 
 
 def _means(sums: Mapping[str, torch.Tensor], counts: Mapping[str, torch.Tensor | float]) -> dict[str, torch.Tensor]:
-    return {name: total / torch.as_tensor(counts[name], device=total.device) for name, total in sums.items()}
+    return {name: total / counts[name] for name, total in sums.items()}  # moving a count to a GPU would wait for it
 
 
 def averaged(losses: torch.Tensor, model: nn.Module) -> torch.Tensor:

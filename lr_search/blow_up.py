@@ -17,11 +17,10 @@ def _noise_of_first(loss: FloatArray, counts: npt.NDArray[np.int_]) -> FloatArra
     """The same, of the first `counts` losses alone: all at once, since a ramp asks often. (n,), (k,) >= 2 -> (k,)."""
     changes = np.abs(loss[1:] - loss[:-1])
     others = np.arange(len(changes)) >= counts[:, None] - 1
-    ordered = np.sort(np.where(others, np.inf, changes), axis=1)  # (k, n - 1)
-    low, high = (
-        np.take_along_axis(ordered, middle[:, None], 1)[:, 0] for middle in ((counts - 2) // 2, (counts - 1) // 2)
-    )
-    return np.asarray(1.4826 * ((low + high) / 2) / np.sqrt(2))
+    low, high = (counts - 2) // 2, (counts - 1) // 2  # the places of the middle one, or two
+    ordered = np.partition(np.where(others, np.inf, changes), range(low.min(), high.max() + 1), axis=1)  # (k, n - 1)
+    rows = np.arange(len(counts))
+    return np.asarray(1.4826 * ((ordered[rows, low] + ordered[rows, high]) / 2) / np.sqrt(2))
 
 
 def blow_up(loss: FloatArray, first: int = 0) -> int | None:

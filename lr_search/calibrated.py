@@ -9,6 +9,7 @@ are in calibration.json; `python benchmarks/fit_rule.py` fits them anew and says
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from lr_search.phases import BEGUN, has_descent
+from lr_search.smoothing import TINY
 from lr_search.stability import gain_crossing
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["gain", "loss"]
 FLOAT32_STEP = 1e-6  # relative updates below it drown in the weights' rounding
+SETTLED = 8  # steps after which a momentum has built up
+ADAPTIVE_SIZE = -0.2  # log10 of the root mean square of an adaptive optimizer's step at an LR of 1
+USUAL_UPDATE = -1.3  # log10 of a relative update
 MOST_DECADES = 2.5  # how far apart two places on a curve are taken to lie
 
 
@@ -102,13 +107,41 @@ def flat(curve: LRCurve) -> float:
     return 0.0 if has_descent(curve) else 1.0
 
 
+def adaptive(curve: LRCurve) -> float:
+    """1 where the optimizer makes steps of about the LR in every weight, as Adam does, 0 where they follow the gradients.
+
+    By the root mean square of a step over its LR: 0.3 to 2 for Adam, RMSprop and Adagrad, and for SGD that of the gradients.
+    """
+    size = np.log10(_before(curve, "rms_update"))
+    distance = abs(size - ADAPTIVE_SIZE) if np.isfinite(size) else np.inf
+    return float(np.clip(2.0 - 2.0 * distance, 0.0, 1.0))
+
+
 def update(curve: LRCurve) -> float:
-    """log10 of the relative update |step| / |weights| that the anchor's LR stands for, by the steps before it."""
-    if "relative_update" not in curve.metrics:
-        return 0.0
-    relative = curve.metrics["relative_update"] / np.maximum(curve.lr, curve.first_lr)
-    before = relative[np.isfinite(relative) & (relative > 0) & (np.log10(np.maximum(curve.lr, 1e-300)) < anchor(curve))]
-    return float(np.clip(np.log10(np.median(before)) + anchor(curve), -4.0, 1.0)) if len(before) else 0.0
+    """For an adaptive optimizer: log10 of a step at the anchor relative to the weights, from USUAL_UPDATE; else 0."""
+    relative = np.log10(_before(curve, "relative_update")) + anchor(curve) - USUAL_UPDATE
+    return adaptive(curve) * float(np.clip(relative, -2.0, 2.0)) if np.isfinite(relative) else 0.0
+
+
+def plain_update(curve: LRCurve) -> float:
+    """The same for other optimizers."""
+    relative = np.log10(_before(curve, "relative_update")) + anchor(curve) - USUAL_UPDATE
+    return (1 - adaptive(curve)) * float(np.clip(relative, -1.0, 1.0)) if np.isfinite(relative) else 0.0
+
+
+def _before(curve: LRCurve, name: str) -> float:
+    """The median of a step's size over its LR, among the steps before the anchor that do not drown in rounding."""
+    if name not in curve.metrics:
+        return math.nan
+    steps, place = np.arange(len(curve.lr)), np.log10(np.maximum(curve.lr, TINY))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sizes = curve.metrics[name] / curve.lr
+    usable = np.isfinite(sizes) & (sizes > 0) & (place < anchor(curve))
+    rounded = curve.metrics["relative_update"] <= FLOAT32_STEP
+    for chosen in (usable & (steps >= SETTLED) & ~rounded, usable & ~rounded, usable):
+        if chosen.any():
+            return float(np.median(sizes[chosen]))
+    return math.nan
 
 
 def fade(curve: LRCurve) -> float:
@@ -119,7 +152,7 @@ def fade(curve: LRCurve) -> float:
     """
     if "relative_update" not in curve.metrics:
         return 0.0
-    step, place = np.arange(1, len(curve.lr) + 1), np.log10(np.maximum(curve.lr, 1e-300))
+    step, place = np.arange(1, len(curve.lr) + 1), np.log10(np.maximum(curve.lr, TINY))
     relative = curve.metrics["relative_update"]
     used = (step >= 6) & (place < anchor(curve) - 0.7) & (relative > FLOAT32_STEP) & np.isfinite(relative)
     if used.sum() < 10 or np.log10(step[used][-1] / step[used][0]) < 0.3:
@@ -134,6 +167,8 @@ FEATURES: dict[str, Callable[[LRCurve], float]] = {
     "fall": fall,
     "lowest": lowest,
     "flat": flat,
+    "adaptive": adaptive,
     "update": update,
+    "plain_update": plain_update,
     "fade": fade,
 }

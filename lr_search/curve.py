@@ -68,7 +68,8 @@ class LRCurve:
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
         if self.gain_ratio is not None:
             object.__setattr__(self, "gain_ratio", np.asarray(self.gain_ratio, dtype=np.float64))
-        object.__setattr__(self, "metrics", {name: np.asarray(values) for name, values in self.metrics.items()})
+        metrics = {name: np.asarray(values, dtype=np.float64) for name, values in self.metrics.items()}
+        object.__setattr__(self, "metrics", metrics)
         require(self.lr.ndim == 1 and len(self.lr) > 0, "lr must hold at least one step", shape=self.lr.shape)
         require(
             self.lr.shape == self.loss.shape, "lr and loss must be equally long", lr=self.lr.shape, loss=self.loss.shape
@@ -133,17 +134,23 @@ class LRCurve:
 
     @cached_property
     def smoothed_gain_ratio(self) -> FloatArray | None:
-        """(n,) the gain ratio over the steps nearby: the sum of their reductions over the sum of what was predicted."""
+        """(n,) the gain ratio over the steps nearby: the sum of their reductions over the sum of what was predicted.
+
+        Each step counts alike, however large its reduction, but for those of which next to nothing was predicted (a
+        momentum that runs on against the gradient): they count by what was, or their quotients would drown the rest.
+        """
         if self.gain_ratio is None:
             return None
         if not {"reduction", "predicted_reduction"} <= set(self.metrics):
             return self._smoother.mean(self.gain_ratio)
-        # by LR, or the larger reductions of the larger LRs would count for more
-        weight = np.where(np.isfinite(self.gain_ratio), 1 / np.maximum(self.lr, TINY), 0.0)
+        known = np.isfinite(self.gain_ratio)
         reduction, predicted = (
-            np.where(weight > 0, self.metrics[name], 0.0) * weight for name in ("reduction", "predicted_reduction")
+            np.where(known, self.metrics[name], 0.0) for name in ("reduction", "predicted_reduction")
         )
-        return self._smoother.ratio(reduction, predicted)
+        size = np.log(np.maximum(np.abs(predicted), TINY))
+        usual = np.exp(np.nan_to_num(self._smoother.mean(np.where(known, size, np.nan))))
+        weight = 1 / np.maximum(np.maximum(np.abs(predicted), usual), TINY)
+        return self._smoother.ratio(reduction * weight, predicted * weight)
 
     @cached_property
     def start(self) -> float:
@@ -180,6 +187,8 @@ class LRCurve:
     @property
     def steps_charged(self) -> int:
         """What the range test cost in optimizer steps, a forward pass of its own taken for a third of one."""
+        if self.members:
+            return sum(member.steps_charged for member in self.members)
         return self.num_steps + math.ceil(self.num_forwards / 3 - 1e-9)
 
     @property

@@ -13,6 +13,7 @@ from lr_search.curve import LRCurve
 from lr_search.errors import unknown_name
 from lr_search.phases import FLAT, has_descent
 from lr_search.rules import RULES as SIMPLE_RULES
+from lr_search.smoothing import TINY
 from lr_search.stability import gain_crossing
 
 Status = Literal["ok", "flat", "at_edge", "noisy", "diverged_at_start"]
@@ -66,7 +67,8 @@ def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
     name = rule if rule is not None else DEFAULT_RULE
     if name not in RULES:
         raise unknown_name("rule", name, RULES)
-    places = np.log10([RULES[name](member) for member in curve.members or (curve,)])
+    found = [RULES[name](member) for member in curve.members or (curve,)]
+    places = np.log10(np.maximum(found, TINY))  # a ramp of one step at an LR of 0 has nothing better
     spread = float(places.std(ddof=1)) if len(places) > 1 else 0.0
     status, reason = judge(curve, spread)
     lr = curve.first_lr / 10 if status == "diverged_at_start" else float(10 ** places.mean())
@@ -83,7 +85,7 @@ def edge(curve: LRCurve) -> Literal["start", "end"] | None:
     if early or (lowest <= last // 20 and rise > FLAT * curve.smoothed_noise + 1e-9 * abs(curve.start)):
         return "start"
     if curve.stopped != "finished":
-        return "start" if last < 2 * FEW_STEPS else None
+        return "start" if last + 1 < 2 * FEW_STEPS else None
     if kind_of(curve) == "gain":
         return "end" if half is None else None
     return "end" if lowest >= 0.95 * last else None
@@ -97,8 +99,10 @@ def judge(curve: LRCurve, spread: float = 0.0) -> tuple[Status, str]:
         spread: standard deviation of the suggestions of several seeds, in decades.
     """
     steps, half, side = len(curve.lr), gain_crossing(curve, 0.5), edge(curve)
-    if curve.stopped != "finished" and steps < FEW_STEPS:
+    if curve.stopped != "finished" and steps < 2 * FEW_STEPS and (steps < FEW_STEPS or side == "start"):
         return "diverged_at_start", f"The loss blew up after {steps} steps: lower start_lr below {curve.lr[0]:.3g}."
+    if side == "start" and _first_ratio(curve) < 0:
+        return "diverged_at_start", f"The very first steps raised the loss: lower start_lr below {curve.lr[0]:.3g}."
     if side == "start":
         return (
             "at_edge",
@@ -121,6 +125,13 @@ def judge(curve: LRCurve, spread: float = 0.0) -> tuple[Status, str]:
         f"The loss fell by {curve.descent:.3g} (its noise from batch to batch is {curve.noise:.2g}), "
         f"was lowest at {lowest:.2g} and {ended} by {curve.lr[-1]:.2g}.{measured}"
     )
+
+
+def _first_ratio(curve: LRCurve) -> float:
+    """The gain ratio of the first steps; below 0 they are beyond the edge of stability. 1 where it was not measured."""
+    ratio = curve.smoothed_gain_ratio
+    known = np.empty(0) if ratio is None else ratio[np.isfinite(ratio)]
+    return float(known[0]) if len(known) else 1.0
 
 
 def _flat_reason(curve: LRCurve, half: float | None) -> str:

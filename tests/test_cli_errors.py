@@ -166,7 +166,9 @@ def test_an_option_that_breaks_a_rule(options, told, cli, folder):
 
 def test_the_budget_the_message_asks_for_is_enough(cli, folder):
     assert "1 trial " in cli("compare", f"{write(folder)}:good", *SMALL, "--budget", "1", "--dry-run").stdout
-    result = cli("compare", f"{write(folder)}:good", *SMALL, "--strategies", "range_test", "--budget", "7.7", "--dry-run")
+    result = cli(
+        "compare", f"{write(folder)}:good", *SMALL, "--strategies", "range_test", "--budget", "7.7", "--dry-run"
+    )
     assert "at most 2 trials and 154 steps in all" in result.stdout
 
 

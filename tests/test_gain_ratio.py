@@ -70,7 +70,10 @@ def test_reduction_prediction_and_relative_update_are_those_of_the_formula():
     assert curve.metrics["reduction"] == pytest.approx(weights[:-1] ** 2 - weights[1:] ** 2, rel=1e-9)
     assert curve.metrics["predicted_reduction"] == pytest.approx(curve.lr * (2 * weights[:-1]) ** 2, rel=1e-9)
     assert curve.metrics["relative_update"] == pytest.approx(2 * curve.lr, rel=1e-9)
-    assert list(curve.to_frame().columns)[-4:] == ["gain_ratio", "reduction", "predicted_reduction", "relative_update"]
+    assert curve.metrics["rms_update"] == pytest.approx(curve.lr * 2 * weights[:-1], rel=1e-9)
+    assert curve.metrics["gradient_norm"] == pytest.approx(2 * weights[:-1], rel=1e-6)
+    measured = ["gain_ratio", "reduction", "predicted_reduction", "relative_update", "rms_update", "gradient_norm"]
+    assert list(curve.to_frame().columns)[-6:] == measured
 
 
 def test_parameter_groups_are_weighed_by_their_gradients():
@@ -120,7 +123,8 @@ def test_sparse_gradients_give_the_numbers_of_dense_ones():
         model = nn.Sequential(nn.EmbeddingBag(50, 4, mode="sum", sparse=sparse), nn.Linear(4, 3)).double()
         generator = torch.Generator().manual_seed(1)
         batches = [
-            (torch.randint(50, (8, 5), generator=generator), torch.randint(3, (8,), generator=generator)) for _ in range(9)
+            (torch.randint(50, (8, 5), generator=generator), torch.randint(3, (8,), generator=generator))
+            for _ in range(9)
         ]
         return ramped(
             model, torch.optim.SGD(model.parameters(), lr=1.0), batches,
@@ -161,7 +165,9 @@ def test_complex_weights_are_pairs_of_numbers():
     model = nn.Module()
     model.weight = nn.Parameter(torch.tensor([3 - 1j, 2j], dtype=torch.complex128))
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    curve = ramped(model, optimizer, targets(0.5), lambda model, target: (model.weight - target).abs().square().sum() / 2)
+    curve = ramped(
+        model, optimizer, targets(0.5), lambda model, target: (model.weight - target).abs().square().sum() / 2
+    )
     assert curve.gain_ratio == pytest.approx(1 - curve.lr / 2, abs=1e-9)
 
 
@@ -186,7 +192,10 @@ def test_a_parameter_without_gradient_counts_for_nothing():
 
     model = Weights(3.0, 1.0)
     curve = ramped(
-        model, Moving(model.parameters(), lr=1.0), targets(0.5), lambda model, target: (model.parts[0] - target) ** 2 / 2
+        model,
+        Moving(model.parameters(), lr=1.0),
+        targets(0.5),
+        lambda model, target: (model.parts[0] - target) ** 2 / 2,
     )
     assert curve.gain_ratio == pytest.approx(1 - curve.lr / 2, abs=1e-9)
 

@@ -56,7 +56,8 @@ def ramped(model, batches, loss, kind="sgd", **options):
 def test_with_and_without_it_the_losses_are_the_same_bits(seed_all, dropout_net, examples, cross_entropy, kind):
     make = lambda: Counting(dropout_net)  # noqa: E731
     with_it, without = (
-        ramped(net(seed_all, make), shuffled(examples), cross_entropy, kind, gain_ratio=asked) for asked in (None, False)
+        ramped(net(seed_all, make), shuffled(examples), cross_entropy, kind, gain_ratio=asked)
+        for asked in (None, False)
     )
     assert with_it.gain_ratio is not None
     assert without.gain_ratio is None
@@ -85,7 +86,9 @@ def drawing(draw):
 )
 def test_the_same_masks_are_drawn_again(seed_all, global_rng, examples, draw):
     def ran(asked):
-        model = net(seed_all, lambda: nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Dropout(0.5), nn.Linear(16, 3)).double())
+        model = net(
+            seed_all, lambda: nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Dropout(0.5), nn.Linear(16, 3)).double()
+        )
         drawn = []
 
         def loss(model, batch):
@@ -215,7 +218,10 @@ def test_it_is_charged_a_third_of_a_step_a_pass(seed_all, examples, dropout_net,
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
-    [({"several": True}, "several losses are trained in turn"), ({"closure": True}, "evaluates the loss several times")],
+    [
+        ({"several": True}, "several losses are trained in turn"),
+        ({"closure": True}, "evaluates the loss several times"),
+    ],
 )
 def test_where_no_one_gradient_belongs_to_a_step_there_is_none(seed_all, examples, cross_entropy, changes, reason):
     def ran(**options):
@@ -246,8 +252,9 @@ def test_one_copy_of_the_weights_while_it_runs_and_none_afterwards(seed_all):
     seen, starts = [], []
 
     def loss(model, batch):
-        seen.append(large())
         starts.append(float(model.weight.detach().sum()))
+        if len(starts) % 13 == 1:  # looking at every object takes long
+            seen.append(large())
         return model(batch).square().mean()
 
     gc.collect()
@@ -261,6 +268,7 @@ def test_one_copy_of_the_weights_while_it_runs_and_none_afterwards(seed_all):
     finally:
         gc.enable()
     assert starts.count(starts[0]) > 3  # it began again lower
+    assert len(seen) > 5
     assert curve.gain_ratio is not None
     # a copy of weight and momentum, one more of the weight, and a gradient
     assert max(seen) <= 2 + 2 + 1 + 1

@@ -175,7 +175,9 @@ def test_schedules_import_nothing_of_ours_but_errors_and_each_other():
 
 
 def test_curve_suggest_and_prior_know_no_torch():
-    rooms = ("blow_up", "curve", "errors", "phases", "pooling", "prior", "rules", "smoothing", "stability", "suggest")
+    rooms = (
+        "blow_up", "calibrated", "curve", "errors", "phases", "pooling", "prior", "rules", "smoothing", "stability", "suggest",
+    )  # fmt: skip
     for file in files_in(*(f"{room}.py" for room in rooms)):
         assert ours(file) <= {f"lr_search.{room}" for room in rooms}, file
         assert not {"torch", "optuna", "pandas"} & roots(file), file

@@ -1,6 +1,7 @@
 """The range test on loaders of every kind: cycled, with workers that persist, and left where they were."""
 
 import re
+from itertools import chain
 
 import pytest
 import torch
@@ -51,16 +52,21 @@ def test_a_short_loader_is_shuffled_anew_on_every_pass():
     torch.manual_seed(0)
     loader = DataLoader(numbers(6), batch_size=3, shuffle=True)
     seen, _ = seen_in(loader)
-    passes = [tuple(sum(seen[i : i + 2], [])) for i in range(0, 20, 2)]
+    passes = [tuple(chain(*seen[i : i + 2])) for i in range(0, 20, 2)]
     assert all(sorted(each) == [0, 1, 2, 3, 4, 5] for each in passes)
     assert len(set(passes)) > 5
     torch.manual_seed(0)
-    assert passes[0] == tuple(sum((batch[0].tolist() for batch in loader), []))
+    assert passes[0] == tuple(chain(*(batch[0].tolist() for batch in loader)))
 
 
 @pytest.mark.parametrize(
     ("options", "steps"),
-    [({"num_epochs": 2}, 24), ({"num_epochs": 1.8}, 22), ({"num_epochs": 4, "accumulate": 2}, 24), ({"num_steps": 20}, 20)],
+    [
+        ({"num_epochs": 2}, 24),
+        ({"num_epochs": 1.8}, 22),
+        ({"num_epochs": 4, "accumulate": 2}, 24),
+        ({"num_steps": 20}, 20),
+    ],
     ids=str,
 )
 def test_passes_are_counted_in_steps(options, steps):
@@ -73,9 +79,17 @@ def test_passes_are_counted_in_steps(options, steps):
 @pytest.mark.parametrize(
     ("batches", "options", "message"),
     [
-        (DataLoader(Stream(12)), {"num_epochs": 3}, "num_epochs needs batches of known length. Give num_steps instead."),
+        (
+            DataLoader(Stream(12)),
+            {"num_epochs": 3},
+            "num_epochs needs batches of known length. Give num_steps instead.",
+        ),
         (DataLoader(numbers()), {"num_epochs": 0}, "num_epochs must be a positive number, but got num_epochs=0."),
-        (DataLoader(numbers()), {"num_epochs": float("inf")}, "num_epochs must be a positive number, but got num_epochs=inf"),
+        (
+            DataLoader(numbers()),
+            {"num_epochs": float("inf")},
+            "num_epochs must be a positive number, but got num_epochs=inf",
+        ),
         (DataLoader(numbers()), {"num_epochs": 1}, "num_steps must be at least 20, but got num_steps=12."),
         (DataLoader(numbers()), {"num_steps": 19}, "num_steps must be at least 20, but got num_steps=19."),
     ],
@@ -120,7 +134,7 @@ def test_workers_that_persist_go_on_with_their_own_batches(at, own):
             for batch in loader:
                 if tested and len(batches) == at > 0:
                     seen, _ = seen_in(loader, valid_data=loader)
-                    assert all(sorted(sum(seen[i : i + 4], [])) == list(range(12)) for i in range(0, 20, 4))
+                    assert all(sorted(chain(*seen[i : i + 4])) == list(range(12)) for i in range(0, 20, 4))
                 batches.append(batch[0].tolist())
         return batches, torch.rand(1).item()
 

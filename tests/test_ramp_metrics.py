@@ -64,7 +64,9 @@ def test_metrics_of_the_training_batch_are_those_before_the_step_in_the_mode_of_
     expected = []
     for model, (inputs, classes) in zip(watched.models, watched.batches, strict=True):
         outputs = model(inputs).argmax(1)
-        expected.append([(outputs == classes).float().mean(), ((outputs == 1) & (classes == 1)).sum(), (classes == 2).sum()])
+        expected.append(
+            [(outputs == classes).float().mean(), ((outputs == 1) & (classes == 1)).sum(), (classes == 2).sum()]
+        )
     assert curve.metrics["loss"] == pytest.approx(curve.loss, rel=1e-5)
     assert curve.metrics["accuracy"] == pytest.approx([float(row[0]) for row in expected])
     assert curve.metrics["right"] == pytest.approx([float(row[1]) for row in expected])
@@ -73,7 +75,9 @@ def test_metrics_of_the_training_batch_are_those_before_the_step_in_the_mode_of_
     assert set(curve.to_frame().columns) >= {"accuracy", "right", "share"}
 
 
-@pytest.mark.parametrize("options", [{"metrics": metrics}, {"valid": True}, {"metrics": metrics, "valid": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"metrics": metrics}, {"valid": True}, {"metrics": metrics, "valid": True}], ids=str
+)
 @pytest.mark.parametrize("gain_ratio", [False, None])
 def test_they_change_nothing_else(live, cross_entropy, global_rng, examples, options, gain_ratio):
     def ran(metrics=None, valid=False):
@@ -83,7 +87,13 @@ def test_they_change_nothing_else(live, cross_entropy, global_rng, examples, opt
         state = {name: value.clone() for name, value in made[0].state_dict().items()}
         before = global_rng(), own.get_state().tolist(), made[2].generator.get_state().tolist()
         curve = lrs.range_test(
-            *made, cross_entropy, end_lr=0.5, num_steps=30, gain_ratio=gain_ratio, metrics=metrics, valid_data=valid_data
+            *made,
+            cross_entropy,
+            end_lr=0.5,
+            num_steps=30,
+            gain_ratio=gain_ratio,
+            metrics=metrics,
+            valid_data=valid_data,
         )
         assert (global_rng(), own.get_state().tolist(), made[2].generator.get_state().tolist()) == before
         assert all(torch.equal(value, state[name]) for name, value in made[0].state_dict().items())
@@ -114,7 +124,7 @@ def test_the_sweep_is_the_same_first_batches_at_every_step_in_eval_mode(live, cr
         right.append(float((outputs.argmax(1) == classes).float().mean()))
     assert curve.metrics["valid_loss"] == pytest.approx(losses, rel=1e-5)
     assert curve.metrics["valid_accuracy"] == pytest.approx(right)
-    assert {name for name in curve.metrics} == {"valid_loss", "valid_accuracy", "valid_right", "valid_share"}
+    assert set(curve.metrics) == {"valid_loss", "valid_accuracy", "valid_right", "valid_share"}
     assert (curve.num_forwards, curve.steps_charged) == (30 * count, 30 + 10 * count)
 
 

@@ -198,7 +198,14 @@ def test_lbfgs_gets_its_closure_and_is_put_back(examples, cross_entropy, clip_no
     model, optimizer = trained()
     before = state_of(model, optimizer)
     curve = lrs.range_test(
-        model, optimizer, batches_of(examples), cross_entropy, start_lr=1e-3, end_lr=0.5, num_steps=20, clip_norm=clip_norm
+        model,
+        optimizer,
+        batches_of(examples),
+        cross_entropy,
+        start_lr=1e-3,
+        end_lr=0.5,
+        num_steps=20,
+        clip_norm=clip_norm,
     )
     assert curve.loss == pytest.approx(train(*trained(), curve.lr), rel=1e-5)
     assert curve.gain_ratio is None

@@ -184,20 +184,18 @@ def watched(model, batch):
     return {"right": (model(batch[0]).argmax(1) == batch[1]).float()}
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adam"])
-@pytest.mark.parametrize("split", [False, True], ids=["one optimizer", "two optimizers"])
+@pytest.mark.parametrize(("kind", "split"), [("sgd", True), ("adam", False)], ids=["two optimizers", "one optimizer"])
 @pytest.mark.parametrize(
-    ("options", "stopped"),
+    ("options", "valid"),
     [
-        ({"extend": True, "start_lr": 1e-6, "end_lr": 1e-5}, "diverged"),  # goes on beyond its end
-        ({"extend": True, "start_lr": 1e5, "end_lr": 1e7}, "diverged"),  # begins again lower
-        ({"gain_ratio": False, "accumulate": 2, "clip_norm": 0.1}, "finished"),
-        ({"precision": "bf16", "end_lr": 1e-3}, "finished"),
+        ({"extend": True, "start_lr": 1e-6, "end_lr": 1e-5}, False),  # goes on beyond its end
+        ({"extend": True, "start_lr": 1e5, "end_lr": 1e7}, True),  # begins again lower
+        ({"gain_ratio": False, "accumulate": 2, "clip_norm": 0.1}, True),
+        ({"precision": "bf16", "end_lr": 1e-3}, False),
     ],
     ids=["extended", "begun again", "accumulated and clipped", "bf16"],
 )
-@pytest.mark.parametrize("valid", [False, True], ids=["metrics", "sweep"])
-def test_so_they_do_under_every_option(examples, seed_all, global_rng, kind, split, options, stopped, valid):
+def test_so_they_do_under_every_option(examples, seed_all, global_rng, kind, split, options, valid):
     def trained(at):
         seed_all(2)
         live = Live(examples, kind, own_generator=True, scaled=True, split=split)
@@ -206,10 +204,10 @@ def test_so_they_do_under_every_option(examples, seed_all, global_rng, kind, spl
             curve = live.range_test(
                 cross_entropy, metrics=watched, **({"valid_data": live.loader} if valid else {}), **options
             )
-            assert set(curve.metrics) > {"valid_right" if valid else "right"} or "gain_ratio" in options
+            assert ("valid_right" in curve.metrics, "right" in curve.metrics) == (valid, not valid)
             assert (curve.gain_ratio is None) == ("gain_ratio" in options)
-            assert "clip_norm" in options or curve.stopped == stopped
-            assert len(curve.loss) > 10
+            if "extend" in options:
+                assert curve.lr[-1] > 1e-4 if options["start_lr"] < 1 else curve.lr[0] < 1e3
         live.train(50 - at)
         return live.everything(), global_rng()
 

@@ -74,6 +74,15 @@ def test_the_quickstart_runs(tmp_path: Path) -> None:
     assert float(printed.rpartition(" ")[2]) < 5.0  # the targets' variance is about 20
 
 
+def test_the_range_test_with_a_picture_runs(tmp_path: Path) -> None:
+    printed = run([sys.executable, str(ROOT / "examples" / "range_test.py"), "mine.png"], tmp_path)
+    assert printed.startswith("Suggestion(lr=")
+    assert "status='ok'" in printed
+    assert "bounds for cycles: " in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.png"]
+    assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.slow
 def test_the_comparison_of_digits_runs(tmp_path: Path) -> None:
     printed = run([sys.executable, str(ROOT / "examples" / "compare_digits.py"), "2"], tmp_path)

@@ -173,7 +173,7 @@ def test_curves_hold_each_range_test_once_with_the_losses_of_the_formula(bowl_co
     curves = bowl_comparison.curves
     assert list(curves.columns) == [
         "optimizer", "seed", "curve", "step", "lr", "loss", "smoothed", "slope", "gain_ratio", "reduction",
-        "predicted_reduction", "relative_update",
+        "predicted_reduction", "relative_update", "rms_update", "gradient_norm",
     ]  # fmt: skip
     assert curves.groupby(["optimizer", "seed", "curve"]).size().to_dict().keys() == {("SGD", 0, 0), ("SGD", 1, 0)}
     for seed, rows in curves.groupby("seed"):

@@ -121,9 +121,10 @@ def test_another_process_gives_the_same_points() -> None:
     code = f"""
 import json, optuna
 from lr_search.prior import LRPrior
-from lr_search.samplers import FixedSampler, GridSampler, RandomSampler, RangeTestSampler
+from lr_search.samplers import FixedSampler, GridSampler, ProbeSampler, RandomSampler, RangeTestSampler
 prior = LRPrior(low={LOW}, high={HIGH}, mode=0.02, log10_std=0.6)
-samplers = [GridSampler(num_points=8, seed=9), RandomSampler(seed=9), RangeTestSampler(prior, seed=9), FixedSampler(0.3)]
+samplers = [GridSampler(num_points=8, seed=9), RandomSampler(seed=9), RangeTestSampler(prior, seed=9)]
+samplers += [ProbeSampler(0.5, seed=9), ProbeSampler(None, seed=9), FixedSampler(0.3)]
 distribution = optuna.distributions.FloatDistribution({LOW}, {HIGH}, log=True)
 print(json.dumps([[sampler.point(n, distribution) for n in range(20)] for sampler in samplers]))
 """

@@ -14,7 +14,12 @@ from lr_search.smoothing import Smoother
 from lr_search.suggest import Suggestion
 
 LOSSES = ("loss", "valid_loss")  # metrics that share the loss's panel
-FROM_THE_GAIN_RATIO = ("reduction", "predicted_reduction", "relative_update")  # recorded with it, and no metrics
+FROM_THE_GAIN_RATIO = (
+    "reduction",
+    "predicted_reduction",
+    "relative_update",
+    "rms_update",
+)  # recorded with it, and no metrics
 TOO_SLOW, DESCENDING, BLOWING_UP, NO_DESCENT = "too slow", "descending", "blowing up", "no descent stands out"
 
 
