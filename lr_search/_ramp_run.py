@@ -17,6 +17,7 @@ from lr_search._gain import GainMeter
 from lr_search._replay import Buffers
 from lr_search._step import DTYPES, Stepper, takes_closure
 from lr_search.blow_up import blow_up
+from lr_search.character import character
 from lr_search.curve import FloatArray, LRCurve, Stopped
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError
 from lr_search.evaluation import Metrics, metric_sums
@@ -223,6 +224,7 @@ class RampRun:
         return LRCurve(
             np.asarray(self._lrs), np.asarray(self._read), gain_ratio=gain_ratio, metrics=metrics,
             stopped=self.stopped, num_steps=self._steps, num_forwards=self._forwards, ramp=self._ramp,
+            optimizer=character(self._stepper.optimizers[0]),
         )  # fmt: skip
 
     def _rounding_of(self, loss: torch.dtype) -> float:

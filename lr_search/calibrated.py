@@ -1,9 +1,10 @@
 """The default rule: how far the best LR lies from where the curve breaks, calibrated on small trainings of many kinds.
 
-    log10(lr) = anchor + w_0 + w_1 * feature_1 + ... + w_k * feature_k
+    log10(lr) = anchor + constant + weight_1 * feature_1 + ... + weight_k * feature_k
 
-The anchor is the LR at which the gain ratio falls below 1/2, or, on a curve without one, that of the blow-up. The weights
-are in calibration.json; `python benchmarks/fit_rule.py` fits them anew and says how well they do on tasks they have not seen.
+The anchor is the LR at which the gain ratio falls below 1/2, or, on a curve without one, that of the blow-up. A second such
+line tells what training there may be expected to lose. The weights are in calibration.json; `python benchmarks/fit_rule.py` fits them anew
+and says how well they do on tasks they have not seen.
 """
 
 from __future__ import annotations
@@ -26,34 +27,59 @@ if TYPE_CHECKING:
     from lr_search.curve import LRCurve
 
 Kind = Literal["gain", "loss"]
-FLOAT32_STEP = 1e-6  # relative updates below it drown in the weights' rounding
+ROUNDED = 1e-6  # relative updates below it drown in the weights' rounding
 SETTLED = 8  # steps after which a momentum has built up
-ADAPTIVE_SIZE = -0.2  # log10 of the root mean square of an adaptive optimizer's step at an LR of 1
 USUAL_UPDATE = -1.3  # log10 of a relative update
 MOST_DECADES = 2.5  # how far apart two places on a curve are taken to lie
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """A fitted line.
-
-    Args:
-        constant: decades from the anchor to the best LR where every feature is 0.
-        weights: feature's name -> its weight, in decades a unit.
-        log10_std: root mean square of what is left, in decades.
-    """
+class Line:
+    """A constant, and a weight for each feature by name."""
 
     constant: float
     weights: Mapping[str, float]
+
+    def __call__(self, curve: LRCurve) -> float:
+        """Its value on a curve."""
+        return self.constant + sum(weight * FEATURES[name](curve) for name, weight in self.weights.items())
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted, for one kind of curve.
+
+    Args:
+        offset: decades from the anchor to the best LR.
+        regret: what a training at the suggested LR may be expected to lose, as a share of what the best one gains.
+        noisy: the expected regret from which on a suggestion is not to be relied on.
+        log10_std: how far off relied-on suggestions are, in decades (root mean square).
+        noisy_log10_std: the same of the others.
+    """
+
+    offset: Line
+    regret: Line
+    noisy: float
     log10_std: float
+    noisy_log10_std: float
 
 
 def calibrated(curve: LRCurve) -> float:
-    """Ours: the best LR by the gain ratio, the blow-up and how the optimizer's steps fade, as fitted on small trainings."""
-    fitted = calibrations()[kind_of(curve)]
-    place = anchor(curve) + fitted.constant
-    place += sum(weight * FEATURES[name](curve) for name, weight in fitted.weights.items())
+    """Ours: decades from where steps lose half their promise, by curve and optimizer, as fitted on small trainings."""
+    place = anchor(curve) + calibrations()[kind_of(curve)].offset(curve)
     return float(np.clip(10**place, curve.first_lr / 10, 10 * curve.lr[-1]))
+
+
+def uncertainty(curve: LRCurve) -> float:
+    """How far the best LR may lie from what the rule says, in decades (one standard deviation)."""
+    fitted = calibrations()[kind_of(curve)]
+    return fitted.noisy_log10_std if is_doubtful(curve) or not has_descent(curve) else fitted.log10_std
+
+
+def is_doubtful(curve: LRCurve) -> bool:
+    """Whether trainings whose curves looked like this one have lost much at the LR suggested."""
+    fitted = calibrations()[kind_of(curve)]
+    return fitted.regret(curve) > fitted.noisy
 
 
 def kind_of(curve: LRCurve) -> Kind:
@@ -64,9 +90,16 @@ def kind_of(curve: LRCurve) -> Kind:
 
 @cache
 def calibrations() -> dict[Kind, Calibration]:
-    """The fitted lines, from calibration.json."""
+    """What was fitted, from calibration.json."""
     record = json.loads(files("lr_search").joinpath("calibration.json").read_text())
-    return {kind: Calibration(**record[kind]) for kind in ("gain", "loss")}
+    return {
+        kind: Calibration(
+            Line(**record[kind]["offset"]),
+            Line(**record[kind]["regret"]),
+            *(record[kind][name] for name in ("noisy", "log10_std", "noisy_log10_std")),
+        )
+        for kind in ("gain", "loss")
+    }
 
 
 def anchor(curve: LRCurve) -> float:
@@ -89,9 +122,15 @@ def room(curve: LRCurve) -> float:
 
 
 def fall(curve: LRCurve) -> float:
-    """Decades in which the gain ratio falls from 0.8 to 1/2."""
-    high = gain_crossing(curve, 0.8)
-    return 0.0 if high is None else float(np.clip(anchor(curve) - np.log10(high), 0.0, 1.0))
+    """Decades in which the gain ratio falls from 0.9 to 1/2."""
+    high = gain_crossing(curve, 0.9)
+    return 0.0 if high is None else float(np.clip(anchor(curve) - np.log10(high), 0.0, 1.5))
+
+
+def edge(curve: LRCurve) -> float:
+    """Decades in which the gain ratio falls from 1/2 to 0, the edge of stability; 0.4 where it does not get there."""
+    zero = gain_crossing(curve, 0.0)
+    return 0.4 if zero is None else float(np.clip(np.log10(zero) - anchor(curve), 0.0, 1.5))
 
 
 def lowest(curve: LRCurve) -> float:
@@ -107,68 +146,81 @@ def flat(curve: LRCurve) -> float:
     return 0.0 if has_descent(curve) else 1.0
 
 
-def adaptive(curve: LRCurve) -> float:
-    """1 where the optimizer makes steps of about the LR in every weight, as Adam does, 0 where they follow the gradients.
-
-    By the root mean square of a step over its LR: 0.3 to 2 for Adam, RMSprop and Adagrad, and for SGD that of the gradients.
-    """
-    size = np.log10(_before(curve, "rms_update"))
-    distance = abs(size - ADAPTIVE_SIZE) if np.isfinite(size) else np.inf
-    return float(np.clip(2.0 - 2.0 * distance, 0.0, 1.0))
+def weight_size(curve: LRCurve) -> float:
+    """log10 of the root mean square of the weights; -4 where they begin at zero, as linear models' do."""
+    step, relative = _before(curve, "rms_update"), _before(curve, "relative_update")
+    if not (step > 0 and 0 < relative < math.inf):
+        return -4.0 if relative == math.inf else -1.0
+    return float(np.clip(np.log10(step / relative), -4.0, 1.0))
 
 
-def update(curve: LRCurve) -> float:
-    """For an adaptive optimizer: log10 of a step at the anchor relative to the weights, from USUAL_UPDATE; else 0."""
-    relative = np.log10(_before(curve, "relative_update")) + anchor(curve) - USUAL_UPDATE
-    return adaptive(curve) * float(np.clip(relative, -2.0, 2.0)) if np.isfinite(relative) else 0.0
+def scaling(curve: LRCurve) -> float:
+    """The power of the gradient that the optimizer's step grows with: 1 for SGD, 0 for Adam; 1/2 where it is not known."""
+    return float(np.clip(curve.optimizer.get("scaling", 0.5), 0.0, 1.0))
+
+
+def momentum(curve: LRCurve) -> float:
+    """Decades that SGD's momentum adds to its step: 1 for a momentum of 0.9."""
+    return scaling(curve) * float(np.clip(curve.optimizer.get("gain", 0.0), 0.0, 2.0))
+
+
+def fading(curve: LRCurve) -> float:
+    """How the optimizer's steps shrink at one LR: the slope per decade of steps, -1/2 for Adagrad."""
+    return float(np.clip(curve.optimizer.get("fade", 0.0), -0.5, 0.3))
+
+
+def adaptive_update(curve: LRCurve) -> float:
+    """log10 of a step at the anchor relative to the weights, from the usual one, as far as the optimizer is adaptive."""
+    return (1 - scaling(curve)) * float(np.clip(_update(curve), -2.0, 2.0))
 
 
 def plain_update(curve: LRCurve) -> float:
-    """The same for other optimizers."""
-    relative = np.log10(_before(curve, "relative_update")) + anchor(curve) - USUAL_UPDATE
-    return (1 - adaptive(curve)) * float(np.clip(relative, -1.0, 1.0)) if np.isfinite(relative) else 0.0
+    """The same as far as it is not."""
+    return scaling(curve) * float(np.clip(_update(curve), -1.0, 1.0))
+
+
+def _update(curve: LRCurve) -> float:
+    relative = _before(curve, "relative_update")
+    return float(np.log10(relative)) + anchor(curve) - USUAL_UPDATE if 0 < relative < math.inf else 0.0
+
+
+def overshoot(curve: LRCurve) -> float:
+    """Decades by which one step at the anchor is promised more than the whole descent; 0 where it is promised less."""
+    if "predicted_reduction" not in curve.metrics:
+        return 0.0
+    promised = _before(curve, "predicted_reduction")
+    whole = max(curve.descent, curve.noise)
+    if not (promised > 0 and whole > 0):
+        return 0.0
+    return float(np.clip(np.log10(promised / whole) + anchor(curve), 0.0, 3.0))
 
 
 def _before(curve: LRCurve, name: str) -> float:
-    """The median of a step's size over its LR, among the steps before the anchor that do not drown in rounding."""
-    if name not in curve.metrics:
+    """The median of a quantity over its LR, among the steps before the anchor that do not drown in rounding."""
+    if name not in curve.metrics or "relative_update" not in curve.metrics:
         return math.nan
     steps, place = np.arange(len(curve.lr)), np.log10(np.maximum(curve.lr, TINY))
     with np.errstate(divide="ignore", invalid="ignore"):
         sizes = curve.metrics[name] / curve.lr
-    usable = np.isfinite(sizes) & (sizes > 0) & (place < anchor(curve))
-    rounded = curve.metrics["relative_update"] <= FLOAT32_STEP
+    usable = ~np.isnan(sizes) & (sizes > 0) & (place < anchor(curve))
+    rounded = curve.metrics["relative_update"] <= ROUNDED
     for chosen in (usable & (steps >= SETTLED) & ~rounded, usable & ~rounded, usable):
         if chosen.any():
             return float(np.median(sizes[chosen]))
     return math.nan
 
 
-def fade(curve: LRCurve) -> float:
-    """How the optimizer's steps shrink at one LR: the slope of log(step / LR) per decade of steps, before the LR matters.
-
-    0 for SGD and Adam, -1/2 for Adagrad, whose step falls with the square root of their number: it bears a higher LR than
-    the beginning lets on. By the median of the slopes between steps that lie far apart (Theil and Sen).
-    """
-    if "relative_update" not in curve.metrics:
-        return 0.0
-    step, place = np.arange(1, len(curve.lr) + 1), np.log10(np.maximum(curve.lr, TINY))
-    relative = curve.metrics["relative_update"]
-    used = (step >= 6) & (place < anchor(curve) - 0.7) & (relative > FLOAT32_STEP) & np.isfinite(relative)
-    if used.sum() < 10 or np.log10(step[used][-1] / step[used][0]) < 0.3:
-        return 0.0
-    decades, size = np.log10(step[used]), np.log10(relative[used]) - place[used]
-    one, other = np.triu_indices(len(decades), k=len(decades) // 3)
-    return float(np.clip(np.median((size[other] - size[one]) / (decades[other] - decades[one])), -0.8, 0.3))
-
-
 FEATURES: dict[str, Callable[[LRCurve], float]] = {
     "room": room,
     "fall": fall,
+    "edge": edge,
     "lowest": lowest,
     "flat": flat,
-    "adaptive": adaptive,
-    "update": update,
+    "weight_size": weight_size,
+    "scaling": scaling,
+    "momentum": momentum,
+    "fading": fading,
+    "adaptive_update": adaptive_update,
     "plain_update": plain_update,
-    "fade": fade,
+    "overshoot": overshoot,
 }

@@ -44,6 +44,7 @@ class LRCurve:
         num_forwards: forward passes beyond those, each over the batches of a step: for the gain ratio and metrics.
         ramp: "exponential" or "linear".
         members: the curves this one was pooled from.
+        optimizer: what is known of it, by `lr_search.character`: "scaling", "gain" and "fade"; empty where nothing is.
 
     Raises:
         InvalidInputError: the arrays differ in length, are empty, hold a value that is not finite, or the LR does not rise.
@@ -62,6 +63,7 @@ class LRCurve:
     num_forwards: float = 0.0
     ramp: str = "exponential"
     members: tuple[LRCurve, ...] = ()
+    optimizer: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("lr", "loss"):
@@ -278,6 +280,7 @@ class LRCurve:
             "num_steps": self.num_steps,
             "num_forwards": self.num_forwards,
             "ramp": self.ramp,
+            "optimizer": dict(self.optimizer),
             "members": [member.to_json() for member in self.members],
         }
 
@@ -295,6 +298,7 @@ class LRCurve:
             num_steps=record["num_steps"],
             num_forwards=record["num_forwards"],
             ramp=record["ramp"],
+            optimizer=record["optimizer"],
             members=tuple(cls.from_json(member) for member in record["members"]),
         )
 

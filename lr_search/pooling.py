@@ -44,6 +44,7 @@ def pool(curves: Sequence[LRCurve]) -> LRCurve:
         num_forwards=sum(member.num_forwards for member in members),
         ramp=longest.ramp,
         members=tuple(members),
+        optimizer=members[0].optimizer,
     )
 
 

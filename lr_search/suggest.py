@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from lr_search.calibrated import calibrated, calibrations, kind_of
+from lr_search.calibrated import calibrated, is_doubtful, kind_of, uncertainty
 from lr_search.curve import LRCurve
 from lr_search.errors import unknown_name
 from lr_search.phases import FLAT, has_descent
@@ -23,7 +23,7 @@ DEFAULT_RULE = "calibrated"
 FEW_STEPS = 10  # a ramp that blew up before them began too high
 NOISY_DECADES = 0.5  # spread between seeds from which on one number says little
 PEERS_LOG10_STD = 0.9  # of the other rules: the least that was measured for any of them
-WIDER: dict[Status, float] = {"ok": 1.0, "noisy": 1.3, "flat": 1.3, "at_edge": 1.3, "diverged_at_start": 2.0}
+WIDER: dict[Status, float] = {"ok": 1.0, "noisy": 1.0, "flat": 1.0, "at_edge": 1.3, "diverged_at_start": 2.0}
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,13 @@ def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
     name = rule if rule is not None else DEFAULT_RULE
     if name not in RULES:
         raise unknown_name("rule", name, RULES)
-    found = [RULES[name](member) for member in curve.members or (curve,)]
+    members = curve.members or (curve,)
+    found = [RULES[name](member) for member in members]
     places = np.log10(np.maximum(found, TINY))  # a ramp of one step at an LR of 0 has nothing better
     spread = float(places.std(ddof=1)) if len(places) > 1 else 0.0
     status, reason = judge(curve, spread)
     lr = curve.first_lr / 10 if status == "diverged_at_start" else float(10 ** places.mean())
-    std = calibrations()[kind_of(curve)].log10_std if name == DEFAULT_RULE else PEERS_LOG10_STD
+    std = float(np.mean([uncertainty(each) for each in members])) if name == DEFAULT_RULE else PEERS_LOG10_STD
     return Suggestion(lr, name, status, reason, float(np.hypot(WIDER[status] * std, spread)))
 
 
@@ -117,6 +118,11 @@ def judge(curve: LRCurve, spread: float = 0.0) -> tuple[Status, str]:
     if spread > NOISY_DECADES:
         return "noisy", (
             f"The suggestions of {len(curve.members)} seeds scatter by {spread:.2g} decades: add seeds, or use a larger batch."
+        )
+    if is_doubtful(curve):
+        return "noisy", (
+            "Where curves looked like this one, the LR they pointed to has often lost much: "
+            "train at a few LRs around it, or add seeds."
         )
     lowest = float(curve.lr[int(np.argmin(curve.smoothed))])
     ended = {"finished": "rose again", "diverged": "blew up", "non_finite": "became non-finite"}[curve.stopped]

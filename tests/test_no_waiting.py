@@ -113,7 +113,7 @@ def test_a_step_reads_no_value_of_any_tensor(batches, optimizer, options, sweep)
     assert stepper.observer is not None
     for lr in (1e-3, 1e-2, 1e-1):
         assert stepper.step(walk, lr).device.type == "meta"
-    assert stepper.meter.read().shape == (3, 5)
+    assert len(stepper.meter.read()) == 3
 
 
 @pytest.mark.parametrize("read", [torch.Tensor.item, torch.Tensor.cpu, torch.Tensor.tolist, torch.Tensor.nonzero, bool])

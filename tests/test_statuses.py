@@ -69,7 +69,7 @@ def test_a_ramp_that_begins_too_high_is_at_the_edge_and_extend_moves_its_start()
     assert curve.suggest().status == "at_edge"
     assert "lower start_lr below 0.3, or extend=True" in curve.suggest().reason
     extended = digits().range_test(start_lr=0.3, extend=True)
-    assert extended.suggest().status == "ok"
+    assert extended.suggest().status in ("ok", "noisy")
     assert extended.lr[0] < 1e-3
     assert extended.num_steps > len(extended.lr)  # what the first try took is counted
 
@@ -79,6 +79,20 @@ def test_a_blow_up_in_the_first_steps_says_so() -> None:
     assert suggestion.status == "diverged_at_start"
     assert suggestion.lr == pytest.approx(3.0)
     assert "lower start_lr below 30" in suggestion.reason
+
+
+def test_a_curve_like_those_that_misled_is_noisy() -> None:
+    """Where the gain ratio falls long before the blow-up, and one step is promised more than the whole descent."""
+    lr = np.geomspace(1e-7, 10, 101)
+    ratio = np.interp(np.log10(lr), [-7, -3, -2, 1], [1.0, 1.0, 0.2, 0.2])  # falls slowly, and never to 0
+    predicted = 30 * lr
+    loss = np.interp(np.log10(lr), [-7, -4, -2.5, 1], [2.3, 2.3, 1.3, 2.0])
+    measured = {"reduction": ratio * predicted, "predicted_reduction": predicted, "relative_update": 10 * lr}
+    measured |= {"rms_update": lr, "gradient_norm": np.ones(101)}
+    odd = lrs.LRCurve(lr, loss, gain_ratio=ratio, metrics=measured, optimizer={"scaling": 1.0, "gain": 1.0, "fade": 0.0})
+    assert odd.suggest().status == "noisy"
+    assert "train at a few LRs around it" in odd.suggest().reason
+    assert odd.suggest().log10_std > digits().range_test().suggest().log10_std
 
 
 class Scaled(nn.Module):
