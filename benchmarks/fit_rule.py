@@ -33,13 +33,11 @@ from lr_search.calibrated import FEATURES, anchor
 
 TARGET = Path(__file__).parents[1] / "lr_search" / "calibration.json"
 USED = {
-    "gain": [
-        "room", "fall", "weight_size", "scaling", "momentum", "fading", "adaptive_update", "plain_update",
-    ],
+    "gain": ["room", "fall", "weight_size", "momentum", "fading", "adaptive_update"],
     "loss": ["lowest", "flat", "scaling", "momentum", "fading"],
-}  # fmt: skip
+}
 DOUBTS = {
-    "gain": ["lowest", "edge", "overshoot", "fall", "momentum"],
+    "gain": ["lowest", "from_zero", "momentum", "overshoot", "edge", "fall"],
     "loss": ["lowest", "room", "scaling", "momentum", "fading"],
 }
 FALSE_OK = 0.02  # the share of curves, among all, that may be called ok and have a regret above 0.2

@@ -154,6 +154,11 @@ def weight_size(curve: LRCurve) -> float:
     return float(np.clip(np.log10(step / relative), -4.0, 1.0))
 
 
+def from_zero(curve: LRCurve) -> float:
+    """1 where the weights begin at zero or next to it."""
+    return 1.0 if weight_size(curve) < -2 else 0.0
+
+
 def scaling(curve: LRCurve) -> float:
     """The power of the gradient that the optimizer's step grows with: 1 for SGD, 0 for Adam; 1/2 where it is not known."""
     return float(np.clip(curve.optimizer.get("scaling", 0.5), 0.0, 1.0))
@@ -172,11 +177,6 @@ def fading(curve: LRCurve) -> float:
 def adaptive_update(curve: LRCurve) -> float:
     """log10 of a step at the anchor relative to the weights, from the usual one, as far as the optimizer is adaptive."""
     return (1 - scaling(curve)) * float(np.clip(_update(curve), -2.0, 2.0))
-
-
-def plain_update(curve: LRCurve) -> float:
-    """The same as far as it is not."""
-    return scaling(curve) * float(np.clip(_update(curve), -1.0, 1.0))
 
 
 def _update(curve: LRCurve) -> float:
@@ -217,10 +217,10 @@ FEATURES: dict[str, Callable[[LRCurve], float]] = {
     "lowest": lowest,
     "flat": flat,
     "weight_size": weight_size,
+    "from_zero": from_zero,
     "scaling": scaling,
     "momentum": momentum,
     "fading": fading,
     "adaptive_update": adaptive_update,
-    "plain_update": plain_update,
     "overshoot": overshoot,
 }

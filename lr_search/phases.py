@@ -14,6 +14,7 @@ import numpy.typing as npt
 from lr_search.blow_up import step_noise
 from lr_search.errors import require
 from lr_search.smoothing import Smoother
+from lr_search.stability import gain_crossing
 
 if TYPE_CHECKING:
     from lr_search.curve import LRCurve
@@ -24,7 +25,8 @@ FLAT = (
     4.5  # deviations of the smoothed values that a descent must stand out by: they are lowest of many by chance alone
 )
 BEGUN, DONE = 0.1, 0.9  # shares of the descent at which it has begun, and at which it slows
-RAGGED = 3.0  # times the noise before the descent
+RAGGED = 3.0  # times the noise
+JUMP = 0.05  # share of the descent below which nothing is ragged
 ONLY_MAX = 4.0  # base_lr = max_lr / 4 where only max_lr is clear; Smith: 3 or 4
 
 
@@ -34,7 +36,7 @@ class Phases:
 
     Args:
         descent_lr: where the loss begins to fall; below it training is too slow. None where no descent stands out.
-        blow_up_lr: where the loss is lowest and begins to rise. None where it does not rise again.
+        blow_up_lr: where the loss is lowest and begins to rise. None where no rise stands out, or the gain ratio says nothing broke.
     """
 
     descent_lr: float | None
@@ -51,12 +53,20 @@ def phases(curve: LRCurve) -> Phases:
     lowest = int(np.argmin(curve.smoothed))
     falls = has_descent(curve)
     begun = _begun(curve.smoothed[: lowest + 1], curve.start - BEGUN * curve.descent) if falls else None
-    last = len(curve.lr) - 1
-    if not falls:
-        blow_up_lr = None if curve.stopped == "finished" else float(curve.lr[-1])
-    else:
-        blow_up_lr = None if curve.stopped == "finished" and lowest >= 0.95 * last else float(curve.lr[lowest])
+    blow_up_lr = float(curve.lr[lowest if falls else -1]) if _blows_up(curve, lowest, falls=falls) else None
     return Phases(None if begun is None else float(curve.lr[begun]), blow_up_lr)
+
+
+def _blows_up(curve: LRCurve, lowest: int, *, falls: bool) -> bool:
+    """Whether the ramp was cut short, or the loss rises again after a descent by more than its noise explains."""
+    if curve.stopped != "finished":
+        return True
+    ratio = curve.smoothed_gain_ratio
+    measured = ratio is not None and bool(np.isfinite(ratio).any())
+    if not falls or lowest >= 0.95 * (len(curve.lr) - 1) or (measured and gain_crossing(curve, 0.5) is None):
+        return False  # where no step lost half its promise, nothing broke: batches differ by chance
+    rise = float(curve.smoothed[lowest:].max() - curve.smoothed[lowest])
+    return rise > FLAT * curve.smoothed_noise + 1e-9 * abs(curve.start)
 
 
 def bounds(
@@ -84,20 +94,23 @@ def bounds(
     falling, descent = smoothed[: lowest + 1], max(0.0, start - float(smoothed.min()))
     begun = _begun(falling, start - BEGUN * descent)
     slows = _first(falling <= start - DONE * descent)
-    ragged = _ragged(values, smoothed, begun, lowest, noise)
+    ragged = _ragged(values, smoothed, begun, lowest, max(RAGGED * noise, JUMP * descent))
     ends = [place for place in (slows, ragged) if place is not None and place > begun]
     max_lr = max(float(curve.lr[min(ends, default=lowest)]), curve.first_lr)
     base_lr = float(curve.lr[begun])
     return (base_lr if 0 < base_lr < max_lr / 3 else max_lr / ONLY_MAX), max_lr
 
 
-def _ragged(values: FloatArray, smoothed: FloatArray, begun: int, lowest: int, noise: float) -> int | None:
-    """Where the values begin to jump about their smoothed course, for five steps together, as they did not before."""
-    if noise <= 0 or lowest - begun < 5:
+def _ragged(values: FloatArray, smoothed: FloatArray, begun: int, lowest: int, least: float) -> int | None:
+    """Where the values begin to jump about their smoothed course by more than `least`, in most of five steps.
+
+    Changes from step to step count: where the course bends, smoothing lies beside it for many steps.
+    """
+    jumps = np.abs(np.diff(values - smoothed))[begun:lowest] / np.sqrt(2)
+    if len(jumps) < 5 or least <= 0:
         return None
-    jumps = np.abs(values - smoothed)[begun : lowest + 1]
-    windows = np.lib.stride_tricks.sliding_window_view(jumps, 5).mean(axis=1)
-    place = _first(windows > RAGGED * noise)
+    windows = np.lib.stride_tricks.sliding_window_view(jumps, 5)
+    place = _first(np.median(windows, axis=1) > least)
     return None if place is None else begun + place
 
 

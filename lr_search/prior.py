@@ -77,7 +77,8 @@ class LRPrior:
         centres = [s.lr for s in suggestions]
         if schedule not in (None, "constant"):
             centres = [
-                max(s.lr, c.bounds()[1]) if s.status in ("ok", "noisy") else s.lr for s, c in zip(suggestions, curves, strict=True)
+                max(s.lr, c.bounds()[1]) if s.status in ("ok", "noisy") else s.lr
+                for s, c in zip(suggestions, curves, strict=True)
             ]
         low, high = lr_range
         logs = np.log10(np.clip(centres, low, high))
