@@ -80,14 +80,19 @@ def bounds(
         curve: a range test's record.
         metric: a metric recorded with it; default: the loss.
         direction: whether less of the metric is better; default: "maximize" for names with "acc" in them, else "minimize".
+
+    Raises:
+        InvalidInputError: no such metric was recorded, none of its values is finite, or there is no such direction.
     """
+    directions = ("minimize", "maximize")
+    require(direction in (None, *directions), f"direction must be one of {', '.join(directions)}", direction=direction)
     known = ("loss", *curve.metrics)
     require(metric is None or metric in known, f"metric must be one of {', '.join(known)}", metric=metric)
     if metric is None or metric == "loss":
         values, smoothed, start, noise = curve.loss, curve.smoothed, curve.start, curve.noise
     else:
         sign = -1.0 if (direction or ("maximize" if "acc" in metric else "minimize")) == "maximize" else 1.0
-        values = sign * np.nan_to_num(curve.metrics[metric], nan=np.nanmax(sign * curve.metrics[metric]))
+        values = _known(sign * curve.metrics[metric], metric)
         smoothed = Smoother(curve.lr, linear=curve.ramp == "linear").mean(values)
         start, noise = float(np.median(values[: max(3, len(values) // 10)])), step_noise(values)
     lowest = int(np.argmin(smoothed))
@@ -99,6 +104,13 @@ def bounds(
     max_lr = max(float(curve.lr[min(ends, default=lowest)]), curve.first_lr)
     base_lr = float(curve.lr[begun])
     return (base_lr if 0 < base_lr < max_lr / 3 else max_lr / ONLY_MAX), max_lr
+
+
+def _known(values: FloatArray, name: str) -> FloatArray:
+    """The values, with the worst of them where one is not finite, as after a blow-up."""
+    finite = np.isfinite(values)
+    require(bool(finite.any()), f"{name} must have a finite value to be read", values=values[:3].tolist())
+    return np.where(finite, values, values[finite].max())
 
 
 def _ragged(values: FloatArray, smoothed: FloatArray, begun: int, lowest: int, least: float) -> int | None:
