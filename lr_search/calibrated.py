@@ -179,6 +179,11 @@ def adaptive_update(curve: LRCurve) -> float:
     return (1 - scaling(curve)) * float(np.clip(_update(curve), -2.0, 2.0))
 
 
+def plain_update(curve: LRCurve) -> float:
+    """The same as far as it is not."""
+    return scaling(curve) * float(np.clip(_update(curve), -1.0, 1.0))
+
+
 def _update(curve: LRCurve) -> float:
     relative = _before(curve, "relative_update")
     return float(np.log10(relative)) + anchor(curve) - USUAL_UPDATE if 0 < relative < math.inf else 0.0
@@ -222,5 +227,6 @@ FEATURES: dict[str, Callable[[LRCurve], float]] = {
     "momentum": momentum,
     "fading": fading,
     "adaptive_update": adaptive_update,
+    "plain_update": plain_update,
     "overshoot": overshoot,
 }

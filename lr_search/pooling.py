@@ -31,7 +31,7 @@ def pool(curves: Sequence[LRCurve]) -> LRCurve:
     require(
         same, "curves must be of the same ramp to be pooled", "Run them with the same start_lr, end_lr and num_steps."
     )
-    steps = sorted(len(member.lr) for member in members)[(len(members) - 1) // 2]
+    steps = sorted(len(member.lr) for member in members)[len(members) // 2]
     names = [name for name in members[0].metrics if all(name in member.metrics for member in members)]
     measured = all(member.gain_ratio is not None for member in members)
     return LRCurve(

@@ -86,6 +86,13 @@ def test_a_loss_that_still_falls_at_the_end_does_not_blow_up() -> None:
     assert found.blow_up_lr is None
 
 
+def test_a_rise_in_the_last_steps_alone_is_no_blow_up() -> None:
+    curve = of_loss(2.3 - normal_rise(0, 0.5) + 0.3 * (PLACE[-1] == PLACE))
+    assert PLACE[-1] - 0.05 * 7 < PLACE[np.argmin(curve.smoothed)] < PLACE[-1]
+    assert curve.smoothed[-1] > curve.smoothed.min() + 1e-4
+    assert curve.phases().blow_up_lr is None
+
+
 @pytest.mark.parametrize("stopped", ["diverged", "non_finite"])
 def test_a_ramp_cut_short_blew_up_where_the_loss_was_lowest(stopped: str) -> None:
     curve = of_loss(2.3 - normal_rise(0, 0.4), stopped=stopped)  # the next losses, which are not there, were huge
@@ -93,10 +100,10 @@ def test_a_ramp_cut_short_blew_up_where_the_loss_was_lowest(stopped: str) -> Non
 
 
 def test_few_of_many_pure_noises_have_a_descent() -> None:
-    curves = [LRCurve(np.geomspace(1e-7, 10, 100), 2.3 + 0.02 * noise(seed, 100)) for seed in range(200)]
-    assert sum(has_descent(curve) for curve in curves) <= 10
+    curves = [LRCurve(np.geomspace(1e-7, 10, 100), 2.3 + 0.02 * noise(seed, 100)) for seed in range(400)]
+    assert sum(has_descent(curve) for curve in curves) <= 20
     assert sum(has_descent(curve) for curve in curves[:20]) <= 1
-    assert sum(curve.phases().blow_up_lr is not None for curve in curves) <= 4
+    assert sum(curve.phases().blow_up_lr is not None for curve in curves) <= 8
 
 
 def test_a_descent_of_twice_the_noise_is_seen_through_it() -> None:
@@ -162,11 +169,10 @@ def test_one_jump_is_not_ragged() -> None:
 
 
 def test_the_upper_bound_is_where_an_accuracy_that_never_slows_falls() -> None:
-    accuracy = np.where(PLACE < -1, 0.1 * (PLACE + 6), 0.0)  # a straight line to 0.5, then nothing
-    base_lr, max_lr = of_metric("valid_accuracy", accuracy).bounds("valid_accuracy")
-    assert -1.6 < math.log10(max_lr) <= -1
-    # its median first tenth lies at -5.65, from where it rises evenly
-    assert math.log10(base_lr) == pytest.approx(-5.65 + 0.1 * (math.log10(max_lr) + 5.65), abs=0.15)
+    accuracy = np.where(PLACE < -1, 0.9 * 10 ** (PLACE + 1), 0.0)  # in proportion to the LR, then nothing
+    base_lr, max_lr = np.log10(of_metric("valid_accuracy", accuracy).bounds("valid_accuracy"))
+    assert -1.5 < max_lr <= -1
+    assert max_lr - base_lr == pytest.approx(math.log10(9), abs=0.2)
 
 
 def test_base_lr_is_a_quarter_where_only_max_lr_is_clear() -> None:
@@ -217,9 +223,11 @@ def test_a_direction_that_is_none_is_refused() -> None:
 @pytest.mark.parametrize("gone", [np.nan, np.inf, -np.inf])
 def test_a_metric_that_is_lost_at_the_end_counts_as_its_worst(gone: float) -> None:
     accuracy = 0.1 + 0.8 * normal_rise(-3, 0.4)
-    expected = of_metric("accuracy", np.where(PLACE > 0, 0.1, accuracy)).bounds("accuracy")
-    found = of_metric("accuracy", np.where(PLACE > 0, gone, accuracy)).bounds("accuracy")
-    assert found == pytest.approx(expected)
+    for end in (-3, 0):
+        expected = of_metric("accuracy", np.where(end < PLACE, accuracy.min(), accuracy)).bounds("accuracy")
+        found = of_metric("accuracy", np.where(end < PLACE, gone, accuracy)).bounds("accuracy")
+        assert found == pytest.approx(expected)
+        assert end == 0 or found[1] < 10**-3
     assert np.log10(found) == pytest.approx([-3 - wider(0.4), -3 + wider(0.4)], abs=STEP)
 
 
@@ -230,10 +238,9 @@ def test_a_linear_ramp_is_read_in_the_lr_itself() -> None:
     half = TENTH * math.hypot(0.1, 0.025)
     assert max_lr == pytest.approx(0.5 + half, abs=0.005)
     assert base_lr == pytest.approx(max_lr / 4)  # 0.37 is no third of 0.63
-    steep = normal_rise(0.3, 0.15, lr)
-    base_lr, max_lr = LRCurve(lr, np.ones(401), metrics={"acc": steep}, ramp="linear").bounds("acc")
-    middle, half = 0.3, TENTH * math.hypot(0.15, 0.025)
-    assert (base_lr, max_lr) == pytest.approx((middle - half, middle + half), abs=0.02)
+    early = normal_rise(-0.7, 0.3, np.log10(np.maximum(lr, 1e-9)))
+    found = LRCurve(lr, np.ones(401), metrics={"acc": early}, ramp="linear").bounds("acc")
+    assert found == pytest.approx((10 ** (-0.7 - 0.3 * TENTH), 10 ** (-0.7 + 0.3 * TENTH)), abs=0.02)
 
 
 # --- on a real training

@@ -213,7 +213,7 @@ def test_where_the_curvature_stays_the_usable_range_stays(curvature):
     frame = lrs.refind(bowl(curvature, 60), Constant(0.1 / curvature), at=4, range_test=ramp).to_frame()
     assert frame["step"].tolist() == [0, 20, 40, 60]
     # the gain ratio of a step is 1 - lr * curvature / 2; the smoothing moves the crossing down a little
-    assert frame["half_gain_lr"].to_numpy() * curvature == pytest.approx([1.0] * 4, rel=0.3)
+    assert frame["half_gain_lr"].to_numpy() * curvature == pytest.approx([1.0] * 4, rel=0.4)
     settled = frame["half_gain_lr"][1:]  # where training has arrived, the state does not change any more
     assert settled.max() < 1.02 * settled.min()
 
@@ -222,7 +222,7 @@ def test_where_the_curvature_grows_the_usable_range_falls_with_it():
     ramp = {"start_lr": 1e-3, "end_lr": 100.0, "num_steps": 150}
     found = lrs.refind(bowl(1.0, 400), Constant(0.05), at=[0, 150, 350, 400], range_test=ramp)
     frame = found.to_frame()
-    assert frame["half_gain_lr"].to_numpy() * [1, 1, 4, 4] == pytest.approx([1.0] * 4, rel=0.3)
+    assert frame["half_gain_lr"].to_numpy() * [1, 1, 4, 4] == pytest.approx([1.0] * 4, rel=0.4)
 
 
 def test_it_trains_no_further_than_the_last_point_and_evaluates_nowhere(make_workload, constant, cross_entropy):

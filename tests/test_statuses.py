@@ -85,9 +85,9 @@ def test_a_curve_like_those_that_misled_is_noisy() -> None:
     """Where the gain ratio falls long before the blow-up, and one step is promised more than the whole descent."""
     lr = np.geomspace(1e-7, 10, 101)
     ratio = np.interp(np.log10(lr), [-7, -3, -2, 1], [1.0, 1.0, 0.2, 0.2])  # falls slowly, and never to 0
-    predicted = 30 * lr
+    predicted = 3e4 * lr
     loss = np.interp(np.log10(lr), [-7, -4, -2.5, 1], [2.3, 2.3, 1.3, 2.0])
-    measured = {"reduction": ratio * predicted, "predicted_reduction": predicted, "relative_update": 10 * lr}
+    measured = {"reduction": ratio * predicted, "predicted_reduction": predicted, "relative_update": 1e4 * lr}
     measured |= {"rms_update": lr, "gradient_norm": np.ones(101)}
     odd = lrs.LRCurve(lr, loss, gain_ratio=ratio, metrics=measured, optimizer={"scaling": 1.0, "gain": 1.0, "fade": 0.0})
     assert odd.suggest().status == "noisy"
