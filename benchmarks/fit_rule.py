@@ -6,8 +6,8 @@ Runs the range test of every task of sets a, b and c and of the random tasks in 
 
 by a robust ridge regression on the middles of the tasks' basins (the LRs whose regret is below 0.1), for curves with a gain
 ratio and for curves without; then a second line to the regret of tasks left out, and from which value of it on a suggestion is called
-noisy. Prints how this does on tasks it has not seen: fitted on one set and judged on the other, and leaving out one
-task at a time. `--write` puts the weights into lr_search/calibration.json. The set "judge" is not read.
+noisy. Prints how this does on tasks it has not seen: fitted on some sets and judged on another, and leaving out
+one task at a time. `--write` puts the weights into lr_search/calibration.json. The set "judge" is not read.
 
 Curves are kept in a file (`--curves`), to fit again without running them again.
 """
@@ -78,7 +78,7 @@ class Example:
 
 def measured() -> dict[str, dict[str, Any]]:
     """What is known of the tasks to fit on: name -> entry."""
-    known = {name: entry for name, entry in truth().items() if entry["set"] not in ("judge", "fresh")}
+    known = {name: entry for name, entry in truth().items() if entry["set"] != "judge"}
     return known | (json.loads(VARIANTS.read_text()) if VARIANTS.exists() else {})
 
 

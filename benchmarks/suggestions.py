@@ -1,4 +1,4 @@
-"""How good the suggested learning rates are: `python benchmarks/suggestions.py [--sets a b judge] [--seeds 5] [--jobs 2]`.
+"""How good the suggested learning rates are: `python benchmarks/suggestions.py [--sets a b c judge] [--seeds 5] [--jobs 2]`.
 
 Every rule of lr_search, every finder of other libraries and some constants suggest an LR for the same tasks and seeds.
 Each suggestion's regret is looked up in truth.json: 0 as good as the best LR of a dense grid, 1 no better than not
@@ -194,7 +194,7 @@ def per_task(runs: list[Run], tasks: list[str]) -> str:
 def main() -> None:
     """Print the tables and write the runs as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sets", nargs="+", default=["a", "b", "judge"])
+    parser.add_argument("--sets", nargs="+", default=["a", "b", "c", "judge"])
     parser.add_argument("--tasks", nargs="+", default=None, help="only these")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2)

@@ -1,4 +1,4 @@
-"""The tasks' true best learning rates: `python benchmarks/truth.py [--sets a b judge fresh] [--tasks NAME ...]`.
+"""The tasks' true best learning rates: `python benchmarks/truth.py [--sets a b c judge] [--tasks NAME ...]`.
 
 Trains every task at constant LRs from 1e-7 to 1e3: four a decade with three seeds wherever the regret is below a half,
 two with one seed elsewhere. Adds what it finds to truth.json; a task that is there already is left alone, unless it is named by --tasks.
@@ -164,7 +164,7 @@ def report(name: str) -> str:
 def main() -> None:
     """Measure what is not yet there."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sets", nargs="+", default=["a", "b", "judge", "fresh"])
+    parser.add_argument("--sets", nargs="+", default=["a", "b", "c", "judge"])
     parser.add_argument("--tasks", nargs="+", default=None, help="measure these again")
     parser.add_argument("--report", action="store_true", help="only print what is there")
     given = parser.parse_args()

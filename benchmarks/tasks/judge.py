@@ -1,9 +1,9 @@
-"""The judge: kinds and architectures that sets a and b do not have. Only for judging; nothing is fitted on them."""
+"""The judge: kinds, networks and losses that no other set has. Only for judging; nothing is fitted on them."""
 
 from __future__ import annotations
 
+import math
 from functools import cache, partial
-from typing import Any
 
 import torch
 from torch import nn, optim
@@ -12,265 +12,269 @@ from torch.nn import functional
 from lr_search import Workload
 
 from . import build, data, models
-from .judge_models import Experts, Flow, RowTransformer, Sets, Sine, SkipGram
+from .judge_models import (
+    Context,
+    DirectionLinear,
+    Forecaster,
+    Graphs,
+    Highway,
+    Maxout,
+    Mixer,
+    PooledSets,
+    SqueezeExcite,
+    Tensor3,
+)
 from .task import Task, tasks_of
 
 Momentum = partial(optim.SGD, momentum=0.9)
 
 
-def conv1d_digits_adamw() -> Workload:
-    """The usual: one-dimensional convolutions with GroupNorm over the rows."""
-    (images, classes), (valid, valid_classes) = data.digits(images=True)
-    rows = data.Split((images[:, 0], classes), (valid[:, 0], valid_classes))
+def _cut(train: int, *tensors: torch.Tensor) -> data.Split:
+    """The first examples for training, the others for validation."""
+    return data.Split(tuple(each[:train] for each in tensors), tuple(each[train:] for each in tensors))
+
+
+def mixer_digits_adamw() -> Workload:
+    """The usual: perceptrons along the rows of an image and across them, AdamW."""
+    optimizer = partial(optim.AdamW, weight_decay=0.05)
+    return build.workload(Mixer, optimizer, build.cross_entropy, data.digits(images=True), num_steps=250)
+
+
+def graph_messages_radam() -> Workload:
+    """The usual: how many edges of a graph join nodes of one colour, by messages between the nodes, RAdam."""
+    generator = torch.Generator().manual_seed(0)
+    colours = functional.one_hot(torch.randint(3, (2400, 8), generator=generator), 3).float()
+    upper = (torch.rand(2400, 8, 8, generator=generator) < 0.35).float().triu(1)
+    edges = upper + upper.transpose(1, 2)
+    joined = (edges * (colours @ colours.transpose(1, 2))).sum((1, 2))[:, None]
+    split = _cut(2048, colours, edges, (joined - joined.mean()) / joined.std())
+
+    def loss(model: nn.Module, batch: data.Tensors) -> torch.Tensor:
+        return functional.mse_loss(model(*batch[:2]), batch[2])
+
+    return build.workload(partial(Graphs, 3), optim.RAdam, loss, split)
+
+
+def squeeze_excite_digits_nesterov() -> Workload:
+    """The usual: depthwise convolutions with gated channels, SGD with Nesterov's momentum."""
 
     def model() -> nn.Module:
         return nn.Sequential(
-            nn.Conv1d(8, 24, 3, padding=1), nn.GroupNorm(4, 24), nn.SiLU(),
-            nn.AdaptiveAvgPool1d(2), nn.Flatten(), nn.Linear(48, 10),
+            nn.Conv2d(1, 12, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(12, 12, 3, padding=1, groups=12), nn.Conv2d(12, 24, 1), SqueezeExcite(24), nn.ReLU(),
+            nn.MaxPool2d(2), nn.Flatten(), nn.Linear(96, 10),
         )  # fmt: skip
 
-    return build.workload(model, partial(optim.AdamW, weight_decay=0.02), build.cross_entropy, rows, num_steps=320)
+    optimizer = partial(optim.SGD, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    return build.workload(model, optimizer, build.cross_entropy, data.digits(images=True), batch_size=24)
 
 
-def row_transformer_accumulated_adam() -> Workload:
-    """The usual: attention over rows; two batches a step and clipped gradients."""
-    return build.workload(
-        RowTransformer,
-        partial(optim.Adam, weight_decay=1e-4),
-        build.loss_of(functional.cross_entropy, label_smoothing=0.05),
-        data.digits(images=True),
-        batch_size=16,
-        num_steps=250,
-        accumulate=2,
-        clip_norm=2.0,
-    )
+def highway_quantiles_adamax() -> Workload:
+    """The usual: three quantiles of a noisy target (pinball loss) by a highway network, Adamax."""
+    levels = torch.tensor([0.1, 0.5, 0.9])
 
-
-def lstm_text_rmsprop() -> Workload:
-    """The usual: an LSTM on letters, RMSprop with momentum."""
-    return build.workload(
-        partial(models.CharRNN, nn.LSTM),
-        partial(optim.RMSprop, momentum=0.9),
-        build.next_letter,
-        data.text(words=60, length=10, seed=2),
-        batch_size=24,
-        num_steps=320,
-    )
-
-
-def point_sets_momentum() -> Workload:
-    """The usual: the largest distance in a set of points from its middle, SGD with momentum."""
-    points = torch.randn(2560, 6, 2, generator=torch.Generator().manual_seed(0))
-    reach = (points - points.mean(1, keepdim=True)).norm(dim=2).amax(1, keepdim=True)
-    reach = (reach - reach.mean()) / reach.std()
-    return build.workload(
-        Sets, Momentum, build.squared_error, data.Split((points[:2048], reach[:2048]), (points[2048:], reach[2048:])),
-        batch_size=64, num_steps=500,
-    )  # fmt: skip
-
-
-def experts_teacher_adamax() -> Workload:
-    """The usual: a mixture of experts on a regression under the Huber loss, Adamax."""
-    return build.workload(
-        partial(Experts, 12),
-        optim.Adamax,
-        build.loss_of(functional.huber_loss),
-        data.teacher(features=12, noise=0.3, seed=4),
-        batch_size=48,
-        num_steps=420,
-    )
-
-
-def wide_wine_sgd() -> Workload:
-    """The usual: a wide network on a small table, plain SGD with weight decay."""
-    return build.workload(
-        lambda: models.mlp(13, 256, 3, activation=nn.Softplus),
-        partial(optim.SGD, weight_decay=1e-3),
-        build.cross_entropy,
-        data.table("wine", train=89),
-        batch_size=16,
-        num_steps=260,
-    )
-
-
-def iris_margin_adam() -> Workload:
-    """The usual: a margin loss on a small table, Adam."""
-    return build.workload(
-        lambda: models.mlp(4, 24, 24, 3, activation=nn.ELU),
-        optim.Adam,
-        build.loss_of(functional.multi_margin_loss),
-        data.table("iris", train=75),
-        batch_size=15,
-        num_steps=260,
-    )
-
-
-def pairs_digits_nesterov() -> Workload:
-    """Digits of one class must lie together, others at least 1 apart (pairwise margin loss)."""
+    def model() -> nn.Module:
+        return nn.Sequential(nn.Linear(8, 24), *[Highway(24) for _ in range(3)], nn.Linear(24, 3))
 
     def loss(model: nn.Module, batch: data.Tensors) -> torch.Tensor:
-        pixels, classes = batch
-        places = model(pixels)
-        apart = (places[:, None] - places[None]).pow(2).sum(2)
-        same = (classes[:, None] == classes[None]).float()
-        beyond = (1.0 - (apart + 1e-6).sqrt()).clamp(min=0) ** 2
-        return (same * apart).sum() / same.sum() + ((1 - same) * beyond).sum() / (1 - same).sum()
+        above = batch[1] - model(batch[0])
+        return torch.maximum(levels * above, (levels - 1) * above).mean()
 
-    optimizer = partial(optim.SGD, momentum=0.9, nesterov=True)
     return build.workload(
-        lambda: models.mlp(64, 48, 8, activation=nn.Tanh), optimizer, loss, data.digits(), batch_size=40, valid_batch=40
+        model, optim.Adamax, loss, data.teacher(features=8, noise=0.25, scale=3.0, seed=7), num_steps=350
     )
 
 
-def flow_moons_adam() -> Workload:
-    """A normalising flow's negative log likelihood of points in a small frame: below zero."""
-    (points,), (valid,) = data.moons()
-    small = data.Split((0.4 * points,), (0.4 * valid,))
-    return build.workload(
-        Flow, optim.Adam, lambda model, batch: model(batch[0]).mean(), small, batch_size=128, num_steps=400
-    )
-
-
-def sine_image_adam() -> Workload:
-    """A network of sines learns a picture, colour from place: a low LR is needed."""
-    grid = torch.linspace(-1, 1, 48)
-    places = torch.stack(torch.meshgrid(grid, grid, indexing="ij"), 2).reshape(-1, 2)
-    x, y = places.T
-    colour = (torch.sin(9 * x * y) + torch.cos(7 * (x**2 + y)) + torch.sign(x + y**2 - 0.3))[:, None] / 1.5
-    order = torch.randperm(len(places), generator=torch.Generator().manual_seed(0))
-    learnt, kept = order[:1792], order[1792:]
-
-    def model() -> nn.Module:
-        return nn.Sequential(nn.Linear(2, 48), Sine(8.0), nn.Linear(48, 48), Sine(8.0), nn.Linear(48, 1))
-
-    picture = data.Split((places[learnt], colour[learnt]), (places[kept], colour[kept]))
-    return build.workload(model, optim.Adam, build.squared_error, picture, batch_size=128, num_steps=400)
-
-
-def skipgram_sparse_sgd() -> Workload:
-    """Which words stand together, with sparse gradients and plain SGD: the LR must be large."""
+def forecast_lstm_momentum() -> Workload:
+    """The usual: the next value of a noisy wave after each one, SGD with momentum and clipped gradients."""
     generator = torch.Generator().manual_seed(0)
-    groups = torch.randint(10, (200,), generator=generator)
-    pairs = torch.randint(200, (9728, 2), generator=generator)
-    chance = torch.where(groups[pairs[:, 0]] == groups[pairs[:, 1]], 0.95, 0.08)
-    together = (torch.rand(9728, generator=generator) < chance).float()
-    return build.workload(
-        SkipGram,
-        optim.SGD,
-        build.loss_of(functional.binary_cross_entropy_with_logits),
-        data.Split((pairs[:9216], together[:9216]), (pairs[9216:], together[9216:])),
-        batch_size=256,
-        num_steps=450,
+    speed, phase = (
+        0.3 + torch.rand(1920, 1, generator=generator),
+        2 * math.pi * torch.rand(1920, 1, generator=generator),
     )
-
-
-def poisson_raw_sgd() -> Workload:
-    """Counts from features of sizes to 300, with their logarithms linear in them: a tiny LR is needed."""
-    generator = torch.Generator().manual_seed(0)
-    features = 300 * torch.rand(2560, 6, generator=generator)
-    rates = (features @ torch.tensor([0.004, -0.003, 0.002, 0.001, -0.003, 0.004])).exp()
-    counts = torch.poisson(rates, generator=generator)
-    return build.workload(
-        lambda: build.from_zero(nn.Linear(6, 1)),
-        optim.SGD,
-        lambda model, batch: functional.poisson_nll_loss(model(batch[0])[:, 0], batch[1]),
-        data.Split((features[:2048], counts[:2048]), (features[2048:], counts[2048:])),
-        num_steps=350,
-    )
-
-
-def big_targets_absolute_rmsprop() -> Workload:
-    """Targets of about 1000 under the absolute error, RMSprop: the LR must grow with them."""
-    return build.workload(
-        lambda: models.mlp(10, 24, 24, 1, activation=nn.LeakyReLU),
-        optim.RMSprop,
-        build.loss_of(functional.l1_loss),
-        data.teacher(scale=1000.0, seed=5),
-        num_steps=350,
-    )
-
-
-def small_loss_conv_sgd() -> Workload:
-    """A strided CNN on images of raw pixels, the loss times 0.03."""
-
-    def model() -> nn.Module:
-        return nn.Sequential(
-            nn.Conv2d(1, 8, 4, stride=2, padding=1), nn.ELU(), nn.Conv2d(8, 16, 4, stride=2, padding=1), nn.ELU(),
-            nn.Flatten(), nn.Linear(64, 10),
-        )  # fmt: skip
+    waves = torch.sin(speed * torch.arange(15) + phase) + 0.1 * torch.randn(1920, 15, generator=generator)
 
     def loss(model: nn.Module, batch: data.Tensors) -> torch.Tensor:
-        return 0.03 * functional.cross_entropy(model(batch[0] / 16), batch[1])
+        return functional.mse_loss(model(batch[0][:, :-1]), batch[0][:, 1:])
 
-    return build.workload(model, optim.SGD, loss, data.digits(images=True, scaled=False), num_steps=400)
+    return build.workload(Forecaster, Momentum, loss, _cut(1536, waves), clip_norm=1.0)
 
 
-def deep_linear_momentum() -> Workload:
-    """Five linear layers from small weights learn a map: a saddle at the start, then steps."""
+def survival_maxout_sgd() -> Workload:
+    """The usual: who dies sooner (Cox's partial likelihood within a batch, a third are censored), plain SGD."""
+    (inputs, hazards), (valid_inputs, valid_hazards) = data.teacher(features=10, noise=0.0, scale=2.0, seed=8)
+    inputs, hazards = torch.cat([inputs, valid_inputs]), torch.cat([hazards, valid_hazards])[:, 0]
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(2048, 16, generator=generator) * torch.logspace(0.2, -1.2, 16)
-    left, right = torch.randn(16, 3, generator=generator), torch.randn(3, 8, generator=generator)
-    targets = inputs @ left @ right / 3
+    times = -torch.rand(len(inputs), generator=generator).clamp(min=1e-6).log() / hazards.exp()
+    died = (torch.rand(len(inputs), generator=generator) < 0.67).float()
 
-    def model() -> nn.Module:
-        layers = [nn.Linear(16, 24, bias=False), *[nn.Linear(24, 24, bias=False) for _ in range(3)]]
-        layers.append(nn.Linear(24, 8, bias=False))
-        for layer in layers:
-            nn.init.normal_(layer.weight, std=0.5 / layer.in_features**0.5)
-        return nn.Sequential(*layers)
+    def loss(model: nn.Module, batch: data.Tensors) -> torch.Tensor:
+        latest = batch[1].argsort(descending=True)
+        risks, died = model(batch[0])[latest, 0], batch[2][latest]
+        return (died * (risks.logcumsumexp(0) - risks)).sum() / died.sum()
 
-    split = data.Split((inputs[:1536], targets[:1536]), (inputs[1536:], targets[1536:]))
-    return build.workload(model, Momentum, build.squared_error, split, batch_size=64, num_steps=450)
-
-
-_letters = partial(models.CharRNN, nn.LSTM, width=32)
+    return build.workload(
+        lambda: nn.Sequential(Maxout(10, 24), nn.Linear(24, 1)),
+        optim.SGD,
+        loss,
+        _cut(2048, inputs, times, died),
+        batch_size=64,
+        num_steps=400,
+        valid_batch=64,
+    )
 
 
 @cache
-def _text_weights() -> dict[str, torch.Tensor]:
-    source = build.workload(_letters, optim.Adam, build.next_letter, data.text(seed=3), batch_size=16, num_steps=100)
-    return build.trained_weights(source, 1e-2)
+def _wise_answers() -> tuple[torch.Tensor, torch.Tensor]:
+    """The logits of a trained network, for training and validation."""
+
+    def wise() -> nn.Module:
+        return models.mlp(64, 64, 64, 10)
+
+    weights = build.trained_weights(build.workload(wise, optim.Adam, build.cross_entropy, data.digits()), 3e-3)
+    model, (train, valid) = build.loaded(wise(), weights), data.digits()
+    return model(train[0]).detach(), model(valid[0]).detach()
 
 
-def finetune_text_sgd() -> Workload:
-    """A character model goes on with a text of other words; the embedding learns at ten times the LR of the rest."""
-    weights = _text_weights()
+def distilled_digits_rmsprop() -> Workload:
+    """The usual: a small network with weight normalisation learns a larger one's softened answers, RMSprop."""
+    (pixels, classes), (valid, valid_classes) = data.digits()
+    answers, valid_answers = _wise_answers()
 
-    def groups(model: Any) -> list[dict[str, Any]]:
-        return [
-            {"params": [*model.recurrent.parameters(), *model.head.parameters()], "lr": 1e-3},
-            {"params": model.embedding.parameters(), "lr": 1e-2},
-        ]
+    def loss(model: nn.Module, batch: data.Tensors) -> torch.Tensor:
+        given = model(batch[0])
+        soft = functional.kl_div(
+            (given / 4).log_softmax(1), (batch[2] / 4).log_softmax(1), reduction="batchmean", log_target=True
+        )
+        return 16 * soft + 0.5 * functional.cross_entropy(given, batch[1])
 
     return build.workload(
-        lambda: build.loaded(_letters(), weights),
-        optim.SGD,
-        build.next_letter,
-        data.text(seed=4),
+        lambda: nn.Sequential(DirectionLinear(64, 20), nn.ReLU(), DirectionLinear(20, 10)),
+        optim.RMSprop,
+        loss,
+        data.Split((pixels, classes, answers), (valid, valid_classes, valid_answers)),
         batch_size=16,
-        num_steps=250,
-        param_groups=groups,
     )
+
+
+def tensor_factors_small_sgd() -> Workload:
+    """A table of three indices from small vectors, the error times 0.05: a plateau first, then a fall; the LR must be large."""
+    generator = torch.Generator().manual_seed(0)
+    first, second, third = torch.randn(3, 16, 3, generator=generator)
+    places = torch.randint(16, (6500, 3), generator=generator)
+    values = (first[places[:, 0]] * second[places[:, 1]] * third[places[:, 2]]).sum(1) / 1.7
+    values = values + 0.1 * torch.randn(6500, generator=generator)
+
+    def loss(model: nn.Module, batch: data.Tensors) -> torch.Tensor:
+        return 0.05 * functional.mse_loss(model(batch[0]), batch[1])
+
+    return build.workload(
+        partial(Tensor3, 16, 6, 0.25), optim.SGD, loss, _cut(6000, places, values),
+        batch_size=256, num_steps=450,
+    )  # fmt: skip
+
+
+def context_words_sparse_adagrad() -> Workload:
+    """The word in the middle of six others of its group, with sparse gradients and Adagrad."""
+    generator = torch.Generator().manual_seed(0)
+    group = torch.randint(12, (4608, 1), generator=generator)
+    stray = torch.randint(12, (4608, 7), generator=generator)
+    astray = torch.rand(4608, 7, generator=generator) < 0.25
+    within = (12 * torch.rand(4608, 7, generator=generator) ** 2).long()
+    words = torch.where(astray, stray, group) * 12 + within
+    return build.workload(
+        partial(Context, 144), optim.Adagrad, build.cross_entropy, _cut(4096, words[:, 1:], words[:, 0]), batch_size=64
+    )
+
+
+def polynomial_momentum() -> Workload:
+    """Ridge regression on raw powers and products of two numbers to 10, SGD with momentum: a tiny LR is needed."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = 20 * torch.rand(2, 2560, generator=generator) - 10
+    features = torch.stack([x**i * y**j for i in range(4) for j in range(4 - i)], 1)
+    targets = (x * y + x**2 - y**2) / 50 + x**3 / 2000 + 0.2 * torch.randn(2560, generator=generator)
+    return build.workload(
+        lambda: build.from_zero(nn.Linear(10, 1)),
+        partial(Momentum, weight_decay=1e-2),
+        build.squared_error,
+        _cut(2048, features, targets[:, None]),
+        batch_size=128,
+        num_steps=400,
+    )
+
+
+def mixture_density_adamw() -> Workload:
+    """The density of what has several answers, by four normal ones in a small frame: below zero."""
+    generator = torch.Generator().manual_seed(0)
+    answers = torch.rand(2560, 1, generator=generator)
+    asked = answers + 0.3 * torch.sin(2 * math.pi * answers) + 0.03 * torch.randn(2560, 1, generator=generator)
+
+    def loss(model: nn.Module, batch: data.Tensors) -> torch.Tensor:
+        shares, means, log_std = model(batch[0]).chunk(3, dim=1)
+        each = -0.5 * ((batch[1] - means) / log_std.exp()) ** 2 - log_std - 0.5 * math.log(2 * math.pi)
+        return -(shares.log_softmax(1) + each).logsumexp(1).mean()
+
+    return build.workload(
+        lambda: models.mlp(1, 32, 12, activation=nn.Tanh),
+        optim.AdamW,
+        loss,
+        _cut(2048, 4 * asked - 2, 0.3 * answers),
+        batch_size=64,
+        num_steps=400,
+    )
+
+
+@cache
+def _digit_sets() -> data.Split:
+    """Four digits' pixels (4, 64), which of the ten there are (10,), and the largest."""
+    generator = torch.Generator().manual_seed(0)
+    parts = []
+    for (pixels, classes), count in zip(data.digits(), (2048, 448), strict=True):
+        chosen = torch.randint(len(pixels), (count, 4), generator=generator)
+        there = functional.one_hot(classes[chosen], 10).amax(1).float()
+        parts.append((pixels[chosen], there, classes[chosen].amax(1)))
+    return data.Split(*parts)
+
+
+@cache
+def _sets_weights() -> dict[str, torch.Tensor]:
+    def loss(model: nn.Module, batch: data.Tensors) -> torch.Tensor:
+        return functional.binary_cross_entropy_with_logits(model(batch[0]), batch[1])
+
+    source = build.workload(partial(PooledSets, 64, 10), optim.Adam, loss, _digit_sets(), num_steps=400)
+    return build.trained_weights(source, 5e-3)
+
+
+def finetune_sets_adam() -> Workload:
+    """A network that tells which digits are in a set learns to tell the largest: a new head, with dropout."""
+    weights = _sets_weights()
+
+    def model() -> nn.Module:
+        new = PooledSets(64, 10, dropout=0.2)
+        kept = {name: value for name, value in weights.items() if not name.startswith("head")}
+        new.load_state_dict(new.state_dict() | kept)
+        return new
+
+    def loss(model: nn.Module, batch: data.Tensors) -> torch.Tensor:
+        return functional.cross_entropy(model(batch[0]), batch[2])
+
+    return build.workload(model, optim.Adam, loss, _digit_sets(), num_steps=250)
 
 
 TASKS: list[Task] = tasks_of(
     "judge",
     [
-        conv1d_digits_adamw,
-        row_transformer_accumulated_adam,
-        lstm_text_rmsprop,
-        point_sets_momentum,
-        experts_teacher_adamax,
-        wide_wine_sgd,
-        iris_margin_adam,
-        pairs_digits_nesterov,
-        flow_moons_adam,
-        sine_image_adam,
-        skipgram_sparse_sgd,
-        poisson_raw_sgd,
-        big_targets_absolute_rmsprop,
-        small_loss_conv_sgd,
-        deep_linear_momentum,
-        finetune_text_sgd,
+        mixer_digits_adamw,
+        graph_messages_radam,
+        squeeze_excite_digits_nesterov,
+        highway_quantiles_adamax,
+        forecast_lstm_momentum,
+        survival_maxout_sgd,
+        distilled_digits_rmsprop,
+        tensor_factors_small_sgd,
+        context_words_sparse_adagrad,
+        polynomial_momentum,
+        mixture_density_adamw,
+        finetune_sets_adam,
     ],
 )

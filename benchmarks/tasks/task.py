@@ -8,7 +8,7 @@ from typing import Literal
 
 from lr_search import Workload
 
-Set = Literal["a", "b", "judge", "fresh"]
+Set = Literal["a", "b", "c", "judge"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Task:
 
     Args:
         name: unique among all tasks.
-        set: "a" and "b" are for fitting rules, "judge" and "fresh" only for judging them.
+        set: "a", "b" and "c" are for fitting rules, "judge" and "fresh" only for judging them.
         make: () -> the workload.
     """
 
