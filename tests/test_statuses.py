@@ -89,7 +89,9 @@ def test_a_curve_like_those_that_misled_is_noisy() -> None:
     loss = np.interp(np.log10(lr), [-7, -4, -2.5, 1], [2.3, 2.3, 1.3, 2.0])
     measured = {"reduction": ratio * predicted, "predicted_reduction": predicted, "relative_update": 1e4 * lr}
     measured |= {"rms_update": lr, "gradient_norm": np.ones(101)}
-    odd = lrs.LRCurve(lr, loss, gain_ratio=ratio, metrics=measured, optimizer={"scaling": 1.0, "gain": 1.0, "fade": 0.0})
+    odd = lrs.LRCurve(
+        lr, loss, gain_ratio=ratio, metrics=measured, optimizer={"scaling": 1.0, "gain": 1.0, "fade": 0.0}
+    )
     assert odd.suggest().status == "noisy"
     assert "train at a few LRs around it" in odd.suggest().reason
     assert odd.suggest().log10_std > digits().range_test().suggest().log10_std

@@ -17,7 +17,7 @@ class Task:
 
     Args:
         name: unique among all tasks.
-        set: "a", "b" and "c" are for fitting rules, "judge" and "fresh" only for judging them.
+        set: "a", "b" and "c" are for fitting rules, "judge" only for judging them.
         make: () -> the workload.
     """
 

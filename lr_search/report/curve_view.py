@@ -19,6 +19,7 @@ FROM_THE_GAIN_RATIO = (
     "predicted_reduction",
     "relative_update",
     "rms_update",
+    "gradient_norm",
 )  # recorded with it, and no metrics
 TOO_SLOW, DESCENDING, BLOWING_UP, NO_DESCENT = "too slow", "descending", "blowing up", "no descent stands out"
 
