@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,7 +41,7 @@ def character(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     settings = {name: value for name, value in optimizer.param_groups[0].items() if name not in IGNORED}
     key = (type(optimizer), repr(sorted(settings.items(), key=str)))
     if key not in _known:
-        with preserved_rng(torch.device("cpu")):
+        with preserved_rng(torch.device("cpu")), warnings.catch_warnings(action="ignore"):
             _known[key] = _found(type(optimizer), settings)
     return dict(_known[key])
 
