@@ -192,9 +192,8 @@ def compare(
             for optimizer, work in asked.workloads.items()
             for seed in asked.seeds[: 1 if dry_run else None]
         }
-        opened = open_storage(
-            None if dry_run else storage
-        )  # after the workload was tried, so that wrong use leaves no file
+        # after the workload was tried, so that wrong use leaves no file
+        opened = open_storage(None if dry_run else storage)
         if fresh and not dry_run:
             delete(opened, name)
         plans = study_plans(asked)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lr_search._data import BatchWalk
-from lr_search._step import Stepper
+from lr_search._start import start
 from lr_search.errors import LRSearchError, WorkloadError
 from lr_search.ladder import FloatArray, Ladder, Probe, falls
-from lr_search.optim import preserved_rng, seed_everything
+from lr_search.optim import preserved_rng
 from lr_search.workload import Workload
 
 
@@ -58,15 +57,7 @@ def descending_probe(
 
 def _losses(workload: Workload, seed: int, lr: float, num_steps: int) -> FloatArray:
     """The loss before each step of a new training at that LR, nan from the first that is not finite. Returns: (num_steps,)."""
-    seed_everything(seed)
-    model, optimizer = workload.build()
-    device = workload.torch_device
-    stepper = Stepper(
-        model, optimizer, workload.loss, device,
-        accumulate=workload.accumulate, clip_norm=workload.clip_norm, precision=workload.precision,
-    )  # fmt: skip
-    seed_everything(seed)
-    walk = BatchWalk(workload.train_data, "train_data", device)
+    stepper, walk = start(workload, seed)
     losses: list[torch.Tensor] = []
     failure: Exception | None = None
     try:

@@ -15,11 +15,12 @@ from torch import nn
 
 from lr_search._data import BatchWalk, length
 from lr_search._ramp_run import RampRun, Sweep
+from lr_search._start import start
 from lr_search._step import Loss, Precision, Stepper
 from lr_search.curve import FloatArray, LRCurve
 from lr_search.errors import InvalidInputError, require
 from lr_search.evaluation import Metrics
-from lr_search.optim import capture, device_of, preserved_rng, seed_everything
+from lr_search.optim import capture, device_of, preserved_rng
 from lr_search.suggest import edge
 from lr_search.workload import Workload
 
@@ -255,14 +256,7 @@ def range_test_of(
     device = workload.torch_device
 
     def begin() -> RampRun:
-        seed_everything(seed)
-        model, optimizer = workload.build()
-        stepper = Stepper(
-            model, optimizer, workload.loss, device,
-            accumulate=workload.accumulate, clip_norm=workload.clip_norm, precision=workload.precision,
-        )  # fmt: skip
-        seed_everything(seed)
-        walk = BatchWalk(workload.train_data, "train_data", device)
+        stepper, walk = start(workload, seed)
         sweep = None
         if valid_batches:
             sweep = Sweep.of(workload.valid_data(), workload.metrics_or_loss, valid_batches, device)
