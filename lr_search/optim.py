@@ -79,9 +79,9 @@ class AttachedSchedule(LRScheduler):
     def get_lr(self) -> list[float | torch.Tensor]:
         """The LR of each group at the present step."""
         lr = self.schedule(self.last_epoch)
-        momentum = getattr(self.schedule, "momentum", None)
+        momentum = self.schedule.momentum(self.last_epoch)
         if momentum is not None:
-            set_momentum(self.optimizer, momentum(self.last_epoch))
+            set_momentum(self.optimizer, momentum)
         return [lr * ratio for ratio in self.ratios]
 
     def state_dict(self) -> dict[str, Any]:
@@ -100,6 +100,7 @@ class AttachedSchedule(LRScheduler):
 
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's generators (the CPU's and every GPU's)."""
+    seed = int(seed)  # Python's generator takes no number of NumPy's
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  the user's code may draw from the global generator
     # not torch.manual_seed: where there is no GPU it keeps a stack trace of every call for the day CUDA starts

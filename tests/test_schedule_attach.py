@@ -1,8 +1,7 @@
-"""`schedule.attach(optimizer)` does what setting the LR by hand does."""
+"""`schedule.attach(optimizer)` does what setting the LR and the momentum by hand does, for every schedule."""
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,19 +10,11 @@ import torch
 from torch.optim import lr_scheduler
 
 from lr_search.errors import InvalidInputError
-from lr_search.schedules import SGDR, Constant, ExpRange, Schedule, Triangular, Triangular2
+from lr_search.schedules import Constant, Linear, Schedule, Triangular, warmup
+from tests.schedule_cases import CASES, Breathing, Case
 
-RATIOS = (1.0, 0.25, 3.0)
-SCHEDULES: dict[str, Schedule] = {
-    "constant": Constant(0.05),
-    "triangular": Triangular(0.02, 0.1, 7),
-    "triangular2": Triangular2(0.02, 0.1, 7.5),
-    "exp_range": ExpRange(0.02, 0.1, 7, gamma=0.98),
-    "exp_range, bounds": ExpRange(0.02, 0.1, 7, gamma=0.98, decay="bounds"),
-    "sgdr": SGDR(0.0, 0.1, T_0=12),
-    "sgdr, doubling": SGDR(0.001, 0.1, T_0=5.5, T_mult=2, decay=0.7),
-}
-NUM_STEPS = 45  # three cycles of each, and some
+RATIOS = (1.0, 0.25)
+TRIANGLES = Triangular(0.02, 0.1, 7)
 
 
 class Quadratic:
@@ -35,13 +26,17 @@ class Quadratic:
         self.optimizer = optimizer(groups, **settings)
 
     def step(self) -> None:
-        self.optimizer.zero_grad()
-        sum(((p - 1) ** 2).sum() for p in self.parameters).backward()
+        for parameter in self.parameters:
+            parameter.grad = 2 * (parameter.detach() - 1)
         self.optimizer.step()
 
     @property
     def lrs(self) -> list[float]:
         return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    @property
+    def momenta(self) -> list[float]:
+        return [float(group["momentum"]) for group in self.optimizer.param_groups]
 
     @property
     def weights(self) -> torch.Tensor:
@@ -55,78 +50,105 @@ def saved_and_loaded(state: dict[str, Any]) -> dict[str, Any]:
     return dict(torch.load(file, weights_only=True))
 
 
-@pytest.fixture(params=SCHEDULES)
-def schedule(request: pytest.FixtureRequest) -> Schedule:
-    return SCHEDULES[request.param]
+def three_cycles(case: Case) -> int:
+    """The steps of a schedule's first three cycles; for one without so many, enough to see most of it."""
+    return case.ends[2] if len(case.ends) >= 3 else 110
 
 
-def test_three_cycles_are_the_same_as_by_hand(schedule: Schedule) -> None:
-    assert isinstance(schedule, Constant) or len(schedule.cycle_ends(NUM_STEPS)) >= 3
+def write_by_hand(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int) -> None:
+    momentum = schedule.momentum(step)
+    for group, ratio in zip(optimizer.param_groups, RATIOS, strict=True):
+        group["lr"] = schedule(step) * ratio
+        if momentum is not None:
+            group["momentum"] = momentum
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture
+def schedule(case: Case) -> Schedule:
+    return case.schedule
+
+
+def test_three_cycles_are_the_same_as_by_hand(case: Case) -> None:
+    schedule = case.schedule
     attached, by_hand = Quadratic(momentum=0.9), Quadratic(momentum=0.9)
     scheduler = schedule.attach(attached.optimizer)
     assert isinstance(scheduler, lr_scheduler.LRScheduler)
-    for step in range(NUM_STEPS):
-        for group, ratio in zip(by_hand.optimizer.param_groups, RATIOS, strict=True):
-            group["lr"] = schedule(step) * ratio
-        assert attached.lrs == pytest.approx(by_hand.lrs, rel=1e-12)
+    ours, theirs = [], []
+    for step in range(three_cycles(case)):
+        write_by_hand(by_hand.optimizer, schedule, step)
+        ours.append(attached.lrs + attached.momenta)
+        theirs.append(by_hand.lrs + by_hand.momenta)
         assert scheduler.get_last_lr() == attached.lrs
         attached.step()
         by_hand.step()
-        torch.testing.assert_close(attached.weights, by_hand.weights, rtol=1e-6, atol=0)
         scheduler.step()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    assert not torch.equal(attached.weights, torch.zeros_like(attached.weights))
+    torch.testing.assert_close(attached.weights, by_hand.weights, rtol=1e-6, atol=0)
 
 
 def test_an_lr_in_a_tensor_is_written_into_that_tensor() -> None:
-    schedule = SCHEDULES["triangular"]
+    schedule = TRIANGLES
     parameter = torch.zeros(1, requires_grad=True)
     lr = torch.tensor(0.4, dtype=torch.float64)
     optimizer = torch.optim.Adam([parameter], lr=lr)
     scheduler = schedule.attach(optimizer)
-    for step in range(NUM_STEPS):
+    for step in range(45):
         assert optimizer.param_groups[0]["lr"] is lr
         assert lr.item() == pytest.approx(schedule(step), rel=1e-12)
         optimizer.step()
         scheduler.step()
 
 
-def test_a_saved_state_goes_on_mid_cycle(schedule: Schedule) -> None:
-    whole, first = Quadratic(), Quadratic()
+def test_a_saved_state_goes_on_mid_cycle(case: Case) -> None:
+    schedule, num_steps = case.schedule, three_cycles(case)
+    stop = num_steps // 2 + 2  # in the middle of a cycle
+    assert stop not in case.ends
+    whole, first = Quadratic(momentum=0.9), Quadratic(momentum=0.9)
     scheduler, before = schedule.attach(whole.optimizer), schedule.attach(first.optimizer)
-    for _ in range(17):
+    for _ in range(stop):
         for work, its in ((whole, scheduler), (first, before)):
             work.step()
             its.step()
     state = saved_and_loaded({"scheduler": before.state_dict(), "optimizer": first.optimizer.state_dict()})
 
-    second = Quadratic()
+    second = Quadratic(momentum=0.9)
     after = schedule.attach(second.optimizer)
     with torch.no_grad():
         for parameter, weights in zip(second.parameters, first.weights, strict=True):
             parameter.copy_(weights)
     second.optimizer.load_state_dict(state["optimizer"])
     after.load_state_dict(state["scheduler"])
-    for step in range(17, NUM_STEPS):
-        assert second.lrs == pytest.approx([schedule(step) * ratio for ratio in RATIOS], rel=1e-12)
-        assert after.get_last_lr() == pytest.approx(second.lrs, rel=1e-12)
+    for step in range(stop, num_steps):
+        assert second.lrs == whole.lrs == [schedule(step) * ratio for ratio in RATIOS]
+        assert second.momenta == whole.momenta
+        assert after.get_last_lr() == second.lrs
         for work, its in ((whole, scheduler), (second, after)):
             work.step()
             its.step()
-        torch.testing.assert_close(second.weights, whole.weights, rtol=0, atol=0)
+    torch.testing.assert_close(second.weights, whole.weights, rtol=0, atol=0)
 
 
-def test_loading_the_state_alone_sets_the_optimizer_s_lrs(schedule: Schedule) -> None:
-    first = Quadratic()
+def test_loading_the_state_alone_sets_the_optimizer_s_lrs_and_momentum(schedule: Schedule) -> None:
+    first = Quadratic(momentum=0.9)
     scheduler = schedule.attach(first.optimizer)
     for _ in range(9):
         first.step()
         scheduler.step()
     state = saved_and_loaded(scheduler.state_dict())
 
-    other = Quadratic()
+    other = Quadratic(momentum=0.9)
     other.optimizer.param_groups[1]["lr"] = 7.0  # the saved ratios count
     loaded = schedule.attach(other.optimizer)
     loaded.load_state_dict(state)
     assert other.lrs == pytest.approx([schedule(9) * ratio for ratio in RATIOS], rel=1e-12)
+    assert other.momenta == first.momenta
+    assert loaded.get_last_lr() == other.lrs
     assert loaded.state_dict() == state
 
 
@@ -144,37 +166,34 @@ def test_last_epoch_means_what_it_means_in_torch(schedule: Schedule) -> None:
             its.step()
 
 
-@dataclass(frozen=True)
-class _WithMomentum(Schedule):
-    """CLR with momentum moving against the LR, as torch's CyclicLR does it."""
-
-    def values(self, steps: np.ndarray) -> np.ndarray:
-        return Triangular(0.02, 0.1, 8)(steps)
-
-    def momentum(self, step: float) -> float:
-        return 0.95 - 0.1 * (Triangular(0.02, 0.1, 8)(step) - 0.02) / 0.08
-
-    def describe(self) -> str:
-        return "triangular with momentum"
-
-
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
-def test_a_schedule_s_momentum_is_set_too(optimizer: Callable[..., torch.optim.Optimizer]) -> None:
+def test_a_user_s_schedule_moves_the_momentum_as_torch_s_does(optimizer: Callable[..., torch.optim.Optimizer]) -> None:
     settings = {"momentum": 0.9} if optimizer is torch.optim.SGD else {}
-    ours = optimizer([torch.zeros(1, requires_grad=True)], lr=0.02, **settings)
-    torchs = optimizer([torch.zeros(1, requires_grad=True)], lr=0.02, **settings)
-    attached = _WithMomentum().attach(ours)
-    reference = lr_scheduler.CyclicLR(torchs, 0.02, 0.1, step_size_up=8, base_momentum=0.85, max_momentum=0.95)
-    for _ in range(NUM_STEPS):
-        mine, theirs = ours.param_groups[0], torchs.param_groups[0]
-        assert mine["lr"] == pytest.approx(theirs["lr"])
-        if optimizer is torch.optim.SGD:
-            assert mine["momentum"] == pytest.approx(theirs["momentum"])
-        else:
-            assert mine["betas"] == pytest.approx(theirs["betas"])
-        for optim, scheduler in ((ours, attached), (torchs, reference)):
-            optim.step()
+    ours, theirs = Quadratic(optimizer, **settings), Quadratic(optimizer, **settings)
+    attached = Breathing(0.02, 0.1, 8).attach(ours.optimizer)
+    bounds = [[lr * ratio for ratio in RATIOS] for lr in (0.02, 0.1)]
+    reference = lr_scheduler.CyclicLR(theirs.optimizer, *bounds, 8, base_momentum=0.85, max_momentum=0.95)
+    for _ in range(48):
+        assert ours.lrs == pytest.approx(theirs.lrs)
+        key = "momentum" if optimizer is torch.optim.SGD else "betas"
+        for mine, its in zip(ours.optimizer.param_groups, theirs.optimizer.param_groups, strict=True):
+            assert mine[key] == pytest.approx(its[key])
+        for work, scheduler in ((ours, attached), (theirs, reference)):
+            work.step()
             scheduler.step()
+
+
+def test_the_ratios_outlast_a_warm_up_from_0_and_an_end_at_0() -> None:
+    work = Quadratic()
+    first = warmup(Linear(0.1, 5), 5).attach(work.optimizer)
+    assert work.lrs == [0.0, 0.0]
+    warmup(TRIANGLES, 5).attach(work.optimizer)  # while all LRs are 0
+    for _ in range(11):
+        work.step()
+        first.step()
+    assert work.lrs == [0.0, 0.0]
+    Constant(0.1).attach(work.optimizer)
+    assert work.lrs == pytest.approx([0.1 * ratio for ratio in RATIOS])
 
 
 @pytest.mark.parametrize("lr", [0.0, -0.1])

@@ -1,29 +1,30 @@
-"""Schedules by name: at least 3 cycles, the last ends with the training, the peak is the LR that was asked for."""
+"""Schedules by name: each its own kind, as long as the training, and the peak is the LR that was asked for."""
 
 import itertools
 import math
+import pickle
 
 import numpy as np
 import pytest
 
 from lr_search import plugins
 from lr_search.errors import InvalidInputError, UnknownNameError
-from lr_search.schedules import SGDR, Constant, ExpRange, Schedule, Triangular, Triangular2, by_name
-
-CLR = {"triangular": Triangular, "triangular2": Triangular2, "exp_range": ExpRange}
-KINDS: dict[str, type[Schedule]] = {"constant": Constant, **CLR, "sgdr": SGDR}
-LENGTHS = [15, 16, 31, 97, 100, 300, 1000, 3001, 12345, 1_000_000]
-EPOCHS: list[float | None] = [None, 0.3, 1, 2, 7.5, 10, 33, 100, 1563, 1e6]
-LAYOUTS = list(itertools.product(LENGTHS, EPOCHS))
+from lr_search.schedules import Constant, Joined, OneCycle, by_name, join, warmup
+from tests.layouts import CONTROLLERS, CYCLIC, DECAYS, EPOCHS, KINDS, LAYOUTS, WARMED
 
 
 def test_every_registered_schedule_is_in_this_suite() -> None:
-    assert set(plugins.registered(plugins.SCHEDULES)) == set(KINDS)
+    assert set(plugins.registered(plugins.SCHEDULES)) == KINDS.keys() | CONTROLLERS
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_name_gives_its_own_kind(name: str) -> None:
-    assert type(by_name(name, lr=0.1, num_steps=300, steps_per_epoch=10)) is KINDS[name]
+    schedule = by_name(name, lr=0.1, num_steps=300, steps_per_epoch=10)
+    if name in WARMED:
+        assert isinstance(schedule, Joined)
+        schedule = schedule.schedules[-1]
+    assert type(schedule) is KINDS[name]
+    assert type(by_name(name, lr=0.1, num_steps=300, warmup_steps=0)) is KINDS[name]
 
 
 def test_the_control_is_constant_whatever_the_length() -> None:
@@ -31,102 +32,69 @@ def test_the_control_is_constant_whatever_the_length() -> None:
         assert by_name("constant", 0.3, num_steps, steps_per_epoch) == Constant(0.3)
 
 
-@pytest.mark.parametrize("name", [*CLR, "sgdr"])
-def test_at_least_three_cycles_fit_and_the_last_ends_with_the_training(name: str) -> None:
-    for num_steps, steps_per_epoch in LAYOUTS:
-        ends = by_name(name, 0.1, num_steps, steps_per_epoch).cycle_ends(num_steps)
-        assert len(ends) >= 3, (num_steps, steps_per_epoch)
-        assert ends[-1] == num_steps, (num_steps, steps_per_epoch)
-        assert ends == sorted(set(ends))
-
-
-@pytest.mark.parametrize("name", [*CLR, "sgdr"])
-def test_there_are_four_cycles_where_epochs_do_not_say_otherwise(name: str) -> None:
-    for num_steps in LENGTHS:
-        assert len(by_name(name, 0.1, num_steps).cycle_ends(num_steps)) == 4
-
-
-@pytest.mark.parametrize("name", CLR)
-def test_clr_runs_between_a_quarter_of_the_lr_and_the_lr(name: str) -> None:
-    for num_steps, steps_per_epoch in LAYOUTS:
+@pytest.mark.parametrize("name", KINDS)
+def test_the_lr_asked_for_is_the_peak(name: str) -> None:
+    for num_steps, steps_per_epoch in itertools.product((15, 16, 31, 97, 300, 997), EPOCHS):
         schedule = by_name(name, 0.2, num_steps, steps_per_epoch)
-        assert isinstance(schedule, Triangular | Triangular2 | ExpRange)
-        assert schedule.base_lr == 0.05
-        assert schedule(0) == pytest.approx(0.05)
-        assert schedule(schedule.step_size) == pytest.approx(0.2)  # the peak, although exp_range has decayed by then
-        assert schedule(num_steps) == pytest.approx(0.05, abs=1e-6)
+        lrs, fine = schedule(np.arange(num_steps)), schedule(np.linspace(0, num_steps, 200 * num_steps + 1))
+        assert 0 <= lrs.min() <= lrs.max() <= 0.2 * (1 + 1e-12)
+        assert fine.max() == pytest.approx(0.2, rel=1e-3)
 
 
-def test_sgdr_starts_at_the_lr_and_anneals_to_zero() -> None:
-    for num_steps, steps_per_epoch in LAYOUTS:
-        schedule = by_name("sgdr", 0.2, num_steps, steps_per_epoch)
-        assert isinstance(schedule, SGDR)
-        assert schedule(0) == 0.2
-        assert schedule(schedule.T_0 / 2) == pytest.approx(0.1)
-        assert schedule(num_steps - 1e-4) == pytest.approx(0.0, abs=1e-6)
-        first, second, third = (np.arange(3) * schedule.T_0 * (np.arange(3) + 1) / 2).tolist()  # 0, T_0, 3 T_0
-        np.testing.assert_allclose(schedule([first, second, third]), 0.2)
+def test_the_decays_fall_through_the_whole_training_by_their_rules() -> None:
+    def at(name: str, *shares: float) -> list[float]:
+        return [by_name(name, 1.0, 3000)(3000 * share) for share in shares]
+
+    assert at("step", 0, 0.333, 0.334, 0.666, 0.667, 0.99) == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    assert at("exponential", 0, 0.5, 1) == pytest.approx([1, 0.1, 0.01])
+    assert at("polynomial", 0, 0.5, 0.9, 1) == pytest.approx([1, 0.25, 0.01, 0])
+    assert at("linear", 0, 0.25, 1) == pytest.approx([1, 0.75, 0])
+    assert at("cosine", 0, 1 / 3, 0.5, 1) == pytest.approx([1, 0.75, 0.5, 0])
+    for name in DECAYS:
+        lrs = by_name(name, 0.2, 3000)(np.arange(3000))
+        assert lrs[0] == 0.2
+        assert (np.diff(lrs) <= 0).all()
 
 
-def test_no_lr_is_above_the_one_asked_for() -> None:
-    for name, steps_per_epoch in itertools.product(KINDS, EPOCHS):
-        lrs = by_name(name, 0.2, 997, steps_per_epoch)(np.arange(997))
-        assert lrs.max() <= 0.2 * (1 + 1e-12)
-        assert lrs.min() >= 0
+def test_the_transformer_s_schedule_peaks_after_a_twentieth() -> None:
+    for num_steps, options in [(3000, {}), (310, {}), (300, {"warmup_steps": 200})]:
+        rise = options.get("warmup_steps", round(num_steps / 20))
+        t = np.arange(1, num_steps)
+        paper = np.minimum(t**-0.5, t * rise**-1.5)  # section 5.3
+        schedule = by_name("inverse_sqrt", 0.2, num_steps, **options)
+        np.testing.assert_allclose(schedule(t), 0.2 * paper / paper.max(), rtol=1e-12)
+    without = by_name("inverse_sqrt", 0.2, 3000, warmup_steps=0)
+    np.testing.assert_allclose(without([0, 450]), [0.2, 0.1])
 
 
-def test_the_height_of_exp_range_is_down_to_a_tenth_at_the_end() -> None:
-    schedule = by_name("exp_range", 0.2, 1000)
-    assert isinstance(schedule, ExpRange)
-    assert schedule.gamma**1000 == pytest.approx(0.1)
+def test_warmup_stable_decay_has_its_three_phases() -> None:
+    schedule = by_name("wsd", 1.0, 3000)
+    steps = [0, 75, 150, 1000, 2430, 2430 + 570 / 4, 3000]  # a twentieth, and a fifth of the rest
+    np.testing.assert_allclose(schedule(steps), [0, 0.5, 1, 1, 1, 0.5, 0], atol=1e-12)
 
 
-def test_half_a_clr_cycle_is_2_to_10_epochs_where_four_of_those_fit() -> None:
-    checked = 0
-    for num_steps, steps_per_epoch in LAYOUTS:
-        if steps_per_epoch is not None and steps_per_epoch >= 1 and num_steps >= 16 * steps_per_epoch:
-            schedule = by_name("triangular", 0.1, num_steps, steps_per_epoch)
-            assert isinstance(schedule, Triangular)
-            assert 2 <= schedule.step_size / steps_per_epoch <= 10
-            checked += 1
-    assert checked > 20
+def test_one_cycle_is_as_long_as_the_training_with_torch_s_defaults() -> None:
+    assert by_name("one_cycle", 0.2, 3000) == OneCycle(0.2, 3000)
+    assert by_name("one_cycle", 0.2, 3000).cycle_ends(3000) == [3000]
 
 
-def test_sgdr_s_first_cycle_is_1_to_10_epochs_where_three_of_those_fit() -> None:
-    checked = 0
-    for num_steps, steps_per_epoch in LAYOUTS:
-        if steps_per_epoch is not None and steps_per_epoch >= 1 and num_steps >= 7 * steps_per_epoch:
-            schedule = by_name("sgdr", 0.1, num_steps, steps_per_epoch)
-            assert isinstance(schedule, SGDR)
-            assert 1 <= schedule.T_0 / steps_per_epoch <= 10
-            checked += 1
-    assert checked > 20
+@pytest.mark.parametrize("name", KINDS)
+def test_a_warm_up_takes_its_steps_from_the_training(name: str) -> None:
+    for warmup_steps in (1, 30, np.int64(30)):
+        schedule = by_name(name, 0.2, 300, 10, warmup_steps=warmup_steps)
+        rest = {"timescale_share": warmup_steps / (300 - warmup_steps)} if name == "inverse_sqrt" else {}
+        assert schedule == warmup(by_name(name, 0.2, 300 - warmup_steps, 10, warmup_steps=0, **rest), warmup_steps)
+        assert schedule(np.linspace(0, 300, 30001)).max() == pytest.approx(0.2, rel=1e-3)
+    if name in CYCLIC:
+        assert len(schedule.cycle_ends(300)) >= 3
+        assert schedule.cycle_ends(300)[-1] == 300
 
 
-@pytest.mark.parametrize("name", [*CLR, "sgdr"])
-def test_the_count_wins_over_the_length_and_the_description_says_so(name: str) -> None:
-    short = by_name(name, 0.1, num_steps=300, steps_per_epoch=100).describe()
-    assert "3 cycles" in short
-    assert "below the papers'" in short
-    assert "below the papers'" not in by_name(name, 0.1, num_steps=3000, steps_per_epoch=100).describe()
-    assert "epochs" not in by_name(name, 0.1, num_steps=300).describe()
-
-
-@pytest.mark.parametrize(("name", "least"), [*((name, 6) for name in CLR), ("sgdr", 7)])
-def test_three_cycles_of_the_shortest_kind_fit_and_a_step_less_is_an_error(name: str, least: int) -> None:
-    for steps_per_epoch in (None, 0.01, 1, 1000):
-        assert len(by_name(name, 0.1, least, steps_per_epoch).cycle_ends(least)) == 3
-        for num_steps in range(1, least):
-            with pytest.raises(InvalidInputError, match=rf"at least {least} steps.*num_steps={num_steps}\."):
-                by_name(name, 0.1, num_steps, steps_per_epoch)
-
-
-@pytest.mark.parametrize("name", [*CLR, "sgdr"])
-def test_epochs_of_less_than_a_step_ask_for_no_more_cycles_than_fit(name: str) -> None:
-    for num_steps, steps_per_epoch in itertools.product(range(8, 130), (0.001, 0.05, 0.3, 0.9)):
-        ends = by_name(name, 0.1, num_steps, steps_per_epoch).cycle_ends(num_steps)
-        assert len(ends) >= 3
-        assert ends[-1] == num_steps
+def test_what_by_name_gives_joins_and_pickles_like_any_other() -> None:
+    for name in KINDS:
+        schedule = by_name(name, 0.2, 300, 10)
+        assert pickle.loads(pickle.dumps(schedule)) == schedule
+        assert join([schedule, Constant(0.1)], [300])(299) == schedule(299)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +103,17 @@ def test_epochs_of_less_than_a_step_ask_for_no_more_cycles_than_fit(name: str) -
         ({"lr": 0.0}, "lr must be positive and finite, but got lr=0.0."),
         ({"lr": -1.0}, "lr must be positive and finite, but got lr=-1.0."),
         ({"lr": math.inf}, "lr must be positive and finite, but got lr=inf."),
-        ({"num_steps": 0}, "num_steps must be at least 1, but got num_steps=0."),
+        ({"num_steps": 0}, "num_steps must be a whole number, at least 1, but got num_steps=0."),
+        ({"num_steps": 300.5}, "num_steps must be a whole number, at least 1, but got num_steps=300.5."),
+        (
+            {"warmup_steps": 300},
+            "warmup_steps must be a whole number from 0 to num_steps - 1, but got warmup_steps=300.",
+        ),
+        ({"warmup_steps": -1}, "warmup_steps must be a whole number from 0 to num_steps - 1, but got warmup_steps=-1."),
+        (
+            {"warmup_steps": 2.5},
+            "warmup_steps must be a whole number from 0 to num_steps - 1, but got warmup_steps=2.5.",
+        ),
         ({"steps_per_epoch": 0}, "steps_per_epoch must be positive, or None, but got steps_per_epoch=0."),
     ],
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
+
+from lr_search.errors import require
 
 if TYPE_CHECKING:
     import torch
@@ -18,8 +21,22 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 class Schedule(ABC):
     """A pure function `step -> lr`. Step t is the t-th optimizer step of a training, counted from 0.
 
-    A subclass is a frozen dataclass of numbers (so that schedules pickle and compare by value) and defines `values`;
-    a cyclic one also defines `cycle_ends`. A schedule that moves the momentum too defines `momentum(step)`.
+    A schedule of your own is a frozen dataclass of numbers (so that it pickles and compares by value) that defines `values` and
+    `describe`; a cyclic one also `cycle_ends`, and one that moves the momentum too `momenta`. Calling, `join`, `warmup` and
+    `attach` then work, `train` takes it, and `compare` a function of the peak LR: `schedules={"harmonic": Harmonic}`.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Harmonic(Schedule):
+    ...     lr: float
+    ...
+    ...     def values(self, steps):
+    ...         return self.lr / (1 + steps)
+    ...
+    ...     def describe(self):
+    ...         return f"harmonic from {self.lr:.3g}"
+    >>> Harmonic(lr=1.0)([0, 1, 4]).tolist()
+    [1.0, 0.5, 0.2]
     """
 
     @abstractmethod
@@ -35,10 +52,30 @@ class Schedule(ABC):
     @overload
     def __call__(self, step: npt.ArrayLike) -> FloatArray: ...
     def __call__(self, step: Any) -> Any:
-        """The LR at `step`: a float for a number, an array (steps,) for an array."""
-        steps = np.asarray(step, dtype=np.float64)
-        lr = self.values(np.atleast_1d(steps))
+        """The LR at `step`: a float for a number, an array (steps,) for an array.
+
+        Raises:
+            InvalidInputError: a step is negative or not finite.
+        """
+        steps = _checked(step)
+        lr = self.values(steps.ravel())
         return float(lr[0]) if steps.ndim == 0 else lr.reshape(steps.shape)
+
+    def momenta(self, steps: FloatArray) -> FloatArray:
+        """The momentum at each step, nan where it is left alone. Args: steps (n,), all >= 0. Returns: (n,)."""
+        return np.full(steps.shape, math.nan)
+
+    @overload
+    def momentum(self, step: float) -> float | None: ...
+    @overload
+    def momentum(self, step: npt.ArrayLike) -> FloatArray: ...
+    def momentum(self, step: Any) -> Any:
+        """The momentum (Adam's first beta) at `step`: None, or nan in an array, where the optimizer's own is left alone."""
+        steps = _checked(step)
+        momentum = self.momenta(steps.ravel())
+        if steps.ndim:
+            return momentum.reshape(steps.shape)
+        return None if math.isnan(momentum[0]) else float(momentum[0])
 
     def cycle_ends(self, num_steps: int) -> list[int]:
         """The numbers of steps done, up to `num_steps`, at which a cycle ends; empty for a schedule without cycles."""
@@ -53,3 +90,25 @@ class Schedule(ABC):
         from lr_search.optim import AttachedSchedule
 
         return AttachedSchedule(optimizer, self, last_epoch)
+
+
+def _checked(step: Any) -> FloatArray:
+    steps = np.asarray(step, dtype=np.float64)
+    require(bool(np.all(np.isfinite(steps) & (steps >= 0))), "step must be at least 0, and finite", step=step)
+    return steps
+
+
+def require_peak(lr: float, **others: float) -> None:
+    """Raises: InvalidInputError: the peak LR is not positive and finite."""
+    require(lr > 0 and math.isfinite(lr), "lr must be positive and finite", lr=lr, **others)
+
+
+def require_end(lr: float, end_lr: float) -> None:
+    """Raises: InvalidInputError: the last LR does not lie between 0 and the peak."""
+    require(0 <= end_lr <= lr, "end_lr must lie between 0 and lr", end_lr=end_lr, lr=lr)
+
+
+def require_length(**steps: float) -> None:
+    """Raises: InvalidInputError: a number of steps is below 1, or not finite."""
+    for name, value in steps.items():
+        require(1 <= value < math.inf, f"{name} must be at least 1 step, and finite", **{name: value})

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lr_search.errors import require
-from lr_search.schedules.base import FloatArray, Schedule
+from lr_search.schedules.base import FloatArray, Schedule, require_peak
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Constant(Schedule):
     lr: float
 
     def __post_init__(self) -> None:
-        require(self.lr > 0 and np.isfinite(self.lr), "lr must be positive and finite", lr=self.lr)
+        require_peak(self.lr)
 
     def values(self, steps: FloatArray) -> FloatArray:
         """lr(t) = lr."""

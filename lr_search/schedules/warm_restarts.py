@@ -17,14 +17,16 @@ ROUNDING = 1e-6  # steps: a T_0 laid out from num_steps may put a restart just b
 class SGDR(Schedule):
     r"""Anneals by a cosine from `max_lr` to `base_lr`, then restarts at the top; cycle i is T_0 * T_mult^i steps long.
 
-    lr(t) = base_lr + (max_lr * decay^i - base_lr) / 2 * (1 + cos(pi * T_cur / T_i)),   T_i = T_0 * T_mult^i,   T_cur = steps since restart i
+    lr(t) = base_i + (max_i - base_i) / 2 * (1 + cos(pi * T_cur / T_i)),   T_i = T_0 * T_mult^i,   T_cur = steps since restart i,
+    base_i = base_lr * base_decay^i,   max_i = max_lr * decay^i, but never below base_i
 
     Args:
         base_lr: the floor, eta_min in the paper; >= 0.
         max_lr: LR at the first start, eta_max in the paper; > base_lr.
         T_0: steps in the first cycle, >= 1; may be fractional.
         T_mult: how much longer each cycle is than the one before, >= 1.
-        decay: the peak's factor at each restart, in (0, 1]; never below the floor. The paper suggests it for long trainings.
+        decay: the peak's factor at each restart, in (0, 1]. The paper suggests it for long trainings.
+        base_decay: the floor's factor at each restart, likewise.
         note: why it was laid out so; shown by `describe()`, ignored by `==`.
 
     >>> schedule = SGDR(base_lr=0.0, max_lr=1.0, T_0=4, T_mult=2)
@@ -39,6 +41,7 @@ class SGDR(Schedule):
     T_0: float
     T_mult: float = 1.0
     decay: float = 1.0
+    base_decay: float = 1.0
     note: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -53,6 +56,7 @@ class SGDR(Schedule):
         )
         require(1 <= self.T_mult < math.inf, "T_mult must be at least 1, and finite", T_mult=self.T_mult)
         require(0 < self.decay <= 1, "decay must be above 0 and at most 1", decay=self.decay)
+        require(0 < self.base_decay <= 1, "base_decay must be above 0 and at most 1", base_decay=self.base_decay)
 
     def _start(self, cycle: FloatArray) -> FloatArray:
         """The step at which cycle i starts, a geometric sum. (n,) -> (n,)."""
@@ -74,8 +78,9 @@ class SGDR(Schedule):
         """See the class."""
         cycle = self._cycle(steps)
         done = np.maximum(0.0, steps - self._start(cycle)) / (self.T_0 * self.T_mult**cycle)  # T_cur / T_i
-        peak = np.maximum(self.base_lr, self.max_lr * self.decay**cycle)
-        return np.asarray(self.base_lr + (peak - self.base_lr) / 2 * (1 + np.cos(np.pi * done)))
+        base = self.base_lr * self.base_decay**cycle
+        peak = np.maximum(base, self.max_lr * self.decay**cycle)
+        return np.asarray(base + (peak - base) / 2 * (1 + np.cos(np.pi * done)))
 
     def cycle_ends(self, num_steps: int) -> list[int]:
         """The restarts, to the nearest step."""
@@ -89,5 +94,6 @@ class SGDR(Schedule):
     def describe(self) -> str:
         """Bounds, cycle lengths and decay in words."""
         decay = f", the peak times {self.decay:.3g} at each restart" if self.decay < 1 else ""
+        decay += f", the floor times {self.base_decay:.3g}" if self.base_decay < 1 else ""
         shape = f"cosine from {self.max_lr:.3g} to {self.base_lr:.3g}, restarted after {self.T_0:.4g} steps"
         return f"{shape}, each cycle {self.T_mult:.3g} times the last{decay}. {self.note}".strip()
