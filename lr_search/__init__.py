@@ -9,9 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lr_search import errors, samplers, schedules, suggest
+    from lr_search import controllers, errors, optimizers, samplers, schedules, suggest
+    from lr_search.averaging import average_weights
     from lr_search.comparison import Comparison, compare, load
     from lr_search.curve import LRCurve
+    from lr_search.ensemble import SnapshotEnsemble
     from lr_search.evaluation import Evaluation
     from lr_search.execution import LocalExecutor
     from lr_search.prior import LRPrior
@@ -31,14 +33,18 @@ __all__ = [
     "LocalExecutor",
     "Recommendation",
     "Refinding",
+    "SnapshotEnsemble",
     "Suggestion",
     "Training",
     "Workload",
     "__version__",
+    "average_weights",
     "classification",
     "compare",
+    "controllers",
     "errors",
     "load",
+    "optimizers",
     "range_test",
     "refind",
     "regression",
@@ -56,9 +62,11 @@ _HOMES = {
     "LocalExecutor": "execution",
     "Recommendation": "report.recommendation",
     "Refinding": "refinding",
+    "SnapshotEnsemble": "ensemble",
     "Suggestion": "suggest",
     "Training": "training",
     "Workload": "workload",
+    "average_weights": "averaging",
     "classification": "usual",
     "compare": "comparison",
     "load": "comparison",
@@ -67,7 +75,7 @@ _HOMES = {
     "regression": "usual",
     "train": "training",
 }
-_MODULES = ("errors", "samplers", "schedules", "suggest")
+_MODULES = ("controllers", "errors", "optimizers", "samplers", "schedules", "suggest")
 
 __version__ = "0.1.0"
 

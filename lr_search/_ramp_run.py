@@ -175,7 +175,7 @@ class RampRun:
                 found |= _means(*metric_sums(model, drawn, self._metrics, device, precision)[:2])
                 self._forwards += 1
             if self._sweep is not None:
-                with preserved_modes(model):
+                with preserved_modes(model), self._stepper.modes.averaged():
                     model.eval()
                     sums, counts, _ = metric_sums(model, self._sweep.batches, self._sweep.metrics, device, precision)
                 found |= {f"valid_{name}": mean for name, mean in _means(sums, counts).items()}

@@ -50,6 +50,7 @@ def range_test_within(
         before.restore()
         own = copy.copy(stepper)
         own.meter = own.observer = None
+        own.modes = copy.copy(stepper.modes)
         seed_everything(seed)
         walk = BatchWalk(workload.train_data, "train_data", own.device)
         sweep = None

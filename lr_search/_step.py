@@ -13,6 +13,7 @@ from torch import nn
 
 from lr_search._data import tensors
 from lr_search._gain import GainMeter
+from lr_search._modes import Modes
 from lr_search.errors import WorkloadError, require
 from lr_search.optim import group_ratios, preserved_rng, set_lr, set_momentum, trainable
 
@@ -82,6 +83,7 @@ class Stepper:
         self.model, self.device = model, device
         self.optimizers = [optimizers] if isinstance(optimizers, torch.optim.Optimizer) else list(optimizers)
         self.losses = [loss] if callable(loss) else list(loss)
+        self.modes = Modes(model, self.optimizers)
         self.scaler = torch.amp.GradScaler(device.type) if scaler is None and precision == "fp16" else scaler
         self.meter: GainMeter | None = None
         self.observer: Callable[[list[Any]], None] | None = None  # is shown the batches of a step before it is taken
@@ -121,6 +123,7 @@ class Stepper:
 
     def step(self, batches: Iterator[Any], lr: float, momentum: float | None = None) -> torch.Tensor:
         """Take one step at `lr`. Returns: the loss before it (the sum of several), detached, still on the device."""
+        self.modes.train()
         set_lr(self.optimizers, lr, self._ratios)
         if momentum is not None:
             set_momentum(self.optimizers, momentum)

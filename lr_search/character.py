@@ -7,6 +7,7 @@ numbers that a range test's hundred noisy steps tell less clearly.
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import warnings
 from collections.abc import Mapping
@@ -38,7 +39,8 @@ def character(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     >>> {name: round(value, 2) for name, value in character(torch.optim.SGD([parameter], lr=3.0, momentum=0.9)).items()}
     {'scaling': 1.0, 'gain': 1.0, 'fade': 0.0}
     """
-    settings = {name: value for name, value in optimizer.param_groups[0].items() if name not in IGNORED}
+    takes = inspect.signature(type(optimizer)).parameters  # what else is in a group, the optimizer counts there
+    settings = {name: value for name, value in optimizer.param_groups[0].items() if name in takes.keys() - IGNORED}
     key = (type(optimizer), repr(sorted(settings.items(), key=str)))
     if key not in _known:
         with preserved_rng(torch.device("cpu")), warnings.catch_warnings(action="ignore"):
@@ -81,6 +83,8 @@ def _steps(
     weight.grad = full.to_sparse(1) if sparse else full
     made: Any = kind
     optimizer = made([weight], lr=1.0)
+    if callable(getattr(optimizer, "train", None)):
+        optimizer.train()
     group = optimizer.param_groups[0]
     group.update(copy.deepcopy(dict(settings)))
     if "weight_decay" in group:

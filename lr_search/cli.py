@@ -74,6 +74,9 @@ def compare(
         str, typer.Option(help="Comma-separated; NAME=LR adds the one LR used today.")
     ] = "grid,random,range_test",
     schedules: Annotated[str, typer.Option(help="Comma-separated.")] = "constant,triangular2,sgdr",
+    optimizers: Annotated[
+        str | None, typer.Option(help="Comma-separated; see lr-search list. Default: the workload's own.")
+    ] = None,
     lr_range: Annotated[str, typer.Option(metavar="LOW,HIGH", help="The range every strategy searches.")] = "1e-5,10",
     range_test_steps: Annotated[int, typer.Option(help="Steps in a range test.")] = 100,
     budget: Budget = 8,
@@ -81,6 +84,9 @@ def compare(
     seed: Seed = 0,
     pruner: Annotated[str, typer.Option(help="An Optuna pruner by name: median, hyperband, ...; or none.")] = "none",
     confirm: Annotated[int, typer.Option(help="Fresh seeds on which the best two are trained again.", min=0)] = 0,
+    search_shape: Annotated[
+        bool, typer.Option("--search-shape", help="Search the schedules' shape as well: cycles, base_ratio, ...")
+    ] = False,
     executor: Annotated[str, typer.Option(help="Who runs the trials; see lr-search list.")] = "local",
     storage: Storage = DEFAULT_STORAGE,
     name: Annotated[str | None, typer.Option(help="Of the comparison; default: the workload's name.")] = None,
@@ -99,12 +105,14 @@ def compare(
             arguments.find_workload(target),
             strategies=arguments.strategies(strategies),
             schedules=arguments.names(schedules),
+            optimizers=None if optimizers is None else arguments.names(optimizers),
             lr_range=arguments.pair(lr_range),
             range_test={"num_steps": range_test_steps},
             budget=budget,
             seeds=list(range(seed, seed + seeds)),
             pruner=arguments.pruner(pruner),
             confirm=confirm,
+            search_shape=search_shape,
             executor=comparisons.executor_by_name(executor),
             storage=storage,
             name=called,
@@ -145,13 +153,17 @@ def report(
 
 @app.command("list")
 def list_names() -> None:
-    """Print the strategies, schedules, rules and executors there are: built in and plugged in."""
+    """Print the strategies, schedules, optimizers, rules and executors there are: built in and plugged in."""
     with errors_told():
         from lr_search import plugins
+        from lr_search.optimizers import NAMES
         from lr_search.suggest import DEFAULT_RULE, RULES
 
         for title, group in (("strategies", plugins.STRATEGIES), ("schedules", plugins.SCHEDULES)):
             _print_group(title, group)
+        typer.echo("optimizers")
+        for name, what in NAMES.items():
+            typer.echo(f"  {name:<19}{what}")
         typer.echo("rules")
         for name, rule in RULES.items():
             default = " (default)" if name == DEFAULT_RULE else ""
@@ -168,7 +180,15 @@ def _print_group(title: str, group: str) -> None:
         origin = "" if package == "lr-search" else f" [{package}]"
         found = plugins.load(group, name)
         text = getattr(found, "describe", "") if title == "strategies" else _first_line(found)
-        typer.echo(f"  {name:<15}{text}{origin}")
+        typer.echo(f"  {name:<15}{text}{_searched(found)}{origin}")
+
+
+def _searched(layout: Any) -> str:
+    """The options of a schedule that search_shape searches, with their ranges."""
+    from lr_search.schedules.shape import ranges_of
+
+    found = ", ".join(f"{name} {each.low:g} to {each.high:g}" for name, each in ranges_of(layout).items())
+    return f" (shape: {found})" if found else ""
 
 
 def _first_line(value: Any) -> str:
@@ -179,14 +199,15 @@ def _show(comparison: Comparison, out: Path) -> None:
     """Print the summary and the winner, and write the report."""
     from lr_search.report.page import recommendation_or_none
     from lr_search.report.recommendation import lack
+    from lr_search.report.tables import shown
 
     page = comparison.save(out)
-    typer.echo(comparison.summary().to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
+    typer.echo(shown(comparison.summary()).to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
     best = recommendation_or_none(comparison.records)
     if best is None:
         typer.echo(f"\n{lack(comparison.records)}")
     else:
-        typer.echo(f"\nTrain with: {best.schedule}, peak learning rate {best.lr:.3g}, {best.optimizer}")
+        typer.echo(f"\nTrain with: {best.schedule_text}, peak learning rate {best.lr:.3g}, {best.optimizer}")
         typer.echo(f"Expect {best.value:.4g}: {best.reason}")
     typer.echo(f"Report: {page}")
 

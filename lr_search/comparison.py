@@ -12,13 +12,14 @@ import optuna
 from optuna.storages import BaseStorage
 
 from lr_search import plugins
+from lr_search.controllers.base import Controller, first_schedule
 from lr_search.cost import plan_text
 from lr_search.errors import InvalidInputError, require
 from lr_search.execution.executor import Executor
 from lr_search.execution.local import LocalExecutor
 from lr_search.execution.study import FIRST, PLAN, StudyPlan, StudyTask
 from lr_search.fingerprint import check_fingerprint, fingerprint
-from lr_search.optim import OptimizerFactory
+from lr_search.optimizers import Optimizers
 from lr_search.planning import question, study_plans
 from lr_search.progress import Progress
 from lr_search.report.records import StudyRecord, TrialRecord, comparison_names, read_records
@@ -135,13 +136,15 @@ def compare(
     *,
     strategies: Sequence[Any] | Mapping[str, Any] = ("grid", "random", "range_test"),
     schedules: Sequence[str] | Mapping[str, Any] = ("constant", "triangular2", "sgdr"),
-    optimizers: Mapping[str, OptimizerFactory] | None = None,
+    optimizers: Optimizers | None = None,
     lr_range: tuple[float, float] = (1e-5, 10.0),
     range_test: Mapping[str, Any] | None = None,
     budget: float = 8,
     seeds: int | Sequence[int] = 3,
     pruner: optuna.pruners.BasePruner | None = None,
     confirm: int = 0,
+    snapshots: int = 3,
+    search_shape: bool = False,
     executor: Executor | None = None,
     storage: StorageLike = "sqlite:///lr_search.db",
     name: str = "comparison",
@@ -157,14 +160,21 @@ def compare(
     Args:
         workload: what is trained.
         strategies: names (see `lr-search list`), or name -> Optuna sampler class, or name -> the LR used today.
-        schedules: names, or name -> (peak LR -> Schedule).
-        optimizers: name -> (params, lr=...) -> Optimizer; default: the workload's own.
+        schedules: names (see `lr-search list`), or name -> (peak LR -> Schedule or Controller). The range tests of a
+            controller such as refind are charged to its trials.
+        optimizers: names (see `lr-search list`), or name -> (params, lr=...) -> Optimizer; default: the workload's own.
+            One that finds its LR itself (Prodigy) is not searched: it gets the strategy `defaults` alone. One that its
+            authors want under certain schedules only (Prodigy, Schedule-Free) is trained under those.
         lr_range: (low, high), the range that every strategy searches.
         range_test: how the range test is run: num_steps, curves, start_lr, end_lr, ramp. Default: 100 steps over lr_range.
         budget: what each study may spend, in full trainings; range tests, pruned and failed trials are charged.
         seeds: how many, or which.
         pruner: an Optuna pruner, or None.
         confirm: fresh seeds on which the best two are trained again at the end (judged on test_data where given).
+        snapshots: how many models, of a cyclic training's last cycle ends, are judged together as an ensemble beside the
+            single model, at no further step; 0: none. Needs `workload.combine`, and holds as many copies of the weights.
+        search_shape: let the sampler also choose the shape of the named schedules: their number of cycles, base_ratio, T_mult,
+            ..., within the ranges that `lr-search list` shows. Not under a pruner.
         executor: runs the trials; default: one after the other in this process.
         storage: a database URL, an Optuna storage, or None to keep nothing.
         name: of the comparison in the storage.
@@ -182,14 +192,14 @@ def compare(
     require(isinstance(confirm, int) and confirm >= 0, "confirm must be a number of seeds, at least 0", confirm=confirm)
     asked = question(
         workload, name=name, strategies=strategies, schedules=schedules, optimizers=optimizers, lr_range=lr_range,
-        range_test=range_test, budget=budget, seeds=seeds, pruner=pruner,
+        range_test=range_test, budget=budget, seeds=seeds, pruner=pruner, snapshots=snapshots, search_shape=search_shape,
     )  # fmt: skip
     runner: Executor = LocalExecutor() if executor is None else executor
     require(hasattr(runner, "run"), "executor must be an executor, such as lrs.LocalExecutor()", executor=executor)
     with quiet_optuna():
         prints = {
-            (optimizer, seed): fingerprint(work, seed)
-            for optimizer, work in asked.workloads.items()
+            (optimizer, seed): fingerprint(side.workload, seed)
+            for optimizer, side in asked.sides.items()
             for seed in asked.seeds[: 1 if dry_run else None]
         }
         # after the workload was tried, so that wrong use leaves no file
@@ -269,7 +279,9 @@ def _scale(plan: StudyPlan) -> dict[str, Any]:
         scale["waits_for"] = plan.waits_for
     if plan.layout is None:
         return scale
-    schedule = plan.layout(1.0)
+    found = plan.layout(1.0)
+    scale |= {"controller": True} if isinstance(found, Controller) else {}
+    schedule = first_schedule(found)
     steps = np.unique(np.linspace(0, work.num_steps - 1, SHAPE_POINTS).round())
     shape = {"step": steps.tolist(), "lr": schedule(steps).round(6).tolist()}
     return {**scale, "shape": {**shape, "cycle_ends": schedule.cycle_ends(work.num_steps)}}

@@ -17,9 +17,11 @@ def confirmation_plans(asked: Question, records: Sequence[StudyRecord], seeds: i
     """A study of one trial for each of the best two candidates and each fresh seed."""
     plans = []
     for candidate in candidates(records)[:2]:
-        workload, layout = asked.workloads.get(candidate.optimizer), asked.layouts.get(candidate.schedule)
-        if workload is None or layout is None:  # found by an earlier call that compared more
+        side = asked.sides.get(candidate.optimizer)
+        layout = None if side is None else side.layouts.get(candidate.schedule)
+        if side is None or layout is None:  # found by an earlier call that compared more
             continue
+        layout = layout.with_shape(candidate.shape)
         strategy = resolve({"confirm": candidate.lr})[0]
         for offset in range(seeds):
             seed = max(asked.seeds) + FRESH + offset
@@ -27,14 +29,15 @@ def confirmation_plans(asked: Question, records: Sequence[StudyRecord], seeds: i
                 StudyPlan(
                     name=f"{asked.name}/confirm/{candidate.schedule}/{candidate.optimizer}/{candidate.lr!r}/seed {seed}",
                     kind="confirm",
-                    workload=workload,
+                    workload=side.workload,
                     optimizer=candidate.optimizer,
                     seed=seed,
-                    budget_steps=workload.num_steps,
+                    budget_steps=layout.training_steps(side.workload.num_steps),
                     strategy=strategy,
                     schedule=candidate.schedule,
                     layout=layout,
                     lr_range=asked.lr_range,
+                    snapshots=asked.snapshots,
                 )
             )
     return plans

@@ -61,13 +61,16 @@ def plan_text(asked: Question, confirm: int, done: Sequence[TrialRecord]) -> str
     dims = [
         _count(len(asked.strategies), "strategy", "strategies"),
         _count(len(asked.layouts), "schedule"),
-        _count(len(asked.workloads), "optimizer"),
+        _count(len(asked.sides), "optimizer"),
         _count(len(asked.seeds), "seed"),
     ]
     full = asked.workload.num_steps
+    notes = [side.note for side in asked.sides.values() if side.note]
+    but = ", where the optimizers' own rules allow" if notes else ""
     lines = [
-        f"{asked.name}: {_count(asked.num_studies, 'study', 'studies')} ({' x '.join(dims)}), "
-        f"budget {asked.budget:g} full trainings of {full:,} steps each"
+        f"{asked.name}: {_count(asked.num_studies, 'study', 'studies')} ({' x '.join(dims)}{but}), "
+        f"budget {asked.budget:g} full trainings of {full:,} steps each",
+        *notes,
     ]
     if done:
         lines.append(f"{_count(len(done), 'trial')} and {sum(t.steps for t in done):,} steps are done already")

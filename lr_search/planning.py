@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import optuna
 
-from lr_search import plugins
 from lr_search.errors import InvalidInputError, require
 from lr_search.execution.study import StudyPlan
 from lr_search.ladder import Ladder
+from lr_search.layouts import Layout, layouts_of
 from lr_search.optim import OptimizerFactory
-from lr_search.ramp import ramp_lrs
+from lr_search.optimizers import Optimizers
+from lr_search.optimizers import resolve as resolve_optimizers
+from lr_search.ramp import most_steps_charged, ramp_lrs
 from lr_search.samplers.strategies import Strategy, resolve
-from lr_search.schedules import Schedule, by_name
+from lr_search.sides import Side, side_of
 from lr_search.workload import Workload
 
-Layout = Callable[[float], Schedule]
 RANGE_TEST: dict[str, Any] = {"num_steps": 100, "curves": 1}
 
 
@@ -31,19 +32,20 @@ class Question:
 
     Args:
         name: of the comparison.
-        workloads: optimizer's name -> the workload with that optimizer.
-        strategies: how to search.
-        layouts: schedule's name -> (peak LR -> Schedule).
+        sides: optimizer's name -> what is run with that optimizer.
+        strategies: how to search, as asked.
+        layouts: the schedules by name, as asked.
         lr_range: (low, high).
         range_test: arguments of a range test.
         curves: range tests an optimizer and seed.
         budget: full trainings a study may spend.
         seeds: of weights and batches.
         pruner: Optuna's, or None.
+        snapshots: how many of a training's last cycle ends are judged together.
     """
 
     name: str
-    workloads: Mapping[str, Workload]
+    sides: Mapping[str, Side]
     strategies: Sequence[Strategy]
     layouts: Mapping[str, Layout]
     lr_range: tuple[float, float]
@@ -52,11 +54,12 @@ class Question:
     budget: float
     seeds: Sequence[int]
     pruner: optuna.pruners.BasePruner | None
+    snapshots: int = 0
 
     @property
     def workload(self) -> Workload:
         """With the first optimizer."""
-        return next(iter(self.workloads.values()))
+        return next(iter(self.sides.values())).workload
 
     @property
     def budget_steps(self) -> int:
@@ -66,14 +69,16 @@ class Question:
     @property
     def num_studies(self) -> int:
         """Searches, without the range tests they share."""
-        return len(self.strategies) * len(self.layouts) * len(self.workloads) * len(self.seeds)
+        return sum(each.num_studies for each in self.sides.values()) * len(self.seeds)
 
     @property
     def range_test_steps(self) -> int:
         """Steps the range tests of one optimizer and seed are charged at most, if their ramp is not extended."""
-        num_steps, measured = int(self.range_test["num_steps"]), self.range_test.get("gain_ratio") is not False
-        forwards = (num_steps + 1 if measured else 0) + num_steps * int(self.range_test.get("valid_batches", 0))
-        return self.curves * (num_steps + math.ceil(forwards / 3))
+        measured, valid_batches = (
+            self.range_test.get("gain_ratio") is not False,
+            self.range_test.get("valid_batches", 0),
+        )
+        return self.curves * most_steps_charged(int(self.range_test["num_steps"]), measured, int(valid_batches))
 
     def first_steps(self, strategy: Strategy) -> int:
         """Steps that range tests or a probe take at most before a study of that strategy trains."""
@@ -81,33 +86,34 @@ class Question:
             return strategy.probe.most_steps(*self.lr_range)
         return self.range_test_steps if strategy.needs_curves else 0
 
-    @property
-    def ladders(self) -> list[Ladder]:
-        """The ladders that are probed for each optimizer and seed: strategies with the same one share it."""
-        return list(dict.fromkeys(strategy.probe for strategy in self.strategies if strategy.probe is not None))
-
-    def _shared(self) -> tuple[int, int]:
+    def _shared(self, side: Side) -> tuple[int, int]:
         """Trials and steps of the range tests and probes of one optimizer and seed."""
-        trials, steps = len(self.ladders), sum(ladder.most_steps(*self.lr_range) for ladder in self.ladders)
-        if any(strategy.needs_curves for strategy in self.strategies):
+        trials, steps = len(side.ladders), sum(ladder.most_steps(*self.lr_range) for ladder in side.ladders)
+        if side.needs_curves:
             trials, steps = trials + self.curves, steps + self.range_test_steps
         return trials, steps
 
-    def planned_trials(self, strategy: Strategy) -> int:
-        """Full trainings a study of that strategy pays for, if its range tests or probe run to their end."""
+    def planned_trials(self, strategy: Strategy, layout: Layout) -> int:
+        """Full trainings a study of that strategy and schedule pays for, if its range tests or probe run to their end."""
         left = self.budget_steps - self.first_steps(strategy)
-        count = max(0, left // self.workload.num_steps)
+        count = max(0, left // layout.training_steps(self.workload.num_steps))
         return count if strategy.max_trials is None else min(count, strategy.max_trials)
 
     def planned_steps(self) -> int:
         """Steps that are taken in all, at most: a range test or probe that studies share is taken once."""
-        per_seed = sum(self.planned_trials(s) for s in self.strategies) * len(self.layouts) * self.workload.num_steps
-        return (per_seed + self._shared()[1]) * len(self.workloads) * len(self.seeds)
+        return sum(self._planned(each)[1] + self._shared(each)[1] for each in self.sides.values()) * len(self.seeds)
 
     def planned_total_trials(self) -> int:
         """Trials that are run in all, range tests and probes included."""
-        per_seed = sum(self.planned_trials(s) for s in self.strategies) * len(self.layouts)
-        return (per_seed + self._shared()[0]) * len(self.workloads) * len(self.seeds)
+        return sum(self._planned(each)[0] + self._shared(each)[0] for each in self.sides.values()) * len(self.seeds)
+
+    def _planned(self, side: Side) -> tuple[int, int]:
+        """Full trainings with one optimizer and seed, and their steps."""
+        trials, steps = 0, 0
+        for layout in side.layouts.values():
+            count = sum(self.planned_trials(strategy, layout) for strategy in side.strategies)
+            trials, steps = trials + count, steps + count * layout.training_steps(self.workload.num_steps)
+        return trials, steps
 
 
 def question(
@@ -116,12 +122,14 @@ def question(
     name: str,
     strategies: Any,
     schedules: Any,
-    optimizers: Mapping[str, OptimizerFactory] | None,
+    optimizers: Optimizers | None,
     lr_range: tuple[float, float],
     range_test: Mapping[str, Any] | None,
     budget: float,
     seeds: int | Sequence[int],
     pruner: optuna.pruners.BasePruner | None,
+    snapshots: int = 0,
+    search_shape: bool = False,
 ) -> Question:
     """Check what the user asked for. Raises: InvalidInputError, UnknownNameError: it breaks a rule."""
     require(isinstance(name, str) and bool(name), "name must be a text that is not empty", name=name)
@@ -129,17 +137,24 @@ def question(
     settings, curves = _range_test(range_test, low, high)
     is_pruner = pruner is None or isinstance(pruner, optuna.pruners.BasePruner)
     require(is_pruner, "pruner must be an Optuna pruner, or None", pruner=pruner)
+    aligned = pruner is None or not search_shape
+    rule = (
+        "search_shape must be False under a pruner, which compares trials at the same steps: cycle ends no longer align"
+    )
+    require(aligned, rule, "Leave the pruner out, or the search of the shape.", search_shape=search_shape)
+    ways, layouts = resolve(strategies), layouts_of(schedules, workload, search_shape=search_shape)
     asked = Question(
         name=name,
-        workloads=_workloads(workload, optimizers),
-        strategies=resolve(strategies),
-        layouts=_layouts(schedules, workload),
+        sides=_sides(_workloads(workload, optimizers), ways, layouts),
+        strategies=ways,
+        layouts=layouts,
         lr_range=(low, high),
         range_test=settings,
         curves=curves,
         budget=budget,
         seeds=_seeds(seeds),
         pruner=pruner,
+        snapshots=_snapshots(snapshots),
     )
     _require_budget(asked)
     return asked
@@ -147,11 +162,14 @@ def question(
 
 def _require_budget(asked: Question) -> None:
     require(math.isfinite(asked.budget) and asked.budget > 0, "budget must be a positive number", budget=asked.budget)
-    for strategy in asked.strategies:
-        if asked.planned_trials(strategy) >= 1:
+    searches = (
+        (s, layout) for side in asked.sides.values() for s in side.strategies for layout in side.layouts.values()
+    )
+    for strategy, layout in searches:
+        if asked.planned_trials(strategy, layout) >= 1:
             continue
-        full = asked.workload.num_steps
-        need = (full + asked.first_steps(strategy)) / full
+        full = layout.training_steps(asked.workload.num_steps)
+        need = (full + asked.first_steps(strategy)) / asked.workload.num_steps
         first = (
             "its probe and " if strategy.probe is not None else "its range test and " if strategy.needs_curves else ""
         )
@@ -191,12 +209,31 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
     return [int(seed) for seed in found]
 
 
-def _workloads(workload: Workload, optimizers: Mapping[str, OptimizerFactory] | None) -> dict[str, Workload]:
+def _snapshots(snapshots: int) -> int:
+    good = isinstance(snapshots, int | np.integer) and (snapshots == 0 or snapshots >= 2)
+    require(
+        good, "snapshots must be at least 2 (one is the model itself), or 0 to judge no ensembles", snapshots=snapshots
+    )
+    return int(snapshots)
+
+
+def _workloads(workload: Workload, optimizers: Optimizers | None) -> dict[str, Workload]:
     if optimizers is None:
         return {optimizer_name(workload.optimizer): workload}
-    right = isinstance(optimizers, Mapping) and len(optimizers) > 0 and all(callable(o) for o in optimizers.values())
-    require(right, "optimizers must map names to (params, lr=...) -> Optimizer, or be None", optimizers=optimizers)
-    return {str(name): replace(workload, optimizer=optimizer) for name, optimizer in optimizers.items()}
+    return {name: replace(workload, optimizer=made) for name, made in resolve_optimizers(optimizers).items()}
+
+
+def _sides(
+    workloads: Mapping[str, Workload], strategies: Sequence[Strategy], layouts: Mapping[str, Layout]
+) -> dict[str, Side]:
+    return {
+        name: side_of(name, workload, strategies, layouts, partial(_named, workload))
+        for name, workload in workloads.items()
+    }
+
+
+def _named(workload: Workload, schedule: str) -> Layout:
+    return layouts_of(schedule, workload)[schedule]
 
 
 def optimizer_name(optimizer: OptimizerFactory) -> str:
@@ -208,60 +245,40 @@ def optimizer_name(optimizer: OptimizerFactory) -> str:
     return "optimizer" if name == "<lambda>" else str(name)
 
 
-def _layouts(schedules: Any, workload: Workload) -> dict[str, Layout]:
-    if isinstance(schedules, str):
-        schedules = [schedules]
-    named = schedules if isinstance(schedules, Mapping) else {name: name for name in schedules}
-    require(len(named) > 0, "schedules must name at least one", schedules=schedules)
-    duplicates = not isinstance(schedules, Mapping) and len(named) != len(list(schedules))
-    require(not duplicates, "schedules must differ in name", schedules=schedules)
-    layouts: dict[str, Layout] = {}
-    for name, value in named.items():
-        if not callable(value):
-            plugins.load(plugins.SCHEDULES, value)
-            value = partial(_laid_out, value, workload.num_steps, workload.steps_per_epoch)
-        layouts[str(name)] = value
-        schedule = value(0.1)  # too short a training is better told before anything runs
-        require(isinstance(schedule, Schedule), f"the schedule {name!r} must map a peak LR to a Schedule", got=schedule)
-    return layouts
-
-
-def _laid_out(name: str, num_steps: int, steps_per_epoch: float | None, lr: float) -> Schedule:
-    return by_name(name, lr, num_steps, steps_per_epoch)
-
-
 def study_plans(asked: Question) -> list[StudyPlan]:
     """Every study of the question, seed by seed, range tests and probes before the searches that wait for them."""
     plans: list[StudyPlan] = []
     for seed in asked.seeds:
-        for optimizer, workload in asked.workloads.items():
-            common: dict[str, Any] = {"workload": workload, "optimizer": optimizer, "seed": seed}
+        for optimizer, side in asked.sides.items():
+            common: dict[str, Any] = {"workload": side.workload, "optimizer": optimizer, "seed": seed}
             common |= {"budget_steps": asked.budget_steps, "lr_range": asked.lr_range}
-            firsts = _first_plans(asked, common)
+            common |= {"snapshots": asked.snapshots}
+            firsts = _first_plans(asked, side, common)
             plans += firsts.values()
-            for strategy in asked.strategies:
+            for strategy in side.strategies:
                 first = firsts.get(strategy.probe or strategy.needs_curves)
-                for schedule, layout in asked.layouts.items():
+                for schedule, layout in side.layouts.items():
                     plans.append(
                         StudyPlan(
                             name=f"{asked.name}/{strategy.name}/{schedule}/{optimizer}/seed {seed}",
                             kind="search",
                             strategy=strategy,
                             schedule=schedule,
-                            layout=layout,
+                            layout=layout if strategy.max_trials != 1 else layout.with_shape({}),  # nothing to search
                             pruner=asked.pruner,
                             waits_for="" if first is None else first.name,
+                            default_lr=side.default_lr if strategy.needs_default else None,
                             **common,
                         )
                     )
     return plans
 
 
-def _first_plans(asked: Question, common: Mapping[str, Any]) -> dict[Ladder | bool, StudyPlan]:
+def _first_plans(asked: Question, side: Side, common: Mapping[str, Any]) -> dict[Ladder | bool, StudyPlan]:
     """What searches wait for, of one optimizer and seed: the range tests under True, a probe under its ladder."""
     place = f"{common['optimizer']}/seed {common['seed']}"
     plans: dict[Ladder | bool, StudyPlan] = {}
-    if any(strategy.needs_curves for strategy in asked.strategies):
+    if side.needs_curves:
         plans[True] = StudyPlan(
             name=f"{asked.name}/range test/{place}",
             kind="range_test",
@@ -269,7 +286,7 @@ def _first_plans(asked: Question, common: Mapping[str, Any]) -> dict[Ladder | bo
             range_test=asked.range_test,
             **common,
         )
-    for ladder in asked.ladders:
+    for ladder in side.ladders:
         name = f"{asked.name}/probe of {ladder.describe()}/{place}"
         plans[ladder] = StudyPlan(name=name, kind="probe", curves=1, ladder=ladder, **common)
     return plans

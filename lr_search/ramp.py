@@ -5,6 +5,7 @@ Reference: Leslie N. Smith, "Cyclical Learning Rates for Training Neural Network
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -214,6 +215,18 @@ def _extended(climb: RampRun, lrs: FloatArray, ramp: Ramp) -> LRCurve:
         lrs = np.concatenate([lrs, more])
         curve = _taken(climb, more)
     return curve
+
+
+def most_steps_charged(num_steps: int, measured: bool, valid_batches: int = 0) -> int:
+    """What a range test of that many steps is charged at most, where its ramp is not extended.
+
+    Args:
+        num_steps: in the ramp.
+        measured: whether the gain ratio is, by a forward pass a step and one to see whether the loss repeats.
+        valid_batches: evaluated before every step.
+    """
+    forwards = (num_steps + 1 if measured else 0) + num_steps * valid_batches
+    return num_steps + math.ceil(forwards / 3)
 
 
 def ramp_lrs(start_lr: float, end_lr: float, num_steps: int, ramp: Ramp) -> FloatArray:

@@ -134,6 +134,7 @@ def refind(
     [0, 50, 100]
     """
     settings = _settings(range_test)
+    require(isinstance(schedule, Schedule), "schedule must be a Schedule", got=schedule)
     training = train(workload, schedule, seed=seed)
     curves = {}
     try:

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
+
+from lr_search.errors import WorkloadError, require
+from lr_search.optim import preserved_rng, seed_everything
+
+if TYPE_CHECKING:
+    from lr_search.workload import Workload
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A model's weights after `step` steps, on the CPU: what `model.load_state_dict` takes."""
+    """A model's weights after `step` steps, on the CPU: what `model.load_state_dict` takes.
+
+    Args:
+        step: optimizer steps done.
+        weights: the model's `state_dict()`.
+        seed: of the training: what a model draws when it is made and keeps elsewhere than in its weights comes back by it.
+    """
 
     step: int
-    weights: dict[str, torch.Tensor]
+    weights: dict[str, Any]
+    seed: int = 0
 
 
 class Snapshots:
@@ -21,15 +38,71 @@ class Snapshots:
 
     Args:
         most: how many to keep, >= 0.
+        seed: of the training.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, seed: int = 0) -> None:
+        whole = isinstance(most, int | np.integer) and bool(most >= 0)
+        require(whole, "snapshots must be a whole number, at least 0", snapshots=most)
+        self._most, self._seed = int(most), int(seed)
         self.kept: list[Snapshot] = []
 
     def keep(self, step: int, model: nn.Module) -> None:
         """Copy the model's weights, and let go of the oldest where there are too many."""
         if not self._most:
             return
-        weights = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
-        self.kept = [*self.kept, Snapshot(step, weights)][-self._most :]
+        self.kept = [*self.kept, Snapshot(step, weights_of(model), self._seed)][-self._most :]
+
+
+def weights_of(model: nn.Module) -> dict[str, Any]:
+    """A copy of the model's weights, on the CPU."""
+    return {name: _copied(value) for name, value in model.state_dict().items()}
+
+
+def _copied(value: Any) -> Any:
+    """On the CPU. A module may keep something else than tensors in its state."""
+    return value.detach().to("cpu", copy=True) if isinstance(value, torch.Tensor) else copy.deepcopy(value)
+
+
+def chosen(snapshots: Sequence[Snapshot], last: int | None) -> list[Snapshot]:
+    """The last of the snapshots, oldest first.
+
+    Args:
+        snapshots: as a training kept them.
+        last: how many, from 1 to all; None: all.
+
+    Raises:
+        InvalidInputError: there are none, or fewer.
+    """
+    listed = isinstance(snapshots, Sequence) and all(isinstance(each, Snapshot) for each in snapshots)
+    require(listed, "snapshots must be a list of snapshots, such as training.snapshots", got=type(snapshots).__name__)
+    require(
+        len(snapshots) > 0,
+        "there must be at least 1 snapshot",
+        "Train with lrs.train(..., snapshots=n) to the end of a cycle first.",
+        snapshots=list(snapshots),
+    )
+    whole = last is None or (isinstance(last, int | np.integer) and bool(1 <= last <= len(snapshots)))
+    require(
+        whole, f"last must be a whole number from 1 to the {len(snapshots)} snapshots there are, or None", last=last
+    )
+    return list(snapshots)[0 if last is None else -last :]
+
+
+def rebuilt(workload: Workload, snapshot: Snapshot) -> nn.Module:
+    """The model as it was at the snapshot, on the workload's device and in eval mode; the global RNG is left as it was.
+
+    Raises:
+        WorkloadError: the snapshot is of another model.
+    """
+    with preserved_rng(workload.torch_device):
+        seed_everything(snapshot.seed)
+        model = workload.model().to(workload.torch_device)
+    try:
+        model.load_state_dict(snapshot.weights)
+    except RuntimeError as error:
+        why = " ".join(str(error).split())
+        raise WorkloadError(
+            f"The snapshots must be of the workload's own model, but their weights do not fit it: {why}"
+        ) from error
+    return model.eval()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import nn
 
+from lr_search._batch_norm import gather_statistics
 from lr_search._data import BatchWalk, made, preserved_generators, rewind
 from lr_search._retest import range_test_within
 from lr_search._step import Stepper
+from lr_search.controllers.base import Controller, first_schedule
 from lr_search.curve import LRCurve
-from lr_search.errors import LRSearchError, WorkloadError, require
+from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError, require
 from lr_search.evaluation import Evaluation, evaluate
 from lr_search.optim import RNGState, preserved_rng, seed_everything
 from lr_search.schedules.base import Schedule
@@ -24,14 +28,15 @@ Stopped = Literal["finished", "diverged", "closed"]
 BLOCK = 16  # steps between reads of the losses: each read waits for the device
 
 
-def train(workload: Workload, schedule: Schedule, *, seed: int = 0, snapshots: int = 0) -> Training:
+def train(workload: Workload, schedule: Schedule | Controller, *, seed: int = 0, snapshots: int = 0) -> Training:
     """Train a new model under `schedule`, evaluation by evaluation.
 
     Args:
         workload: what is trained.
-        schedule: step -> LR, for steps 0 to num_steps - 1.
+        schedule: step -> LR, for steps 0 to num_steps - 1; or a controller, which changes it on the way.
         seed: of the weights, the batches and everything the model draws.
-        snapshots: how many of the last cycle ends' weights to keep, >= 0.
+        snapshots: how many of the last cycle ends' weights to keep, >= 0; of the last evaluations' where no cycle ends
+            within the training.
 
     Returns:
         An iterator of `Evaluation`s, the first at step 0, the last at num_steps: every `eval_every` steps, or at the
@@ -65,8 +70,11 @@ class Training(Iterator[Evaluation]):
     It keeps a random state of its own: what other code draws between two evaluations does not change it, nor it them.
 
     Attributes:
-        model: the module that is trained.
+        model: the module that is trained. With an optimizer that has train() and eval() (Schedule-Free) it holds the averaged
+            weights, and the statistics that batch norms have with them; other weights are trained between the evaluations.
+        schedule: that holds now; only a controller changes it.
         step: optimizer steps done.
+        steps_charged: those, and what range tests on the way cost.
         stopped: None while it can go on; then "finished", "diverged" or "closed".
         reason: why it stopped, in words.
         snapshots: the kept `Snapshot`s, oldest first.
@@ -76,19 +84,19 @@ class Training(Iterator[Evaluation]):
     stopped: Stopped | None
     reason: str
 
-    def __init__(self, workload: Workload, schedule: Schedule, *, seed: int = 0, snapshots: int = 0) -> None:
-        self.workload, self.schedule, self.seed = require_workload(workload), schedule, seed
-        require(
-            isinstance(schedule, Schedule), "schedule must be a Schedule", "Use lrs.schedules.by_name.", got=schedule
-        )
-        require(snapshots >= 0, "snapshots must be at least 0", snapshots=snapshots)
+    def __init__(
+        self, workload: Workload, schedule: Schedule | Controller, *, seed: int = 0, snapshots: int = 0
+    ) -> None:
+        self.workload, self.seed = require_workload(workload), seed
+        right = isinstance(schedule, Schedule | Controller)
+        require(right, "schedule must be a Schedule or a Controller", "Use lrs.schedules.by_name.", got=schedule)
         self._device = workload.torch_device
-        self._checkpoints = checkpoints(workload, schedule)
-        self._ends = set(schedule.cycle_ends(workload.num_steps))
-        self._snapshots = Snapshots(snapshots)
+        self._follow(first_schedule(schedule))
+        self._snapshots = Snapshots(snapshots, seed)
         self.step, self.stopped, self.reason = 0, None, ""
         self._evaluated = False  # whether the model was, as it is now
         self._since: list[float] = []  # losses since the last evaluation, read
+        self._range_test_steps = 0
         with preserved_rng(self._device):
             seed_everything(seed)
             self.model, self.optimizer = workload.build()
@@ -102,17 +110,29 @@ class Training(Iterator[Evaluation]):
                 precision=workload.precision,
             )
             self._open_data()
+        self._control = schedule.start(self) if isinstance(schedule, Controller) else None
+
+    def _follow(self, schedule: Schedule) -> None:
+        """Train under this schedule from here on."""
+        self.schedule = schedule
+        self._ends = set(schedule.cycle_ends(self.workload.num_steps))
+        self._checkpoints = checkpoints(self.workload, schedule)
+
+    @property
+    def steps_charged(self) -> int:
+        """Optimizer steps done, and what range tests on the way cost."""
+        return self.step + self._range_test_steps
 
     def _open_data(self) -> None:
         """Make the data; the batches depend on the seed alone, however many numbers the model's weights took."""
         seed_everything(self.seed)
         self._batches = BatchWalk(self.workload.train_data, "train_data", self._device)
         self._rng = RNGState.capture(self._device)
-        self._valid = made(self.workload.valid_data, "valid_data")
+        self._valid: Iterable[Any] | None = made(self.workload.valid_data, "valid_data")
 
     @property
     def snapshots(self) -> list[Snapshot]:
-        """The kept cycle ends' weights, oldest first."""
+        """The kept weights, oldest first: what `SnapshotEnsemble` and `average_weights` take."""
         return self._snapshots.kept
 
     def __next__(self) -> Evaluation:
@@ -130,6 +150,8 @@ class Training(Iterator[Evaluation]):
         self._evaluated = True
         if target == self.workload.num_steps:
             self._stop("finished", f"all {target} steps done")
+        elif self._control is not None and (changed := self._control(evaluation)) is not None:
+            self._follow(changed)
         return evaluation
 
     def advance(self, step: int) -> bool:
@@ -144,8 +166,9 @@ class Training(Iterator[Evaluation]):
             Whether the training is there; False where it diverged before.
 
         Raises:
-            InvalidInputError: the step lies behind, or beyond the end.
+            InvalidInputError: the step lies behind, or beyond the end; or a controller waits for the evaluations.
         """
+        require(self._control is None, "advance() needs a schedule, since a controller decides at the evaluations")
         require(
             self.step <= step <= self.workload.num_steps,
             f"step must lie between the present step {self.step} and num_steps={self.workload.num_steps}",
@@ -161,7 +184,7 @@ class Training(Iterator[Evaluation]):
         """The range test from the present state; the training goes on in the same bits as without.
 
         It runs under the workload's accumulate, clip_norm and precision, with the training's own GradScaler, on a pass over
-        train_data of its own. What it cost is the curve's `steps_charged`.
+        train_data of its own. What it cost is the curve's `steps_charged`, which the training's own count too.
 
         Args:
             seed: of its batches; default: the training's, so that tests at several steps differ by the state alone.
@@ -171,7 +194,10 @@ class Training(Iterator[Evaluation]):
             InvalidInputError: a setting breaks a rule, or the training has diverged.
         """
         require(self.stopped != "diverged", "a range test needs a training that has not diverged", got=self.reason)
-        return range_test_within(self.workload, self._stepper, seed=self.seed if seed is None else seed, **settings)
+        seed = self.seed if seed is None else seed
+        curve = range_test_within(self.workload, self._stepper, seed=seed, **settings)
+        self._range_test_steps += curve.steps_charged
+        return curve
 
     @contextmanager
     def _own_rng(self) -> Iterator[None]:
@@ -187,19 +213,20 @@ class Training(Iterator[Evaluation]):
 
     def _train_to(self, target: int) -> bool:
         """Step up to `target`. Returns: whether it got there; False if the training diverged on the way."""
-        while self.step < target:
-            stop = min(target, self.step + BLOCK)
-            if not self._run_block(np.arange(self.step, stop)):
+        with self._stepper.modes.stepping():
+            while self.step < target:
+                stop = min(target, self.step + BLOCK)
+                if not self._run_block(np.arange(self.step, stop)):
+                    return False
+            if self.step and not self._stepper.is_finite():
+                self._lost(f"a weight became non-finite by step {self.step}")
                 return False
-        if self.step and not self._stepper.is_finite():
-            self._lost(f"a weight became non-finite by step {self.step}")
-            return False
         return True
 
     def _evaluation(self) -> Evaluation | None:
         """Evaluate here; None if that shows that the training has diverged."""
         try:
-            metrics = self._evaluate()
+            metrics = self.evaluate()
         except Exception as error:
             if not self.step or isinstance(error, LRSearchError) or self._stepper.is_finite(self._batches):
                 raise
@@ -208,24 +235,24 @@ class Training(Iterator[Evaluation]):
         train_loss = float(np.mean(self._since)) if self._since else float("nan")
         self._since = []
         end_of_cycle = self.step in self._ends
-        if end_of_cycle:
+        if end_of_cycle or (self.step and not self._ends):
             self._snapshots.keep(self.step, self.model)
         lr = self.schedule(max(self.step - 1, 0))
         return Evaluation(self.step, lr, train_loss, metrics, end_of_cycle)
 
     def _lost(self, reason: str) -> None:
         """Diverged, as an evaluation found; in the step that shows it, so that it does not depend on the evaluations."""
-        if self.step == self.workload.num_steps or self._run_block(np.arange(self.step, self.step + 1)):
-            self._diverged(reason)
+        with self._stepper.modes.stepping():
+            if self.step == self.workload.num_steps or self._run_block(np.arange(self.step, self.step + 1)):
+                self._diverged(reason)
 
     def _run_block(self, steps: np.ndarray[Any, Any]) -> bool:
         """Take the steps, then read their losses at once. Returns: whether all are finite."""
-        lrs = self.schedule(steps)
-        momentum = getattr(self.schedule, "momentum", None)
+        lrs, momenta = self.schedule(steps), self.schedule.momentum(steps)
         losses: list[torch.Tensor] = []
         try:
-            for step, lr in zip(steps.tolist(), lrs.tolist(), strict=True):
-                losses.append(self._stepper.step(self._batches, lr, None if momentum is None else momentum(step)))
+            for lr, momentum in zip(lrs.tolist(), momenta.tolist(), strict=True):
+                losses.append(self._stepper.step(self._batches, lr, None if math.isnan(momentum) else momentum))
         except Exception as error:
             if not self._read(losses):
                 return False
@@ -252,15 +279,34 @@ class Training(Iterator[Evaluation]):
         self._diverged(f"the training loss became {values[first]} at step {self.step}")
         return False
 
-    def _evaluate(self) -> dict[str, float]:
-        """Judge on the validation data, under a random state of its own that is the same at every evaluation."""
+    def evaluate(self, model: nn.Module | None = None) -> dict[str, float]:
+        """Judge on the validation data, under a random state of its own that is the same at every evaluation.
+
+        Args:
+            model: another one than that which is trained, such as an ensemble of its snapshots.
+
+        Returns:
+            name -> each metric's mean over the examples.
+
+        Raises:
+            InvalidInputError: the training was closed.
+            WorkloadError: the metrics have another form, or lack the objective.
+        """
         work = self.workload
+        if self._valid is None:
+            raise InvalidInputError(
+                "evaluate() needs the validation data, but the training was closed. Evaluate before."
+            )
+        if model is None and self._stepper.modes.kept is not None:
+            gather_statistics(work, self.model, self.seed)
         with preserved_rng(self._device), preserved_generators(self._valid) as own:
             seed_everything(self.seed)
             rewind(own)
             if isinstance(self._valid, Iterator):  # a bare iterator lasts for one evaluation only
                 self._valid = made(work.valid_data, "valid_data")
-            metrics = evaluate(self.model, self._valid, work.metrics_or_loss, self._device, work.precision)
+            metrics = evaluate(
+                self.model if model is None else model, self._valid, work.metrics_or_loss, self._device, work.precision
+            )
         if work.objective not in metrics:
             raise WorkloadError(
                 f"objective must be a metric that metrics(model, batch) reports, but got {work.objective!r}; "
@@ -279,7 +325,7 @@ class Training(Iterator[Evaluation]):
         if self.stopped is None:
             self._stop("closed", f"closed after step {self.step}")
         self._batches.close()
-        self._valid = ()
+        self._valid = None
 
     def state_dict(self) -> dict[str, Any]:
         """Everything another `Training` of the same workload, schedule and seed needs to go on with the same bits.
@@ -291,25 +337,32 @@ class Training(Iterator[Evaluation]):
         return {
             "step": self.step,
             "evaluated": self._evaluated,
+            "range_test_steps": self._range_test_steps,
+            "control": None if self._control is None else self._control.state_dict(),
             "diverged": self.reason if self.stopped == "diverged" else None,
             "since": list(self._since),
             "model": weights,
             "buffers": {name: value for name, value in self.model.named_buffers() if name not in weights},
             "optimizer": self.optimizer.state_dict(),
+            "trained": self._stepper.modes.kept,  # where "model" holds the averaged weights
             "scaler": None if scaler is None else scaler.state_dict(),
             "batches": self._batches.state_dict(),
             "rng": self._rng.plain(),
-            "snapshots": [{"step": kept.step, "weights": kept.weights} for kept in self._snapshots.kept],
+            "snapshots": [dict(vars(kept)) for kept in self._snapshots.kept],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there. The position in the data is found by replaying the present pass over it."""
         self.step, self._evaluated, self._since = state["step"], state["evaluated"], list(state["since"])
+        self._range_test_steps = state["range_test_steps"]
+        if self._control is not None:
+            self._follow(self._control.load_state_dict(state["control"]))
         self.stopped, self.reason = (None, "") if state["diverged"] is None else ("diverged", state["diverged"])
         self.model.load_state_dict(state["model"])
         for name, value in state["buffers"].items():
             self.model.get_buffer(name).copy_(value)
         self.optimizer.load_state_dict(state["optimizer"])
+        self._stepper.modes.load(state["trained"])
         if self._stepper.scaler is not None:
             self._stepper.scaler.load_state_dict(state["scaler"])
         self._snapshots.kept = [Snapshot(**kept) for kept in state["snapshots"]]
@@ -320,7 +373,8 @@ class Training(Iterator[Evaluation]):
 
 
 def checkpoints(workload: Workload, schedule: Schedule) -> list[int]:
-    """The steps at which a training is evaluated: 0, the end, and every `eval_every` steps or each cycle's end."""
+    """The steps at which a training is evaluated: 0, each cycle's end, the end; every `eval_every` steps where no cycle ends between."""
     ends = schedule.cycle_ends(workload.num_steps)
-    between = ends or range(workload.eval_every, workload.num_steps, workload.eval_every)
-    return sorted({0, *between, workload.num_steps})
+    cyclic = any(end < workload.num_steps for end in ends)
+    between = () if cyclic else range(workload.eval_every, workload.num_steps, workload.eval_every)
+    return sorted({0, *ends, *between, workload.num_steps})

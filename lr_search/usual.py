@@ -64,7 +64,7 @@ def classification(
         optimizer=optimizer,
         objective=objective,
         direction=direction,
-        **settings,
+        **{"combine": "softmax", **settings},
     )
 
 
@@ -96,7 +96,7 @@ def regression(
         batch_size,
         model=model,
         optimizer=optimizer,
-        **settings,
+        **{"combine": "mean", **settings},
     )
 
 

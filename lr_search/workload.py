@@ -13,6 +13,7 @@ from torch import nn
 
 from lr_search._data import BatchSource, length, made
 from lr_search._step import DTYPES, Loss, Precision
+from lr_search.combining import Combine, require_combine
 from lr_search.errors import LRSearchError, WorkloadError, require
 from lr_search.evaluation import Metrics
 from lr_search.optim import OptimizerFactory, preserved_rng, seed_everything
@@ -53,6 +54,9 @@ class Workload:
         precision: fp32, or bf16 / fp16 under autocast.
         clip_norm: the largest norm of all gradients together, > 0, or None.
         accumulate: batches a step, >= 1.
+        combine: how the outputs of an ensemble of such models become one: "softmax" (logits (examples, classes, ...)),
+            "sigmoid" (logits of yes or no), "mean" (regression), or a function of the stacked outputs (members, ...). None:
+            `compare` judges no ensembles.
 
     Raises:
         InvalidInputError: a number breaks its rule.
@@ -88,6 +92,7 @@ class Workload:
     precision: Precision = "fp32"
     clip_norm: float | None = None
     accumulate: int = 1
+    combine: Combine | None = None
 
     def __post_init__(self) -> None:
         for name in ("model", "optimizer", "loss", "train_data", "valid_data"):
@@ -117,6 +122,7 @@ class Workload:
             "clip_norm must be positive, or None",
             clip_norm=self.clip_norm,
         )
+        require_combine(self.combine)
         self.torch_device  # noqa: B018  an unknown device is better told now
 
     @property

@@ -125,7 +125,7 @@ OPTIONS = {
         ["--schedules", "triangluar2"], "The schedule must be one that exists, but got 'triangluar2'. "
         "Did you mean 'triangular2' or 'triangular'?",
     ),
-    "schedule unlike any": (["--schedules", "zzz"], "Known: constant, exp_range, sgdr, triangular, triangular2."),
+    "schedule unlike any": (["--schedules", "zzz"], "Known: constant, cosine, exp_range, exponential, inverse_sqrt, linear, one_cycle, "),
     "pruner": (["--pruner", "medain"], "The pruner must be one that exists, but got 'medain'. Did you mean 'median'?"),
     "pruner that needs arguments": (["--pruner", "percentile"], "The pruner must be one that exists, but got 'percentile'."),
     "executor": (["--executor", "loacl"], "The executor must be one that exists, but got 'loacl'. Did you mean 'local'?"),

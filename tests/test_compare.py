@@ -308,7 +308,7 @@ def test_a_recommendation_without_confirm_says_so() -> None:
         ({"executor": "local"}, InvalidInputError, "executor must be"),
         ({"workload": "digits"}, InvalidInputError, "A workload must be an lr_search.Workload, but got str"),
         ({"workload": line(num_steps=4), "schedules": ["triangular"]}, InvalidInputError, "at least 6 steps"),
-        ({"optimizers": {}}, InvalidInputError, "optimizers must map"),
+        ({"optimizers": {}}, InvalidInputError, "optimizers must be names, or map names"),
         ({"name": ""}, InvalidInputError, "name must be"),
         ({"confirm": -1}, InvalidInputError, "confirm must be"),
     ],

@@ -23,8 +23,9 @@ PACKAGES = sorted(
 )
 # the public API of DESIGN.md
 PROMISED = {
-    "Comparison", "Evaluation", "LRCurve", "LRPrior", "LocalExecutor", "Recommendation", "Suggestion", "Training", "Workload",
-    "classification", "compare", "load", "range_test", "regression", "samplers", "schedules", "suggest", "train",
+    "Comparison", "Evaluation", "LRCurve", "LRPrior", "LocalExecutor", "Recommendation", "SnapshotEnsemble", "Suggestion",
+    "Training", "Workload", "average_weights", "classification", "compare", "load", "range_test", "regression", "samplers",
+    "schedules", "suggest", "train",
 }  # fmt: skip
 
 

@@ -83,6 +83,26 @@ def test_the_range_test_with_a_picture_runs(tmp_path: Path) -> None:
     assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_refinding_on_digits_runs(tmp_path: Path) -> None:
+    printed = run([sys.executable, str(ROOT / "examples" / "refind.py"), "80"], tmp_path)
+    kept, refound, moved = re.findall(r"(?s)triangular:(.*)refind:(.*)step(.*)", printed)[0]
+    assert re.findall("next: (.*)", kept) == ["0.025 to 0.1"] * 4
+    assert len(set(re.findall("next: (.*)", refound))) == 4  # as asked at first, then another for each cycle
+    assert "charged: 80 steps" in kept
+    assert int(re.findall(r"charged: (\d+) steps", refound)[0]) > 80
+    assert len(moved.splitlines()) == 1 + 5
+
+
+def test_the_snapshots_of_digits_run(tmp_path: Path) -> None:
+    printed = run([sys.executable, str(ROOT / "examples" / "snapshots.py"), "60"], tmp_path).splitlines()
+    assert [line.partition(":")[0] for line in printed] == [
+        "single model",
+        *(f"last {m} together" for m in range(1, 7)),
+    ]
+    assert printed[0].split()[-1] == printed[1].split()[-1]  # one member is the model itself
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_the_comparison_of_digits_runs(tmp_path: Path) -> None:
     printed = run([sys.executable, str(ROOT / "examples" / "compare_digits.py"), "2"], tmp_path)

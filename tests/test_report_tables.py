@@ -57,8 +57,8 @@ def test_trials_have_a_row_for_every_training_the_budget_pays_for(bowl_compariso
 def test_trials_columns_and_their_types(bowl_comparison):
     trials = bowl_comparison.trials
     assert list(trials.columns) == [
-        "comparison", *KEYS, "number", "lr", "state", "outcome", "reason", "objective", "steps", "steps_charged", "seconds",
-        "device", "started", "ended", "distance", "loss", "metric_steps",
+        "comparison", *KEYS, "number", "lr", "state", "outcome", "reason", "objective", "ensemble_objective",
+        "ensemble_members", "steps", "steps_charged", "seconds", "device", "started", "ended", "distance", "loss", "metric_steps",
     ]  # fmt: skip
     assert {name: str(trials[name].dtype) for name in ("seed", "number", "steps", "steps_charged")} == dict.fromkeys(
         ("seed", "number", "steps", "steps_charged"), "Int64"

@@ -37,7 +37,7 @@ def searched(sampler: BaseSampler, count: int, storage: str | None = None, name:
 
 
 def test_names_give_the_registered_strategies() -> None:
-    assert set(plugins.registered(plugins.STRATEGIES)) == {"grid", "probe", "random", "range_test"}
+    assert set(plugins.registered(plugins.STRATEGIES)) == {"defaults", "grid", "probe", "random", "range_test"}
     assert resolve(["grid", "random", "range_test"]) == [strategies.grid, strategies.random, strategies.range_test]
     assert resolve("grid") == [strategies.grid]
 

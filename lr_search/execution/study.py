@@ -19,9 +19,10 @@ from lr_search.execution.ownership import is_alive, owner
 from lr_search.execution.pruning import FewerReads
 from lr_search.execution.trial import Outcome, TrialSpec, finding
 from lr_search.ladder import Ladder, Probe
+from lr_search.layouts import Layout
 from lr_search.prior import LRPrior
 from lr_search.samplers.strategies import PARAM, Search, Strategy
-from lr_search.schedules.base import Schedule
+from lr_search.schedules.shape import Range
 from lr_search.workload import Workload
 
 Kind = Literal["search", "range_test", "probe", "confirm"]
@@ -44,13 +45,16 @@ class StudyPlan:
         budget_steps: optimizer steps the study may spend.
         strategy: how it searches; of a search.
         schedule: its name; of a search or confirmation.
-        layout: peak LR -> Schedule; likewise.
+        layout: peak LR -> Schedule or Controller, and what is searched beside the LR; likewise.
         lr_range: (low, high) of the search.
         curves: how many range tests (or probes: 1); of a range test or probe.
         range_test: their arguments; of a range test.
         ladder: which LRs are probed; of a probe.
         waits_for: the name of the study whose range tests or probe come first; of a search.
         pruner: Optuna's, or None.
+        snapshots: how many of a training's last cycle ends are judged together; changes no training, so that a study may go
+            on with another number.
+        default_lr: the optimizer's own; of a search whose strategy needs it.
     """
 
     name: str
@@ -61,13 +65,27 @@ class StudyPlan:
     budget_steps: int
     strategy: Strategy | None = None
     schedule: str = ""
-    layout: Callable[[float], Schedule] | None = None
+    layout: Layout | None = None
     lr_range: tuple[float, float] = (1e-5, 10.0)
     curves: int = 0
     range_test: Mapping[str, Any] = field(default_factory=dict)
     ladder: Ladder | None = None
     waits_for: str = ""
     pruner: optuna.pruners.BasePruner | None = None
+    snapshots: int = 0
+    default_lr: float | None = None
+
+    @property
+    def fixed_lr(self) -> float | None:
+        """The one LR that is tried, where that is so."""
+        if self.strategy is None:
+            return None
+        return self.default_lr if self.strategy.needs_default else self.strategy.fixed_lr
+
+    @property
+    def trial_steps(self) -> int:
+        """What a full training is charged at most."""
+        return self.workload.num_steps if self.layout is None else self.layout.training_steps(self.workload.num_steps)
 
     def attribute(self) -> dict[str, Any]:
         """What the storage is told: enough to report without the workload."""
@@ -85,6 +103,8 @@ class StudyPlan:
             "range_test": dict(self.range_test),
             "pruner": "" if self.pruner is None else _settings(self.pruner),
             **({} if ladder is None else {"ladder": ladder.describe()}),
+            "search_shape": {} if self.layout is None else _plain(self.layout.ranges),
+            **({} if self.default_lr is None else {"default_lr": self.default_lr}),
         }
 
 
@@ -193,7 +213,7 @@ class StudyTask:
         if self._num_trials is None:
             left = self.plan.budget_steps - self.range_test_steps()
             most = self.plan.strategy.max_trials if self.plan.strategy is not None else None
-            count = left // self.plan.workload.num_steps
+            count = left // self.plan.trial_steps
             self._num_trials = count if most is None else min(count, most)
         return self._num_trials
 
@@ -224,7 +244,7 @@ class StudyTask:
         most = self.plan.strategy.max_trials if self.plan.strategy is not None else None
         if self.plan.pruner is None or (most is not None and len(begun) >= most):
             return len(begun) < self.num_trials()
-        return self._spent(begun) + self.plan.workload.num_steps <= self.plan.budget_steps
+        return self._spent(begun) + self.plan.trial_steps <= self.plan.budget_steps
 
     def _fits(self, number: int) -> bool:
         before = [t for t in self.trials() if t.number < number]
@@ -232,7 +252,7 @@ class StudyTask:
 
     def _spent(self, begun: Sequence[FrozenTrial]) -> int:
         """Steps charged so far; a trial that runs is charged in full, and refunded when it ends."""
-        full = self.plan.workload.num_steps
+        full = self.plan.trial_steps
         return self.range_test_steps() + sum(
             t.user_attrs[RECORD]["steps"] if t.state.is_finished() else full for t in begun
         )
@@ -243,7 +263,7 @@ class StudyTask:
         largest_lr = None if self.plan.strategy.probe is None else self._kept("largest_lr", self._largest_lr)
         # a larger budget extends a grid rather than moving it: its first size is kept
         num_trials = self._kept("num_trials", lambda: max(1, self.num_trials()))
-        return self.plan.strategy.sampler(Search(self.plan.seed, num_trials, prior, largest_lr))
+        return self.plan.strategy.sampler(Search(self.plan.seed, num_trials, prior, largest_lr, self.plan.default_lr))
 
     def _prior(self) -> LRPrior:
         def made() -> dict[str, float]:
@@ -275,11 +295,14 @@ class StudyTask:
             # the first curve's seed is the trials' own; the others' are spread far from it
             return TrialSpec(plan.seed + 1_000_003 * len(earlier), range_test=dict(plan.range_test))
         low, high = plan.lr_range
-        if plan.strategy is not None and plan.strategy.fixed_lr is not None:
-            low, high = min(low, plan.strategy.fixed_lr), max(high, plan.strategy.fixed_lr)
+        if plan.fixed_lr is not None:
+            low, high = min(low, plan.fixed_lr), max(high, plan.fixed_lr)
         lr = trial.suggest_float(PARAM, low, high, log=True)
         assert plan.layout is not None
-        return TrialSpec(plan.seed, schedule=plan.layout(lr), on_test_data=plan.kind == "confirm")
+        shape = {name: _suggested(trial, name, each) for name, each in plan.layout.ranges.items()}
+        return TrialSpec(
+            plan.seed, schedule=plan.layout(lr, **shape), on_test_data=plan.kind == "confirm", snapshots=plan.snapshots
+        )
 
     def sweep(self) -> int:
         """Put trials whose process is gone back to waiting. Returns: how many."""
@@ -292,6 +315,16 @@ class StudyTask:
                 self.study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
                 swept += 1
         return swept
+
+
+def _suggested(trial: optuna.Trial, name: str, within: Range) -> float:
+    if within.whole:
+        return trial.suggest_int(name, int(within.low), int(within.high), log=within.log)
+    return trial.suggest_float(name, within.low, within.high, log=within.log)
+
+
+def _plain(ranges: Mapping[str, Range]) -> dict[str, list[float]]:
+    return {name: [each.low, each.high] for name, each in ranges.items()}
 
 
 def _settings(pruner: optuna.pruners.BasePruner) -> str:

@@ -12,13 +12,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from lr_search.controllers.base import Controller, first_schedule
 from lr_search.curve import LRCurve
+from lr_search.ensemble import SnapshotEnsemble
 from lr_search.errors import WorkloadError, told
 from lr_search.evaluation import Evaluation
 from lr_search.ladder import Ladder, Probe
 from lr_search.probe import descending_probe
 from lr_search.schedules.base import Schedule
-from lr_search.training import train
+from lr_search.training import Training, train
 from lr_search.workload import Workload
 
 Ended = Literal["finished", "diverged", "pruned", "failed"]
@@ -31,17 +33,19 @@ class TrialSpec:
 
     Args:
         seed: of the weights and the batches.
-        schedule: of a training; None for a range test or probe.
+        schedule: of a training, or its controller; None for a range test or probe.
         range_test: the range test's arguments; None for anything else.
         probe: the range of LRs to probe, and its ladder; None for anything else.
         on_test_data: whether to judge on the workload's test data (to confirm a result).
+        snapshots: how many of the last cycle ends' models to judge together at the end of a training; 0: none.
     """
 
     seed: int
-    schedule: Schedule | None = None
+    schedule: Schedule | Controller | None = None
     range_test: dict[str, Any] | None = None
     probe: tuple[tuple[float, float], Ladder] | None = None
     on_test_data: bool = False
+    snapshots: int = 0
 
 
 @dataclass
@@ -55,6 +59,7 @@ class Outcome:
         evaluations: in the order of their steps.
         curve: of a range test.
         probe: what a probe found.
+        ensemble: of the snapshots at the cycles' ends: `members` (how many) and `metrics`, or why there are none, `error`.
         error: the traceback of an exception in the user's code.
         seconds: wall time.
         started: UTC, ISO 8601.
@@ -67,6 +72,7 @@ class Outcome:
     evaluations: list[Evaluation] = field(default_factory=list)
     curve: LRCurve | None = None
     probe: Probe | None = None
+    ensemble: dict[str, Any] | None = None
     error: str | None = None
     seconds: float = 0.0
     started: str = ""
@@ -88,6 +94,7 @@ class Outcome:
             },
             "curve": None if self.curve is None else self.curve.to_json(),
             **({} if self.probe is None else {"probe": self.probe.to_json()}),
+            **({} if self.ensemble is None else {"ensemble": self.ensemble}),
             "error": self.error,
             "seconds": self.seconds,
             "started": self.started,
@@ -147,20 +154,39 @@ def _run_training(workload: Workload, spec: TrialSpec, report: Report, outcome: 
         from dataclasses import replace
 
         workload = replace(workload, valid_data=workload.test_data)
-    training = train(workload, spec.schedule, seed=spec.seed)
+    training = train(workload, spec.schedule, seed=spec.seed, snapshots=_snapshots(workload, spec))
     try:
         for evaluation in training:
             outcome.evaluations.append(evaluation)
             if report(evaluation):
                 outcome.ended, outcome.reason = "pruned", f"pruned after step {evaluation.step}"
                 return
+        outcome.ended, outcome.reason = ("diverged" if training.stopped == "diverged" else "finished"), training.reason
+        value = outcome.evaluations[-1].metrics[workload.objective]
+        if outcome.ended == "finished" and not np.isfinite(value):
+            outcome.ended, outcome.reason = "diverged", f"{workload.objective} was {value} at the end"
+        if outcome.ended == "finished" and len(training.snapshots) > 1:
+            outcome.ensemble = _judged_ensemble(training)
     finally:
-        outcome.steps = training.step
+        outcome.steps = training.steps_charged
         training.close()
-    outcome.ended, outcome.reason = ("diverged" if training.stopped == "diverged" else "finished"), training.reason
-    value = outcome.evaluations[-1].metrics[workload.objective]
-    if outcome.ended == "finished" and not np.isfinite(value):
-        outcome.ended, outcome.reason = "diverged", f"{workload.objective} was {value} at the end"
+
+
+def _snapshots(workload: Workload, spec: TrialSpec) -> int:
+    """How many to keep: none where nothing says how to combine them, or where they are not of several cycles."""
+    assert spec.schedule is not None
+    cycles = len(first_schedule(spec.schedule).cycle_ends(workload.num_steps))
+    return 0 if workload.combine is None or cycles < 2 else spec.snapshots
+
+
+def _judged_ensemble(training: Training) -> dict[str, Any]:
+    """The metrics of the kept snapshots together; a metric may fail on an ensemble, which is not the trial's fault."""
+    members = len(training.snapshots)
+    try:
+        metrics = training.evaluate(SnapshotEnsemble(training.workload, training.snapshots))
+    except Exception as error:
+        return {"members": members, "error": told(error)}
+    return {"members": members, "metrics": metrics}
 
 
 def device_name(workload: Workload) -> str:

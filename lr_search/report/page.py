@@ -19,7 +19,7 @@ from lr_search.report.figures import all_figures
 from lr_search.report.recommendation import Recommendation, lack, recommend
 from lr_search.report.records import StudyRecord
 from lr_search.report.style import png
-from lr_search.report.tables import summary_frame, trials_frame
+from lr_search.report.tables import shown, summary_frame, trials_frame
 
 MOST_ROWS = 2_000  # of the trials table in the page; all are in trials.csv
 PACKAGES = ("lr-search", "torch", "optuna", "numpy", "pandas")
@@ -27,13 +27,14 @@ SUMMARY_HEADS = {
     "best": "best objective (mean)",
     "best_std": "± over seeds",
     "best_lr": "at LR",
+    "ensemble": "its snapshot ensemble",
     "steps": "steps spent",
     "seconds": "seconds",
     "steps_to_close": "steps to within 5%",
 }
 TRIAL_COLUMNS = [
-    "strategy", "schedule", "optimizer", "seed", "number", "lr", "outcome", "objective", "steps", "steps_charged", "seconds",
-    "reason",
+    "strategy", "schedule", "optimizer", "seed", "number", "lr", "outcome", "objective", "ensemble_objective", "steps",
+    "steps_charged", "seconds", "reason",
 ]  # fmt: skip
 
 
@@ -75,6 +76,7 @@ def page_html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    summary = shown(summary)
     heads = [SUMMARY_HEADS.get(column, column) for column in summary.columns]
     return environment.get_template("report.html.jinja").render(
         name=name,
@@ -86,7 +88,7 @@ def page_html(
         failures=_failures(records),
         code=_code(records),
         summary={"heads": heads, "rows": [[_cell(value) for value in row] for row in summary.itertuples(index=False)]},
-        trials=_table(trials[[c for c in TRIAL_COLUMNS if c in trials]].head(MOST_ROWS)),
+        trials=_table(shown(trials[[c for c in TRIAL_COLUMNS if c in trials]]).head(MOST_ROWS)),
         trials_left_out=max(0, len(trials) - MOST_ROWS),
         figures=[(file, base64.b64encode(image).decode(), text) for file, (image, text) in figures.items()],
         shapes=_shapes(records),
@@ -122,10 +124,17 @@ def _facts(records: Sequence[StudyRecord], trials: pd.DataFrame) -> list[tuple[s
         ("range tests", f"{len(tests)}"),
         *((f"probe, {s.plan['optimizer']}, seed {s.plan['seed']}", t.outcome.get("reason", "")) for s, t in probes),
         *([("trainings to confirm", str(len(confirmed)))] if confirmed else []),
+        *_lost_ensembles(search),
         ("steps taken", f"{steps:,}"),
         ("time in trials", f"{seconds:,.0f} s"),
         ("device", devices or "-"),
     ]
+
+
+def _lost_ensembles(search: Sequence[StudyRecord]) -> list[tuple[str, str]]:
+    """How many ensembles could not be judged, and why the last could not."""
+    errors = [e["error"] for s in search for t in s.trials if "error" in (e := t.outcome.get("ensemble", {}))]
+    return [("ensembles that could not be judged", f"{len(errors)}: {errors[-1]}")] if errors else []
 
 
 def _failures(records: Sequence[StudyRecord]) -> list[tuple[str, str]]:
@@ -142,17 +151,19 @@ def _code(records: Sequence[StudyRecord]) -> str | None:
     best = recommendation_or_none(records)
     if best is None:
         return None
-    steps = next(s.plan["num_steps"] for s in records if s.kind == "search")
-    return "\n".join(
-        [
-            "import lr_search as lrs",
-            "",
-            f"# optimizer: {best.optimizer}, any positive lr: the schedule sets it",
-            f"schedule = lrs.schedules.by_name({best.schedule!r}, lr={best.lr:.4g}, num_steps={steps}, "
-            "steps_per_epoch=len(train_loader))",
-            "scheduler = schedule.attach(optimizer)   # then scheduler.step() after each optimizer.step()",
-        ]
+    plan = next(s.plan for s in records if s.kind == "search" and s.plan["schedule"] == best.schedule)
+    shape = "".join(
+        f", {name}={value if isinstance(value, int) else f'{value:.4g}'}" for name, value in best.shape.items()
     )
+    named = f"lrs.schedules.by_name({best.schedule!r}, lr={best.lr:.4g}, num_steps={plan['num_steps']}, "
+    named += f"steps_per_epoch=len(train_loader){shape})"
+    lines = ["import lr_search as lrs", "", f"# optimizer: {best.optimizer}, any positive lr: the schedule sets it"]
+    if plan.get("controller"):
+        return "\n".join(
+            [*lines, f"training = lrs.train(workload, {named})   # it looks at the evaluations: list(training)"]
+        )
+    attached = "scheduler = schedule.attach(optimizer)   # then scheduler.step() after each optimizer.step()"
+    return "\n".join([*lines, f"schedule = {named}", attached])
 
 
 def _shapes(records: Sequence[StudyRecord]) -> list[tuple[str, str]]:
@@ -185,8 +196,9 @@ def summary_markdown(name: str, records: Sequence[StudyRecord], summary: pd.Data
     if best is None:
         lines += [lack(records), ""]
     else:
-        answer = f"**{best.schedule}, peak LR {best.lr:.4g}, {best.optimizer}**: {best.value:.4g}. {best.reason}"
+        answer = f"**{best.schedule_text}, peak LR {best.lr:.4g}, {best.optimizer}**: {best.value:.4g}. {best.reason}"
         lines += [_plain(answer), ""]
+    summary = shown(summary)
     heads = [SUMMARY_HEADS.get(column, column) for column in summary.columns]
     lines += ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     lines += [

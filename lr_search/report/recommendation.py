@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class Recommendation:
         value: the objective to expect: the mean over fresh seeds where confirmed, else the smoothed mean over the trials.
         reason: why, and how sure, in words.
         confirmed: whether it was trained again on fresh seeds.
+        shape: the schedule's options that were searched beside the LR: `by_name(schedule, lr, ..., **shape)`.
     """
 
     schedule: str
@@ -34,11 +35,18 @@ class Recommendation:
     value: float
     reason: str
     confirmed: bool = False
+    shape: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def schedule_text(self) -> str:
+        """The schedule's name, and its shape where that was searched."""
+        shape = ", ".join(f"{name} {value:.3g}" for name, value in self.shape.items())
+        return f"{self.schedule} ({shape})" if shape else self.schedule
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """The best LR of one schedule and optimizer."""
+    """The best LR of one schedule and optimizer, and the shape of the best trial at it where that was searched."""
 
     schedule: str
     optimizer: str
@@ -46,6 +54,7 @@ class Candidate:
     value: float
     trials: int
     seeds: int
+    shape: Mapping[str, float] = field(default_factory=dict)
 
 
 def candidates(records: Sequence[StudyRecord]) -> list[Candidate]:
@@ -74,9 +83,19 @@ def candidates(records: Sequence[StudyRecord]) -> list[Candidate]:
         lrs = np.unique(np.concatenate([points[:, 0] for points in seeds_points]))
         values = np.mean([_smoothed(points, lrs) for points in seeds_points], axis=0)
         best = int(np.argmin(sign * values))
-        trials = sum(len(points) for points in seeds_points)
-        found.append(Candidate(schedule, optimizer, float(lrs[best]), float(values[best]), trials, len(seeds_points)))
+        trials, lr = sum(len(points) for points in seeds_points), float(lrs[best])
+        shape = _shape(records, schedule, optimizer, lr, sign)
+        found.append(Candidate(schedule, optimizer, lr, float(values[best]), trials, len(seeds_points), shape))
     return sorted(found, key=lambda candidate: sign * candidate.value)
+
+
+def _shape(records: Sequence[StudyRecord], schedule: str, optimizer: str, lr: float, sign: int) -> Mapping[str, float]:
+    """What was searched beside the LR, of the best trial at that LR."""
+    studies = [
+        s for s in records if (s.kind, s.plan["schedule"], s.plan["optimizer"]) == ("search", schedule, optimizer)
+    ]
+    tried = [t for s in studies for t in s.trials if t.state == "COMPLETE" and t.lr == lr]
+    return min(tried, key=lambda trial: sign * trial.value).shape
 
 
 def _smoothed(points: FloatArray, lrs: FloatArray) -> FloatArray:
@@ -107,7 +126,7 @@ def recommend(records: Sequence[StudyRecord]) -> Recommendation:
         second = found[1]
         reason += f"; next: {second.schedule} with {second.optimizer} at {second.lr:.3g}, {second.value:.4g}"
     reason += ". Unconfirmed: it was chosen among these very trials; confirm=3 trains it again on fresh seeds."
-    return Recommendation(best.schedule, best.lr, best.optimizer, best.value, reason)
+    return Recommendation(best.schedule, best.lr, best.optimizer, best.value, reason, shape=best.shape)
 
 
 def lack(records: Sequence[StudyRecord]) -> str:
@@ -128,35 +147,37 @@ class Confirmed:
     optimizer: str
     lr: float
     values: tuple[float, ...]
+    shape: Mapping[str, float] = field(default_factory=dict)
 
 
 def confirmations(records: Sequence[StudyRecord]) -> list[Confirmed]:
     """The candidates that were trained again, with every fresh seed done; those of the present candidates only."""
-    current = {(c.schedule, c.optimizer, c.lr) for c in candidates(records)[:2]}
+    current = {(c.schedule, c.optimizer, c.lr): c.shape for c in candidates(records)[:2]}
     groups: dict[tuple[str, str, float], list[float]] = {}
     for study in records:
         for trial in study.trials if study.kind == "confirm" else ():
             key = (study.plan["schedule"], study.plan["optimizer"], trial.lr)
             if key in current and trial.state == "COMPLETE":
                 groups.setdefault(key, []).append(study.clipped(trial.value))
-    return [Confirmed(*key, tuple(values)) for key, values in groups.items()]
+    return [Confirmed(*key, tuple(values), current[key]) for key, values in groups.items()]
 
 
 def _confirmed(found: Sequence[Confirmed], sign: int) -> Recommendation:
     ranked = sorted(found, key=lambda c: sign * float(np.mean(c.values)))
     best = ranked[0]
-    reason = (
-        f"mean of {_seeds(len(best.values), 'fresh ')}, trained again after the search (± {_error(best.values):.2g})"
-    )
+    error = f" (± {_error(best.values):.2g})" if len(best.values) > 1 else ""
+    reason = f"mean of {_seeds(len(best.values), 'fresh ')}, trained again after the search{error}"
     if len(ranked) > 1:
         second = ranked[1]
         reason += f"; next: {second.schedule} with {second.optimizer} at {second.lr:.3g}, {np.mean(second.values):.4g}"
-    return Recommendation(best.schedule, best.lr, best.optimizer, float(np.mean(best.values)), f"{reason}.", True)
+    return Recommendation(
+        best.schedule, best.lr, best.optimizer, float(np.mean(best.values)), f"{reason}.", True, best.shape
+    )
 
 
 def _error(values: Sequence[float]) -> float:
     """The standard error of the mean."""
-    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+    return float(np.std(values, ddof=1) / math.sqrt(len(values)))
 
 
 def _sign(records: Sequence[StudyRecord]) -> int:

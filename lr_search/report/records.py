@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +28,7 @@ class TrialRecord:
         lr: the (peak) LR; nan for a range test or probe.
         value: the objective at the end; inf (-inf to maximize) where it diverged; nan where there is none.
         outcome: as `Outcome.record` wrote it; empty while it runs.
+        shape: what was searched beside the LR.
     """
 
     number: int
@@ -35,11 +36,22 @@ class TrialRecord:
     lr: float
     value: float
     outcome: Mapping[str, Any]
+    shape: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
         """Optimizer steps it took."""
         return int(self.outcome.get("steps", 0))
+
+    @property
+    def ensemble_members(self) -> int | None:
+        """How many models its snapshot ensemble has; None where none was judged."""
+        ensemble = self.outcome.get("ensemble", {})
+        return int(ensemble["members"]) if "metrics" in ensemble else None
+
+    def ensemble_value(self, objective: str) -> float:
+        """The objective of its snapshot ensemble at the end; nan where none was judged."""
+        return float(self.outcome.get("ensemble", {}).get("metrics", {}).get(objective, math.nan))
 
     def evaluations(self) -> Mapping[str, Any]:
         """step, lr, train_loss, end_of_cycle and metrics, each a list."""
@@ -112,7 +124,9 @@ def read_records(storage: BaseStorage, name: str) -> list[StudyRecord]:
 def _trial(trial: FrozenTrial) -> TrialRecord:
     value = trial.values[0] if trial.values else np.nan
     outcome = trial.user_attrs.get(RECORD, {}) if trial.state.is_finished() else {}
-    return TrialRecord(trial.number, trial.state.name, float(trial.params.get(PARAM, np.nan)), float(value), outcome)
+    shape = {name: number for name, number in trial.params.items() if name != PARAM}
+    lr = float(trial.params.get(PARAM, np.nan))
+    return TrialRecord(trial.number, trial.state.name, lr, float(value), outcome, shape)
 
 
 def range_tests_of(records: Sequence[StudyRecord], study: StudyRecord) -> StudyRecord | None:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lr_search.report.records import StudyRecord, range_tests_of
+from lr_search.report.records import StudyRecord, TrialRecord, range_tests_of
 
 KEYS = ["strategy", "schedule", "optimizer", "seed"]
 WITHIN = 0.05  # "close to the best known": this share of the way from the objective at step 0 to the best
 COLUMNS = [
-    "comparison", *KEYS, "number", "lr", "state", "outcome", "reason", "objective",
+    "comparison", *KEYS, "number", "lr", "state", "outcome", "reason", "objective", "ensemble_objective", "ensemble_members",
     "steps", "steps_charged", "seconds", "device", "started", "ended",
 ]  # fmt: skip
 
@@ -25,9 +25,12 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
     Columns:
         comparison, strategy, schedule, optimizer (str), seed, number (Int64).
         lr: the (peak) LR.
+        then, where it was searched, the schedule's shape: cycles, base_ratio, T_mult, ... (nan where a schedule has no such).
         state: Optuna's: COMPLETE, PRUNED, FAIL or RUNNING; outcome: finished, diverged, pruned or failed, empty while it
             runs; reason: why it ended, in words.
         objective: at the end of the training (inf, or -inf to maximize, where it diverged; at the cut where it was pruned).
+        ensemble_objective: of the models at the last cycle ends together (nan where none were judged); ensemble_members: how
+            many they are (Int64).
         steps: optimizer steps it took (Int64); steps_charged: what its study had spent when it ended, range tests included.
         seconds, device, started, ended (UTC): where and when it ran.
         then every metric at the end of the training.
@@ -50,10 +53,13 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
                     **row,
                     "number": trial.number,
                     "lr": trial.lr,
+                    **trial.shape,
                     "state": trial.state,
                     "outcome": trial.outcome.get("ended", ""),
                     "reason": trial.outcome.get("reason", ""),
                     "objective": trial.value,
+                    "ensemble_objective": trial.ensemble_value(study.plan["objective"]),
+                    "ensemble_members": trial.ensemble_members,
                     "steps": trial.steps,
                     "steps_charged": charged,
                     "seconds": seconds,
@@ -64,7 +70,7 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
                 | {_column(name): value for name, value in metrics.items()}
             )
     frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=COLUMNS)
-    whole = dict.fromkeys(("seed", "number", "steps", "steps_charged"), "Int64")
+    whole = dict.fromkeys(("seed", "number", "ensemble_members", "steps", "steps_charged"), "Int64")
     for name in ("started", "ended"):
         frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
     frame["ended"] += pd.to_timedelta(pd.to_numeric(frame["seconds"]), unit="s")
@@ -140,6 +146,8 @@ def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
         strategy, schedule, optimizer.
         best: mean over seeds of the best objective found; best_std: its standard deviation over seeds (nan for one seed).
         best_lr: geometric mean over seeds of the LR it was found at (nan where no training ended better than it began).
+        ensemble: mean over seeds of the best trial's ensemble_objective (nan where a seed's has none); no worse than at step 0,
+            as `best`.
         steps: mean steps a study spent, range tests included.
         steps_to_close: mean steps a study spent until its best was within 5% of the best known of all studies of that seed
             (5% of the way back to the objective at step 0); nan where a seed never came so close.
@@ -172,6 +180,7 @@ def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
                 "best": values.mean(),
                 "best_std": values.std(ddof=1) if len(values) > 1 else math.nan,
                 "best_lr": float(np.exp(np.log(lrs[~np.isnan(lrs)]).mean())) if not np.isnan(lrs).all() else math.nan,
+                "ensemble": float(np.mean([_ensemble(study) for study in studies])),
                 "trials": sum(t.state != "RUNNING" for t in trials),
                 "diverged": sum(t.outcome.get("ended") == "diverged" for t in trials),
                 "pruned": sum(t.state == "PRUNED" for t in trials),
@@ -182,8 +191,8 @@ def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
             }
         )
     columns = [
-        "strategy", "schedule", "optimizer", "best", "best_std", "best_lr", "steps", "steps_to_close", "seconds", "seeds",
-        "trials", "diverged", "pruned", "failed",
+        "strategy", "schedule", "optimizer", "best", "best_std", "best_lr", "ensemble", "steps", "steps_to_close",
+        "seconds", "seeds", "trials", "diverged", "pruned", "failed",
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=columns)
     ascending = all(study.plan["direction"] == "minimize" for study in records if study.kind == "search")
@@ -195,12 +204,29 @@ def best_trial(study: StudyRecord) -> tuple[float, float] | None:
 
     Where no training ended better than it began, the objective of step 0 and nan.
     """
-    done = [(study.clipped(t.value), t.lr) for t in study.trials if t.state == "COMPLETE"]
-    if not done:
+    best = _best(study)
+    if best is None:
         return None
+    value = study.clipped(best.value)
+    return value, (best.lr if value != study.worst else math.nan)
+
+
+def _best(study: StudyRecord) -> TrialRecord | None:
+    done = [t for t in study.trials if t.state == "COMPLETE"]
     sign = 1 if study.plan["direction"] == "minimize" else -1
-    value, lr = min(done, key=lambda pair: sign * pair[0])
-    return value, (lr if value != study.worst else math.nan)
+    return min(done, key=lambda t: sign * study.clipped(t.value), default=None)
+
+
+def _ensemble(study: StudyRecord) -> float:
+    """The objective of the best trial's ensemble, no worse than at step 0; nan where it has none."""
+    best = _best(study)
+    return math.nan if best is None else study.clipped(best.ensemble_value(study.plan["objective"]))
+
+
+def shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table without its columns of ensembles where there are none."""
+    empty = [name for name in ("ensemble", "ensemble_objective") if name in frame and frame[name].isna().all()]
+    return frame.drop(columns=empty)
 
 
 def _goals(records: Sequence[StudyRecord]) -> dict[int, float]:

@@ -33,12 +33,14 @@ class Search:
         num_trials: full trainings the study can pay for.
         prior: what the range tests told, for a strategy that needs them.
         largest_lr: the largest usable LR that a probe found, for a strategy that needs it; None where there was none.
+        default_lr: the optimizer's own default LR, for a strategy that needs it.
     """
 
     seed: int
     num_trials: int
     prior: LRPrior | None = None
     largest_lr: float | None = None
+    default_lr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Strategy:
         settings: what tells this strategy from another of the same name, for the fingerprint.
         fixed_lr: the one LR it tries, where that is so.
         probe: the ladder of LRs that is probed first, charged to its studies; None for no probe.
+        needs_default: whether it needs the optimizer's own default LR, which may lie outside the range that is searched.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Strategy:
     settings: str = ""
     fixed_lr: float | None = None
     probe: Ladder | None = None
+    needs_default: bool = False
 
     def __post_init__(self) -> None:
         both = self.needs_curves and self.probe is not None
@@ -89,6 +93,11 @@ def _probe_sampler(search: Search) -> ProbeSampler:
     return ProbeSampler(search.largest_lr, PARAM, seed=search.seed)
 
 
+def _default_sampler(search: Search) -> FixedSampler:
+    assert search.default_lr is not None
+    return FixedSampler(search.default_lr, PARAM, seed=search.seed)
+
+
 grid = Strategy(
     "grid",
     _grid_sampler,
@@ -109,6 +118,14 @@ probe = Strategy(
     "ever lower LRs until the loss falls in 10 steps, then one to two orders of magnitude below that, then outward",
     independent=True,
     probe=Ladder(),
+)
+defaults = Strategy(
+    "defaults",
+    _default_sampler,
+    "one training at the optimizer's own default LR: the promise of no tuning",
+    independent=True,
+    max_trials=1,
+    needs_default=True,
 )
 
 

@@ -1,0 +1,115 @@
+"""The schedules of a comparison: each maps a peak LR, and the shape that is searched with it, to what is trained under."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from lr_search import plugins
+from lr_search.controllers.base import Controller
+from lr_search.errors import InvalidInputError, require
+from lr_search.schedules.base import Schedule
+from lr_search.schedules.layout import by_name
+from lr_search.schedules.shape import Range, ranges_of
+from lr_search.workload import Workload
+
+PEAK = 0.1  # at which a layout is tried
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Peak LR -> Schedule or Controller.
+
+    Args:
+        make: (peak LR, **options) -> Schedule or Controller.
+        ranges: the options that are searched beside the LR, and where; empty: none.
+        chosen: options that are given.
+    """
+
+    make: Callable[..., Schedule | Controller]
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    chosen: Mapping[str, float] = field(default_factory=dict)
+
+    def __call__(self, lr: float, **shape: float) -> Schedule | Controller:
+        """What is trained under."""
+        return self.make(lr, **{**self.chosen, **shape})
+
+    def with_shape(self, shape: Mapping[str, float]) -> Layout:
+        """The layout with these options, and nothing left to search."""
+        return replace(self, ranges={}, chosen=shape)
+
+    def training_steps(self, num_steps: int) -> int:
+        """What a training of `num_steps` is charged at most: a controller may run range tests on the way."""
+        found = self(PEAK)
+        return num_steps + (found.extra_steps(num_steps) if isinstance(found, Controller) else 0)
+
+
+def layouts_of(schedules: Any, workload: Workload, *, search_shape: bool = False) -> dict[str, Layout]:
+    """The schedules a user named: names, or name -> (peak LR -> Schedule or Controller), or name -> name.
+
+    Args:
+        schedules: as of `compare`.
+        workload: what is trained.
+        search_shape: whether the sampler also chooses the options that a named schedule has to be searched.
+
+    Raises:
+        UnknownNameError: no schedule has that name.
+        InvalidInputError: nothing is named, something twice, the training is too short, or no shape is there to be searched.
+    """
+    if isinstance(schedules, str):
+        schedules = [schedules]
+    named = schedules if isinstance(schedules, Mapping) else {name: name for name in schedules}
+    require(len(named) > 0, "schedules must name at least one", schedules=schedules)
+    duplicates = not isinstance(schedules, Mapping) and len(named) != len(list(schedules))
+    require(not duplicates, "schedules must differ in name", schedules=schedules)
+    layouts = {str(name): _layout(name, value, workload, search_shape) for name, value in named.items()}
+    searched = not search_shape or any(layout.ranges for layout in layouts.values())
+    shapes = ", ".join(name for name in plugins.registered(plugins.SCHEDULES) if _ranges(name))
+    rule = "search_shape needs a schedule, by its name, that has a shape to search"
+    require(searched, rule, f"These have: {shapes}.", schedules=list(layouts))
+    return layouts
+
+
+def _layout(name: str, value: Any, workload: Workload, search_shape: bool) -> Layout:
+    """One schedule, tried: too short a training is better told before anything runs."""
+    if callable(value):
+        layout = Layout(value)
+    else:
+        make = partial(_laid_out, value, workload.num_steps, workload.steps_per_epoch)
+        layout = Layout(make, _fitting(make, _ranges(value)) if search_shape else {})
+    found = layout(PEAK)
+    right = isinstance(found, Schedule | Controller)
+    require(right, f"the schedule {name!r} must map a peak LR to a Schedule or Controller", got=found)
+    return layout
+
+
+def _ranges(name: str) -> Mapping[str, Range]:
+    return ranges_of(plugins.load(plugins.SCHEDULES, name))
+
+
+def _laid_out(
+    name: str, num_steps: int, steps_per_epoch: float | None, lr: float, **options: Any
+) -> Schedule | Controller:
+    return by_name(name, lr, num_steps, steps_per_epoch, **options)
+
+
+def _fitting(make: Callable[..., Any], ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """The ranges, with those of whole numbers (cycles) cut to what the training is long enough for."""
+    fitted = dict(ranges)
+    while True:
+        try:
+            for corner in itertools.product(*((each.low, each.high) for each in fitted.values())):
+                make(PEAK, **_typed(fitted, dict(zip(fitted, corner, strict=True))))
+            return fitted
+        except InvalidInputError:
+            longest = {name: each for name, each in fitted.items() if each.whole and each.high > each.low}
+            if not longest:
+                raise
+            fitted |= {name: replace(each, high=each.high - 1) for name, each in longest.items()}
+
+
+def _typed(ranges: Mapping[str, Range], values: Mapping[str, float]) -> dict[str, float]:
+    return {name: int(value) if ranges[name].whole else value for name, value in values.items()}

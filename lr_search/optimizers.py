@@ -1,0 +1,179 @@
+"""Optimizers by name, their own default learning rates, and the rules that some of them come with.
+
+References:
+    Prodigy: Mishchenko and Defazio, "Prodigy: An Expeditiously Adaptive Parameter-Free Learner", 2024, arXiv:2306.06101.
+    Schedule-Free: Defazio et al., "The Road Less Scheduled", 2024, arXiv:2405.15682.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+
+from lr_search.errors import MissingPackageError, require, unknown_name
+from lr_search.optim import OptimizerFactory, preserved_rng, seed_everything
+from lr_search.workload import Workload
+
+Optimizers = str | Sequence[str] | Mapping[str, str | OptimizerFactory]
+
+__all__ = ["NAMES", "RULES", "Rules", "by_name", "default_lr", "rules_of"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How an optimizer wants to be used, by its authors.
+
+    Args:
+        searched: whether its LR is to be searched; if not, it keeps its default and one training a study is enough.
+        schedules: the names of those it may be trained under; None for any.
+    """
+
+    searched: bool = True
+    schedules: tuple[str, ...] | None = None
+
+
+RULES: dict[str, Rules] = {
+    # "leave LR set to 1"; "either no scheduler or cosine annealing", without restarts
+    "prodigyopt": Rules(searched=False, schedules=("constant", "cosine")),
+    # the LR is tuned as usual, and stays where it is
+    "schedulefree": Rules(schedules=("constant",)),
+}
+"""The rules by package, module or class, such as "prodigyopt" or "my_package.optim.Mine"; add your own."""
+
+
+@dataclass(frozen=True)
+class _Home:
+    """Where an optimizer comes from: package, class, settings that are not its defaults, and a remark."""
+
+    package: str
+    kind: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    remark: str = "with its defaults"
+
+    def describe(self) -> str:
+        settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
+        return ", ".join(part for part in (f"{self.package}.{self.kind}", settings, self.remark) if part)
+
+
+_EXTRA = 'pip install "lr-search[lr-free]"'
+_HOMES = {
+    "sgd": _Home("torch.optim", "SGD", {"momentum": 0.9}, "else its defaults"),
+    "adam": _Home("torch.optim", "Adam"),
+    "adamw": _Home("torch.optim", "AdamW"),
+    "rmsprop": _Home("torch.optim", "RMSprop"),
+    "adagrad": _Home("torch.optim", "Adagrad"),
+    "prodigy": _Home("prodigyopt", "Prodigy", remark=f"finds its LR itself ({_EXTRA})"),
+    "schedule_free": _Home("schedulefree", "AdamWScheduleFree", remark=f"averages in place of a schedule ({_EXTRA})"),
+    "schedule_free_sgd": _Home("schedulefree", "SGDScheduleFree", remark=f"likewise ({_EXTRA})"),
+}
+
+NAMES: dict[str, str] = {name: home.describe() for name, home in _HOMES.items()}
+"""Every optimizer that `by_name` knows, and what it is."""
+
+
+def by_name(name: str) -> OptimizerFactory:
+    """The optimizer of that name, with its authors' default settings.
+
+    Args:
+        name: one of `NAMES`.
+
+    Returns:
+        (params, lr=...) -> Optimizer: a class, or a `functools.partial` of one.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+        MissingPackageError: it is in a package that is not installed.
+
+    >>> by_name("adam")
+    <class 'torch.optim.adam.Adam'>
+    """
+    if name not in NAMES:
+        raise unknown_name("optimizer", name, NAMES)
+    home = _HOMES[name]
+    try:
+        made: OptimizerFactory = getattr(importlib.import_module(home.package), home.kind)
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(f"The optimizer {name!r} needs {home.package}: {_EXTRA}.") from error
+    return partial(made, **home.settings) if home.settings else made
+
+
+def resolve(optimizers: Optimizers) -> dict[str, OptimizerFactory]:
+    """The optimizers a user named: names, or name -> name or (params, lr=...) -> Optimizer.
+
+    Raises:
+        UnknownNameError: no optimizer has that name.
+        InvalidInputError: nothing is named, something twice, or a value is neither.
+    """
+    rule = "optimizers must be names, or map names to (params, lr=...) -> Optimizer (or to a name), or be None"
+    given = [optimizers] if isinstance(optimizers, str) else optimizers
+    if not isinstance(given, Mapping):
+        listed = isinstance(given, Sequence) and len(given) > 0 and all(isinstance(name, str) for name in given)
+        require(listed, rule, optimizers=optimizers)
+        require(len(set(given)) == len(given), "optimizers must differ in name", optimizers=given)
+        given = dict(zip(given, given, strict=True))
+    right = len(given) > 0 and all(isinstance(value, str) or callable(value) for value in given.values())
+    require(right, rule, optimizers=optimizers)
+    return {str(name): by_name(value) if isinstance(value, str) else value for name, value in given.items()}
+
+
+def class_of(workload: Workload) -> type[torch.optim.Optimizer] | None:
+    """The class of the workload's optimizer; None where making one raises an exception, which a training will tell."""
+    factory: Any = workload.optimizer
+    while isinstance(factory, partial):
+        factory = factory.func
+    if isinstance(factory, type):
+        return factory
+    try:
+        with preserved_rng(workload.torch_device):
+            seed_everything(0)
+            return type(workload.build()[1])
+    except Exception:
+        return None
+
+
+def rules_of(kind: type[torch.optim.Optimizer] | None) -> Rules:
+    """The rules of a class of optimizers: its own, or those of the nearest class it is derived from.
+
+    >>> rules_of(torch.optim.Adam)
+    Rules(searched=True, schedules=None)
+    """
+    for each in () if kind is None else kind.__mro__:
+        path = f"{each.__module__}.{each.__qualname__}."
+        found = [key for key in RULES if path.startswith(f"{key}.")]
+        if found:
+            return RULES[max(found, key=len)]
+    return Rules()
+
+
+def default_lr(factory: Callable[..., Any], kind: type | None = None) -> float | None:
+    """The LR an optimizer has when its user gives none; None where there is none.
+
+    That is the `lr` of the factory's own signature, in which a `functools.partial` has its `lr` too; else that of the class.
+
+    Args:
+        factory: (params, lr=...) -> Optimizer.
+        kind: the class of what it makes.
+
+    >>> default_lr(torch.optim.Adagrad), default_lr(partial(torch.optim.Adagrad, lr=0.5))
+    (0.01, 0.5)
+    """
+    for each in (factory, kind):
+        found = None if each is None else _lr_in_signature(each)
+        if found is not None:
+            return found
+    return None
+
+
+def _lr_in_signature(function: Callable[..., Any]) -> float | None:
+    try:
+        lr = float(inspect.signature(function).parameters["lr"].default)
+    except (KeyError, TypeError, ValueError):  # no such argument, no default, or no number; or no signature at all
+        return None
+    return lr if lr > 0 and math.isfinite(lr) else None

@@ -1,0 +1,110 @@
+"""What each optimizer's own rules leave of a comparison: which strategies and schedules are run with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lr_search.errors import InvalidInputError
+from lr_search.ladder import Ladder
+from lr_search.layouts import PEAK, Layout
+from lr_search.optimizers import Rules, class_of, default_lr, rules_of
+from lr_search.samplers.strategies import Strategy, defaults
+from lr_search.workload import Workload
+
+
+@dataclass(frozen=True)
+class Side:
+    """One optimizer's side of a comparison.
+
+    Args:
+        workload: what is trained, with that optimizer.
+        strategies: those that are run with it.
+        layouts: the schedules by name: those that are run with it.
+        default_lr: its own default LR; None where it has none.
+        note: how that differs from what was asked, in words; empty where it does not.
+    """
+
+    workload: Workload
+    strategies: Sequence[Strategy]
+    layouts: Mapping[str, Layout]
+    default_lr: float | None = None
+    note: str = ""
+
+    @property
+    def num_studies(self) -> int:
+        """Searches of one seed."""
+        return len(self.strategies) * len(self.layouts)
+
+    @property
+    def needs_curves(self) -> bool:
+        """Whether range tests come first."""
+        return any(strategy.needs_curves for strategy in self.strategies)
+
+    @property
+    def ladders(self) -> list[Ladder]:
+        """The ladders that are probed for each seed: strategies with the same one share it."""
+        return list(dict.fromkeys(strategy.probe for strategy in self.strategies if strategy.probe is not None))
+
+
+def side_of(
+    name: str,
+    workload: Workload,
+    strategies: Sequence[Strategy],
+    layouts: Mapping[str, Layout],
+    by_name: Callable[[str], Layout],
+) -> Side:
+    """The side of one optimizer.
+
+    Args:
+        name: the optimizer's, for messages.
+        workload: with that optimizer.
+        strategies: those that were asked for.
+        layouts: likewise.
+        by_name: name -> the schedule of that name.
+
+    Raises:
+        InvalidInputError: a strategy needs the optimizer's default LR, and it has none.
+    """
+    kind = class_of(workload)
+    rules, lr = rules_of(kind), default_lr(workload.optimizer, kind)
+    run = strategies if rules.searched else [next((s for s in strategies if s.needs_default), defaults)]
+    for strategy in run:
+        if strategy.needs_default and lr is None:
+            raise _no_default(strategy, name, kind)
+    left = _allowed(rules, layouts, by_name)
+    return Side(workload, run, left, lr, _note(name, rules, run, layouts, left, lr))
+
+
+def _no_default(strategy: Strategy, name: str, kind: type | None) -> InvalidInputError:
+    called = "make_optimizer" if kind is None else kind.__name__
+    return InvalidInputError(
+        f"The strategy {strategy.name!r} needs an optimizer with a default learning rate, but {name!r} has none. "
+        f"Give it one, such as functools.partial({called}, lr=1e-3), or leave the strategy out."
+    )
+
+
+def _allowed(rules: Rules, asked: Mapping[str, Layout], by_name: Callable[[str], Layout]) -> dict[str, Layout]:
+    """Those of the asked schedules that the rules allow, else the first that they do."""
+    if rules.schedules is None:
+        return dict(asked)
+    known = {name: by_name(name) for name in rules.schedules}
+    shapes = [layout(PEAK) for layout in known.values()]
+    found = {name: layout for name, layout in asked.items() if layout(PEAK) in shapes}
+    return found or dict(list(known.items())[:1])
+
+
+def _note(
+    name: str,
+    rules: Rules,
+    run: Sequence[Strategy],
+    asked: Mapping[str, Layout],
+    left: Mapping[str, Layout],
+    lr: float | None,
+) -> str:
+    parts = []
+    if not rules.searched:
+        parts.append(f"finds its learning rate itself: one training a study ({run[0].name}), with lr={lr:g}")
+    if list(left) != list(asked):
+        parts.append(f"is trained under {' and '.join(left)}, as its authors want it")
+    return f"{name} {', and '.join(parts)}" if parts else ""
