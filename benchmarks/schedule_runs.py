@@ -1,0 +1,108 @@
+"""One task and seed of benchmarks/schedules.py: every schedule is trained from the same range-tested peak LR."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from schedule_tasks import CYCLIC, SCHEDULES, TASKS, shortened
+
+import lr_search as lrs
+from lr_search.controllers import Controller
+from lr_search.schedules import Constant, Schedule
+
+FACTORS = tuple(10 ** (k / 2) for k in range(-4, 5) if k)  # of the peak: the constants that are tried beside it
+SHARES = (0.25, 0.36, 0.5)  # of the steps; 25k of 70k are the CLR paper's 36%
+SHORT = (
+    "triangular",
+    "triangular2",
+    "exp_range",
+    "sgdr",
+    "one_cycle",
+    "linear",
+    "exponential",
+    "cosine",
+    "max to min, then min",
+    "wsd",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Args:
+        task: its name.
+        seed: of weights and batches.
+        row: the schedule; a constant's has its factor of the peak.
+        share: of the full number of steps that it was laid out for.
+        peak: the range-tested LR.
+        steps: where it was evaluated, as shares of the full number of steps.
+        losses: the objective there; inf where it diverged.
+        charged: steps charged, over the full number of steps.
+    """
+
+    task: str
+    seed: int
+    row: str
+    share: float
+    peak: float
+    steps: Sequence[float]
+    losses: Sequence[float]
+    charged: float
+
+
+def trained(workload: lrs.Workload, schedule: Schedule | Controller, seed: int) -> tuple[list[int], list[float], int]:
+    """Steps, objectives there, and the steps charged; a training that diverged ends at inf."""
+    training = lrs.train(workload, schedule, seed=seed)
+    steps, losses = [], []
+    for evaluation in training:
+        steps.append(evaluation.step)
+        losses.append(evaluation.metrics[workload.objective])
+    if training.stopped == "diverged":
+        steps.append(workload.num_steps)
+        losses.append(math.inf)
+    return steps, losses, training.steps_charged
+
+
+def runs(task: str, seed: int) -> list[dict[str, Any]]:
+    """Every training of one task and seed."""
+    torch.set_num_threads(1)
+    workload = TASKS[task]()
+    full = workload.num_steps
+    peak = workload.range_test(seed).suggest().lr
+    epoch = workload.steps_per_epoch
+    assert epoch is not None
+    plan: list[tuple[str, float, Schedule | Controller]] = []
+    plan += [(name, 1.0, layout(peak, full, epoch)) for name, layout in SCHEDULES.items()]
+    plan += [(f"constant x {factor:.3g}", 1.0, Constant(factor * peak)) for factor in FACTORS]
+    for share in SHARES:
+        plan += [(name, share, SCHEDULES[name](peak, round(share * full), epoch)) for name in SHORT]
+    found = []
+    for row, share, schedule in plan:
+        steps, losses, charged = trained(shortened(workload, share), schedule, seed)
+        at = [round(step / full, 4) for step in steps]
+        rounded = [float(f"{loss:.5g}") for loss in losses]
+        found.append(asdict(Run(task, seed, row, share, peak, at, rounded, round(charged / full, 4))))
+    return found
+
+
+def incumbent_area(run: Run, start: float, best: float) -> float:
+    """The mean over the steps of the best loss so far: 0 is the best known from the first step on, 1 the start for ever."""
+    heights = np.minimum.accumulate(np.minimum(run.losses, start))
+    lengths = np.diff([*run.steps, 1.0])
+    return float(((heights - best) / (start - best)) @ lengths)
+
+
+def reached(run: Run, goal: float) -> float:
+    """The share of the full number of steps at which the loss is first no worse than the goal; inf for never."""
+    return next((step for step, loss in zip(run.steps, run.losses, strict=True) if loss <= goal), math.inf)
+
+
+def is_cyclic(row: str) -> bool:
+    """Whether the schedule is one of the claims, not of the controls."""
+    return row in CYCLIC
