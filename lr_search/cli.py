@@ -84,6 +84,10 @@ def compare(
     seed: Seed = 0,
     pruner: Annotated[str, typer.Option(help="An Optuna pruner by name: median, hyperband, ...; or none.")] = "none",
     confirm: Annotated[int, typer.Option(help="Fresh seeds on which the best two are trained again.", min=0)] = 0,
+    snapshots: Annotated[
+        int,
+        typer.Option(help="Models of a cyclic training's last cycle ends that are judged together; 0: none.", min=0),
+    ] = 3,
     search_shape: Annotated[
         bool, typer.Option("--search-shape", help="Search the schedules' shape as well: cycles, base_ratio, ...")
     ] = False,
@@ -112,6 +116,7 @@ def compare(
             seeds=list(range(seed, seed + seeds)),
             pruner=arguments.pruner(pruner),
             confirm=confirm,
+            snapshots=snapshots,
             search_shape=search_shape,
             executor=comparisons.executor_by_name(executor),
             storage=storage,

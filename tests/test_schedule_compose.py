@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 
-from lr_search.schedules import SGDR, Constant, Cosine, Joined, Schedule, Triangular, join, warmup
+from lr_search.schedules import SGDR, Constant, Cosine, Joined, OneCycle, Schedule, Triangular, by_name, join, warmup
 from tests.schedule_cases import CASES, Harmonic
 from tests.schedule_walks import NUM_STEPS
 
@@ -26,7 +27,8 @@ def test_a_warm_up_leads_in_a_line_to_the_first_lr_of_any_schedule_which_then_ru
         np.testing.assert_allclose(warmed(np.arange(num_steps + 1)), rise, rtol=1e-12)
         np.testing.assert_array_equal(warmed(STEPS + num_steps), schedule(STEPS))
         np.testing.assert_array_equal(warmed.momentum(STEPS + num_steps), schedule.momentum(STEPS))
-        assert np.isnan(warmed.momentum(np.arange(num_steps))).all()
+        held = schedule.momentum(STEPS)[0]  # nan where the schedule leaves the momentum alone
+        np.testing.assert_array_equal(warmed.momentum(np.arange(num_steps)), np.full(num_steps, held))
 
 
 @pytest.mark.parametrize("name", WARMABLE)
@@ -42,11 +44,10 @@ def test_a_warm_up_moves_the_cycles_ends_by_its_length(name: str) -> None:
 def test_any_two_schedules_join_each_counting_from_its_own_beginning(first: str, second: str) -> None:
     one, other = CASES[first].schedule, CASES[second].schedule
     joined = join([one, other], [90])
-    for ours, theirs, then in (
-        (joined, one, other),
-        (joined.momentum, one.momentum, other.momentum),
-    ):
-        np.testing.assert_array_equal(ours(STEPS), np.concatenate([theirs(STEPS[:90]), then(STEPS[: NUM_STEPS - 90])]))
+    np.testing.assert_array_equal(joined(STEPS), np.concatenate([one(STEPS[:90]), other(STEPS[: NUM_STEPS - 90])]))
+    before, after = one.momentum(STEPS[:90]), other.momentum(STEPS[: NUM_STEPS - 90])
+    before = np.where(np.isnan(before), after[0], before)  # who leaves it alone holds what comes
+    np.testing.assert_array_equal(joined.momentum(STEPS), np.concatenate([before, after]))
     ends = [*one.cycle_ends(90), *(90 + end for end in other.cycle_ends(NUM_STEPS - 90))]
     assert joined.cycle_ends(NUM_STEPS) == ends
 
@@ -116,3 +117,27 @@ def test_a_part_is_asked_only_for_steps_of_its_own() -> None:
     assert joined(1) == pytest.approx(0.05)
     assert joined(2) == 0.1
     assert joined(5) == 0.01
+
+
+def test_the_momentum_holds_what_the_next_schedule_that_moves_it_begins_with() -> None:
+    low, high = OneCycle(0.1, 20, max_momentum=0.9), OneCycle(0.1, 20, max_momentum=0.97)
+    momenta = join([Constant(0.1), low, Constant(0.1), high, Constant(0.1)], [5, 10, 15, 20]).momentum(np.arange(25))
+    np.testing.assert_array_equal(momenta[:5], 0.9)
+    np.testing.assert_array_equal(momenta[5:10], low.momentum(np.arange(5)))
+    np.testing.assert_array_equal(momenta[10:15], 0.97)
+    np.testing.assert_array_equal(momenta[15:20], high.momentum(np.arange(5)))
+    assert np.isnan(momenta[20:]).all()
+
+
+def test_a_momentum_cycle_after_a_warm_up_trains_rmsprop() -> None:
+    # torch's RMSprop makes its momentum buffer at the first step, and only if there is a momentum then
+    parameter = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.RMSprop([parameter], lr=0.1)
+    scheduler = by_name("one_cycle", lr=0.1, num_steps=30, warmup_steps=5).attach(optimizer)
+    for _ in range(30):
+        optimizer.zero_grad()
+        (parameter**2).sum().backward()
+        optimizer.step()
+        scheduler.step()
+    assert parameter.isfinite().all()
+    assert (parameter != 1).all()

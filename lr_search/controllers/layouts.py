@@ -27,9 +27,9 @@ def plateau(
     cooldown: int = 0,
     min_lr: float = 0.0,
 ) -> ReduceOnPlateau:
-    """Constant, a tenth whenever the objective has not improved for 3 evaluations. Options as of `ReduceOnPlateau`.
+    """Constant, a tenth whenever the objective has not improved for 3 evaluations.
 
-    Its patience is 2: torch's 10 is a whole training at the usual ten evaluations.
+    Options as of `ReduceOnPlateau`. Its patience is 2: torch's 10 is a whole training at the usual ten evaluations.
     """
     return ReduceOnPlateau(
         lr, metric, direction, factor, patience, threshold, threshold_mode, cooldown, min_lr,

@@ -56,8 +56,16 @@ class Joined(Schedule):
         return self._piecewise(steps, momenta=False)
 
     def momenta(self, steps: FloatArray) -> FloatArray:
-        """Each schedule's at the steps since it began."""
-        return self._piecewise(steps, momenta=True)
+        """Each schedule's at the steps since it began; before one that moves the momentum, the first of its momenta.
+
+        So the momentum does not jump; and RMSprop's must not be 0 at the first step, or it can never be set (torch 2.13).
+        """
+        found = self._piecewise(steps, momenta=True)
+        for schedule, start in zip(self.schedules[1:], self.boundaries, strict=True):
+            first = schedule.momentum(0)
+            if first is not None:
+                found = np.where(np.isnan(found) & (steps < start), first, found)
+        return found
 
     def cycle_ends(self, num_steps: int) -> list[int]:
         """Those of the cycles that end before the next schedule begins, or with it."""
@@ -83,6 +91,8 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Joined:
     Args:
         schedules: in their order; each counts its steps from 0 again.
         boundaries: the steps at which the second, third, ... begins; rising, >= 1.
+
+    The momentum is left alone by schedules that do not move it, but for those before one that does: they hold its first.
 
     Raises:
         InvalidInputError: the numbers do not fit together.

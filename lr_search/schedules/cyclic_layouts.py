@@ -54,7 +54,10 @@ def triangular2(
     cycles: int | None = None,
     step_size: float | None = None,
 ) -> Triangular2:
-    """Smith's triangular2 policy: the triangle's height halves each cycle (arXiv:1506.01186). Options as of `triangular`."""
+    """Smith's triangular2 policy: the triangle's height halves each cycle (arXiv:1506.01186).
+
+    Options as of `triangular`.
+    """
     size, note = triangles(num_steps, steps_per_epoch, cycles, step_size)
     return Triangular2(lr * _ratio(base_ratio), lr, size, note=_base(base_ratio) + note)
 
@@ -178,7 +181,10 @@ def one_cycle(
     base_momentum: float | None = 0.85,
     max_momentum: float = 0.95,
 ) -> OneCycle:
-    """Up to lr and far down again, once, the momentum the other way (arXiv:1708.07120). Options as of torch's OneCycleLR."""
+    """Up to lr and far down again, once, the momentum the other way (arXiv:1708.07120).
+
+    Options as of torch's OneCycleLR.
+    """
     return OneCycle(
         lr, num_steps, pct_start, div_factor, final_div_factor, anneal, three_phase, base_momentum, max_momentum,
         note="One cycle, as long as the training.",

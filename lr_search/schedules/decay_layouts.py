@@ -44,7 +44,10 @@ def step(
 def exponential(
     lr: float, num_steps: int, steps_per_epoch: float | None = None, *, final_ratio: float = 0.01
 ) -> Exponential:
-    """Exponential decay to a hundredth by the end. Option: final_ratio, the last LR / lr, in (0, 1]."""
+    """Exponential decay to a hundredth by the end.
+
+    Option: final_ratio, the last LR / lr, in (0, 1].
+    """
     require(0 < final_ratio <= 1, "final_ratio must be above 0 and at most 1", final_ratio=final_ratio)
     return Exponential(lr, final_ratio ** (1 / num_steps), note=f"{final_ratio:.3g} of the peak is left at the end.")
 
@@ -53,17 +56,26 @@ def exponential(
 def polynomial(
     lr: float, num_steps: int, steps_per_epoch: float | None = None, *, power: float = 2.0, final_ratio: float = 0.0
 ) -> Polynomial:
-    """Polynomial decay of power 2 to 0. Options: power, > 0, and final_ratio, the last LR / lr, in [0, 1]."""
+    """Polynomial decay of power 2 to 0.
+
+    Options: power, > 0, and final_ratio, the last LR / lr, in [0, 1].
+    """
     return Polynomial(lr, num_steps, power, _end(lr, final_ratio), note=ENDS)
 
 
 def linear(lr: float, num_steps: int, steps_per_epoch: float | None = None, *, final_ratio: float = 0.0) -> Linear:
-    """Linear decay to 0 (Defazio et al., 2023, arXiv:2310.07831). Option: final_ratio, the last LR / lr, in [0, 1]."""
+    """Linear decay to 0 (Defazio et al., 2023, arXiv:2310.07831).
+
+    Option: final_ratio, the last LR / lr, in [0, 1].
+    """
     return Linear(lr, num_steps, _end(lr, final_ratio), note=ENDS)
 
 
 def cosine(lr: float, num_steps: int, steps_per_epoch: float | None = None, *, final_ratio: float = 0.0) -> Cosine:
-    """A single cosine to 0 (arXiv:1608.03983). Option: final_ratio, the last LR / lr, in [0, 1]."""
+    """A single cosine to 0 (arXiv:1608.03983).
+
+    Option: final_ratio, the last LR / lr, in [0, 1].
+    """
     return Cosine(lr, num_steps, _end(lr, final_ratio), note=ENDS)
 
 
