@@ -17,7 +17,8 @@ from lr_search.cost import plan_text
 from lr_search.errors import InvalidInputError, require
 from lr_search.execution.executor import Executor
 from lr_search.execution.local import LocalExecutor
-from lr_search.execution.study import FIRST, PLAN, StudyPlan, StudyTask
+from lr_search.execution.plan import FIRST, PLAN, StudyPlan
+from lr_search.execution.study import StudyTask
 from lr_search.fingerprint import check_fingerprint, fingerprint
 from lr_search.optimizers import Optimizers
 from lr_search.planning import question, study_plans

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lr_search.execution.study import StudyPlan
+from lr_search.execution.plan import StudyPlan
 from lr_search.planning import Question
 from lr_search.report.recommendation import candidates
 from lr_search.report.records import StudyRecord

@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 
 from lr_search.errors import InvalidInputError, require
-from lr_search.execution.study import StudyPlan
+from lr_search.execution.plan import StudyPlan
 from lr_search.ladder import Ladder
 from lr_search.layouts import Layout, layouts_of
 from lr_search.optim import OptimizerFactory

@@ -13,7 +13,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from lr_search.curve import LRCurve
-from lr_search.execution.study import PLAN, RECORD
+from lr_search.execution.plan import PLAN, RECORD
 from lr_search.prior import LRPrior
 from lr_search.samplers.strategies import PARAM
 

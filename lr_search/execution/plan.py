@@ -1,0 +1,106 @@
+"""What a study is for, and what the storage is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import optuna
+
+from lr_search.ladder import Ladder
+from lr_search.layouts import Layout
+from lr_search.samplers.strategies import Strategy
+from lr_search.schedules.shape import Range
+from lr_search.workload import Workload
+
+Kind = Literal["search", "range_test", "probe", "confirm"]
+FIRST = ("range_test", "probe")  # what searches wait for
+PLAN = "lr_search"  # the study attribute that holds the plan
+RECORD = "record"  # the trial attribute that holds the outcome
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study is for.
+
+    Args:
+        name: of the study in the storage.
+        kind: a search, the range tests or probe that searches wait for, or the confirmation of a result.
+        workload: what is trained, with this study's optimizer.
+        optimizer: its name.
+        seed: of weights and batches.
+        budget_steps: optimizer steps the study may spend.
+        strategy: how it searches; of a search.
+        schedule: its name; of a search or confirmation.
+        layout: peak LR -> Schedule or Controller, and what is searched beside the LR; likewise.
+        lr_range: (low, high) of the search.
+        curves: how many range tests (or probes: 1); of a range test or probe.
+        range_test: their arguments; of a range test.
+        ladder: which LRs are probed; of a probe.
+        waits_for: the name of the study whose range tests or probe come first; of a search.
+        pruner: Optuna's, or None.
+        snapshots: how many of a training's last cycle ends are judged together; changes no training, so that a study may go
+            on with another number.
+        default_lr: the optimizer's own; of a search whose strategy needs it.
+    """
+
+    name: str
+    kind: Kind
+    workload: Workload
+    optimizer: str
+    seed: int
+    budget_steps: int
+    strategy: Strategy | None = None
+    schedule: str = ""
+    layout: Layout | None = None
+    lr_range: tuple[float, float] = (1e-5, 10.0)
+    curves: int = 0
+    range_test: Mapping[str, Any] = field(default_factory=dict)
+    ladder: Ladder | None = None
+    waits_for: str = ""
+    pruner: optuna.pruners.BasePruner | None = None
+    snapshots: int = 0
+    default_lr: float | None = None
+
+    @property
+    def fixed_lr(self) -> float | None:
+        """The one LR that is tried, where that is so."""
+        if self.strategy is None:
+            return None
+        return self.default_lr if self.strategy.needs_default else self.strategy.fixed_lr
+
+    @property
+    def trial_steps(self) -> int:
+        """What a full training is charged at most."""
+        return self.workload.num_steps if self.layout is None else self.layout.training_steps(self.workload.num_steps)
+
+    def attribute(self) -> dict[str, Any]:
+        """What the storage is told: enough to report without the workload."""
+        layout = "" if self.layout is None else self.layout(1.0).describe()
+        ladder = self.ladder if self.strategy is None else self.strategy.probe
+        return {
+            "kind": self.kind,
+            "strategy": "" if self.strategy is None else self.strategy.name,
+            "strategy_settings": "" if self.strategy is None else self.strategy.settings,
+            "schedule": self.schedule,
+            "schedule_shape": layout,
+            "optimizer": self.optimizer,
+            "seed": self.seed,
+            "lr_range": list(self.lr_range),
+            "range_test": dict(self.range_test),
+            "pruner": "" if self.pruner is None else _settings(self.pruner),
+            **({} if ladder is None else {"ladder": ladder.describe()}),
+            "search_shape": {} if self.layout is None else _plain(self.layout.ranges),
+            **({} if self.default_lr is None else {"default_lr": self.default_lr}),
+        }
+
+
+def _plain(ranges: Mapping[str, Range]) -> dict[str, list[float]]:
+    return {name: [each.low, each.high] for name, each in ranges.items()}
+
+
+def _settings(pruner: optuna.pruners.BasePruner) -> str:
+    """A pruner's class and numbers, without addresses."""
+    numbers = {k: v for k, v in sorted(vars(pruner).items()) if isinstance(v, int | float | str | bool | None)}
+    return f"{type(pruner).__name__} {numbers}"
