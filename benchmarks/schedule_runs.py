@@ -41,7 +41,7 @@ class Run:
         row: the schedule; a constant's has its factor of the peak.
         share: of the full number of steps that it was laid out for.
         peak: the range-tested LR.
-        steps: where it was evaluated, as shares of the full number of steps.
+        steps: where it was evaluated, as shares of the full number of steps; those that matter, see `thinned`.
         losses: the objective there; inf where it diverged.
         charged: steps charged, over the full number of steps.
     """
@@ -85,10 +85,20 @@ def runs(task: str, seed: int) -> list[dict[str, Any]]:
     found = []
     for row, share, schedule in plan:
         steps, losses, charged = trained(shortened(workload, share), schedule, seed)
-        at = [round(step / full, 4) for step in steps]
-        rounded = [float(f"{loss:.5g}") for loss in losses]
-        found.append(asdict(Run(task, seed, row, share, peak, at, rounded, round(charged / full, 4))))
+        at, told = thinned([round(step / full, 4) for step in steps], [float(f"{loss:.5g}") for loss in losses])
+        found.append(asdict(Run(task, seed, row, share, float(f"{peak:.5g}"), at, told, round(charged / full, 4))))
     return found
+
+
+def thinned(steps: list[float], losses: list[float]) -> tuple[list[float], list[float]]:
+    """Without the evaluations that no table reads: those that neither improve, nor are the last before a share or the end."""
+    lasts = {max(step for step in steps if step <= share + 1e-9) for share in (*SHARES, steps[-1])}
+    best, kept = math.inf, []
+    for step, loss in zip(steps, losses, strict=True):
+        if loss < best or step in lasts:
+            kept.append((step, loss))
+        best = min(best, loss)
+    return [step for step, _ in kept], [loss for _, loss in kept]
 
 
 def incumbent_area(run: Run, start: float, best: float) -> float:

@@ -61,7 +61,7 @@ def snapshot_runs(task: str, seed: int) -> dict[str, Any]:
         models = [snapshots[-1] for _, snapshots in apart]
         table[way] = scores(apart[0][0], models, lambda m, s=models: lrs.SnapshotEnsemble(workload, s, last=m))
         table[way] |= between(apart[0][0], models)
-    return {"task": task, "seed": seed, "ways": table}
+    return {"task": task, "seed": seed, "ways": _rounded(table)}
 
 
 def scores(
@@ -96,3 +96,10 @@ def _mixed(workload: lrs.Workload, one: Snapshot, other: Snapshot, alpha: float)
     model = workload.model()
     model.load_state_dict(weights)
     return model
+
+
+def _rounded(value: Any) -> Any:
+    """To five digits, however deep."""
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    return [_rounded(each) for each in value] if isinstance(value, list) else float(f"{value:.5g}")
