@@ -215,7 +215,7 @@ JOINED = {
         join([Constant(0.1), Breathing(0.02, 0.1, 20)], [100]),
         lambda: [0.1] * 100 + torch_cyclic("triangular", 20)()[:140],
         (140, 180, 220),
-        lambda: [math.nan] * 100 + [0.95 - 0.1 * (1 - abs(t % 40 - 20) / 20) for t in range(140)],
+        lambda: [0.95] * 100 + [0.95 - 0.1 * (1 - abs(t % 40 - 20) / 20) for t in range(140)],
     ),
 }
 

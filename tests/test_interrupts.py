@@ -12,6 +12,14 @@ from lr_search.samplers import RandomSampler
 from tests.workloads import line
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """A process started in the background ignores Ctrl-C from the start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_a_held_interrupt_comes_at_the_end_of_the_block() -> None:
     passed = []
 

@@ -94,10 +94,10 @@ def test_in_three_phases_it_comes_down_to_where_it_began_as_fast_as_it_went_up()
     np.testing.assert_allclose(schedule.momentum([0, 40, 80, 90, 100]), [0.95, 0.85, 0.95, 0.95, 0.95])
 
 
-def test_a_warm_up_and_a_constant_beside_it_leave_the_momentum_alone() -> None:
+def test_a_warm_up_holds_the_first_momentum_and_a_constant_after_it_leaves_it_alone() -> None:
     cycle = OneCycle(0.1, 50)
     schedule = join([warmup(cycle, 10), Constant(0.01)], [60])
-    assert schedule.momentum(9) is None
+    assert schedule.momentum(0) == schedule.momentum(9) == 0.95
     assert schedule.momentum(10) == cycle.momentum(0) == 0.95
     assert schedule.momentum(30) == cycle.momentum(20)
     assert schedule.momentum(60) is None
@@ -108,7 +108,7 @@ def test_a_warm_up_and_a_constant_beside_it_leave_the_momentum_alone() -> None:
         betas.append(optimizer.param_groups[1]["betas"])
         optimizer.step()
         attached.step()
-    assert betas[:10] == [(0.7, 0.99)] * 10
+    assert betas[:11] == [(0.95, 0.99)] * 11
     assert betas[10:60] == [(pytest.approx(cycle.momentum(step)), 0.99) for step in range(50)]
     assert betas[60:] == [betas[59]] * 5
 
