@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from schedule_tasks import CYCLIC, SCHEDULES, TASKS, shortened
+from schedule_tasks import SCHEDULES, TASKS, shortened
 
 import lr_search as lrs
 from lr_search.controllers import Controller
 from lr_search.schedules import Constant, Schedule
 
 FACTORS = tuple(10 ** (k / 2) for k in range(-4, 5) if k)  # of the peak: the constants that are tried beside it
-SHARES = (0.25, 0.36, 0.5)  # of the steps; 25k of 70k are the CLR paper's 36%
+CLAIMED = 0.36  # the CLR paper's 25k of 70k steps
+SHARES = (0.25, CLAIMED, 0.5)
+HIGH = 10**0.5  # cycles may bear a higher peak than a constant LR, which the range test's suggestion is for
+HIGHER = ("triangular", "triangular2", "sgdr", "one_cycle", "linear", "cosine", "wsd")
 SHORT = (
     "triangular",
     "triangular2",
@@ -73,21 +76,32 @@ def runs(task: str, seed: int) -> list[dict[str, Any]]:
     """Every training of one task and seed."""
     torch.set_num_threads(1)
     workload = TASKS[task]()
-    full = workload.num_steps
     peak = workload.range_test(seed).suggest().lr
-    epoch = workload.steps_per_epoch
+    return [measured(task, workload, seed, peak, *each) for each in plan(workload, peak)]
+
+
+def plan(workload: lrs.Workload, peak: float) -> list[tuple[str, float, Schedule | Controller]]:
+    """Row, share of the steps, and what is trained under."""
+    full, epoch = workload.num_steps, workload.steps_per_epoch
     assert epoch is not None
-    plan: list[tuple[str, float, Schedule | Controller]] = []
-    plan += [(name, 1.0, layout(peak, full, epoch)) for name, layout in SCHEDULES.items()]
-    plan += [(f"constant x {factor:.3g}", 1.0, Constant(factor * peak)) for factor in FACTORS]
+    rows: list[tuple[str, float, Schedule | Controller]] = []
+    rows += [(name, 1.0, layout(peak, full, epoch)) for name, layout in SCHEDULES.items()]
+    rows += [(f"constant x {factor:.3g}", 1.0, Constant(factor * peak)) for factor in FACTORS]
     for share in SHARES:
-        plan += [(name, share, SCHEDULES[name](peak, round(share * full), epoch)) for name in SHORT]
-    found = []
-    for row, share, schedule in plan:
-        steps, losses, charged = trained(shortened(workload, share), schedule, seed)
-        at, told = thinned([round(step / full, 4) for step in steps], [float(f"{loss:.5g}") for loss in losses])
-        found.append(asdict(Run(task, seed, row, share, float(f"{peak:.5g}"), at, told, round(charged / full, 4))))
-    return found
+        rows += [(name, share, SCHEDULES[name](peak, round(share * full), epoch)) for name in SHORT]
+    for share in (CLAIMED, 1.0):
+        rows += [(f"{name} x 3.16", share, SCHEDULES[name](HIGH * peak, round(share * full), epoch)) for name in HIGHER]
+    return rows
+
+
+def measured(
+    task: str, workload: lrs.Workload, seed: int, peak: float, row: str, share: float, schedule: Schedule | Controller
+) -> dict[str, Any]:
+    """One training, as a `Run`'s dictionary."""
+    steps, losses, charged = trained(shortened(workload, share), schedule, seed)
+    full = workload.num_steps
+    at, told = thinned([round(step / full, 4) for step in steps], [float(f"{loss:.5g}") for loss in losses])
+    return asdict(Run(task, seed, row, share, float(f"{peak:.5g}"), at, told, round(charged / full, 4)))
 
 
 def thinned(steps: list[float], losses: list[float]) -> tuple[list[float], list[float]]:
@@ -111,8 +125,3 @@ def incumbent_area(run: Run, start: float, best: float) -> float:
 def reached(run: Run, goal: float) -> float:
     """The share of the full number of steps at which the loss is first no worse than the goal; inf for never."""
     return next((step for step, loss in zip(run.steps, run.losses, strict=True) if loss <= goal), math.inf)
-
-
-def is_cyclic(row: str) -> bool:
-    """Whether the schedule is one of the claims, not of the controls."""
-    return row in CYCLIC

@@ -83,6 +83,7 @@ def test_the_range_test_with_a_picture_runs(tmp_path: Path) -> None:
     assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_refinding_on_digits_runs(tmp_path: Path) -> None:
     printed = run([sys.executable, str(ROOT / "examples" / "refind.py"), "80"], tmp_path)
     kept, refound, moved = re.findall(r"(?s)triangular:(.*)refind:(.*)step(.*)", printed)[0]
@@ -93,6 +94,7 @@ def test_refinding_on_digits_runs(tmp_path: Path) -> None:
     assert len(moved.splitlines()) == 1 + 5
 
 
+@pytest.mark.slow
 def test_the_snapshots_of_digits_run(tmp_path: Path) -> None:
     printed = run([sys.executable, str(ROOT / "examples" / "snapshots.py"), "60"], tmp_path).splitlines()
     assert [line.partition(":")[0] for line in printed] == [
