@@ -148,6 +148,21 @@ def test_every_option_of_compare_reaches_the_comparison(cli, folder):
     assert not (folder / "lr_search.db").exists()
 
 
+def test_shapes_are_searched_and_ensembles_judged_as_the_command_line_says(cli, folder):
+    name = write(folder, "combined = replace(good, combine='mean')")
+    options = ["--strategies", "random", "--schedules", "sgdr", "--budget", "2", "--seeds", "1"]
+    result = cli("compare", f"{name}:combined", *options, "--search-shape", "--snapshots", "2", "--name", "both")
+    found = lrs.load("sqlite:///lr_search.db", "both").trials
+    assert found["cycles"].between(3, 6).all()
+    assert found["T_mult"].between(1, 2).all()
+    assert found["ensemble_members"].tolist() == [2, 2]
+    assert "Train with: sgdr (cycles " in result.stdout
+    cli("compare", f"{name}:combined", *options, "--snapshots", "0", "--name", "neither")
+    found = lrs.load("sqlite:///lr_search.db", "neither").trials
+    assert "cycles" not in found
+    assert found["ensemble_members"].isna().all()
+
+
 def test_a_function_that_returns_a_workload_is_called(cli, folder):
     name = write(folder, "def make(): return replace(good, num_steps=10)")
     assert "of 10 steps each" in cli("compare", f"{name}:make", *SMALL, "--dry-run").stdout
