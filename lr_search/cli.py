@@ -87,7 +87,7 @@ def compare(
     snapshots: Annotated[
         int,
         typer.Option(help="Models of a cyclic training's last cycle ends that are judged together; 0: none.", min=0),
-    ] = 3,
+    ] = 2,
     search_shape: Annotated[
         bool, typer.Option("--search-shape", help="Search the schedules' shape as well: cycles, base_ratio, ...")
     ] = False,

@@ -144,7 +144,7 @@ def compare(
     seeds: int | Sequence[int] = 3,
     pruner: optuna.pruners.BasePruner | None = None,
     confirm: int = 0,
-    snapshots: int = 3,
+    snapshots: int = 2,
     search_shape: bool = False,
     executor: Executor | None = None,
     storage: StorageLike = "sqlite:///lr_search.db",
@@ -173,7 +173,8 @@ def compare(
         pruner: an Optuna pruner, or None.
         confirm: fresh seeds on which the best two are trained again at the end (judged on test_data where given).
         snapshots: how many models, of a cyclic training's last cycle ends, are judged together as an ensemble beside the
-            single model, at no further step; 0: none. Needs `workload.combine`, and holds as many copies of the weights.
+            single model, at no further step; 0: none. More than 2 take in models from early in a short training, which cost more
+            than they add. Needs `workload.combine`, and holds as many copies of the weights.
         search_shape: let the sampler also choose the shape of the named schedules: their number of cycles, base_ratio, T_mult,
             ..., within the ranges that `lr-search list` shows. Not under a pruner.
         executor: runs the trials; default: one after the other in this process.

@@ -165,12 +165,12 @@ def test_the_ensembles_objective_is_that_of_the_same_training_by_hand(comparison
     assert len(rows) == 4
     for row in rows.itertuples():
         workload = small()
-        training = lrs.train(workload, lrs.schedules.by_name("triangular2", row.lr, 24, 8), seed=row.seed, snapshots=3)
+        training = lrs.train(workload, lrs.schedules.by_name("triangular2", row.lr, 24, 8), seed=row.seed, snapshots=2)
         assert list(training)[-1].metrics["loss"] == row.objective
         expected = negative_log_likelihood(workload, training.snapshots)
         assert row.ensemble_objective == pytest.approx(expected, rel=1e-5)
         assert row.ensemble_objective != pytest.approx(row.objective, rel=1e-4)
-        assert row.ensemble_members == 3
+        assert row.ensemble_members == 2
 
 
 def test_only_trainings_of_several_cycles_have_an_ensemble(comparison):
@@ -261,7 +261,7 @@ def test_a_metric_that_fails_on_an_ensemble_fails_no_trial(tmp_path):
     assert set(found.trials["outcome"]) == {"finished"}
     assert found.trials[ENSEMBLE].isna().all(axis=None)
     record = found.records[0].trials[0].outcome["ensemble"]
-    assert record["members"] == 3
+    assert record["members"] == 2
     assert "SnapshotEnsemble" in record["error"]
     assert "ensembles that could not be judged" in found.save(tmp_path).read_text()
 
@@ -293,7 +293,7 @@ def test_confirmations_have_ensembles_too():
     row = found.confirmations.iloc[0]
     workload = small(valid=test)
     training = lrs.train(
-        workload, lrs.schedules.by_name("triangular2", row["lr"], 24, 8), seed=int(row["seed"]), snapshots=3
+        workload, lrs.schedules.by_name("triangular2", row["lr"], 24, 8), seed=int(row["seed"]), snapshots=2
     )
     list(training)
     assert row["ensemble_objective"] == pytest.approx(negative_log_likelihood(workload, training.snapshots), rel=1e-5)
