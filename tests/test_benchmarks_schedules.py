@@ -1,5 +1,6 @@
 """What benchmarks/schedules.py measures, on numbers with a known answer."""
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -15,10 +16,38 @@ from lr_search.snapshots import Snapshot
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
-from schedule_report import Found
+from schedule_report import Found, report
 from schedule_runs import SHARES, SHORT, Run, incumbent_area, reached
 from schedule_snapshots import between
 from schedule_tasks import SCHEDULES, TASKS, down_then_min
+
+ROOT = Path(__file__).parent.parent
+KEPT = json.loads((ROOT / "benchmarks" / "schedules.json").read_text())
+NAMES = {
+    "constant at the peak": "constant",
+    "max to min in a step_size, then min": "max to min, then min",
+    "refind (cost 1.19)": "refind",
+}
+
+
+def test_the_written_tables_are_those_of_what_was_measured() -> None:
+    assert (ROOT / "docs" / "schedules.md").read_text() == report(KEPT)
+
+
+def test_the_readme_has_the_measured_numbers() -> None:
+    known = Found([Run(**each) for each in KEPT["runs"]])
+    table = (
+        (ROOT / "README.md")
+        .read_text()
+        .partition("| schedule | final regret | as good in 25% |")[2]
+        .partition("\n\n")[0]
+    )
+    rows = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    assert len(rows) == 13
+    for name, regret, *_, area in rows:
+        runs = known.rows(NAMES.get(name, name)).values()
+        assert float(regret) == pytest.approx(np.mean([known.regret(each) for each in runs]), abs=5.1e-4)
+        assert float(area) == pytest.approx(np.mean([known.area(each) for each in runs]), abs=5.1e-4)
 
 
 def run(losses: list[float], row: str = "constant", seed: int = 0) -> Run:

@@ -12,6 +12,7 @@ from lr_search import plugins
 from lr_search.cli import app
 from lr_search.errors import InvalidInputError
 from lr_search.layouts import layouts_of
+from lr_search.report.figures import schedule_figure
 from lr_search.schedules import SGDR, Triangular2
 from lr_search.schedules.shape import Range, ranges_of
 from tests.workloads import line
@@ -77,6 +78,18 @@ def test_the_recommendation_has_the_shape_of_the_trial_at_its_lr(comparison: lrs
     page = (tmp_path / "report.html").read_text()
     assert f"cycles={trial['cycles']:.0f}, T_mult={trial['T_mult']:.4g}, base_ratio={trial['base_ratio']:.4g})" in page
     assert f"sgdr (cycles {trial['cycles']:.0f}" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_picture_does_not_pass_the_papers_shape_off_as_the_one_that_was_trained(
+    comparison: lrs.Comparison, tmp_path: Path
+) -> None:
+    legend = schedule_figure(comparison.records).axes[0].get_legend()
+    assert legend is not None
+    labels = {text.get_text().split(",")[0]: text.get_text() for text in legend.get_texts()}
+    assert labels["sgdr"].endswith(" (as laid out by name; searched)")
+    assert "searched" not in labels["constant"]
+    comparison.save(tmp_path)
+    assert "peak of 1; searched: cycles, T_mult, base_ratio)" in (tmp_path / "report.html").read_text()
 
 
 def test_what_is_confirmed_is_trained_under_its_shape() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -205,10 +205,13 @@ def schedule_figure(records: Sequence[StudyRecord]) -> Figure:
     ax = axes[0, 0]
     found = {(c.schedule, c.optimizer): c for c in candidates(records)}
     for pair, color in zip(panels(records), PALETTE * len(panels(records)), strict=False):
-        shape = _search(records, pair)[0].plan["shape"]
+        plan = _search(records, pair)[0].plan
+        shape = plan["shape"]
         peak = found[pair].lr if pair in found else 1.0
         steps, lr = np.array(shape["step"]), peak * np.array(shape["lr"])
-        ax.plot(steps, lr, color=color, linewidth=1.7, label=f"{_title(records, pair)}, peak {peak:.2g}")
+        ax.plot(
+            steps, lr, color=color, linewidth=1.7, label=f"{_title(records, pair)}, peak {peak:.2g}{_drawn_as(plan)}"
+        )
         ends = np.array(shape["cycle_ends"], dtype=float)
         ax.plot(ends, np.interp(ends, steps, lr), "o", color=color, markersize=4.5)
     ax.set_xlabel("steps (dots: a cycle ends, and is judged)")
@@ -216,6 +219,13 @@ def schedule_figure(records: Sequence[StudyRecord]) -> Figure:
     ax.set_ylim(bottom=0)
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
+
+
+def _drawn_as(plan: Mapping[str, Any]) -> str:
+    """In which way trainings differ from the shape that is drawn; empty where they do not."""
+    if plan.get("controller"):
+        return " at first, then as the training goes"
+    return " (as laid out by name; searched)" if plan.get("search_shape") else ""
 
 
 def all_figures(records: Sequence[StudyRecord]) -> dict[str, tuple[Figure, str]]:

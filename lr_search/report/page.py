@@ -167,8 +167,15 @@ def _code(records: Sequence[StudyRecord]) -> str | None:
 
 
 def _shapes(records: Sequence[StudyRecord]) -> list[tuple[str, str]]:
-    shapes = {s.plan["schedule"]: s.plan["schedule_shape"] for s in records if s.kind == "search"}
-    return [(name, f"{shape} (numbers for a peak of 1)") for name, shape in shapes.items()]
+    plans = {s.plan["schedule"]: s.plan for s in records if s.kind == "search"}
+    searched = {name: ", ".join(plan.get("search_shape") or ()) for name, plan in plans.items()}
+    return [
+        (
+            name,
+            f"{plan['schedule_shape']} (numbers for a peak of 1{f'; searched: {searched[name]}' * bool(searched[name])})",
+        )
+        for name, plan in plans.items()
+    ]
 
 
 def _table(frame: pd.DataFrame) -> dict[str, Any]:
