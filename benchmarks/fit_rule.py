@@ -49,6 +49,10 @@ RIDGE = 0.01
 VARIANT_SHARE = 0.3  # of what a task of a, b or c counts: the truth of a variant is one seed's
 HUBER_DECADES = 0.5  # beyond it an error counts in proportion only
 BASIN = 0.1  # regret
+WITHIN = (
+    0.8  # the share of best LRs that log10_std tells the place of; by the few that are far off it would be too wide
+)
+NORMAL_WITHIN = 1.2816  # standard deviations around the mean that hold that share of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Example:
         doubts: the same, of the features that tell what the answer may lose.
         flat: (seeds,) whether no descent stands out: such a suggestion is not called ok.
         target: log10 of the middle of the basin.
+        best: log10 of the best LR.
     """
 
     name: str
@@ -74,6 +79,7 @@ class Example:
     doubts: np.ndarray
     flat: np.ndarray
     target: float
+    best: float
 
 
 def measured() -> dict[str, dict[str, Any]]:
@@ -122,6 +128,7 @@ def examples(found: dict[str, list[LRCurve]], kind: str) -> list[Example]:
                 table(read, DOUBTS[kind]),
                 np.array([FEATURES["flat"](curve) > 0 for curve in read]),
                 middle(*known),
+                float(known[0][int(np.argmin(known[1]))]),
             )
         )
     return made
@@ -220,15 +227,23 @@ def doubt(made: Sequence[Example], lost: np.ndarray, errors: np.ndarray) -> dict
     levels = np.sort(expected)[::-1]
     noisy = next((level for level in levels if share @ (~flat & (expected <= level) & bad) <= FALSE_OK), levels[-1])
     ok = ~flat & (expected <= noisy)
-    spread = [float(np.sqrt(np.average(errors[part] ** 2, weights=share[part]))) for part in (ok, ~ok)]
+    off = errors + np.concatenate([np.full(len(e.anchors), e.target - e.best) for e in made])
+    spread = [quantile(np.abs(off[part]), share[part], WITHIN) / NORMAL_WITHIN for part in (ok, ~ok)]
+    spread[1] = max(spread)  # no doubtful suggestion is called surer
     print(
         f"noisy above {noisy:.3f}: {share @ ok:.0%} ok, of mean regret {np.average(lost[ok], weights=share[ok]):.3f} (the others: "
         f"{np.average(lost[~ok], weights=share[~ok]):.3f}); ok and above .2: {share @ (ok & bad):.1%}; "
-        f"error {spread[0]:.2f} decades (the others: {spread[1]:.2f})"
+        f"{WITHIN:.0%} of the best LRs lie within {NORMAL_WITHIN:.2f} times {spread[0]:.2f} decades (the others: {spread[1]:.2f})"
     )
     return dict(
         zip(("noisy", "log10_std", "noisy_log10_std"), (round(float(x), 4) for x in (noisy, *spread)), strict=True)
     )
+
+
+def quantile(values: np.ndarray, shares: np.ndarray, q: float) -> float:
+    """The value below which the share q of the weights lies."""
+    order = np.argsort(values)
+    return float(values[order][int(np.searchsorted(np.cumsum(shares[order]), q * shares.sum()))])
 
 
 def named_line(names: Sequence[str], weights: np.ndarray) -> dict[str, Any]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lr_search.errors import InvalidInputError, LRSearchError, told, unknown_name
 
 if TYPE_CHECKING:
-    import optuna
+    from optuna.pruners import BasePruner
 
     from lr_search.workload import Workload
-
-NOT_BY_NAME = ("BasePruner", "NopPruner", "PatientPruner", "PercentilePruner", "ThresholdPruner")  # they need arguments
 
 
 def find_workload(target: str) -> Workload:
@@ -89,18 +87,10 @@ def pair(text: str) -> tuple[float, float]:
     return low, high
 
 
-def pruner(name: str) -> optuna.pruners.BasePruner | None:
-    """One of Optuna's pruners with its default settings, by the first word of its class; or none."""
-    if name == "none":
-        return None
-    import optuna
+def pruner(name: str) -> BasePruner | Literal["auto"] | None:
+    """One of Optuna's pruners; or "auto", or none."""
+    if name.lower() in ("auto", "none"):
+        return "auto" if name.lower() == "auto" else None
+    from lr_search.execution.pruner_names import pruner_by_name
 
-    known = {
-        kind.removesuffix("Pruner").lower(): kind
-        for kind in optuna.pruners.__all__
-        if kind.endswith("Pruner") and kind not in NOT_BY_NAME
-    }
-    if name.lower() not in known:
-        raise unknown_name("pruner", name, [*known, "none"])
-    made: optuna.pruners.BasePruner = getattr(optuna.pruners, known[name.lower()])()
-    return made
+    return pruner_by_name(name)

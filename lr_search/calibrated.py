@@ -53,7 +53,7 @@ class Calibration:
         offset: decades from the anchor to the best LR.
         regret: what a training at the suggested LR may be expected to lose, as a share of what the best one gains.
         noisy: the expected regret from which on a suggestion is not to be relied on.
-        log10_std: how far off relied-on suggestions are, in decades (root mean square).
+        log10_std: how far off relied-on suggestions are, in decades: 80% of the best LRs lie within 1.28 times as much.
         noisy_log10_std: the same of the others.
     """
 

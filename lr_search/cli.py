@@ -10,7 +10,7 @@ import typer
 from lr_search import arguments
 from lr_search.cli_range_test import range_test
 from lr_search.cli_support import Seed, Seeds, Target, errors_told, require_writable
-from lr_search.errors import InvalidInputError, TrialsFailedError
+from lr_search.errors import InvalidInputError, LRSearchError, TrialsFailedError
 
 if TYPE_CHECKING:
     from lr_search.comparison import Comparison
@@ -82,7 +82,9 @@ def compare(
     budget: Budget = 8,
     seeds: Seeds = 3,
     seed: Seed = 0,
-    pruner: Annotated[str, typer.Option(help="An Optuna pruner by name: median, hyperband, ...; or none.")] = "none",
+    pruner: Annotated[
+        str, typer.Option(help="auto; an Optuna pruner by name: median, hyperband, ...; or none.")
+    ] = "none",
     confirm: Annotated[int, typer.Option(help="Fresh seeds on which the best two are trained again.", min=0)] = 0,
     snapshots: Annotated[
         int,
@@ -162,10 +164,12 @@ def list_names() -> None:
     with errors_told():
         from lr_search import plugins
         from lr_search.optimizers import NAMES
+        from lr_search.samplers.resolving import sampler_names
         from lr_search.suggest import DEFAULT_RULE, RULES
 
-        for title, group in (("strategies", plugins.STRATEGIES), ("schedules", plugins.SCHEDULES)):
-            _print_group(title, group)
+        _print_group("strategies", plugins.STRATEGIES)
+        typer.echo(f"  Optuna's samplers go by name as well: {', '.join(sampler_names())}")
+        _print_group("schedules", plugins.SCHEDULES)
         typer.echo("optimizers")
         for name, what in NAMES.items():
             typer.echo(f"  {name:<19}{what}")
@@ -178,13 +182,18 @@ def list_names() -> None:
 
 def _print_group(title: str, group: str) -> None:
     from lr_search import plugins
+    from lr_search.samplers.resolving import resolve
 
     typer.echo(title)
     for name, point in plugins.registered(group).items():
         package = point.dist.name if point.dist is not None else "?"
         origin = "" if package == "lr-search" else f" [{package}]"
-        found = plugins.load(group, name)
-        text = getattr(found, "describe", "") if title == "strategies" else _first_line(found)
+        try:
+            found = plugins.load(group, name)
+            text = resolve(name)[0].describe if title == "strategies" else _first_line(found)
+        except LRSearchError as error:  # the others are there nevertheless
+            typer.echo(f"  {name:<15}{error}{origin}")
+            continue
         typer.echo(f"  {name:<15}{text}{_searched(found)}{origin}")
 
 

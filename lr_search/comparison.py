@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
 from optuna.storages import BaseStorage
+from optuna.trial import TrialState
 
 from lr_search import plugins
 from lr_search.controllers.base import Controller, first_schedule
 from lr_search.cost import plan_text
-from lr_search.errors import InvalidInputError, require
+from lr_search.errors import InvalidInputError, StorageError, require
+from lr_search.execution.claims import OWNER, at_work, kept
 from lr_search.execution.executor import Executor
 from lr_search.execution.local import LocalExecutor
 from lr_search.execution.plan import FIRST, PLAN, StudyPlan
 from lr_search.execution.study import StudyTask
 from lr_search.fingerprint import check_fingerprint, fingerprint
 from lr_search.optimizers import Optimizers
-from lr_search.planning import question, study_plans
+from lr_search.planning import Pruner, question, study_plans
 from lr_search.progress import Progress
 from lr_search.report.records import StudyRecord, TrialRecord, comparison_names, read_records
-from lr_search.storage import StorageLike, open_storage, quiet_optuna
+from lr_search.storage import StorageLike, losses_told, open_storage, quiet_optuna
 from lr_search.workload import Workload, require_workload
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class Comparison:
     @cached_property
     def records(self) -> list[StudyRecord]:
         """The studies as they are in the storage now."""
-        with quiet_optuna():
+        with quiet_optuna(), losses_told():
             return read_records(open_storage(self.storage), self.name)
 
     def reload(self) -> Comparison:
@@ -124,7 +126,7 @@ def load(storage: StorageLike, name: str) -> Comparison:
     """
     from lr_search.errors import unknown_name
 
-    with quiet_optuna():
+    with quiet_optuna(), losses_told():
         opened = open_storage(storage, must_exist=True)
         names = comparison_names(opened)
     if name not in names:
@@ -142,7 +144,7 @@ def compare(
     range_test: Mapping[str, Any] | None = None,
     budget: float = 8,
     seeds: int | Sequence[int] = 3,
-    pruner: optuna.pruners.BasePruner | None = None,
+    pruner: Pruner = None,
     confirm: int = 0,
     snapshots: int = 2,
     search_shape: bool = False,
@@ -160,7 +162,8 @@ def compare(
 
     Args:
         workload: what is trained.
-        strategies: names (see `lr-search list`), or name -> Optuna sampler class, or name -> the LR used today.
+        strategies: names (see `lr-search list`), Optuna's samplers among them; or name -> Optuna sampler (its class, a
+            function that makes it, or itself), or name -> the LR used today.
         schedules: names (see `lr-search list`), or name -> (peak LR -> Schedule or Controller). The range tests of a
             controller such as refind are charged to its trials.
         optimizers: names (see `lr-search list`), or name -> (params, lr=...) -> Optimizer; default: the workload's own.
@@ -170,13 +173,15 @@ def compare(
         range_test: how the range test is run: num_steps, curves, start_lr, end_lr, ramp. Default: 100 steps over lr_range.
         budget: what each study may spend, in full trainings; range tests, pruned and failed trials are charged.
         seeds: how many, or which.
-        pruner: an Optuna pruner, or None.
+        pruner: an Optuna pruner; "auto", for one that suits each schedule, which the printed plan names with the reason; or
+            None. A strategy that cuts its trials itself (one_epoch) does so in any case, by its own rule.
         confirm: fresh seeds on which the best two are trained again at the end (judged on test_data where given).
         snapshots: how many models, of a cyclic training's last cycle ends, are judged together as an ensemble beside the
             single model, at no further step; 0: none. More than 2 take in models from early in a short training, which cost more
             than they add. Needs `workload.combine`, and holds as many copies of the weights.
         search_shape: let the sampler also choose the shape of the named schedules: their number of cycles, base_ratio, T_mult,
-            ..., within the ranges that `lr-search list` shows. Not under a pruner.
+            ..., within the ranges that `lr-search list` shows. Not under a pruner ("auto" leaves such schedules without one), nor
+            with one_epoch.
         executor: runs the trials; default: one after the other in this process.
         storage: a database URL, an Optuna storage, or None to keep nothing.
         name: of the comparison in the storage.
@@ -188,6 +193,7 @@ def compare(
         InvalidInputError: an argument breaks a rule.
         WorkloadError: the workload cannot be trained.
         FingerprintError: the storage holds another comparison under that name.
+        StorageError: the storage cannot be opened, or failed meanwhile; or `fresh` while another process works on it.
         TrialsFailedError: three trials in a row raised an exception.
     """
     require_workload(workload)
@@ -198,7 +204,7 @@ def compare(
     )  # fmt: skip
     runner: Executor = LocalExecutor() if executor is None else executor
     require(hasattr(runner, "run"), "executor must be an executor, such as lrs.LocalExecutor()", executor=executor)
-    with quiet_optuna():
+    with quiet_optuna(), losses_told():
         prints = {
             (optimizer, seed): fingerprint(side.workload, seed)
             for optimizer, side in asked.sides.items()
@@ -214,7 +220,10 @@ def compare(
         if dry_run:
             return Comparison(opened, name)
         tasks = _tasks(opened, name, plans, prints)
-        left = asked.planned_total_trials() - len(done), asked.planned_steps() - sum(trial.steps for trial in done)
+        left = (
+            max(0, asked.planned_total_trials() - len(done)),
+            asked.planned_steps() - sum(trial.steps for trial in done),
+        )
         _run(runner, tasks, *left, progress)
         if confirm:
             from lr_search.confirmation import confirmation_plans
@@ -254,9 +263,6 @@ def _tasks(
     by_name: dict[str, StudyTask] = {}
     for order, plan in enumerate(plans, start=first):
         attribute = {**plan.attribute(), "fingerprint": prints[plan.optimizer, plan.seed]}
-        recorded = held.get(plan.name, {}).get(PLAN)
-        if recorded is not None:
-            _check(plan.name, recorded, attribute)
         study = optuna.create_study(
             storage=storage,
             study_name=plan.name,
@@ -264,13 +270,15 @@ def _tasks(
             load_if_exists=True,
             pruner=plan.pruner if plan.pruner is not None else optuna.pruners.NopPruner(),
         )
-        if recorded is None:
-            study.set_user_attr(
-                PLAN, {**attribute, "comparison": name, "order": order, "format": FORMAT, **_scale(plan)}
-            )
+        whole = partial(_whole_attribute, name, order, plan, attribute)
+        _check(plan.name, held.get(plan.name, {}).get(PLAN) or kept(study, PLAN, whole), attribute)
         by_name[plan.name] = StudyTask(plan, study, by_name[plan.waits_for] if plan.waits_for else None)
         tasks.append(by_name[plan.name])
     return tasks
+
+
+def _whole_attribute(name: str, order: int, plan: StudyPlan, attribute: Mapping[str, Any]) -> dict[str, Any]:
+    return {**attribute, "comparison": name, "order": order, "format": FORMAT, **_scale(plan)}
 
 
 def _scale(plan: StudyPlan) -> dict[str, Any]:
@@ -295,10 +303,23 @@ def _check(name: str, recorded: Mapping[str, Any], present: Mapping[str, Any]) -
 
 
 def delete(storage: BaseStorage, name: str) -> None:
-    """Delete every study of the comparison."""
-    for frozen in storage.get_all_studies():
-        if frozen.user_attrs.get(PLAN, {}).get("comparison") == name:
-            storage.delete_study(frozen._study_id)
+    """Delete every study of the comparison.
+
+    Raises:
+        StorageError: a process is at work on it.
+    """
+    studies = [s for s in storage.get_all_studies() if s.user_attrs.get(PLAN, {}).get("comparison") == name]
+    for study in studies:
+        for trial in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.RUNNING,)):
+            if at_work(trial):
+                owner = trial.user_attrs.get(OWNER, {})
+                raise StorageError(
+                    f"A comparison is deleted only while nobody works on it, but process {owner.get('pid')} on "
+                    f"{owner.get('machine', '?').split()[0]} runs a trial of {name!r}. Stop it first, or leave out fresh "
+                    "(--fresh) to share the work."
+                )
+    for study in studies:
+        storage.delete_study(study._study_id)
 
 
 def executor_by_name(name: str) -> Executor:

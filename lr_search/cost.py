@@ -71,19 +71,35 @@ def plan_text(asked: Question, confirm: int, done: Sequence[TrialRecord]) -> str
         f"{asked.name}: {_count(asked.num_studies, 'study', 'studies')} ({' x '.join(dims)}{but}), "
         f"budget {asked.budget:g} full trainings of {full:,} steps each",
         *notes,
+        *_pruner_lines(asked),
     ]
     if done:
         lines.append(f"{_count(len(done), 'trial')} and {sum(t.steps for t in done):,} steps are done already")
     trials = max(0, asked.planned_total_trials() - len(done))
-    steps = max(0, asked.planned_steps() - sum(t.steps for t in done)) if trials else 0
+    steps = max(0, asked.planned_steps() - sum(t.steps for t in done))
+    if asked.prunes_any:
+        steps = steps if steps >= full else 0
+    elif not trials:
+        steps = 0
     confirmed = 2 * confirm * full
     if not steps + confirmed:
         return "\n".join([*lines, "nothing is left to train"])
     more = " more" if done else ""
     told = f"at most {_count(trials, f'trial{more}', f'trials{more}')} and {steps:,} steps in all"
+    if asked.prunes_any:  # trials that are cut leave steps for others
+        told = f"at most {steps:,}{more} steps in all"
     told += f", and {confirmed:,} steps to confirm" if confirm else ""
     lines.append(f"{told}{_time_text(asked, steps + confirmed)}")
     return "\n".join(lines)
+
+
+def _pruner_lines(asked: Question) -> list[str]:
+    """Which pruner was chosen for each schedule, and why."""
+    layouts = {name: layout for side in asked.sides.values() for name, layout in side.layouts.items()}
+    chosen = {name: asked.pruner_of(layout)[1] for name, layout in layouts.items()}
+    lines = [f"pruner under {name}: {why}" for name, why in chosen.items() if why]
+    own = [strategy.name for strategy in asked.strategies if strategy.pruner is not None and asked.pruner is not None]
+    return [*lines, *(f"pruner of {name}: its own" for name in own)]
 
 
 def _time_text(asked: Question, steps: int) -> str:

@@ -73,13 +73,29 @@ def layouts_of(schedules: Any, workload: Workload, *, search_shape: bool = False
     return layouts
 
 
+def named_layout(name: str, num_steps: int, steps_per_epoch: float | None, *, search_shape: bool = False) -> Layout:
+    """The schedule of that name, laid out for a training.
+
+    Args:
+        name: as of `by_name`.
+        num_steps: steps in the training.
+        steps_per_epoch: steps in one pass over the data, or None.
+        search_shape: whether its options are searched too, as far as the training is long enough for them.
+
+    Raises:
+        UnknownNameError: no schedule has that name.
+        InvalidInputError: the training is too short.
+    """
+    make = partial(_laid_out, name, num_steps, steps_per_epoch)
+    return Layout(make, _fitting(make, _ranges(name)) if search_shape else {})
+
+
 def _layout(name: str, value: Any, workload: Workload, search_shape: bool) -> Layout:
     """One schedule, tried: too short a training is better told before anything runs."""
     if callable(value):
         layout = Layout(value)
     else:
-        make = partial(_laid_out, value, workload.num_steps, workload.steps_per_epoch)
-        layout = Layout(make, _fitting(make, _ranges(value)) if search_shape else {})
+        layout = named_layout(value, workload.num_steps, workload.steps_per_epoch, search_shape=search_shape)
     found = layout(PEAK)
     right = isinstance(found, Schedule | Controller)
     require(right, f"the schedule {name!r} must map a peak LR to a Schedule or Controller", got=found)

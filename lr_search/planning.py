@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import optuna
+from optuna.pruners import BasePruner
 
+from lr_search.controllers.base import first_schedule
 from lr_search.errors import InvalidInputError, require
-from lr_search.execution.plan import StudyPlan
+from lr_search.execution.auto_pruner import auto_pruner
+from lr_search.execution.plan import StudyPlan, report_steps
+from lr_search.execution.pruner_names import require_packages
 from lr_search.ladder import Ladder
-from lr_search.layouts import Layout, layouts_of
+from lr_search.layouts import PEAK, Layout, layouts_of
 from lr_search.optim import OptimizerFactory
 from lr_search.optimizers import Optimizers
 from lr_search.optimizers import resolve as resolve_optimizers
 from lr_search.ramp import most_steps_charged, ramp_lrs
-from lr_search.samplers.strategies import Strategy, resolve
+from lr_search.samplers.resolving import resolve
+from lr_search.samplers.strategies import Strategy
 from lr_search.sides import Side, side_of
 from lr_search.workload import Workload
 
 RANGE_TEST: dict[str, Any] = {"num_steps": 100, "curves": 1}
+Pruner = BasePruner | Literal["auto"] | None
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Question:
         curves: range tests an optimizer and seed.
         budget: full trainings a study may spend.
         seeds: of weights and batches.
-        pruner: Optuna's, or None.
+        pruner: Optuna's; "auto" for one by schedule; or None.
         snapshots: how many of a training's last cycle ends are judged together.
     """
 
@@ -53,7 +59,7 @@ class Question:
     curves: int
     budget: float
     seeds: Sequence[int]
-    pruner: optuna.pruners.BasePruner | None
+    pruner: Pruner
     snapshots: int = 0
 
     @property
@@ -86,6 +92,15 @@ class Question:
             return strategy.probe.most_steps(*self.lr_range)
         return self.range_test_steps if strategy.needs_curves else 0
 
+    def pruner_of(self, layout: Layout) -> tuple[BasePruner | None, str]:
+        """The pruner of the studies of one schedule, and why it was chosen; no reason where the user chose it."""
+        if not isinstance(self.pruner, str):
+            return self.pruner, ""
+        if layout.ranges:
+            return None, "none, for its shape is searched, and trials of several shapes have no common cycle ends"
+        shape, work = layout(PEAK), self.workload
+        return auto_pruner(shape, report_steps(work, first_schedule(shape)), work.num_steps)
+
     def _shared(self, side: Side) -> tuple[int, int]:
         """Trials and steps of the range tests and probes of one optimizer and seed."""
         trials, steps = len(side.ladders), sum(ladder.most_steps(*self.lr_range) for ladder in side.ladders)
@@ -110,10 +125,25 @@ class Question:
     def _planned(self, side: Side) -> tuple[int, int]:
         """Full trainings with one optimizer and seed, and their steps."""
         trials, steps = 0, 0
-        for layout in side.layouts.values():
-            count = sum(self.planned_trials(strategy, layout) for strategy in side.strategies)
-            trials, steps = trials + count, steps + count * layout.training_steps(self.workload.num_steps)
+        for strategy, layout in itertools.product(side.strategies, side.layouts.values()):
+            count = self.planned_trials(strategy, layout)
+            trials += count
+            if strategy.max_trials is None and self.prunes(strategy, layout):
+                steps += self.budget_steps - self.first_steps(strategy)
+            else:
+                steps += count * layout.training_steps(self.workload.num_steps)
         return trials, steps
+
+    def prunes(self, strategy: Strategy, layout: Layout) -> bool:
+        """Whether the trials of such a study may be cut; then there may be more of them than full trainings."""
+        return strategy.pruner is not None or self.pruner_of(layout)[0] is not None
+
+    @property
+    def prunes_any(self) -> bool:
+        """Whether those of any study may be."""
+        sides = self.sides.values()
+        pairs = (pair for each in sides for pair in itertools.product(each.strategies, each.layouts.values()))
+        return any(self.prunes(*pair) for pair in pairs)
 
 
 def question(
@@ -127,7 +157,7 @@ def question(
     range_test: Mapping[str, Any] | None,
     budget: float,
     seeds: int | Sequence[int],
-    pruner: optuna.pruners.BasePruner | None,
+    pruner: Pruner,
     snapshots: int = 0,
     search_shape: bool = False,
 ) -> Question:
@@ -135,14 +165,8 @@ def question(
     require(isinstance(name, str) and bool(name), "name must be a text that is not empty", name=name)
     low, high = _lr_range(lr_range)
     settings, curves = _range_test(range_test, low, high)
-    is_pruner = pruner is None or isinstance(pruner, optuna.pruners.BasePruner)
-    require(is_pruner, "pruner must be an Optuna pruner, or None", pruner=pruner)
-    aligned = pruner is None or not search_shape
-    rule = (
-        "search_shape must be False under a pruner, which compares trials at the same steps: cycle ends no longer align"
-    )
-    require(aligned, rule, "Leave the pruner out, or the search of the shape.", search_shape=search_shape)
     ways, layouts = resolve(strategies), layouts_of(schedules, workload, search_shape=search_shape)
+    _require_pruner(pruner, ways, search_shape)
     asked = Question(
         name=name,
         sides=_sides(_workloads(workload, optimizers), ways, layouts),
@@ -158,6 +182,23 @@ def question(
     )
     _require_budget(asked)
     return asked
+
+
+def _require_pruner(pruner: Pruner, strategies: Sequence[Strategy], search_shape: bool) -> None:
+    is_pruner = pruner is None or pruner == "auto" or isinstance(pruner, BasePruner)
+    require(is_pruner, "pruner must be an Optuna pruner, 'auto', or None", pruner=pruner)
+    if isinstance(pruner, BasePruner):
+        require_packages(pruner)
+    rule = (
+        "search_shape must be False under a pruner, which compares trials at the same steps: cycle ends no longer align"
+    )
+    aligned = not isinstance(pruner, BasePruner) or not search_shape
+    require(aligned, rule, "Leave the pruner out, or the search of the shape.", search_shape=search_shape)
+    cutting = [strategy.name for strategy in strategies if strategy.pruner is not None]
+    remedy = f"Leave {', '.join(cutting)} out, or the search of the shape."
+    require(
+        not cutting or not search_shape, rule.replace("a pruner", "a strategy that prunes"), remedy, strategies=cutting
+    )
 
 
 def _require_budget(asked: Question) -> None:
@@ -265,7 +306,7 @@ def study_plans(asked: Question) -> list[StudyPlan]:
                             strategy=strategy,
                             schedule=schedule,
                             layout=layout if strategy.max_trials != 1 else layout.with_shape({}),  # nothing to search
-                            pruner=asked.pruner,
+                            pruner=asked.pruner_of(layout)[0],
                             waits_for="" if first is None else first.name,
                             default_lr=side.default_lr if strategy.needs_default else None,
                             **common,

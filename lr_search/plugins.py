@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from lr_search.errors import LRSearchError, unknown_name
+from lr_search.errors import LRSearchError, told, unknown_name
 
 STRATEGIES = "lr_search.strategies"
 SCHEDULES = "lr_search.schedules"
@@ -31,7 +31,7 @@ def load(group: str, name: str) -> Any:
         raise unknown_name(group.rpartition(".")[2].removesuffix("s").replace("strategie", "strategy"), name, points)
     try:
         return points[name].load()
-    except ImportError as error:
+    except Exception as error:  # a plug-in is code of others
         raise LRSearchError(
-            f"{name!r} is registered as {points[name].value}, which cannot be imported: {error}"
+            f"{name!r} is registered as {points[name].value}, which cannot be imported: {told(error)}"
         ) from error

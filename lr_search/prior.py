@@ -15,9 +15,13 @@ from lr_search.errors import require
 
 if TYPE_CHECKING:
     import optuna
+    from matplotlib.axes import Axes
 
 FORMAT = 1
-TAILS = 0.15  # the share that is spread evenly over the whole range: a curve's prior can be decades off
+FIELDS = ("low", "high", "mode", "log10_std", "tails")
+TAILS = 0.1  # the share that is spread evenly over the whole range: a curve's prior can be decades off
+PEAK_STD = 0.5  # decades by which the best peak of a schedule lies off the best constant LR, beside all else
+PRIOR_ATTRIBUTE = "lr_search_prior"  # of a study: the prior that all who work on it share
 NORMAL = NormalDist()
 
 
@@ -64,8 +68,9 @@ class LRPrior:
     ) -> LRPrior:
         """The prior that range tests tell.
 
-        Its mode is the geometric mean of the curves' suggestions (of their `bounds()`' max_lr for a cyclic schedule, whose
-        LR is at its peak for moments only); it is as wide as the suggestions are uncertain, and wider where they differ.
+        Its mode is the geometric mean of the curves' suggestions; it is as wide as the suggestions are uncertain, wider where
+        they differ, and wider for a schedule, whose best peak is less certain. (Centred on the curves' `bounds()`' max_lr instead,
+        a schedule's peak lost twice as much: `python benchmarks/peaks.py --report`.)
 
         Args:
             curves: at least one.
@@ -74,15 +79,11 @@ class LRPrior:
         """
         require(len(curves) > 0, "curves must hold at least one curve", got=len(curves))
         suggestions = [curve.suggest() for curve in curves]
-        centres = [s.lr for s in suggestions]
-        if schedule not in (None, "constant"):
-            centres = [
-                max(s.lr, c.bounds()[1]) if s.status in ("ok", "noisy") else s.lr
-                for s, c in zip(suggestions, curves, strict=True)
-            ]
         low, high = lr_range
-        logs = np.log10(np.clip(centres, low, high))
+        logs = np.log10(np.clip([s.lr for s in suggestions], low, high))
         variance = np.mean([s.log10_std**2 for s in suggestions]) + np.var(logs)
+        if schedule not in (None, "constant"):
+            variance += PEAK_STD**2
         return cls(low, high, float(np.clip(10 ** logs.mean(), low, high)), float(np.sqrt(variance)))
 
     @classmethod
@@ -94,11 +95,38 @@ class LRPrior:
             factor: > 1.
             lr_range: (low, high).
 
+        Raises:
+            InvalidInputError: an argument breaks its rule.
+
         >>> round(LRPrior.around(1e-3, factor=10).log10_std, 3)
         1.0
         """
-        require(factor > 1, "factor must be above 1", factor=factor)
-        return cls(*lr_range, lr, float(np.log10(factor)))
+        require(1 < factor < np.inf, "factor must be above 1, and finite", factor=factor)
+        low, high = lr_range
+        require(low <= lr <= high, "lr must lie inside lr_range", lr=lr, lr_range=lr_range)
+        return cls(low, high, lr, float(np.log10(factor)))
+
+    @classmethod
+    def from_study(cls, study: optuna.Study, param: str = "lr") -> LRPrior:
+        """The prior that an earlier study tells: where a Gaussian process through its trials may have its best LR.
+
+        Args:
+            study: its finished trials of one objective are read; one that diverged (inf) counts as bad, not as nothing.
+            param: the name of the LR, a log-scaled float.
+
+        Raises:
+            InvalidInputError: the study has several objectives, no finished trial with that parameter, or the parameter is
+                something else.
+
+        >>> import optuna
+        >>> study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        >>> study.optimize(lambda trial: abs(np.log(trial.suggest_float("lr", 1e-5, 10.0, log=True) / 0.01)), n_trials=16)
+        >>> 3e-3 < LRPrior.from_study(study).mode < 3e-2
+        True
+        """
+        from lr_search.samplers.earlier import prior_of_study
+
+        return prior_of_study(study, param)
 
     def cdf(self, lr: npt.ArrayLike) -> FloatArray:
         """The share of the prior below each LR. (...,) -> (...,)."""
@@ -146,13 +174,39 @@ class LRPrior:
 
         return optuna.distributions.FloatDistribution(self.low, self.high, log=True)
 
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the density over the LR, with its mode and the interval that holds 80% of it; needs no display.
+
+        Args:
+            ax: where; default: a new figure.
+
+        Returns:
+            The Axes; `prior.plot().figure.savefig(path)` saves the picture.
+        """
+        from lr_search.report.prior_figure import plot_prior
+
+        return plot_prior(self, ax)
+
     def to_json(self) -> dict[str, float]:
         """Plain numbers; `from_json` takes them back."""
-        fields = ("low", "high", "mode", "log10_std", "tails")
-        return {"format": FORMAT, **{name: getattr(self, name) for name in fields}}
+        return {"format": FORMAT, **{name: getattr(self, name) for name in FIELDS}}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> LRPrior:
-        """The prior that `to_json` wrote. Raises: InvalidInputError: another version wrote it."""
-        require(record.get("format") == FORMAT, f"a prior must have format {FORMAT}", format=record.get("format"))
-        return cls(**{name: value for name, value in record.items() if name != "format"})
+        """The prior that `to_json` wrote.
+
+        Raises:
+            InvalidInputError: a newer version wrote it, or it is something else.
+        """
+        found = record.get("format")
+        newer = isinstance(found, int) and found > FORMAT
+        remedy = "A newer lr_search wrote it: upgrade this one." if newer else "Give what LRPrior.to_json() returned."
+        require(found == FORMAT, f"a prior must have format {FORMAT}", remedy, format=found)
+        missing = [name for name in FIELDS if not isinstance(record.get(name), int | float)]
+        require(
+            not missing,
+            f"a prior must hold {', '.join(FIELDS)}",
+            "Give what LRPrior.to_json() returned.",
+            missing=missing,
+        )
+        return cls(**{name: float(record[name]) for name in FIELDS})

@@ -5,21 +5,31 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 
-from lr_search.errors import StorageError
+from lr_search.errors import MissingPackageError, StorageError
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import URL, Connection, Dialect
 
 StorageLike = str | BaseStorage | None
 LOCK_SECONDS = 60  # how long one process waits for another's write
+SERVER_SECONDS = 60  # how long it waits for a server that is gone, such as one that is started again
+MADE_TWICE = (
+    "42P07",
+    "42710",
+    "23505",
+)  # SQLSTATE of a table, a type and a row that are there already, in any language
+RECORD_GONE = "Record does not exist."  # Optuna's words
 
 
 def open_storage(storage: StorageLike, *, must_exist: bool = False) -> BaseStorage:
@@ -27,10 +37,11 @@ def open_storage(storage: StorageLike, *, must_exist: bool = False) -> BaseStora
 
     Args:
         storage: a database URL (sqlite:///lr_search.db, postgresql://...), an Optuna storage, or None.
-        must_exist: refuse to make a new SQLite file.
+        must_exist: refuse to make a new SQLite file, or tables in a database that has none.
 
     Raises:
         StorageError: it cannot be opened.
+        MissingPackageError: the database's driver is not installed.
     """
     if storage is None:
         return InMemoryStorage()
@@ -38,18 +49,40 @@ def open_storage(storage: StorageLike, *, must_exist: bool = False) -> BaseStora
         return optuna.storages.get_storage(storage)
     if "://" not in str(storage):
         raise StorageError(f"storage must be a database URL, but got {storage!r}. For a file: sqlite:///{storage}")
+    shown = str(storage)
     try:
         url = sqlalchemy.engine.make_url(storage)
+        shown = url.render_as_string()  # without the password
+        if url.drivername in ("postgres", "postgresql"):
+            url = url.set(drivername="postgresql+psycopg")
         if url.get_backend_name() == "sqlite":
             return _open_sqlite(storage, url.database, must_exist)
-        return optuna.storages.get_storage(_made(lambda: RDBStorage(storage)))
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError, RuntimeError, ValueError) as error:
-        told = getattr(error, "orig", None) or (error.__cause__ if isinstance(error, ImportError) else None) or error
-        reason = str(told).splitlines()[0].rstrip(".")
+        return _open_server(url, must_exist)
+    except (
+        sqlalchemy.exc.SQLAlchemyError,
+        StorageInternalError,
+        ImportError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        if isinstance(error, ImportError) and shown.startswith("postgres"):
+            raise MissingPackageError(
+                f"The storage {shown} needs psycopg, version 3 (or the driver that the URL names): "
+                'pip install "lr-search[postgresql]".'
+            ) from error
         raise StorageError(
-            f"storage must be a database that can be opened, but got {storage!r}: {reason}. "
+            f"storage must be a database that can be opened, but got {shown!r}: {_reason(error)}. "
             "Check the path, the server or the driver's package; the default is sqlite:///lr_search.db."
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """In one line, and in the words of whatever failed first."""
+    while error.__cause__ is not None and isinstance(error, ImportError | StorageInternalError):
+        error = error.__cause__
+    told = getattr(error, "orig", None) or error
+    return str(told).splitlines()[0].rstrip(".")
 
 
 def _open_sqlite(url: str, database: str | None, must_exist: bool) -> BaseStorage:
@@ -61,7 +94,39 @@ def _open_sqlite(url: str, database: str | None, must_exist: bool) -> BaseStorag
         sqlalchemy.event.listen(storage.engine, "connect", _on_connect)
         sqlalchemy.event.listen(storage.engine, "begin", _on_begin)
         storage.engine.dispose()  # so that every connection is made through the listeners
+    return _closing(storage)
+
+
+def _open_server(url: URL, must_exist: bool) -> BaseStorage:
+    # a connection that the server has closed meanwhile is replaced before it is used
+    settings = {"pool_pre_ping": True}
+    if must_exist:
+        engine = sqlalchemy.create_engine(url)
+        found = sqlalchemy.inspect(engine).has_table("studies")
+        engine.dispose()
+        if not found:
+            raise StorageError(f"storage must exist, but {url.render_as_string()} is empty. Run a comparison first.")
+    storage = _made(lambda: RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=settings))
+    sqlalchemy.event.listen(storage.engine, "do_connect", _connect)
+    return _closing(storage)
+
+
+def _closing(storage: RDBStorage) -> BaseStorage:
+    """The same, its connections closed when nothing uses it any more."""
+    weakref.finalize(storage, storage.engine.dispose)
     return optuna.storages.get_storage(storage)
+
+
+def _connect(dialect: Dialect, _record: object, positional: Any, named: Any) -> Any:
+    """Connect again to a server that has answered before: wait a while if it does not."""
+    deadline = time.monotonic() + SERVER_SECONDS
+    while True:
+        try:
+            return dialect.connect(*positional, **named)
+        except dialect.loaded_dbapi.Error:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def _made(make: Callable[[], RDBStorage]) -> RDBStorage:
@@ -71,7 +136,10 @@ def _made(make: Callable[[], RDBStorage]) -> RDBStorage:
             with _unlogged("alembic"):
                 return make()
         except sqlalchemy.exc.DBAPIError as error:
-            if not any(words in str(error.orig) for words in ("already exists", "UNIQUE constraint", "duplicate key")):
+            told = (getattr(error.orig, "sqlstate", None), str(error.orig).lower())
+            if told[0] not in MADE_TWICE and not any(
+                words in told[1] for words in ("already exists", "unique", "duplicate")
+            ):
                 raise
             time.sleep(pause)
     return make()
@@ -101,11 +169,35 @@ def _unlogged(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def losses_told() -> Iterator[None]:
+    """A storage that fails while it is used becomes a message. Raises: StorageError: with the reason, and how to go on."""
+    try:
+        yield
+    except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        raise StorageError(
+            f"The storage must answer, but it failed: {_reason(error)}. What is finished is kept in it: once it answers again, "
+            "the same command goes on."
+        ) from error
+    except KeyError as error:
+        if error.args != (RECORD_GONE,):
+            raise
+        raise StorageError(
+            "The storage must keep a comparison while it runs, but another process has deleted this one "
+            "(fresh=True, --fresh). The same command starts it again."
+        ) from error
+
+
+@contextlib.contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """No line a study and a trial from Optuna's logger."""
+    """No line a study and a trial from Optuna's logger, and no warning a trial from its samplers."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="Clip non-finite values"
+            )  # a divergence's, to which a GP is fitted
+            warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # told once, before
+            yield
     finally:
         optuna.logging.set_verbosity(before)

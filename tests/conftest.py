@@ -14,7 +14,10 @@ from typer.testing import CliRunner
 
 import lr_search as lrs
 from lr_search.cli import app
+from tests import postgresql
 from tests.bowl import compare_in_bowl
+
+pytest.register_assert_rewrite("optuna.testing.pytest_samplers")
 
 torch.set_num_threads(1)  # the nets are tiny, and threads that spin for each other are slow on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for what the tests start
@@ -169,3 +172,12 @@ def bowl_storage(tmp_path_factory):
 def bowl_comparison(bowl_storage):
     """Grid, range test and a fixed LR, two schedules and two seeds, over a range whose upper end diverges."""
     return compare_in_bowl(bowl_storage)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server():
+    """A PostgreSQL server, for all tests that need one."""
+    if postgresql.programs() is None:
+        pytest.skip(postgresql.PACKAGE)
+    with postgresql.running_server() as server:
+        yield server

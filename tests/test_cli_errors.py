@@ -127,7 +127,7 @@ OPTIONS = {
     ),
     "schedule unlike any": (["--schedules", "zzz"], "Known: constant, cosine, exp_range, exponential, inverse_sqrt, linear, one_cycle, "),
     "pruner": (["--pruner", "medain"], "The pruner must be one that exists, but got 'medain'. Did you mean 'median'?"),
-    "pruner that needs arguments": (["--pruner", "percentile"], "The pruner must be one that exists, but got 'percentile'."),
+    "pruner that needs arguments": (["--pruner", "threshold"], "The pruner must be one that needs no bound, but got 'threshold'."),
     "executor": (["--executor", "loacl"], "The executor must be one that exists, but got 'loacl'. Did you mean 'local'?"),
     "no strategy": (["--strategies", ","], "strategies must name at least one"),
     "strategy twice": (["--strategies", "grid,grid"], "--strategies must differ in name, but got 'grid' twice."),

@@ -52,11 +52,13 @@ def test_without_an_interrupt_nothing_changes_in_any_thread() -> None:
 class Interrupting(RandomSampler):
     """Ctrl-C in the middle of an ask, once."""
 
-    def point(self, number, distribution):  # type: ignore[no-untyped-def]
-        if number == 1 and not hasattr(self, "did"):
-            self.did = True
+    did = False
+
+    def point(self, number, name, distribution):  # type: ignore[no-untyped-def]
+        if number == 1 and not Interrupting.did:
+            Interrupting.did = True  # each study gets a copy of the sampler
             signal.raise_signal(signal.SIGINT)
-        return super().point(number, distribution)
+        return super().point(number, name, distribution)
 
 
 def test_an_interrupt_while_a_trial_is_taken_puts_it_back() -> None:

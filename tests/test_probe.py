@@ -189,7 +189,7 @@ def test_its_frame_has_a_row_for_each_step():
 
 def points(largest_lr, count, low=1e-5, high=10.0):
     sampler, distribution = ProbeSampler(largest_lr), FloatDistribution(low, high, log=True)
-    return np.array([sampler.point(number, distribution) for number in range(count)])
+    return np.array([sampler.point(number, "lr", distribution) for number in range(count)])
 
 
 def test_a_tenth_a_hundredth_and_between_come_first_then_outward():

@@ -14,6 +14,9 @@ class At(optuna.pruners.BasePruner):
         self.lr = lr
         self.seen: dict[int, list[int]] = {}
 
+    def __deepcopy__(self, memo: object) -> "At":
+        return self  # one for all studies, so that the test sees what it saw
+
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         self.seen[trial.number] = sorted(trial.intermediate_values)
         return bool(trial.params["lr"] > self.lr)
@@ -102,6 +105,9 @@ def test_a_pruner_sees_every_trial_that_ended_before() -> None:
     class Seeing(optuna.pruners.BasePruner):
         def __init__(self) -> None:
             self.seen: dict[int, list[int]] = {}
+
+        def __deepcopy__(self, memo: object) -> "Seeing":
+            return self
 
         def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
             ended = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))

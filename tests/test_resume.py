@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import lr_search as lrs
-from lr_search.execution.ownership import CLAIM_SECONDS, LOST_SECONDS, born, is_alive, owner
+from lr_search.execution.ownership import CLAIM_SECONDS, LOST_SECONDS, Claim, born, is_alive
 from lr_search.storage import open_storage, quiet_optuna
 
 SCRIPT = """
@@ -129,24 +129,24 @@ def test_an_interrupted_trial_goes_back_to_waiting_and_runs_under_its_number(tmp
 
 def test_a_trial_of_this_process_is_alive() -> None:
     now = time.time()
-    assert is_alive(owner(), started=now - 1, now=now)
+    assert is_alive(Claim().signature(), started=now - 1, now=now)
 
 
 def test_a_trial_of_a_process_that_is_gone_is_not() -> None:
     worker = subprocess.Popen([sys.executable, "-c", "pass"])
-    mark = {**owner(), "pid": worker.pid}
+    mark = {**Claim().signature(), "pid": worker.pid}
     worker.wait()
     assert not is_alive(mark, started=mark["seen"] - 1, now=mark["seen"] + 1)
     assert born(worker.pid) is None
 
 
 def test_a_process_number_that_was_used_again_is_not_the_owner() -> None:
-    mark = {**owner(), "born": "long ago"}
+    mark = {**Claim().signature(), "born": "long ago"}
     assert not is_alive(mark, started=mark["seen"] - 1, now=mark["seen"])
 
 
 def test_another_machines_trial_is_alive_until_it_gives_no_sign() -> None:
-    mark = {**owner(), "machine": "elsewhere"}
+    mark = {**Claim().signature(), "machine": "elsewhere"}
     assert is_alive(mark, started=mark["seen"] - 1, now=mark["seen"] + LOST_SECONDS - 1)
     assert not is_alive(mark, started=mark["seen"] - 1, now=mark["seen"] + LOST_SECONDS + 1)
 

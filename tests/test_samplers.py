@@ -16,6 +16,7 @@ from optuna.distributions import FloatDistribution
 from lr_search.errors import InvalidInputError
 from lr_search.prior import LRPrior
 from lr_search.samplers import FixedSampler, GridSampler, PointSampler, ProbeSampler, RandomSampler, RangeTestSampler
+from lr_search.samplers.range_test import FIRST
 
 LOW, HIGH = 1e-5, 10.0
 RANGE = FloatDistribution(LOW, HIGH, log=True)
@@ -55,7 +56,7 @@ def asked(sampler: optuna.samplers.BaseSampler, count: int) -> list[tuple]:
 
 
 def lrs_of(sampler: PointSampler, count: int, distribution: FloatDistribution = RANGE) -> np.ndarray:
-    return np.array([sampler.point(number, distribution) for number in range(count)])
+    return np.array([sampler.point(number, sampler.params[0], distribution) for number in range(count)])
 
 
 def share_of(lrs: np.ndarray, low: float = LOW, high: float = HIGH) -> np.ndarray:
@@ -86,7 +87,8 @@ def test_every_parameter_of_every_trial_is_inside_its_range(make: Callable[[int]
 
 
 def test_the_lr_is_the_point_of_the_trial_s_number(make: Callable[[int], PointSampler]) -> None:
-    assert [row[0] for row in asked(make(5), 12)] == lrs_of(make(5), 12).tolist()
+    count = FIRST if isinstance(make(5), RangeTestSampler) else 12  # the later ones depend on results
+    assert [row[0] for row in asked(make(5), count)] == lrs_of(make(5), count).tolist()
 
 
 def test_a_seed_always_gives_the_same_points(make: Callable[[int], PointSampler]) -> None:
@@ -104,7 +106,10 @@ def test_threads_repeat_no_point(make: Callable[[int], PointSampler]) -> None:
     study = optuna.create_study(sampler=make(4))
     study.optimize(lambda trial: float(len(suggested(trial))), n_trials=24, n_jobs=2)
     got = sorted(tuple(trial.params[name] for name in ("lr", *OTHERS)) for trial in study.trials)
-    assert got == sorted(asked(make(4), 24))
+    if isinstance(make(4), RangeTestSampler):  # the later ones depend on the results that are there
+        assert len({row[0] for row in got}) == 24
+    else:
+        assert got == sorted(asked(make(4), 24))
 
 
 def test_a_new_study_object_on_the_same_storage_goes_on(tmp_path: Path) -> None:
@@ -126,7 +131,7 @@ prior = LRPrior(low={LOW}, high={HIGH}, mode=0.02, log10_std=0.6)
 samplers = [GridSampler(num_points=8, seed=9), RandomSampler(seed=9), RangeTestSampler(prior, seed=9)]
 samplers += [ProbeSampler(0.5, seed=9), ProbeSampler(None, seed=9), FixedSampler(0.3)]
 distribution = optuna.distributions.FloatDistribution({LOW}, {HIGH}, log=True)
-print(json.dumps([[sampler.point(n, distribution) for n in range(20)] for sampler in samplers]))
+print(json.dumps([[sampler.point(n, 'lr', distribution) for n in range(20)] for sampler in samplers]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [lrs_of(make(9), 20).tolist() for make in SAMPLERS.values()]
@@ -268,13 +273,13 @@ def test_a_range_test_s_points_are_cut_to_the_parameter_s_range() -> None:
 
 
 def test_a_mode_outside_the_parameter_s_range_becomes_its_nearest_end() -> None:
-    assert RangeTestSampler(PRIOR).point(0, FloatDistribution(0.1, 1.0, log=True)) == 0.1
-    assert RangeTestSampler(PRIOR).point(0, FloatDistribution(1e-4, 1e-3, log=True)) == 1e-3
+    assert RangeTestSampler(PRIOR).point(0, "lr", FloatDistribution(0.1, 1.0, log=True)) == 0.1
+    assert RangeTestSampler(PRIOR).point(0, "lr", FloatDistribution(1e-4, 1e-3, log=True)) == 1e-3
 
 
 def test_a_parameter_whose_range_misses_the_prior_is_an_error() -> None:
     with pytest.raises(InvalidInputError, match=r"overlap the prior's, 1e-05 to 10, but got low=20\.0, high=30\.0"):
-        RangeTestSampler(PRIOR).point(1, FloatDistribution(20.0, 30.0, log=True))
+        RangeTestSampler(PRIOR).point(1, "lr", FloatDistribution(20.0, 30.0, log=True))
 
 
 @pytest.mark.parametrize(

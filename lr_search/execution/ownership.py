@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,26 +14,43 @@ from typing import Any
 
 BEAT_SECONDS = 30.0  # between signs of life of a long trial
 LOST_SECONDS = 300.0  # without one, a trial on another machine counts as lost
-CLAIM_SECONDS = 10.0  # what may pass between taking a trial and signing it
+CLAIM_SECONDS = 10.0  # what may pass between taking a trial and signing it, where a storage cannot do both at once
 
 
-def owner() -> dict[str, Any]:
-    """This process, as of now."""
-    return {"machine": machine(), "pid": os.getpid(), "born": born(os.getpid()), "seen": time.time()}
+class Claim:
+    """This process's right to one trial, from before it takes it until it has told it or put it back."""
+
+    def __init__(self) -> None:
+        self.id = uuid.uuid4().hex
+        _claims.add(self.id)
+
+    def signature(self) -> dict[str, Any]:
+        """Who runs the trial, as of now."""
+        pid = os.getpid()
+        return {"machine": machine(), "pid": pid, "born": born(pid), "claim": self.id, "seen": time.time()}
+
+    def drop(self) -> None:
+        """Done with it."""
+        _claims.discard(self.id)
+
+
+_claims: set[str] = set()  # this process's
 
 
 def is_alive(owner: Mapping[str, Any] | None, started: float, now: float) -> bool:
     """Whether a running trial's process may still be at work on it.
 
     Args:
-        owner: as `owner()` wrote it, or None.
+        owner: a claim's signature, or None.
         started: when the trial was taken, in seconds since the epoch.
         now: the present time, likewise.
     """
     if owner is None or owner["seen"] < started:  # taken, not signed yet (the signature may be a dead process's)
         return now - started < CLAIM_SECONDS
     if owner["machine"] == machine():
-        return bool(born(owner["pid"]) == owner["born"])
+        return bool(born(owner["pid"]) == owner["born"]) and (
+            owner["pid"] != os.getpid() or owner.get("claim") in _claims
+        )
     return bool(now - owner["seen"] < LOST_SECONDS)
 
 

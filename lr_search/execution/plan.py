@@ -8,10 +8,13 @@ from typing import Any, Literal
 
 import optuna
 
+from lr_search.controllers.base import first_schedule
 from lr_search.ladder import Ladder
-from lr_search.layouts import Layout
+from lr_search.layouts import PEAK, Layout
 from lr_search.samplers.strategies import Strategy
+from lr_search.schedules.base import Schedule
 from lr_search.schedules.shape import Range
+from lr_search.training import checkpoints
 from lr_search.workload import Workload
 
 Kind = Literal["search", "range_test", "probe", "confirm"]
@@ -39,7 +42,7 @@ class StudyPlan:
         range_test: their arguments; of a range test.
         ladder: which LRs are probed; of a probe.
         waits_for: the name of the study whose range tests or probe come first; of a search.
-        pruner: Optuna's, or None.
+        pruner: Optuna's, or None; where the strategy has one of its own, that is made when the study begins.
         snapshots: how many of a training's last cycle ends are judged together; changes no training, so that a study may go
             on with another number.
         default_lr: the optimizer's own; of a search whose strategy needs it.
@@ -71,9 +74,35 @@ class StudyPlan:
         return self.default_lr if self.strategy.needs_default else self.strategy.fixed_lr
 
     @property
+    def prunes(self) -> bool:
+        """Whether trials may be cut."""
+        return self.pruner is not None or (self.strategy is not None and self.strategy.pruner is not None)
+
+    @property
     def trial_steps(self) -> int:
         """What a full training is charged at most."""
         return self.workload.num_steps if self.layout is None else self.layout.training_steps(self.workload.num_steps)
+
+    def report_steps(self) -> list[int]:
+        """The steps at which its trials report to a pruner: where they are evaluated, but for the first and the last."""
+        assert self.layout is not None
+        return report_steps(self.workload, first_schedule(self.layout(PEAK)))
+
+    def epoch_end(self) -> int | None:
+        """The first of them after a pass over the data (after no more than a step where that has no known end), or None."""
+        steps_per_epoch = self.workload.steps_per_epoch or 1
+        return next((step for step in self.report_steps() if step >= steps_per_epoch), None)
+
+    def steps_at(self, step: int) -> int:
+        """What a training is charged at most that ends at the evaluation at that step, before the last."""
+        assert self.layout is not None
+        # a controller's range test at that step comes before the pruner is asked
+        return self.layout.training_steps(step + 1) - 1
+
+    def _pruner_text(self) -> str:
+        if self.strategy is not None and self.strategy.pruner is not None:
+            return "the strategy's own"
+        return "" if self.pruner is None else _settings(self.pruner)
 
     def attribute(self) -> dict[str, Any]:
         """What the storage is told: enough to report without the workload."""
@@ -89,11 +118,16 @@ class StudyPlan:
             "seed": self.seed,
             "lr_range": list(self.lr_range),
             "range_test": dict(self.range_test),
-            "pruner": "" if self.pruner is None else _settings(self.pruner),
+            "pruner": self._pruner_text(),
             **({} if ladder is None else {"ladder": ladder.describe()}),
             "search_shape": {} if self.layout is None else _plain(self.layout.ranges),
             **({} if self.default_lr is None else {"default_lr": self.default_lr}),
         }
+
+
+def report_steps(workload: Workload, schedule: Schedule) -> list[int]:
+    """The steps at which a training reports to a pruner."""
+    return checkpoints(workload, schedule)[1:-1]
 
 
 def _plain(ranges: Mapping[str, Range]) -> dict[str, list[float]]:
@@ -101,6 +135,9 @@ def _plain(ranges: Mapping[str, Range]) -> dict[str, list[float]]:
 
 
 def _settings(pruner: optuna.pruners.BasePruner) -> str:
-    """A pruner's class and numbers, without addresses."""
-    numbers = {k: v for k, v in sorted(vars(pruner).items()) if isinstance(v, int | float | str | bool | None)}
+    """A pruner's class and numbers, and those of a pruner within it, without addresses."""
+    found = {
+        k: _settings(v) if isinstance(v, optuna.pruners.BasePruner) else v for k, v in sorted(vars(pruner).items())
+    }
+    numbers = {k: v for k, v in found.items() if isinstance(v, int | float | str | bool | None)}
     return f"{type(pruner).__name__} {numbers}"

@@ -1,43 +1,161 @@
-"""What a pruner reads: all trials of the study at every report, which on a database costs more than the report."""
+"""A study's pruner at work: what it is told, what it reads, and how its verdicts outlive a kill."""
 
 from __future__ import annotations
 
 import copy
 import math
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterable, Mapping
+from typing import Any, cast
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.pruners import BasePruner, HyperbandPruner
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from lr_search.errors import InvalidInputError
 
 READING_SHARE = 1 / 50  # of the time between reports that may go into reading other trials
+WORST = 1e100  # stands for inf and nan, which Optuna's pruners cannot reckon with
+VERDICT = "pruned at"  # the trial attribute that holds the step, and what else the pruner wanted to write
 
 
-class FewerReads:
-    """Gives a study's pruner the trials as they were a moment ago.
-
-    They are read again once 50 times as long has passed as reading them took, and after `refresh`. In a comparison that runs
-    its trials one after the other nothing changes between: what a pruner decides is the same.
+class Pruning:
+    """A study's pruner, with the study as it sees it.
 
     Args:
-        study: its `get_trials` is replaced.
+        study: its pruner is replaced by a copy of `pruner`.
+        pruner: as given. Some keep what they learn from the first trials they meet: with one for all studies, a study's
+            verdicts would depend on which ran before it.
+
+    Raises:
+        InvalidInputError: it cannot be copied.
     """
 
-    def __init__(self, study: optuna.Study) -> None:
-        self._study = study
-        self._trials: list[FrozenTrial] = []
-        self._good_until = -math.inf
-        study.get_trials = self.get_trials  # type: ignore[method-assign]
+    def __init__(self, study: optuna.Study, pruner: BasePruner) -> None:
+        self._pruner = study.pruner = _copied(pruner)
+        self._storage = _PrunerStorage(study._storage)
+        self._study = copy.copy(study)
+        self._study._storage = cast("BaseStorage", self._storage)
 
     def refresh(self) -> None:
-        """Read anew the next time."""
+        """Read anew the next time: a trial is about to be asked for."""
+        self._storage.refresh()
+        if isinstance(self._pruner, HyperbandPruner):
+            # lays out its brackets, by which the sampler sees the study: after a restart not later than before it
+            self._pruner.prune(self._study, create_trial(state=TrialState.RUNNING))
+
+    def judge(self, trial: optuna.Trial) -> tuple[bool, dict[str, Any]]:
+        """Ask the pruner, once a report. Returns: whether to prune, and what it would write of the trial."""
+        self._storage.hold(trial._trial_id)
+        return self._pruner.prune(self._study, trial._get_latest_trial()), self._storage.held
+
+
+class Reports:
+    """What one trial tells its study's pruner.
+
+    A trial that is run again, after a kill, makes no report twice and gets no second verdict: at the steps before its last
+    report it was told to go on; and to be cut is written down before anything follows from it.
+
+    Args:
+        pruning: of the study.
+        trial: which one.
+        again: whether it may have reported before.
+    """
+
+    def __init__(self, pruning: Pruning, trial: optuna.Trial, *, again: bool) -> None:
+        self._pruning, self._trial = pruning, trial
+        stored = trial.storage.get_trial(trial._trial_id) if again else None
+        self._made = set() if stored is None else set(stored.intermediate_values)
+        self._verdict: dict[str, Any] | None = None if stored is None else stored.user_attrs.get(VERDICT)
+
+    def make(self, value: float, step: int) -> None:
+        """Report the objective at a step."""
+        if step not in self._made:
+            self._trial.report(reckonable(value, self._trial.study.direction), step)
+            self._made.add(step)
+
+    def cut(self, value: float, step: int) -> bool:
+        """Report, and hear the pruner. Returns: whether to prune the trial here."""
+        if self._verdict is None and all(step >= made for made in self._made):
+            self.make(value, step)
+            self._hear(step)
+        if self._verdict is None or step != self._verdict["step"]:
+            return False
+        self._write(self._verdict["written"])
+        return True
+
+    def _hear(self, step: int) -> None:
+        prune, written = self._pruning.judge(self._trial)
+        if prune:
+            self._verdict = {"step": step, "written": written}
+            self._trial.set_user_attr(VERDICT, self._verdict)
+        else:
+            self._write(written)
+
+    def _write(self, attributes: Mapping[str, Any]) -> None:
+        for key, value in attributes.items():
+            self._trial.storage.set_trial_system_attr(self._trial._trial_id, key, value)
+
+    def lose(self, steps: Iterable[int]) -> None:
+        """The training diverged: the worst there is at those of `steps` that it did not come to."""
+        for step in steps:
+            self.make(math.nan, step)
+
+
+def _copied(pruner: BasePruner) -> BasePruner:
+    try:
+        return copy.deepcopy(pruner)
+    except Exception as error:
+        raise InvalidInputError(
+            f"The pruner must be one that can be copied for each study, but {pruner!r} cannot: {error}. "
+            "Give it a method __deepcopy__ that says how."
+        ) from error
+
+
+def reckonable(value: float, direction: StudyDirection) -> float:
+    """A number that pruners can take means, percentiles and differences of: inf and nan become very bad, or very good."""
+    worst = -WORST if direction == StudyDirection.MAXIMIZE else WORST
+    return worst if math.isnan(value) else min(max(float(value), -WORST), WORST)
+
+
+class _PrunerStorage:
+    """A storage as a pruner uses it; anything else is the storage's own.
+
+    All trials are read again once 50 times as long has passed as reading them took, and after `refresh`: on a database a
+    read at every report would cost more than the report. In a comparison that runs its trials one after the other nothing
+    changes between, and what a pruner decides is the same. What it writes of the trial that it judges is held back.
+    """
+
+    def __init__(self, storage: BaseStorage) -> None:
+        self._storage = storage
+        self._trials: list[FrozenTrial] = []
+        self._good_until = -math.inf
+        self._judged: int | None = None
+        self.held: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def refresh(self) -> None:
         self._good_until = -math.inf
 
-    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
-        """As `optuna.Study.get_trials`."""
+    def hold(self, trial_id: int) -> None:
+        self._judged, self.held = trial_id, {}
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        if trial_id == self._judged:
+            self.held[key] = value
+        else:
+            self._storage.set_trial_system_attr(trial_id, key, value)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
         begun = time.perf_counter()
         if begun > self._good_until:
-            self._trials = self._study._storage.get_all_trials(self._study._study_id, deepcopy=False)
+            self._trials = self._storage.get_all_trials(study_id, deepcopy=False)
             ended = time.perf_counter()
             self._good_until = ended + (ended - begun) / READING_SHARE
         found = [trial for trial in self._trials if states is None or trial.state in states]

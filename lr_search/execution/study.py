@@ -4,38 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from lr_search.curve import LRCurve
+from lr_search.errors import StorageError
 from lr_search.evaluation import Evaluation
-from lr_search.execution.ownership import is_alive, owner
+from lr_search.execution import claims
+from lr_search.execution.claims import OWNER
+from lr_search.execution.ownership import Claim
 from lr_search.execution.plan import FIRST, RECORD, StudyPlan
-from lr_search.execution.pruning import FewerReads
+from lr_search.execution.pruning import Pruning, Reports
 from lr_search.execution.trial import Outcome, TrialSpec, finding
 from lr_search.ladder import Probe
-from lr_search.prior import LRPrior
-from lr_search.samplers.strategies import PARAM, Search
+from lr_search.prior import PRIOR_ATTRIBUTE, LRPrior
+from lr_search.samplers.strategies import PARAM, Search, Strategy
 from lr_search.schedules.shape import Range
+from lr_search.storage import losses_told
 from lr_search.workload import Workload
-
-OWNER = "owner"
 
 
 class Job:
     """One trial that was asked for. Tell it each evaluation with `report`, and end it with `finish` or `release`."""
 
-    def __init__(self, task: StudyTask, trial: optuna.Trial, spec: TrialSpec, *, again: bool = False) -> None:
+    def __init__(
+        self, task: StudyTask, trial: optuna.Trial, claim: Claim, spec: TrialSpec, *, again: bool = False
+    ) -> None:
         self.task, self.spec = task, spec
-        self._trial = trial
-        # a trial that is run again has reported before
-        frozen = task.study._storage.get_trial(trial._trial_id) if again and task.plan.pruner is not None else None
-        self._reported = set() if frozen is None else set(frozen.intermediate_values)
+        self._trial, self._claim, self._storage = trial, claim, task.study._storage
+        self._reports = None if task.pruning is None else Reports(task.pruning, trial, again=again)
 
     @property
     def workload(self) -> Workload:
@@ -44,28 +47,39 @@ class Job:
 
     def report(self, evaluation: Evaluation) -> bool:
         """Pass an evaluation to the pruner. Returns: whether to prune the trial here."""
-        plan = self.task.plan
         # the first shows nothing yet and the last has been paid for
-        if plan.pruner is None or not 0 < evaluation.step < plan.workload.num_steps:
+        if self._reports is None or not 0 < evaluation.step < self.workload.num_steps:
             return False
-        if evaluation.step not in self._reported:
-            self._trial.report(evaluation.metrics[plan.workload.objective], evaluation.step)
-        return self._trial.should_prune()
+        try:
+            with losses_told():
+                return self._reports.cut(evaluation.metrics[self.workload.objective], evaluation.step)
+        except UpdateFinishedTrialError:  # by another process, that took this one for lost
+            return True
 
     def beat(self) -> None:
-        """A sign of life in the storage."""
-        self._trial.set_user_attr(OWNER, owner())
+        """A sign of life in the storage; where the storage is away for a moment, the next one will do."""
+        with contextlib.suppress(StorageError), losses_told():
+            claims.renew(self._storage, self._trial._trial_id, self._claim)
 
     def finish(self, outcome: Outcome) -> None:
         """Store the outcome, then tell the study."""
-        self._trial.set_user_attr(RECORD, outcome.record())
-        study = self.task.study
-        if outcome.ended == "failed":
-            study.tell(self._trial, state=TrialState.FAIL)
-        elif outcome.ended == "pruned":
-            study.tell(self._trial, state=TrialState.PRUNED)
-        else:
-            study.tell(self._trial, self._value(outcome))
+        with contextlib.suppress(UpdateFinishedTrialError):  # as above
+            if self._reports is not None and outcome.ended == "diverged":
+                self._reports.lose(self.task.plan.report_steps())
+            self._trial.set_user_attr(RECORD, outcome.record())
+            self._tell(outcome)
+        self._claim.drop()
+
+    def _tell(self, outcome: Outcome) -> None:
+        states = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
+        value = None if outcome.ended in states else self._value(outcome)
+        tell = partial(self.task.study.tell, self._trial, value, states.get(outcome.ended), skip_if_finished=True)
+        try:
+            tell()
+        except ValueError:  # it waits: taken for lost and put back
+            if not claims.take_waiting(self._storage, self._trial._trial_id, self._claim):
+                raise
+            tell()
 
     def _value(self, outcome: Outcome) -> float:
         work = self.workload
@@ -79,8 +93,8 @@ class Job:
 
     def release(self) -> None:
         """Put the trial back, to be run again under the same number and LR."""
-        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # interrupted just after it was told
-            self.task.study._storage.set_trial_state_values(self._trial._trial_id, TrialState.WAITING)
+        self._claim.drop()
+        claims.put_back(self._storage, self._trial._trial_id, self._claim.id)
 
 
 class StudyTask:
@@ -94,10 +108,11 @@ class StudyTask:
 
     def __init__(self, plan: StudyPlan, study: optuna.Study, first: StudyTask | None = None) -> None:
         self.plan, self.study, self._first = plan, study, first
-        self._reads = None if plan.pruner is None else FewerReads(study)
+        self.pruning: Pruning | None = None
+        self._first_round = 0
         self._findings: list[LRCurve | Probe] | None = None
         self._num_trials: int | None = None
-        self._has_sampler = False
+        self._prepared = False
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, in the order of their numbers."""
@@ -114,7 +129,7 @@ class StudyTask:
         if not self.ready():
             return False
         trials = self.trials()
-        return not any(t.state == TrialState.RUNNING for t in trials) and not self._has_room(trials)
+        return not any(t.state == TrialState.RUNNING for t in trials) and not self._fits(_next(trials), trials)
 
     def findings(self) -> list[LRCurve | Probe]:
         """What range tests or a probe found so far, in the order of the trials; read from the storage until all are there."""
@@ -141,48 +156,92 @@ class StudyTask:
         if not self.ready():
             return None
         before = self.trials()
-        if not self._has_room(before):
+        number = _next(before)
+        if not self._fits(number, before):
             return None
-        if self.plan.strategy is not None and not self._has_sampler:
-            self.study.sampler, self._has_sampler = self._sampler(), True
-        if self._reads is not None:
-            self._reads.refresh()
-        trial = self.study.ask()
-        trial.set_user_attr(OWNER, owner())
-        # another process may have taken the last place meanwhile
-        if trial.number != len(before) and not self._fits(trial.number):
-            Job(self, trial, TrialSpec(0)).release()
+        if not self._prepared:
+            self._prepare()
+        if not self._begins(number, before):
             return None
-        return Job(self, trial, self._spec(trial), again=trial.number < len(before))
+        if self.pruning is not None:
+            self.pruning.refresh()
+        claim = Claim()
+        try:
+            trial_id, again = claims.take(self.study, before, claim)
+        except BaseException:
+            claim.drop()  # taken or not: whoever sweeps next will see
+            raise
+        job: Job | None = None
+        try:
+            job = self._job(trial_id, claim, number, again)
+        finally:
+            if job is None:
+                claim.drop()
+                claims.put_back(self.study._storage, trial_id, claim.id)
+        return job
 
-    def _has_room(self, trials: Sequence[FrozenTrial]) -> bool:
-        """Whether one more trial fits into the budget."""
-        begun = [t for t in trials if t.state != TrialState.WAITING]
+    def _job(self, trial_id: int, claim: Claim, expected: int, again: bool) -> Job | None:
+        trial = optuna.Trial(self.study, trial_id)
+        if trial.number > expected:
+            trials = self.trials()
+            if not self._fits(trial.number, trials) or not self._begins(trial.number, trials):
+                return None  # others have taken what places there were
+        return Job(self, trial, claim, self._spec(trial), again=again)
+
+    def _fits(self, number: int, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether trial `number` fits into the budget beside all that come before it.
+
+        Waiting ones included: so several processes come to one answer, whatever each takes at the same moment.
+        """
+        before = [t for t in trials if t.number < number]
         if self.plan.kind in FIRST:
-            return sum(t.state != TrialState.FAIL for t in begun) < self.plan.curves
+            return sum(t.state != TrialState.FAIL for t in before) < self.plan.curves
+        if not self.plan.prunes:
+            return number < self.num_trials()
         most = self.plan.strategy.max_trials if self.plan.strategy is not None else None
-        if self.plan.pruner is None or (most is not None and len(begun) >= most):
-            return len(begun) < self.num_trials()
-        return self._spent(begun) + self.plan.trial_steps <= self.plan.budget_steps
+        if most is not None and number >= most:
+            return False
+        return self._spent(before) + self.plan.trial_steps <= self.plan.budget_steps
 
-    def _fits(self, number: int) -> bool:
-        before = [t for t in self.trials() if t.number < number]
-        return self._has_room(before)
+    def _begins(self, number: int, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether trial `number` may begin now: after a strategy's first round, all of that must have ended."""
+        return number < self._first_round or all(t.state.is_finished() for t in trials[: self._first_round])
 
-    def _spent(self, begun: Sequence[FrozenTrial]) -> int:
-        """Steps charged so far; a trial that runs is charged in full, and refunded when it ends."""
+    def _spent(self, trials: Sequence[FrozenTrial]) -> int:
+        """Steps charged for these; a trial that waits or runs is charged in full, and refunded when it ends."""
         full = self.plan.trial_steps
         return self.range_test_steps() + sum(
-            t.user_attrs[RECORD]["steps"] if t.state.is_finished() else full for t in begun
+            t.user_attrs[RECORD]["steps"] if t.state.is_finished() else full for t in trials
         )
 
-    def _sampler(self) -> optuna.samplers.BaseSampler:
-        assert self.plan.strategy is not None
-        prior = self._prior() if self.plan.strategy.needs_curves else None
-        largest_lr = None if self.plan.strategy.probe is None else self._kept("largest_lr", self._largest_lr)
+    def _prepare(self) -> None:
+        """Make the sampler and the pruner, before the first trial is asked for."""
+        strategy, pruner = self.plan.strategy, self.plan.pruner
+        if strategy is not None:
+            search = self._search(strategy)
+            self.study.sampler = strategy.sampler(search)
+            pruner = pruner if strategy.pruner is None else strategy.pruner(search)
+            self._first_round = 0 if strategy.first_round is None else strategy.first_round(search)
+        self.pruning = None if pruner is None else Pruning(self.study, pruner)
+        self._prepared = True
+
+    def _search(self, strategy: Strategy) -> Search:
+        plan = self.plan
+        prior = self._prior() if strategy.needs_curves else None
+        largest_lr = None if strategy.probe is None else self._kept("largest_lr", self._largest_lr)
         # a larger budget extends a grid rather than moving it: its first size is kept
         num_trials = self._kept("num_trials", lambda: max(1, self.num_trials()))
-        return self.plan.strategy.sampler(Search(self.plan.seed, num_trials, prior, largest_lr, self.plan.default_lr))
+        epoch_end = plan.epoch_end() if strategy.pruner is not None else None
+        return Search(
+            plan.seed,
+            num_trials,
+            prior,
+            largest_lr,
+            plan.default_lr,
+            trial_steps=plan.trial_steps,
+            epoch_end=epoch_end,
+            epoch_steps=None if epoch_end is None else plan.steps_at(epoch_end),
+        )
 
     def _prior(self) -> LRPrior:
         def made() -> dict[str, float]:
@@ -190,7 +249,7 @@ class StudyTask:
             curves = [found for found in self._first.findings() if isinstance(found, LRCurve)]
             return LRPrior.from_curves(curves, schedule=self.plan.schedule, lr_range=self.plan.lr_range).to_json()
 
-        return LRPrior.from_json(self._kept("prior", made))
+        return LRPrior.from_json(self._kept(PRIOR_ATTRIBUTE, made))
 
     def _largest_lr(self) -> float | None:
         assert self._first is not None
@@ -198,11 +257,7 @@ class StudyTask:
 
     def _kept(self, key: str, make: Callable[[], Any]) -> Any:
         """A value made once for the study, whoever works on it."""
-        attributes = self.study.user_attrs
-        if key not in attributes:
-            self.study.set_user_attr(key, make())
-            attributes = self.study.user_attrs
-        return attributes[key]
+        return claims.kept(self.study, key, make)
 
     def _spec(self, trial: optuna.Trial) -> TrialSpec:
         plan = self.plan
@@ -210,15 +265,14 @@ class StudyTask:
             assert plan.ladder is not None
             return TrialSpec(plan.seed, probe=(plan.lr_range, plan.ladder))
         if plan.kind == "range_test":
-            earlier = [t for t in self.trials() if t.number < trial.number and t.state != TrialState.FAIL]
             # the first curve's seed is the trials' own; the others' are spread far from it
-            return TrialSpec(plan.seed + 1_000_003 * len(earlier), range_test=dict(plan.range_test))
+            return TrialSpec(plan.seed + 1_000_003 * trial.number, range_test=dict(plan.range_test))
         low, high = plan.lr_range
         if plan.fixed_lr is not None:
             low, high = min(low, plan.fixed_lr), max(high, plan.fixed_lr)
         lr = trial.suggest_float(PARAM, low, high, log=True)
         assert plan.layout is not None
-        shape = {name: _suggested(trial, name, each) for name, each in plan.layout.ranges.items()}
+        shape = {name: suggested(trial, name, each) for name, each in plan.layout.ranges.items()}
         return TrialSpec(
             plan.seed, schedule=plan.layout(lr, **shape), on_test_data=plan.kind == "confirm", snapshots=plan.snapshots
         )
@@ -229,14 +283,19 @@ class StudyTask:
         for trial in self.trials():
             if trial.state != TrialState.RUNNING:
                 continue
-            started = trial.datetime_start.timestamp() if trial.datetime_start is not None else 0.0
-            if not is_alive(trial.user_attrs.get(OWNER), started, time.time()):
-                self.study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-                swept += 1
+            if not claims.at_work(trial):
+                claim = claims.claim_of(trial.user_attrs.get(OWNER))
+                swept += claims.put_back(self.study._storage, trial._trial_id, claim)
         return swept
 
 
-def _suggested(trial: optuna.Trial, name: str, within: Range) -> float:
+def _next(trials: Sequence[FrozenTrial]) -> int:
+    """The number of the trial that would be taken next."""
+    return next((t.number for t in trials if t.state == TrialState.WAITING), len(trials))
+
+
+def suggested(trial: optuna.trial.BaseTrial, name: str, within: Range) -> float:
+    """What the trial's sampler makes of one option of a schedule's shape."""
     if within.whole:
         return trial.suggest_int(name, int(within.low), int(within.high), log=within.log)
     return trial.suggest_float(name, within.low, within.high, log=within.log)

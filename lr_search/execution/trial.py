@@ -15,7 +15,7 @@ import torch
 from lr_search.controllers.base import Controller, first_schedule
 from lr_search.curve import LRCurve
 from lr_search.ensemble import SnapshotEnsemble
-from lr_search.errors import WorkloadError, told
+from lr_search.errors import StorageError, WorkloadError, told
 from lr_search.evaluation import Evaluation
 from lr_search.ladder import Ladder, Probe
 from lr_search.probe import descending_probe
@@ -124,7 +124,7 @@ def run_trial(workload: Workload, spec: TrialSpec, report: Report) -> Outcome:
             _run_probe(workload, spec, outcome)
         else:
             _run_training(workload, spec, report, outcome)
-    except WorkloadError:  # the whole comparison's, not this trial's
+    except (WorkloadError, StorageError):  # the whole comparison's, not this trial's
         raise
     except Exception as error:
         outcome.ended, outcome.reason = "failed", told(error)

@@ -199,21 +199,22 @@ def _cell(value: Any) -> str:
 def summary_markdown(name: str, records: Sequence[StudyRecord], summary: pd.DataFrame) -> str:
     """The recommendation and the summary table in Markdown."""
     best = recommendation_or_none(records)
-    lines = [f"# {_plain(name)}", ""]
+    lines = [f"# {markdown_text(name)}", ""]
     if best is None:
         lines += [lack(records), ""]
     else:
         answer = f"**{best.schedule_text}, peak LR {best.lr:.4g}, {best.optimizer}**: {best.value:.4g}. {best.reason}"
-        lines += [_plain(answer), ""]
+        lines += [markdown_text(answer), ""]
     summary = shown(summary)
     heads = [SUMMARY_HEADS.get(column, column) for column in summary.columns]
     lines += ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     lines += [
-        "| " + " | ".join(_plain(_cell(value)) for value in row) + " |" for row in summary.itertuples(index=False)
+        "| " + " | ".join(markdown_text(_cell(value)) for value in row) + " |"
+        for row in summary.itertuples(index=False)
     ]
     return "\n".join(lines) + "\n"
 
 
-def _plain(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text that breaks neither a Markdown table nor a page."""
     return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

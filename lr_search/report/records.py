@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lr_search.curve import LRCurve
 from lr_search.execution.plan import PLAN, RECORD
-from lr_search.prior import LRPrior
+from lr_search.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.samplers.strategies import PARAM
 
 
@@ -109,21 +109,23 @@ def read_records(storage: BaseStorage, name: str) -> list[StudyRecord]:
         if plan is None or plan["comparison"] != name:
             continue
         trials = storage.get_all_trials(frozen._study_id, deepcopy=False)
-        prior = frozen.user_attrs.get("prior")
+        prior = frozen.user_attrs.get(PRIOR_ATTRIBUTE)
         found.append(
             StudyRecord(
                 name=frozen.study_name,
                 plan=plan,
                 prior=None if prior is None else LRPrior.from_json(prior),
-                trials=[_trial(trial) for trial in trials if trial.state != TrialState.WAITING],
+                trials=[_trial(trial, plan["objective"]) for trial in trials if trial.state != TrialState.WAITING],
             )
         )
     return sorted(found, key=lambda record: (record.plan["order"], record.name))
 
 
-def _trial(trial: FrozenTrial) -> TrialRecord:
-    value = trial.values[0] if trial.values else np.nan
+def _trial(trial: FrozenTrial, objective: str) -> TrialRecord:
     outcome = trial.user_attrs.get(RECORD, {}) if trial.state.is_finished() else {}
+    value = trial.values[0] if trial.values else np.nan
+    if trial.state == TrialState.PRUNED and outcome:  # Optuna's value is what the pruner was told
+        value = outcome["evaluations"]["metrics"][objective][-1]
     shape = {name: number for name, number in trial.params.items() if name != PARAM}
     lr = float(trial.params.get(PARAM, np.nan))
     return TrialRecord(trial.number, trial.state.name, lr, float(value), outcome, shape)

@@ -2,6 +2,8 @@
 
 from lr_search.samplers.fixed import FixedSampler
 from lr_search.samplers.grid import GridSampler
+from lr_search.samplers.handover import HandoverSampler
+from lr_search.samplers.per_trial import PerTrialSampler
 from lr_search.samplers.points import PointSampler
 from lr_search.samplers.probe import ProbeSampler
 from lr_search.samplers.random import RandomSampler
@@ -11,6 +13,8 @@ from lr_search.samplers.strategies import Strategy
 __all__ = [
     "FixedSampler",
     "GridSampler",
+    "HandoverSampler",
+    "PerTrialSampler",
     "PointSampler",
     "ProbeSampler",
     "RandomSampler",

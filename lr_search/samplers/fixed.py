@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
 
 from lr_search.errors import require
-from lr_search.samplers.points import PointSampler
+from lr_search.samplers.points import Inner, PointSampler
 
 
 class FixedSampler(PointSampler):
@@ -16,15 +17,16 @@ class FixedSampler(PointSampler):
 
     Args:
         lr: > 0, inside the distribution.
-        param: the name of the LR; other parameters are drawn at random.
+        param: the name of the LR, or several names, which all get it.
         seed: of the other parameters, >= 0.
+        inner: the sampler of the other parameters; see `PointSampler`.
     """
 
-    def __init__(self, lr: float, param: str = "lr", *, seed: int = 0) -> None:
+    def __init__(self, lr: float, param: str | Sequence[str] = "lr", *, seed: int = 0, inner: Inner = None) -> None:
         require(lr > 0 and math.isfinite(lr), "lr must be positive and finite", lr=lr)
-        super().__init__(param, seed)
+        super().__init__(param, seed, inner)
         self.lr = float(lr)
 
-    def point(self, number: int, distribution: BaseDistribution) -> Any:
+    def point(self, number: int, name: str, distribution: BaseDistribution) -> Any:
         """See the class."""
         return self.lr

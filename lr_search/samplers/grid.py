@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
 
 from lr_search.errors import require
-from lr_search.samplers.points import PointSampler, at_share, uniform, van_der_corput
+from lr_search.samplers.points import Inner, PointSampler, at_share, generator, uniform, van_der_corput
 
 
 class GridSampler(PointSampler):
@@ -19,8 +20,10 @@ class GridSampler(PointSampler):
 
     Args:
         num_points: steps in the grid, >= 1.
-        param: the name of the LR; other parameters are drawn at random.
+        param: the name of the LR, or several names: each has a phase of its own, and those after the first visit their
+            steps in an order drawn from (seed, lap, name), so that each step of each is tried once a lap (a Latin square).
         seed: of the phase, >= 0.
+        inner: the sampler of the other parameters; see `PointSampler`.
 
     >>> import optuna
     >>> study = optuna.create_study(sampler=GridSampler(num_points=4, seed=0))
@@ -29,16 +32,23 @@ class GridSampler(PointSampler):
     (100, 10, 1000)
     """
 
-    def __init__(self, num_points: int = 8, *, param: str = "lr", seed: int = 0) -> None:
+    def __init__(
+        self, num_points: int = 8, *, param: str | Sequence[str] = "lr", seed: int = 0, inner: Inner = None
+    ) -> None:
         require(num_points >= 1, "num_points must be at least 1", num_points=num_points)
-        super().__init__(param, seed)
+        super().__init__(param, seed, inner)
         self.num_points = num_points
         width = (num_points - 1).bit_length()
         mirrored = (int(van_der_corput(i) * 2**width) for i in range(2**width))
         self._order = [place for place in mirrored if place < num_points]
 
-    def point(self, number: int, distribution: BaseDistribution) -> Any:
+    def point(self, number: int, name: str, distribution: BaseDistribution) -> Any:
         """See the class."""
         lap, place = divmod(number, self.num_points)
-        phase = (uniform(self.seed, 0, "phase") + van_der_corput(lap)) % 1.0
-        return at_share(distribution, (self._order[place] + phase) / self.num_points)
+        if name == self.params[0]:
+            step, start = self._order[place], uniform(self.seed, 0, "phase")
+        else:
+            step = int(generator(self.seed, lap, f"order of {name}").permutation(self.num_points)[place])
+            start = uniform(self.seed, 0, f"phase of {name}")
+        phase = (start + van_der_corput(lap)) % 1.0
+        return at_share(distribution, (step + phase) / self.num_points)

@@ -6,13 +6,14 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import optuna
+import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, QMCSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from lr_search.errors import InvalidInputError
+from lr_search.errors import InvalidInputError, LRSearchError, MissingPackageError, told
+from lr_search.samplers.optuna_names import require_packages
 
 
 class PerTrialSampler(BaseSampler):
@@ -22,52 +23,110 @@ class PerTrialSampler(BaseSampler):
     study, so that nothing is lost by making them anew.
 
     Args:
-        factory: a sampler class, or a function that returns a sampler; gets `seed=` if it takes one.
+        factory: a sampler class, or a function that returns a sampler; gets `seed=` if it takes one. One that takes none
+            is called once: its sampler keeps its own random state, which a restart resets.
         seed: >= 0.
+
+    Raises:
+        InvalidInputError: the factory makes no sampler.
+        MissingPackageError: the sampler needs a package that is not installed.
+
+    >>> import optuna
+    >>> study = optuna.create_study(sampler=PerTrialSampler(optuna.samplers.TPESampler, seed=0))
+    >>> 1e-4 <= study.ask().suggest_float("lr", 1e-4, 1.0, log=True) <= 1.0
+    True
     """
 
     def __init__(self, factory: Callable[..., BaseSampler], seed: int = 0) -> None:
         self._factory, self._seed = factory, seed
         self._takes_seed = "seed" in _parameters(factory)
-        self._last: tuple[int, BaseSampler] | None = None
+        self.first = self._made(seed)  # as the factory makes it: with the study's own seed
+        require_packages(type(self.first))
+        self._running: dict[tuple[str, int], BaseSampler] = {}
 
-    def _of(self, trial: FrozenTrial) -> BaseSampler:
-        if self._last is not None and self._last[0] == trial.number:
-            return self._last[1]
-        # QMC draws the n-th point of one sequence, by a count kept in the study: it keeps its seed
-        one = isinstance(self._factory, type) and issubclass(self._factory, optuna.samplers.QMCSampler)
-        seed = self._seed if one else (self._seed * 1_000_003 + trial.number) % 2**32
-        sampler = self._factory(seed=seed) if self._takes_seed else self._factory()
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_running": {}}  # a trial runs where it was asked for
+
+    def _made(self, seed: int) -> BaseSampler:
+        try:
+            sampler = self._factory(seed=seed) if self._takes_seed else self._factory()
+        except (LRSearchError, Warning):
+            raise
+        except ModuleNotFoundError as error:
+            raise MissingPackageError(f"The sampler needs {error.name}: pip install {error.name}") from error
+        except Exception as error:
+            raise InvalidInputError(
+                f"The factory of a sampler must return an Optuna sampler when it is called, but it raised {told(error)}. "
+                "Bind what it needs: functools.partial(factory, ...)."
+            ) from error
         if not isinstance(sampler, BaseSampler):
             raise InvalidInputError(
-                f"A strategy's factory must return an Optuna sampler, but got {type(sampler).__name__}."
+                f"The factory of a sampler must return an Optuna sampler, but got {type(sampler).__name__}."
             )
-        self._last = (trial.number, sampler)
+        return sampler
+
+    def _new(self, trial: FrozenTrial) -> BaseSampler:
+        """The sampler of a trial; of one that goes on elsewhere, it does not repeat the draws that were made."""
+        if not self._takes_seed:
+            return self.first
+        drawn = [self._seed, trial.number, len(trial.params)]
+        sampler = self._made(int(np.random.SeedSequence(drawn).generate_state(1)[0]))
+        if isinstance(sampler, QMCSampler):
+            return self._of_one_sequence(sampler, trial.number)
+        return sampler
+
+    def _of_one_sequence(self, drawing: QMCSampler, number: int) -> BaseSampler:
+        """QMC draws the n-th point of one sequence, so all trials share a seed.
+
+        Optuna counts n in the study, where two processes can read the same count: here n is the trial's number.
+        """
+        sampler = self._made(self._seed)
+        sampler._independent_sampler = drawing._independent_sampler  # type: ignore[attr-defined]
+        sampler._find_sample_id = lambda study, search_space: number  # type: ignore[attr-defined]
+        return sampler
+
+    def _of(self, study: Study, trial: FrozenTrial) -> BaseSampler:
+        found = self._running.get(_key(study, trial))
+        return self._begun(study, trial) if found is None else found
+
+    def _begun(self, study: Study, trial: FrozenTrial) -> BaseSampler:
+        sampler = self._running[_key(study, trial)] = self._new(trial)
         return sampler
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The trial's own sampler's."""
-        return self._of(trial).infer_relative_search_space(study, trial)
+        return self._of(study, trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The trial's own sampler's."""
-        return self._of(trial).sample_relative(study, trial, dict(search_space))
+        return self._of(study, trial).sample_relative(study, trial, dict(search_space))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """The trial's own sampler's."""
-        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+        return self._of(study, trial).sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """The trial's own sampler's."""
-        self._of(trial).before_trial(study, trial)
+        """The trial's own sampler's, which is made here."""
+        self._begun(study, trial).before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """The trial's own sampler's."""
-        self._of(trial).after_trial(study, trial, state, values)
+        """The trial's own sampler's, which is dropped here."""
+        sampler = self._of(study, trial)
+        del self._running[_key(study, trial)]
+        sampler.after_trial(study, trial, state, values)
+
+    def reseed_rng(self) -> None:
+        """That of a sampler that is made once; the others' seeds are their trials'."""
+        if not self._takes_seed:
+            self.first.reseed_rng()
+
+
+def _key(study: Study, trial: FrozenTrial) -> tuple[str, int]:
+    return study.study_name, trial._trial_id
 
 
 def _parameters(factory: Callable[..., Any]) -> set[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution
 
 from lr_search.errors import InvalidInputError, require
-from lr_search.samplers.points import PointSampler, at_share, van_der_corput
+from lr_search.samplers.points import Inner, PointSampler, at_share, van_der_corput
 
 FIRST = (2, 4, 3)  # half-decades below the largest usable LR: a tenth, a hundredth, and between the two
 NO_ROOM = 0.01  # decades
@@ -23,8 +23,10 @@ class ProbeSampler(PointSampler):
 
     Args:
         largest_lr: the largest usable LR, > 0, or None where none was found.
-        param: the name of the LR, a log-scaled float; other parameters are drawn at random.
+        param: the name of the LR, a log-scaled float; or several names, which all get the same points: the probe that found
+            the largest usable LR stepped them together.
         seed: of the other parameters, >= 0.
+        inner: the sampler of the other parameters; see `PointSampler`.
 
     >>> import optuna
     >>> study = optuna.create_study(sampler=ProbeSampler(1.0))
@@ -32,17 +34,19 @@ class ProbeSampler(PointSampler):
     ['0.1', '0.01', '0.0316', '0.316', '0.00316', '1', '0.001']
     """
 
-    def __init__(self, largest_lr: float | None, param: str = "lr", *, seed: int = 0) -> None:
-        super().__init__(param, seed)
+    def __init__(
+        self, largest_lr: float | None, param: str | Sequence[str] = "lr", *, seed: int = 0, inner: Inner = None
+    ) -> None:
+        super().__init__(param, seed, inner)
         good = largest_lr is None or 0 < largest_lr < math.inf
         require(good, "largest_lr must be positive and finite, or None", largest_lr=largest_lr)
         self.largest_lr = None if largest_lr is None else float(largest_lr)
 
-    def point(self, number: int, distribution: BaseDistribution) -> Any:
+    def point(self, number: int, name: str, distribution: BaseDistribution) -> Any:
         """See the class."""
         if not isinstance(distribution, FloatDistribution) or not distribution.log:
             raise InvalidInputError(
-                f"The parameter {self.param!r} must be a log-scaled float, but got {distribution}. "
+                f"The parameter {name!r} must be a log-scaled float, but got {distribution}. "
                 "Suggest it with trial.suggest_float(name, low, high, log=True)."
             )
         if self.largest_lr is None:

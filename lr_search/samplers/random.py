@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
 
-from lr_search.samplers.points import PointSampler, at_share, uniform
+from lr_search.samplers.points import Inner, PointSampler, at_share, uniform
 
 
 class RandomSampler(PointSampler):
     """Draws every parameter at random from its distribution: log-uniformly for an LR given with log=True.
 
     Args:
-        param: the name of the LR.
+        param: the name of the LR, or several names.
         seed: >= 0; trial n of a seed gets the same point in every process and after every restart.
+        inner: the sampler of the other parameters; see `PointSampler`.
 
     >>> import optuna
     >>> study = optuna.create_study(sampler=RandomSampler(seed=0))
@@ -22,9 +24,9 @@ class RandomSampler(PointSampler):
     True
     """
 
-    def __init__(self, *, param: str = "lr", seed: int = 0) -> None:
-        super().__init__(param, seed)
+    def __init__(self, *, param: str | Sequence[str] = "lr", seed: int = 0, inner: Inner = None) -> None:
+        super().__init__(param, seed, inner)
 
-    def point(self, number: int, distribution: BaseDistribution) -> Any:
+    def point(self, number: int, name: str, distribution: BaseDistribution) -> Any:
         """See the class."""
-        return at_share(distribution, uniform(self.seed, number, self.param))
+        return at_share(distribution, uniform(self.seed, number, name))

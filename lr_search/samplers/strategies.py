@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import optuna
 
-from lr_search import plugins
-from lr_search.errors import InvalidInputError, require
+from lr_search.errors import require
 from lr_search.ladder import Ladder
 from lr_search.prior import LRPrior
 from lr_search.samplers.fixed import FixedSampler
 from lr_search.samplers.grid import GridSampler
+from lr_search.samplers.handover import HandoverSampler
+from lr_search.samplers.one_epoch import OneEpochPruner, OneEpochSampler
+from lr_search.samplers.one_epoch import first_round as one_epoch_round
 from lr_search.samplers.per_trial import PerTrialSampler
-from lr_search.samplers.points import PointSampler
 from lr_search.samplers.probe import ProbeSampler
 from lr_search.samplers.random import RandomSampler
-from lr_search.samplers.range_test import RangeTestSampler
+from lr_search.samplers.range_test import FIRST, RangeTestSampler
 
 PARAM = "lr"
 
@@ -34,6 +34,10 @@ class Search:
         prior: what the range tests told, for a strategy that needs them.
         largest_lr: the largest usable LR that a probe found, for a strategy that needs it; None where there was none.
         default_lr: the optimizer's own default LR, for a strategy that needs it.
+        trial_steps: what a full training is charged at most.
+        epoch_end: the first step after a pass over the data at which trials are evaluated (for a cyclic schedule: a cycle's
+            end); None where that is the training's end.
+        epoch_steps: what a trial is charged at most that is cut there; None likewise.
     """
 
     seed: int
@@ -41,6 +45,9 @@ class Search:
     prior: LRPrior | None = None
     largest_lr: float | None = None
     default_lr: float | None = None
+    trial_steps: int = 1
+    epoch_end: int | None = None
+    epoch_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class Strategy:
         fixed_lr: the one LR it tries, where that is so.
         probe: the ladder of LRs that is probed first, charged to its studies; None for no probe.
         needs_default: whether it needs the optimizer's own default LR, which may lie outside the range that is searched.
+        pruner: Search -> a pruner of its own, which wins over the comparison's; None for none.
+        first_round: Search -> how many trials must have ended before any further one begins; None for no such round.
     """
 
     name: str
@@ -70,6 +79,8 @@ class Strategy:
     fixed_lr: float | None = None
     probe: Ladder | None = None
     needs_default: bool = False
+    pruner: Callable[[Search], optuna.pruners.BasePruner] | None = None
+    first_round: Callable[[Search], int] | None = None
 
     def __post_init__(self) -> None:
         both = self.needs_curves and self.probe is not None
@@ -93,6 +104,29 @@ def _probe_sampler(search: Search) -> ProbeSampler:
     return ProbeSampler(search.largest_lr, PARAM, seed=search.seed)
 
 
+def _tpe_sampler(search: Search) -> PerTrialSampler:
+    return PerTrialSampler(optuna.samplers.TPESampler, seed=search.seed)
+
+
+def _tpe_range_test_sampler(search: Search) -> HandoverSampler:
+    # TPE draws at random until it has n_startup_trials results: the prior's points stand for those
+    tpe = partial(optuna.samplers.TPESampler, n_startup_trials=FIRST)
+    return HandoverSampler(_range_test_sampler(search), PerTrialSampler(tpe, seed=search.seed), FIRST)
+
+
+def _one_epoch_round(search: Search) -> int:
+    return one_epoch_round(search.num_trials, search.trial_steps, search.epoch_steps)
+
+
+def _one_epoch_sampler(search: Search) -> GridSampler:
+    num_first = _one_epoch_round(search)
+    return OneEpochSampler(num_first, param=PARAM, seed=search.seed) if num_first else _grid_sampler(search)
+
+
+def _one_epoch_pruner(search: Search) -> OneEpochPruner:
+    return OneEpochPruner(search.epoch_end or 1, _one_epoch_round(search))
+
+
 def _default_sampler(search: Search) -> FixedSampler:
     assert search.default_lr is not None
     return FixedSampler(search.default_lr, PARAM, seed=search.seed)
@@ -108,9 +142,8 @@ random = Strategy("random", _random_sampler, "log-uniform draws (Bergstra and Be
 range_test = Strategy(
     "range_test",
     _range_test_sampler,
-    "a range test first (Smith 2017), then its prior's mode, then its quantiles, tails included",
+    "a range test first (Smith 2017), then 3 points of its prior, then expected improvement x prior (piBO 2022)",
     needs_curves=True,
-    independent=True,
 )
 probe = Strategy(
     "probe",
@@ -118,6 +151,20 @@ probe = Strategy(
     "ever lower LRs until the loss falls in 10 steps, then one to two orders of magnitude below that, then outward",
     independent=True,
     probe=Ladder(),
+)
+tpe = Strategy("tpe", _tpe_sampler, "Optuna's TPE as it comes (Bergstra et al. 2011): its first 10 points are random")
+tpe_range_test = Strategy(
+    "tpe+range_test",
+    _tpe_range_test_sampler,
+    f"a range test first, then {FIRST} points of its prior, then Optuna's TPE over the whole range",
+    needs_curves=True,
+)
+one_epoch = Strategy(
+    "one_epoch",
+    _one_epoch_sampler,
+    "a grid trained for one epoch, then the best 1 to 3 of it in full (Egele et al. 2023)",
+    pruner=_one_epoch_pruner,
+    first_round=_one_epoch_round,
 )
 defaults = Strategy(
     "defaults",
@@ -127,69 +174,3 @@ defaults = Strategy(
     max_trials=1,
     needs_default=True,
 )
-
-
-def resolve(strategies: Sequence[Any] | Mapping[str, Any]) -> list[Strategy]:
-    """The strategies a user named: names, or name -> strategy, Optuna sampler (class, instance or factory) or LR.
-
-    Raises:
-        UnknownNameError: no strategy has that name.
-        InvalidInputError: nothing is named, something twice, or a value is none of these.
-    """
-    if isinstance(strategies, str):
-        strategies = [strategies]
-    if isinstance(strategies, Mapping):
-        found = [_named(name, value) for name, value in strategies.items()]
-    else:
-        found = [value if isinstance(value, Strategy) else _named(value, value) for value in strategies]
-    require(len(found) > 0, "strategies must name at least one", got=strategies)
-    names = [strategy.name for strategy in found]
-    require(len(set(names)) == len(names), "strategies must differ in name", names=names)
-    require(not any("/" in name for name in names), "a strategy's name must not hold a slash", names=names)
-    return found
-
-
-def _named(name: Any, value: Any) -> Strategy:
-    if isinstance(value, str):
-        strategy: Strategy = plugins.load(plugins.STRATEGIES, value)
-        return strategy if name == value else _renamed(strategy, str(name))
-    require(isinstance(name, str), "a strategy must be a name, or have one: strategies={'mine': 3e-4}", got=value)
-    if isinstance(value, Strategy):
-        return _renamed(value, name)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        lr = FixedSampler(value).lr
-        return Strategy(
-            name, partial(_fixed_sampler, lr), f"one training at {lr:g}", False, True, 1, f"lr={lr!r}", fixed_lr=lr
-        )
-    return _foreign(name, value)
-
-
-def _fixed_sampler(lr: float, search: Search) -> FixedSampler:
-    return FixedSampler(lr, PARAM, seed=search.seed)
-
-
-def _renamed(strategy: Strategy, name: str) -> Strategy:
-    return replace(strategy, name=name)
-
-
-def _foreign(name: str, value: Any) -> Strategy:
-    """Any Optuna sampler. A class or factory is called anew for each trial, so that a restart does not repeat its points."""
-    if isinstance(value, optuna.samplers.BaseSampler):
-        return Strategy(
-            name,
-            lambda search: value,
-            f"{type(value).__name__} as given (its random state does not survive a restart: give the class instead)",
-            independent=isinstance(value, PointSampler),
-            settings=type(value).__name__,
-        )
-    if not callable(value):
-        raise InvalidInputError(
-            f"The strategy {name!r} must be a name, a number, an Optuna sampler or a Strategy, but got {value!r}. "
-            "For example: strategies={'cmaes': optuna.samplers.CmaEsSampler, 'mine': 3e-4}."
-        )
-    label = getattr(value, "__name__", type(value).__name__)
-    return Strategy(name, partial(_per_trial, value), f"Optuna's {label}", settings=label)
-
-
-def _per_trial(factory: Callable[..., Any], search: Search) -> PerTrialSampler:
-    return PerTrialSampler(factory, seed=search.seed)
