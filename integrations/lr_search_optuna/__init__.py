@@ -1,6 +1,26 @@
-"""For people who have an Optuna study of their own. Its place; nothing is in it yet.
+"""For people who have an Optuna objective of their own: the learning rate and its schedule beside other hyperparameters.
 
-Our samplers are plain Optuna samplers and need nothing from here: `optuna.create_study(sampler=RangeTestSampler(prior))`.
+>>> import optuna
+>>> from lr_search import LRPrior
+>>> study = optuna.create_study()
+>>> trial = study.ask()
+>>> suggest_lr(trial, LRPrior.around(1e-3)), trial.suggest_int("width", 16, 16)
+(0.001, 16)
 """
 
-__all__: list[str] = []
+from lr_search_optuna.dashboard import publish
+from lr_search_optuna.lr import suggest_lr
+from lr_search_optuna.ready import objective
+from lr_search_optuna.reporting import report_evaluations
+from lr_search_optuna.schedule import suggest_schedule
+from lr_search_optuna.seeding import STEPS_ATTRIBUTE, seed_study
+
+__all__ = [
+    "STEPS_ATTRIBUTE",
+    "objective",
+    "publish",
+    "report_evaluations",
+    "seed_study",
+    "suggest_lr",
+    "suggest_schedule",
+]

@@ -1,0 +1,111 @@
+"""Starts a study where a range test points."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import optuna
+
+from lr_search import plugins
+from lr_search.curve import LRCurve
+from lr_search.errors import InvalidInputError, require, unknown_name
+from lr_search.prior import PRIOR_ATTRIBUTE, LRPrior
+from lr_search.workload import Workload, require_workload
+from lr_search_optuna.checks import require_direction
+from lr_search_optuna.stored import stored_prior
+
+STEPS_ATTRIBUTE = "lr_search_range_test_steps"  # the study attribute with what the prior cost
+APART = 1_000_003  # between the seeds of several curves, as in `compare`
+TAKEN = ("self", "seed", "seeds")  # arguments of a range test that are not its settings
+
+
+def seed_study(
+    study: optuna.Study,
+    workload: Workload,
+    *,
+    schedule: str | None = None,
+    seed: int = 0,
+    curves: int = 1,
+    lr_range: tuple[float, float] = (1e-5, 10.0),
+    name: str = "lr",
+    **range_test: Any,
+) -> LRPrior:
+    """Run range tests, store the prior they tell in the study, and enqueue its mode as the next trial's LR.
+
+    A second worker that calls it finds the prior, runs
+    nothing and enqueues nothing; one that calls it while the first's range test is under way runs its own, and takes the prior
+    that was stored first.
+
+    Args:
+        study: Optuna's, of the workload's direction.
+        workload: what is trained.
+        schedule: under which the trials train, if under one, whose best peak is less certain; None: constant.
+        seed: of the first range test.
+        curves: how many range tests, >= 1; several see how far the suggestion depends on the seed.
+        lr_range: (low, high), the range that is tested and searched.
+        name: of the LR's parameter, as of `suggest_lr`.
+        **range_test: as of `Workload.range_test`: num_steps, ramp, gain_ratio, ...
+
+    Returns:
+        The prior. What it cost in steps is the study's attribute `lr_search_range_test_steps`.
+
+    Raises:
+        InvalidInputError: an argument breaks a rule, or another version of lr_search wrote the stored prior.
+        UnknownNameError: there is no such schedule, or setting of a range test.
+
+    >>> import torch
+    >>> from lr_search import Workload
+    >>> data = torch.linspace(-1, 1, 64).reshape(8, 8, 1)
+    >>> workload = Workload(
+    ...     model=lambda: torch.nn.Linear(1, 1),
+    ...     optimizer=torch.optim.SGD,
+    ...     loss=lambda model, x: ((model(x) - 3 * x) ** 2).mean(),
+    ...     train_data=lambda: data,
+    ...     valid_data=lambda: data,
+    ... )
+    >>> study = optuna.create_study()
+    >>> prior = seed_study(study, workload, num_steps=50)
+    >>> study.ask().suggest_float("lr", 1e-5, 10.0, log=True) == prior.mode
+    True
+    """
+    require_direction(study, require_workload(workload).direction)
+    _require_settings(schedule, curves, lr_range, range_test)
+    found = stored_prior(study)
+    if found is not None:
+        return found
+    settings = {"start_lr": lr_range[0], "end_lr": lr_range[1], **range_test}
+    recorded = [workload.range_test(seed + APART * index, **settings) for index in range(curves)]
+    prior = LRPrior.from_curves(recorded, schedule=schedule, lr_range=lr_range)
+    return _stored_once(study, prior, recorded, name)
+
+
+def _stored_once(study: optuna.Study, prior: LRPrior, curves: Iterable[LRCurve], name: str) -> LRPrior:
+    """Leave the prior, its cost and its mode in the study, unless another worker has meanwhile."""
+    found = stored_prior(study)
+    if found is not None:
+        return found
+    study.set_user_attr(STEPS_ATTRIBUTE, sum(curve.steps_charged for curve in curves))
+    study.set_user_attr(PRIOR_ATTRIBUTE, prior.to_json())
+    study.enqueue_trial({name: prior.mode}, skip_if_exists=True)
+    return prior
+
+
+def _require_settings(
+    schedule: str | None, curves: int, lr_range: tuple[float, float], range_test: Mapping[str, Any]
+) -> None:
+    """Refuse what would fail after the range tests have run."""
+    if schedule is not None:
+        plugins.load(plugins.SCHEDULES, schedule)
+    require(isinstance(curves, int) and curves >= 1, "curves must be a whole number, at least 1", curves=curves)
+    try:
+        low, high = (float(lr) for lr in lr_range)
+    except (TypeError, ValueError):
+        raise InvalidInputError(f"lr_range must be a pair (low, high), but got {lr_range!r}.") from None
+    require(0 < low < high < math.inf, "lr_range must be (low, high) with 0 < low < high", lr_range=lr_range)
+    known = [setting for setting in inspect.signature(Workload.range_test).parameters if setting not in TAKEN]
+    for setting in range_test:
+        if setting not in known:
+            raise unknown_name("setting of a range test", setting, known)
