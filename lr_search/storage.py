@@ -7,7 +7,7 @@ import logging
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from sqlalchemy.exc import SQLAlchemyError
 
 from lr_search.errors import MissingPackageError, StorageError
 
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
 StorageLike = str | BaseStorage | None
 LOCK_SECONDS = 60  # how long one process waits for another's write
 SERVER_SECONDS = 60  # how long it waits for a server that is gone, such as one that is started again
-MADE_TWICE = (
-    "42P07",
-    "42710",
-    "23505",
-)  # SQLSTATE of a table, a type and a row that are there already, in any language
+# what a database says of a table, a type or a row that is there already; the numbers are SQLSTATE, in any language
+MADE_TWICE = ("already exists", "unique", "duplicate", "42p07", "42710", "23505")
+FAILURES = (SQLAlchemyError, StorageInternalError, ImportError, OSError, RuntimeError, ValueError)
 RECORD_GONE = "Record does not exist."  # Optuna's words
 
 
@@ -58,14 +57,7 @@ def open_storage(storage: StorageLike, *, must_exist: bool = False) -> BaseStora
         if url.get_backend_name() == "sqlite":
             return _open_sqlite(storage, url.database, must_exist)
         return _open_server(url, must_exist)
-    except (
-        sqlalchemy.exc.SQLAlchemyError,
-        StorageInternalError,
-        ImportError,
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:
+    except FAILURES as error:
         if isinstance(error, ImportError) and shown.startswith("postgres"):
             raise MissingPackageError(
                 f"The storage {shown} needs psycopg, version 3 (or the driver that the URL names): "
@@ -82,38 +74,31 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None and isinstance(error, ImportError | StorageInternalError):
         error = error.__cause__
     told = getattr(error, "orig", None) or error
-    return str(told).splitlines()[0].rstrip(".")
+    return (str(told).splitlines() or [type(told).__name__])[0].rstrip(".")
 
 
 def _open_sqlite(url: str, database: str | None, must_exist: bool) -> BaseStorage:
     in_memory = not database or database == ":memory:"
     if must_exist and not in_memory and not Path(str(database)).exists():
         raise StorageError(f"storage must exist, but there is no file {database}. Run a comparison first.")
-    storage = _made(lambda: RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}}))
+    storage = _made(url, {"connect_args": {"timeout": LOCK_SECONDS}})
     if not in_memory:
         sqlalchemy.event.listen(storage.engine, "connect", _on_connect)
         sqlalchemy.event.listen(storage.engine, "begin", _on_begin)
         storage.engine.dispose()  # so that every connection is made through the listeners
-    return _closing(storage)
+    return optuna.storages.get_storage(storage)
 
 
 def _open_server(url: URL, must_exist: bool) -> BaseStorage:
-    # a connection that the server has closed meanwhile is replaced before it is used
-    settings = {"pool_pre_ping": True}
     if must_exist:
         engine = sqlalchemy.create_engine(url)
         found = sqlalchemy.inspect(engine).has_table("studies")
         engine.dispose()
         if not found:
             raise StorageError(f"storage must exist, but {url.render_as_string()} is empty. Run a comparison first.")
-    storage = _made(lambda: RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=settings))
+    # with pre_ping a connection that the server has closed meanwhile is replaced before it is used
+    storage = _made(url.render_as_string(hide_password=False), {"pool_pre_ping": True})
     sqlalchemy.event.listen(storage.engine, "do_connect", _connect)
-    return _closing(storage)
-
-
-def _closing(storage: RDBStorage) -> BaseStorage:
-    """The same, its connections closed when nothing uses it any more."""
-    weakref.finalize(storage, storage.engine.dispose)
     return optuna.storages.get_storage(storage)
 
 
@@ -129,20 +114,31 @@ def _connect(dialect: Dialect, _record: object, positional: Any, named: Any) -> 
             time.sleep(0.5)
 
 
-def _made(make: Callable[[], RDBStorage]) -> RDBStorage:
+class _Database(RDBStorage):
+    """Closes its connections where it cannot be made, and when nothing uses it any more."""
+
+    def __init__(self, url: str, settings: dict[str, Any]) -> None:
+        try:
+            super().__init__(url, engine_kwargs=settings)
+        except BaseException:
+            if hasattr(self, "engine"):
+                self.engine.dispose()
+            raise
+        weakref.finalize(self, self.engine.dispose)
+
+
+def _made(url: str, settings: dict[str, Any]) -> RDBStorage:
     """The storage, with its tables; if another process is making them at this moment, once they are there."""
     for pause in (0.1, 0.2, 0.4, 0.8, 1.6):
         try:
             with _unlogged("alembic"):
-                return make()
+                return _Database(url, settings)
         except sqlalchemy.exc.DBAPIError as error:
-            told = (getattr(error.orig, "sqlstate", None), str(error.orig).lower())
-            if told[0] not in MADE_TWICE and not any(
-                words in told[1] for words in ("already exists", "unique", "duplicate")
-            ):
+            told = f"{error.orig} {getattr(error.orig, 'sqlstate', '')}".lower()
+            if not any(words in told for words in MADE_TWICE):
                 raise
             time.sleep(pause)
-    return make()
+    return _Database(url, settings)
 
 
 def _on_connect(connection: Any, _record: object) -> None:
@@ -173,7 +169,7 @@ def losses_told() -> Iterator[None]:
     """A storage that fails while it is used becomes a message. Raises: StorageError: with the reason, and how to go on."""
     try:
         yield
-    except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+    except (StorageInternalError, SQLAlchemyError) as error:
         raise StorageError(
             f"The storage must answer, but it failed: {_reason(error)}. What is finished is kept in it: once it answers again, "
             "the same command goes on."

@@ -196,15 +196,16 @@ def sweep_and_ask(barrier: Any, url: str, changes: dict[str, Any]) -> list[int]:
 
     def slowly() -> list[FrozenTrial]:
         found = read()
-        time.sleep(0.2 * place)  # what is swept then was read before others swept and took it
+        time.sleep(0.1 * place)  # what is swept then was read before others swept and took it
         return found
 
-    for _ in range(30):
+    while True:
         with unittest.mock.patch.object(task, "trials", slowly):
             task.sweep()
         job = task.ask()
-        if job is not None:
-            taken.append(job._trial.number)
+        if job is None:
+            break
+        taken.append(job._trial.number)
     barrier.wait()
     return taken
 

@@ -193,6 +193,21 @@ def test_a_trial_taken_and_not_signed_is_left_alone_for_a_moment(task: StudyTask
     assert task.trials()[0].state == TrialState.WAITING
 
 
+def test_a_range_test_in_the_place_of_one_that_failed_has_a_seed_of_its_own() -> None:
+    changes = {**ONE_STUDY, "strategies": ["range_test"], "range_test": {"num_steps": 20, "curves": 2}}
+    task = sharing.tasks(optuna.storages.InMemoryStorage(), **changes)[0]
+    first, second = task.ask(), task.ask()
+    assert task.ask() is None
+    assert first is not None
+    assert second is not None
+    first.finish(Outcome("failed", reason="out of memory"))
+    third = task.ask()
+    assert third is not None
+    assert task.ask() is None
+    assert first.spec.seed == 0
+    assert len({first.spec.seed, second.spec.seed, third.spec.seed}) == 3
+
+
 @pytest.mark.parametrize("kind", ["memory", "journal"])
 def test_a_comparison_on_a_storage_given_as_an_object(kind: str, tmp_path: Path) -> None:
     made = {

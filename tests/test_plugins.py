@@ -112,6 +112,7 @@ def test_what_a_package_registers_is_listed_with_its_origin(installed: Path, tmp
     assert "Optuna's samplers go by name as well: cmaes, gp, nsgaii, nsgaiii, qmc" in lines
 
 
+@pytest.mark.slow
 def test_a_comparison_uses_all_that_a_package_registers(installed: Path, tmp_path: Path) -> None:
     target = f"{write(tmp_path)}:good"
     names = ("--strategies", "one_third,theirs", "--schedules", "halved", "--executor", "counting")

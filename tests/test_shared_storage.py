@@ -73,6 +73,7 @@ def test_waiting_trials_and_new_ones_are_taken_once_and_no_more_than_fit(url: st
     assert sorted(asked) == sorted((name, number) for name in states(url) for number in range(3))
 
 
+@pytest.mark.slow
 def test_what_a_dead_process_left_is_swept_and_taken_once(url: str) -> None:
     changes = {**ONE_STUDY, "budget": 30}
     together(1, sharing.abandon, url, 30, changes)
