@@ -1,6 +1,7 @@
 """What is PostgreSQL's own: its URLs, and a server that goes away and comes back."""
 
 import contextlib
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -74,6 +75,38 @@ def test_reading_makes_no_tables(postgresql_server: Server) -> None:
     with pytest.raises(StorageError, match=r"is empty\. Run a comparison first"):
         lrs.load(url, "digits")
     assert tables(postgresql_server, url) == 0
+
+
+def connections(server: Server) -> int:
+    return int(server.sql("postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'test_%'"))
+
+
+def no_connection_stays(server: Server) -> bool:
+    """The server takes a moment to see that one was closed."""
+    deadline = time.monotonic() + 20
+    while connections(server) > 0 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return connections(server) == 0
+
+
+def test_no_connection_stays_when_a_storage_goes_or_cannot_be_made(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.new_database()
+    storage = open_storage(url)
+    assert storage.get_all_studies() == []
+    assert connections(server) > 0
+    del storage
+    gc.collect()
+    assert no_connection_stays(server)
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("made by another version")
+
+    monkeypatch.setattr(optuna.storages._rdb.storage._VersionManager, "check_table_schema_compatibility", refuse)
+    with pytest.raises(StorageError, match="made by another version"):
+        open_storage(url)
+    assert no_connection_stays(server)
 
 
 def test_a_server_that_is_started_again_is_waited_for(server: Server) -> None:
