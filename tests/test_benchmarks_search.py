@@ -66,3 +66,20 @@ def test_the_readme_has_the_table_that_was_measured(search: Any) -> None:
     readme = (ROOT / "README.md").read_text()
     for line in search.markdown(summary).splitlines():
         assert line in readme
+
+
+def test_the_readme_has_the_other_numbers_that_were_measured(search: Any) -> None:
+    summary = json.loads((ROOT / "benchmarks" / "search.json").read_text())
+    readme = (ROOT / "README.md").read_text()
+    at_4, at_8 = (summary[f"range_test over grid at {budget}"]["ratio"] for budget in (4, 8))
+    prior, wrong, cut = summary["prior"], summary["wrong"], summary["pruning"]["range_test"]
+    for told in (
+        f"is {at_4:.2f} of the grid's",
+        f"and {summary['range_test over tpe at 4']['ratio']:.2f} of\nTPE's",
+        f"at budget 8 {at_8:.2f} of the grid's",
+        f"holds the best LR in {prior['holds']:.0%} of {prior['priors']} priors",
+        f"at a median width of {prior['width']:.2f} decades",
+        f"{wrong['prior -3 decades']:.3f} and {wrong['prior +3 decades']:.3f} (random {wrong['random']:.3f}",
+        f"`range_test` {cut['saved']['mean']:.0%} ({cut['saved']['low']:.0%} to {cut['saved']['high']:.0%}), {cut['added']['mean']:+.4f}",
+    ):
+        assert told in readme, told

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from scipy.stats import qmc
 
 from lr_search.samplers import HandoverSampler, PerTrialSampler
 from lr_search.storage import open_storage
+from tests.workers import Start, workers
 
-Start = Callable[..., subprocess.Popen[str]]
 LOW, HIGH = 1e-5, 10.0
 FACTORIES: dict[str, Callable[..., BaseSampler]] = {
     "tpe": partial(TPESampler, n_startup_trials=4),
@@ -107,14 +106,7 @@ def started(*words: str) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts workers; those that are left at the end of the test are killed."""
-    with ExitStack() as stack:
-
-        def begun(*words: str) -> subprocess.Popen[str]:
-            worker = stack.enter_context(started(*words))
-            stack.callback(worker.kill)  # before it is waited for
-            return worker
-
+    with workers(started) as begun:
         yield begun
 
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from optuna.trial import TrialState
 from lr_search.errors import InvalidInputError
 from lr_search.prior import LRPrior
 from lr_search.samplers import FixedSampler, GridSampler, PointSampler, ProbeSampler, RandomSampler
+from tests.workers import Start, workers
 
-Start = Callable[..., subprocess.Popen[str]]
 LOW, HIGH = 1e-5, 10.0
 RANGE = FloatDistribution(LOW, HIGH, log=True)
 PRIOR = LRPrior(low=LOW, high=HIGH, mode=0.02, log10_std=0.6)
@@ -107,14 +106,7 @@ def started(*words: str) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts workers; those that are left at the end of the test are killed."""
-    with ExitStack() as stack:
-
-        def begun(*words: str) -> subprocess.Popen[str]:
-            worker = stack.enter_context(started(*words))
-            stack.callback(worker.kill)  # before it is waited for
-            return worker
-
+    with workers(started) as begun:
         yield begun
 
 
