@@ -15,8 +15,9 @@ from tasks import TASKS
 
 import lr_search as lrs
 from lr_search.evaluation import Evaluation
+from lr_search.execution.running import run_trial
 from lr_search.execution.study import Job, StudyTask
-from lr_search.execution.trial import Outcome, run_trial
+from lr_search.execution.trial import Outcome
 from lr_search.progress import Progress
 from lr_search.report.records import StudyRecord
 from lr_search.samplers import RangeTestSampler

@@ -24,15 +24,7 @@ def find_workload(target: str) -> Workload:
     """
     from lr_search.workload import Workload, require_workload
 
-    module_name, colon, attribute = target.partition(":")
-    if not colon or not module_name or not attribute:
-        raise InvalidInputError(f"The workload must be given as pkg.mod:name, but got {target!r}.")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    module = _imported(module_name)
-    if not hasattr(module, attribute):
-        raise unknown_name(f"name in {module_name}", attribute, (n for n in vars(module) if not n.startswith("_")))
-    value = getattr(module, attribute)
+    value = find_named(target)
     if not isinstance(value, Workload) and callable(value) and not isinstance(value, type):
         try:
             value = value()
@@ -41,6 +33,30 @@ def find_workload(target: str) -> Workload:
         except Exception as error:
             raise InvalidInputError(f"{target}() must return a workload, but it raised {told(error)}.") from error
     return require_workload(value)
+
+
+def find_named(target: str) -> Any:
+    """What "pkg.mod:name" names, as it is; modules are looked up from the current folder too.
+
+    Raises:
+        InvalidInputError: the module or name does not exist, or the module cannot be imported.
+    """
+    module_name, colon, attribute = target.partition(":")
+    if not colon or not module_name or not attribute:
+        raise InvalidInputError(f"The workload must be given as pkg.mod:name, but got {target!r}.")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    module = _imported(module_name)
+    if not hasattr(module, attribute):
+        raise unknown_name(f"name in {module_name}", attribute, (n for n in vars(module) if not n.startswith("_")))
+    return getattr(module, attribute)
+
+
+def factory_of(target: str) -> str | None:
+    """The target, if it names a function that makes the workload rather than the workload."""
+    from lr_search.workload import Workload
+
+    return None if isinstance(find_named(target), Workload) else target
 
 
 def _imported(name: str) -> Any:
@@ -94,3 +110,26 @@ def pruner(name: str) -> BasePruner | Literal["auto"] | None:
     from lr_search.execution.pruner_names import pruner_by_name
 
     return pruner_by_name(name)
+
+
+def options(text: str) -> dict[str, Any]:
+    """A comma-separated list of NAME=VALUE; a value that is a number, true, false or none becomes that."""
+    found: dict[str, Any] = {}
+    for item in names(text):
+        name, equals, value = (part.strip() for part in item.partition("="))
+        if not equals or not name or name in found:
+            raise InvalidInputError(f"--executor-options must be NAME=VALUE,... with each name once, but got {text!r}.")
+        found[name.replace("-", "_")] = _plain(value)
+    return found
+
+
+def _plain(value: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return words[value.lower()]
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value

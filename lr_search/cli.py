@@ -94,6 +94,12 @@ def compare(
         bool, typer.Option("--search-shape", help="Search the schedules' shape as well: cycles, base_ratio, ...")
     ] = False,
     executor: Annotated[str, typer.Option(help="Who runs the trials; see lr-search list.")] = "local",
+    executor_options: Annotated[
+        str, typer.Option(metavar="NAME=VALUE,...", help="Its arguments, such as gpu=0.5,address=auto for ray.")
+    ] = "",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show the executor's own output too, such as Ray's.")
+    ] = False,
     storage: Storage = DEFAULT_STORAGE,
     name: Annotated[str | None, typer.Option(help="Of the comparison; default: the workload's name.")] = None,
     out: Out = Path("report"),
@@ -120,7 +126,11 @@ def compare(
             confirm=confirm,
             snapshots=snapshots,
             search_shape=search_shape,
-            executor=comparisons.executor_by_name(executor),
+            executor=comparisons.executor_by_name(
+                executor,
+                arguments.options(executor_options),
+                {"verbose": verbose, "factory": arguments.factory_of(target)},
+            ),
             storage=storage,
             name=called,
             fresh=fresh,

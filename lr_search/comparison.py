@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,15 +16,15 @@ from optuna.trial import TrialState
 from lr_search import plugins
 from lr_search.controllers.base import Controller, first_schedule
 from lr_search.cost import plan_text
-from lr_search.errors import InvalidInputError, StorageError, require
+from lr_search.errors import InvalidInputError, StorageError, require, unknown_name
 from lr_search.execution.claims import OWNER, at_work, kept
-from lr_search.execution.executor import Executor
+from lr_search.execution.executor import Executor, session
 from lr_search.execution.local import LocalExecutor
 from lr_search.execution.plan import FIRST, PLAN, StudyPlan
 from lr_search.execution.study import StudyTask
 from lr_search.fingerprint import check_fingerprint, fingerprint
 from lr_search.optimizers import Optimizers
-from lr_search.planning import Pruner, question, study_plans
+from lr_search.planning import Pruner, Question, question, study_plans
 from lr_search.progress import Progress
 from lr_search.report.records import StudyRecord, TrialRecord, comparison_names, read_records
 from lr_search.storage import StorageLike, losses_told, open_storage, quiet_optuna
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lr_search.report.recommendation import Recommendation
+    from lr_search.training import Training
 
 FORMAT = 1
 SHAPE_POINTS = 301  # of a schedule, for its picture
@@ -44,10 +46,11 @@ class Comparison:
     Args:
         storage: a database URL or an Optuna storage.
         name: of the comparison.
+        asked: what `compare` was asked; None where it was only loaded.
     """
 
-    def __init__(self, storage: StorageLike, name: str) -> None:
-        self.storage, self.name = storage, name
+    def __init__(self, storage: StorageLike, name: str, asked: Question | None = None) -> None:
+        self.storage, self.name, self._asked = storage, name, asked
 
     def __repr__(self) -> str:
         return f"Comparison({self.name!r}, {len(self.trials)} trials)"
@@ -60,7 +63,7 @@ class Comparison:
 
     def reload(self) -> Comparison:
         """The same comparison, read again."""
-        return Comparison(self.storage, self.name)
+        return Comparison(self.storage, self.name, self._asked)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -102,6 +105,33 @@ class Comparison:
 
         return recommend(self.records)
 
+    def retrain(self, best: Any = None, *, executor: Any = None) -> Training:
+        """Train a trial again for its weights, which no trial keeps: same seed, on a CPU with as many threads the same bits.
+
+        Args:
+            best: a row of `trials`, such as `comparison.trials.iloc[3]`; a `Recommendation`, which is trained with the first seed; or
+                None: the trial with the best objective.
+            executor: where; default: in this process.
+
+        Returns:
+            The training at its end: `.model`, `.snapshots` (of a cyclic schedule's last cycle ends), `.evaluate()`.
+
+        Raises:
+            InvalidInputError: there is no such trial, or the comparison was loaded, so that what it trains is not known.
+        """
+        from lr_search.retraining import to_retrain
+
+        if self._asked is None:
+            raise InvalidInputError(
+                "retrain() needs what is trained, but this comparison was loaded from its storage. "
+                "Call compare(...) as before: what is finished is not trained again, and its result can retrain."
+            )
+        runner = LocalExecutor() if executor is None else executor
+        can = hasattr(runner, "train")
+        require(can, "executor must be one that can train, such as lrs.LocalExecutor()", executor=executor)
+        training: Training = runner.train(*to_retrain(self._asked, self.records, best))
+        return training
+
     def save(self, directory: str | Path) -> Path:
         """Write report.html, trials.csv, summary.csv, summary.md and the figures as PNG.
 
@@ -124,8 +154,6 @@ def load(storage: StorageLike, name: str) -> Comparison:
         StorageError: the storage does not exist or cannot be opened.
         UnknownNameError: it holds no comparison of that name; the message has those it holds.
     """
-    from lr_search.errors import unknown_name
-
     with quiet_optuna(), losses_told():
         opened = open_storage(storage, must_exist=True)
         names = comparison_names(opened)
@@ -210,33 +238,37 @@ def compare(
             for optimizer, side in asked.sides.items()
             for seed in asked.seeds[: 1 if dry_run else None]
         }
-        # after the workload was tried, so that wrong use leaves no file
-        opened = open_storage(None if dry_run else storage)
-        if fresh and not dry_run:
-            delete(opened, name)
-        plans = study_plans(asked)
-        done = _done(opened, name, plans)
-        print(plan_text(asked, confirm, done), flush=True)  # noqa: T201
         if dry_run:
+            opened = open_storage(None)
+            print(plan_text(asked, confirm, []), flush=True)  # noqa: T201
             return Comparison(opened, name)
-        tasks = _tasks(opened, name, plans, prints)
-        left = (
-            max(0, asked.planned_total_trials() - len(done)),
-            asked.planned_steps() - sum(trial.steps for trial in done),
-        )
-        _run(runner, tasks, *left, progress)
-        if confirm:
-            from lr_search.confirmation import confirmation_plans
+        workloads = {optimizer: side.workload for optimizer, side in asked.sides.items()}
+        # after the workload was tried, and sent to where it is trained, so that wrong use leaves no file
+        with session(runner, workloads) as running:
+            opened = open_storage(storage)
+            if fresh:
+                delete(opened, name)
+            plans = study_plans(asked)
+            done = _done(opened, name, plans)
+            print(plan_text(asked, confirm, done), flush=True)  # noqa: T201
+            tasks = _tasks(opened, name, plans, prints)
+            left = (
+                max(0, asked.planned_total_trials() - len(done)),
+                asked.planned_steps() - sum(trial.steps for trial in done),
+            )
+            _run(running, tasks, Progress(*left, name=name, shown=progress))
+            if confirm:
+                from lr_search.confirmation import confirmation_plans
 
-            extra = confirmation_plans(asked, read_records(opened, name), confirm)
-            prints |= {(p.optimizer, p.seed): fingerprint(p.workload, p.seed) for p in extra}
-            steps = sum(plan.budget_steps for plan in extra)
-            _run(runner, _tasks(opened, name, extra, prints, len(plans)), len(extra), steps, progress)
-    return Comparison(opened, name)
+                extra = confirmation_plans(asked, read_records(opened, name), confirm)
+                prints |= {(p.optimizer, p.seed): fingerprint(p.workload, p.seed) for p in extra}
+                steps = sum(plan.budget_steps for plan in extra)
+                tasks = _tasks(opened, name, extra, prints, len(plans))
+                _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress))
+    return Comparison(opened, name, asked)
 
 
-def _run(executor: Executor, tasks: list[StudyTask], trials: int, steps: int, shown: bool) -> None:
-    bars = Progress(trials, steps, shown=shown)
+def _run(executor: Executor, tasks: list[StudyTask], bars: Progress) -> None:
     try:
         executor.run(tasks, bars)
     finally:
@@ -322,10 +354,31 @@ def delete(storage: BaseStorage, name: str) -> None:
         storage.delete_study(study._study_id)
 
 
-def executor_by_name(name: str) -> Executor:
-    """A new executor of the class registered under that name, with its default settings."""
+def executor_by_name(
+    name: str, options: Mapping[str, Any] | None = None, offered: Mapping[str, Any] | None = None
+) -> Executor:
+    """A new executor of the class registered under that name.
+
+    Args:
+        name: see `lr-search list`.
+        options: its arguments, by name; what it makes of them is its own matter where it has a class method `of_options`, and
+            further names in `OPTIONS`.
+        offered: further arguments, for an executor that has such.
+
+    Raises:
+        UnknownNameError: nothing is registered under that name, or it has no such argument.
+        InvalidInputError: an argument breaks its rule, or what is registered is no executor.
+    """
     made = plugins.load(plugins.EXECUTORS, name)
-    executor: Executor = made() if callable(made) else made
+    given = dict(options or {})
+    if callable(made):
+        known = [*inspect.signature(made).parameters, *getattr(made, "OPTIONS", ())]
+        unknown = next((each for each in given if each not in known), None)
+        if unknown is not None:
+            raise unknown_name(f"option of the executor {name!r}", unknown, known)
+        given = {each: value for each, value in (offered or {}).items() if each in known} | given
+        made = made.of_options(given) if hasattr(made, "of_options") else made(**given)
+    executor: Executor = made
     if not hasattr(executor, "run"):
         raise InvalidInputError(f"The executor {name!r} must have a method run(tasks, progress), but got {executor!r}.")
     return executor

@@ -44,6 +44,10 @@ class TrialsFailedError(LRSearchError):
     """Three trials in a row ended with an exception in the user's code."""
 
 
+class ClusterError(LRSearchError):
+    """The Ray cluster does not answer, or cannot do what is asked."""
+
+
 def require(condition: bool, rule: str, remedy: str = "", /, **values: object) -> None:
     """Raise `InvalidInputError` unless `condition` holds.
 

@@ -139,7 +139,7 @@ class Training(Iterator[Evaluation]):
         """Train on to the next evaluation."""
         if self.stopped is not None:
             raise StopIteration
-        target = next((s for s in self._checkpoints if s > self.step or (s == self.step and not self._evaluated)), None)
+        target = self.next_evaluation()
         if target is None:
             self._stop("finished", f"all {self.workload.num_steps} steps done")
             raise StopIteration
@@ -154,6 +154,10 @@ class Training(Iterator[Evaluation]):
             self._follow(changed)
         return evaluation
 
+    def next_evaluation(self) -> int | None:
+        """The step of the next evaluation, as things stand; None where there is none any more."""
+        return next((s for s in self._checkpoints if s > self.step or (s == self.step and not self._evaluated)), None)
+
     def advance(self, step: int) -> bool:
         """Train on to that step without evaluating, neither on the way nor there.
 
@@ -166,14 +170,16 @@ class Training(Iterator[Evaluation]):
             Whether the training is there; False where it diverged before.
 
         Raises:
-            InvalidInputError: the step lies behind, or beyond the end; or a controller waits for the evaluations.
+            InvalidInputError: the step lies behind, or beyond the end; or beyond an evaluation at which a controller decides.
         """
-        require(self._control is None, "advance() needs a schedule, since a controller decides at the evaluations")
         require(
             self.step <= step <= self.workload.num_steps,
             f"step must lie between the present step {self.step} and num_steps={self.workload.num_steps}",
             step=step,
         )
+        decided = self.next_evaluation()
+        free = self._control is None or decided is None or step < decided
+        require(free, f"step must lie before {decided}, since a controller decides at that evaluation", step=step)
         if self.stopped is None and step > self.step:
             self._evaluated = False
             with self._own_rng():

@@ -252,7 +252,9 @@ def test_a_controller_of_ones_own_is_asked_at_every_evaluation_but_the_last() ->
 
 def test_a_controller_needs_the_evaluations_that_advance_leaves_out() -> None:
     training = lrs.train(line(), Halving())
-    with pytest.raises(InvalidInputError, match=r"advance\(\) needs a schedule, since a controller decides"):
+    with pytest.raises(
+        InvalidInputError, match="step must lie before 0, since a controller decides at that evaluation"
+    ):
         training.advance(10)
 
 

@@ -74,8 +74,9 @@ def test_what_comes_first_and_which_are_independent_of_results() -> None:
     built_in = {name: only(name) for name in plugins.registered(plugins.STRATEGIES)}
     assert [name for name, strategy in built_in.items() if strategy.probe is not None] == ["probe"]
     assert [name for name, strategy in built_in.items() if strategy.needs_curves] == ["range_test", "tpe+range_test"]
-    assert all(built_in[name].independent for name in ("grid", "random", "probe", "defaults"))
-    assert not any(built_in[name].independent for name in ("tpe", "tpe+range_test"))
+    assert all(built_in[name].independent is None for name in ("grid", "random", "probe", "defaults"))
+    assert built_in["tpe"].independent == 0  # the last of its random points begins when TPE has enough results
+    assert built_in["range_test"].independent == built_in["tpe+range_test"].independent == 3
     assert all(strategy.describe and strategy.name == name for name, strategy in built_in.items())
 
 
@@ -86,7 +87,7 @@ def test_a_number_is_one_training_at_that_lr() -> None:
         assert isinstance(sampler, FixedSampler)
         assert searched(sampler, 3) == [value] * 3
         assert (strategy.name, strategy.max_trials, strategy.fixed_lr) == ("mine", 1, float(value))
-        assert strategy.independent
+        assert strategy.independent is None
 
 
 def test_fixed_lrs_of_one_name_differ_in_their_settings() -> None:
@@ -112,10 +113,10 @@ def test_each_study_gets_a_copy_of_an_instance() -> None:
     # a sampler that all share would go on in the second study where it was left by the first
     assert searched(one, 3) == searched(other, 3) == searched(TPESampler(seed=5), 3)
     assert searched(given, 3) == searched(TPESampler(seed=5), 3)
-    assert not strategy.independent
+    assert strategy.independent == 0
     assert "restart" in strategy.describe
     ours = only({"points": RandomSampler(seed=1)})
-    assert ours.independent
+    assert ours.independent is None
     assert "restart" not in ours.describe
 
 
@@ -166,7 +167,7 @@ def test_parameters_beside_the_lr_work_with_any_sampler() -> None:
 def test_our_own_class_keeps_the_study_s_seed_over_its_trials() -> None:
     for given in (GridSampler, partial(GridSampler, 8), lambda seed: GridSampler(8, seed=seed)):
         strategy = only({"mine": given})
-        assert strategy.independent
+        assert strategy.independent is None
         assert searched(strategy.sampler(Search(seed=3, num_trials=4)), 8) == searched(GridSampler(8, seed=3), 8)
 
 

@@ -1,3 +1,28 @@
-"""For running comparisons on Ray Tune. Its place; nothing is in it yet."""
+"""Runs comparisons on Ray Tune: its workers train, Optuna's samplers propose and Optuna's pruners decide.
 
-__all__: list[str] = []
+>>> from lr_search_ray import RayExecutor
+>>> executor = RayExecutor(resources_per_trial={"cpu": 1, "gpu": 0.5})  # lr_search.compare(..., executor=executor)
+
+For people with a Tuner of their own: `StudySearcher` and `OptunaPruningScheduler`, `search_space`, `schedule_space` and
+`schedule_of`, `tune_objective`.
+"""
+
+from lr_search_ray.requirement import require_ray
+
+require_ray()
+
+from lr_search_ray.bridge import OptunaPruningScheduler  # noqa: E402
+from lr_search_ray.executor import RayExecutor  # noqa: E402
+from lr_search_ray.objective import tune_objective  # noqa: E402
+from lr_search_ray.spaces import schedule_of, schedule_space, search_space  # noqa: E402
+from lr_search_ray.study_searcher import StudySearcher  # noqa: E402
+
+__all__ = [
+    "OptunaPruningScheduler",
+    "RayExecutor",
+    "StudySearcher",
+    "schedule_of",
+    "schedule_space",
+    "search_space",
+    "tune_objective",
+]

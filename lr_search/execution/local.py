@@ -7,63 +7,75 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lr_search.evaluation import Evaluation
-from lr_search.execution.executor import FailureWatch
+from lr_search.execution.executor import FailureWatch, require_parallel
 from lr_search.execution.interrupts import interrupts_held
 from lr_search.execution.ownership import Heartbeat
+from lr_search.execution.running import run_trial, training_of
 from lr_search.execution.study import Job, StudyTask
-from lr_search.execution.trial import Outcome, run_trial
+from lr_search.execution.trial import Outcome, TrialSpec
+from lr_search.execution.work import Work
 from lr_search.progress import Progress
+from lr_search.training import Training
+from lr_search.workload import Workload
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.5  # while what is left runs in other processes
 
 
 @dataclass(frozen=True)
 class LocalExecutor:
     """One trial at a time in this process; the same command in other terminals shares the work.
 
-    Goes round the studies, so that all grow alike.
+    Range tests come first, then all studies grow alike.
+
+    Args:
+        parallel_per_study: how many trials of a study may run side by side, in as many terminals, whose points depend on
+            results, >= 1. More than 1 is faster, and what such a study finds then depends on which trial ends first.
+
+    Raises:
+        InvalidInputError: parallel_per_study is no whole number from 1 on.
     """
+
+    parallel_per_study: int = 1
+
+    def __post_init__(self) -> None:
+        require_parallel(self.parallel_per_study)
 
     def run(self, tasks: Sequence[StudyTask], progress: Progress) -> None:
         """See `Executor`."""
-        watch = FailureWatch()
-        left = list(tasks)
-        for task in left:
-            task.sweep()
-        while left:
-            idle: list[StudyTask] = []
-            for task in left:
-                job: Job | None = None
-                try:
-                    with interrupts_held():  # or a trial could be taken and not be known here
-                        job = task.ask()
-                    if job is None:
-                        idle.append(task)
-                    else:
-                        watch.see(run_job(job, progress))
-                except BaseException:
-                    if job is not None:
-                        job.release()
-                    raise
-            done = {id(task) for task in idle if task.complete()}
-            waiting = len(idle) == len(left) and not done
-            left = [task for task in left if id(task) not in done]
-            if waiting:  # what is left runs in other processes
-                time.sleep(POLL_SECONDS)
-                for task in left:
-                    task.sweep()
+        watch, work = FailureWatch(), Work(tasks, parallel_per_study=self.parallel_per_study)
+        while not work.over():
+            job: Job | None = None
+            try:
+                with interrupts_held():  # or a trial could be taken and not be known here
+                    job = work.next()
+                if job is not None:
+                    watch.see(run_job(job, progress))
+                    work.ended(job)
+                elif not work.over():
+                    time.sleep(POLL_SECONDS)
+            except BaseException:
+                if job is not None:
+                    job.release()
+                raise
+
+    def train(self, workload: Workload, spec: TrialSpec) -> Training:
+        """A whole training, for its weights."""
+        training = training_of(workload, spec)
+        for _ in training:
+            pass
+        return training
 
 
 def run_job(job: Job, progress: Progress) -> Outcome:
     """Run one trial to its end and tell its study."""
 
     def report(evaluation: Evaluation) -> bool:
-        progress.evaluated(evaluation)
+        progress.evaluated(job, evaluation.step)
         return job.report(evaluation)
 
     progress.begin(job)
     with Heartbeat(job.beat):
         outcome = run_trial(job.workload, job.spec, report)
     job.finish(outcome)
-    progress.end(outcome)
+    progress.end(job, outcome)
     return outcome

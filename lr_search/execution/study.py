@@ -45,6 +45,21 @@ class Job:
         """What it trains."""
         return self.task.plan.workload
 
+    @property
+    def number(self) -> int:
+        """Of the trial in its study."""
+        return self._trial.number
+
+    @property
+    def lr(self) -> float | None:
+        """The peak LR it trains at; None for a range test or probe."""
+        return self._trial.params.get(PARAM)
+
+    @property
+    def name(self) -> str:
+        """Of the study, and the trial's number."""
+        return f"{self.task.plan.name}/{self._trial.number}"
+
     def report(self, evaluation: Evaluation) -> bool:
         """Pass an evaluation to the pruner. Returns: whether to prune the trial here."""
         # the first shows nothing yet and the last has been paid for
@@ -113,6 +128,7 @@ class StudyTask:
         self._findings: list[LRCurve | Probe] | None = None
         self._num_trials: int | None = None
         self._prepared = False
+        self.parallel = 1  # trials that may run at once whose points depend on results
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, in the order of their numbers."""
@@ -121,6 +137,15 @@ class StudyTask:
     def ready(self) -> bool:
         """Whether what it waits for is there."""
         return self._first is None or self._first.complete()
+
+    def waits_for(self, other: StudyTask) -> bool:
+        """Whether that is what it waits for."""
+        return self._first is other
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether all its trials may run at once, since no point depends on results."""
+        return self.plan.strategy is None or self.plan.strategy.independent is None
 
     def complete(self) -> bool:
         """Whether nothing is left to run or running."""
@@ -204,8 +229,18 @@ class StudyTask:
         return self._spent(before) + self.plan.trial_steps <= self.plan.budget_steps
 
     def _begins(self, number: int, trials: Sequence[FrozenTrial]) -> bool:
-        """Whether trial `number` may begin now: after a strategy's first round, all of that must have ended."""
-        return number < self._first_round or all(t.state.is_finished() for t in trials[: self._first_round])
+        """Whether trial `number` may begin now, while those before it that have not ended still run.
+
+        After a strategy's first round, all of that must have ended.
+        """
+        if number < self._first_round:
+            return True
+        running = [t.number for t in trials[:number] if not t.state.is_finished()]
+        if any(before < self._first_round for before in running):
+            return False
+        strategy = self.plan.strategy
+        free = strategy is None or strategy.independent is None or number < strategy.independent
+        return free or len(running) < self.parallel
 
     def _spent(self, trials: Sequence[FrozenTrial]) -> int:
         """Steps charged for these; a trial that waits or runs is charged in full, and refunded when it ends."""

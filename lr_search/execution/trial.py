@@ -1,30 +1,18 @@
-"""One trial where it is trained: what a worker is told, and what it answers. Knows no study and no storage."""
+"""What a worker is told of a trial, and what it answers. Knows no study and no storage."""
 
 from __future__ import annotations
 
-import time
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal
 
-import numpy as np
-import torch
-
-from lr_search.controllers.base import Controller, first_schedule
+from lr_search.controllers.base import Controller
 from lr_search.curve import LRCurve
-from lr_search.ensemble import SnapshotEnsemble
-from lr_search.errors import StorageError, WorkloadError, told
 from lr_search.evaluation import Evaluation
 from lr_search.ladder import Ladder, Probe
-from lr_search.probe import descending_probe
 from lr_search.schedules.base import Schedule
-from lr_search.training import Training, train
-from lr_search.workload import Workload
 
 Ended = Literal["finished", "diverged", "pruned", "failed"]
-Report = Callable[[Evaluation], bool]  # told of each evaluation; whether to prune the trial here
 
 
 @dataclass(frozen=True)
@@ -61,7 +49,7 @@ class Outcome:
         probe: what a probe found.
         ensemble: of the snapshots at the cycles' ends: `members` (how many) and `metrics`, or why there are none, `error`.
         error: the traceback of an exception in the user's code.
-        seconds: wall time.
+        seconds: in training and evaluating.
         started: UTC, ISO 8601.
         device: where it ran, with the number of CPU threads.
     """
@@ -105,93 +93,3 @@ class Outcome:
 def finding(record: Mapping[str, Any]) -> LRCurve | Probe:
     """What a range test or probe found, from its outcome's record."""
     return Probe.from_json(record["probe"]) if "probe" in record else LRCurve.from_json(record["curve"])
-
-
-def run_trial(workload: Workload, spec: TrialSpec, report: Report) -> Outcome:
-    """Train, or run the range test or probe; an exception in the user's code becomes part of the answer.
-
-    Args:
-        workload: what is trained.
-        spec: under which schedule and seed.
-        report: told of each evaluation; may ask for the trial to be pruned.
-    """
-    begun = time.perf_counter()
-    outcome = Outcome(started=datetime.now(UTC).isoformat(timespec="milliseconds"), device=device_name(workload))
-    try:
-        if spec.range_test is not None:
-            _run_range_test(workload, spec, outcome)
-        elif spec.probe is not None:
-            _run_probe(workload, spec, outcome)
-        else:
-            _run_training(workload, spec, report, outcome)
-    except (WorkloadError, StorageError):  # the whole comparison's, not this trial's
-        raise
-    except Exception as error:
-        outcome.ended, outcome.reason = "failed", told(error)
-        outcome.error = traceback.format_exc()
-    outcome.seconds = time.perf_counter() - begun
-    return outcome
-
-
-def _run_range_test(workload: Workload, spec: TrialSpec, outcome: Outcome) -> None:
-    assert spec.range_test is not None
-    outcome.curve = workload.range_test(spec.seed, **spec.range_test)
-    outcome.steps = outcome.curve.steps_charged
-    outcome.reason = outcome.curve.suggest().reason
-
-
-def _run_probe(workload: Workload, spec: TrialSpec, outcome: Outcome) -> None:
-    assert spec.probe is not None
-    lr_range, ladder = spec.probe
-    outcome.probe = descending_probe(workload, spec.seed, lr_range=lr_range, ladder=ladder)
-    outcome.steps = outcome.probe.steps_charged
-    outcome.reason = outcome.probe.reason
-
-
-def _run_training(workload: Workload, spec: TrialSpec, report: Report, outcome: Outcome) -> None:
-    assert spec.schedule is not None
-    if spec.on_test_data and workload.test_data is not None:
-        from dataclasses import replace
-
-        workload = replace(workload, valid_data=workload.test_data)
-    training = train(workload, spec.schedule, seed=spec.seed, snapshots=_snapshots(workload, spec))
-    try:
-        for evaluation in training:
-            outcome.evaluations.append(evaluation)
-            if report(evaluation):
-                outcome.ended, outcome.reason = "pruned", f"pruned after step {evaluation.step}"
-                return
-        outcome.ended, outcome.reason = ("diverged" if training.stopped == "diverged" else "finished"), training.reason
-        value = outcome.evaluations[-1].metrics[workload.objective]
-        if outcome.ended == "finished" and not np.isfinite(value):
-            outcome.ended, outcome.reason = "diverged", f"{workload.objective} was {value} at the end"
-        if outcome.ended == "finished" and len(training.snapshots) > 1:
-            outcome.ensemble = _judged_ensemble(training)
-    finally:
-        outcome.steps = training.steps_charged
-        training.close()
-
-
-def _snapshots(workload: Workload, spec: TrialSpec) -> int:
-    """How many to keep: none where nothing says how to combine them, or where they are not of several cycles."""
-    assert spec.schedule is not None
-    cycles = len(first_schedule(spec.schedule).cycle_ends(workload.num_steps))
-    return 0 if workload.combine is None or cycles < 2 else spec.snapshots
-
-
-def _judged_ensemble(training: Training) -> dict[str, Any]:
-    """The metrics of the kept snapshots together; a metric may fail on an ensemble, which is not the trial's fault."""
-    members = len(training.snapshots)
-    try:
-        metrics = training.evaluate(SnapshotEnsemble(training.workload, training.snapshots))
-    except Exception as error:
-        return {"members": members, "error": told(error)}
-    return {"members": members, "metrics": metrics}
-
-
-def device_name(workload: Workload) -> str:
-    """The device, and on a CPU how many threads: the last bits depend on them."""
-    if workload.torch_device.type == "cuda":
-        return torch.cuda.get_device_name(workload.torch_device)
-    threads = torch.get_num_threads()
-    return f"{workload.torch_device} ({threads} thread{'s' if threads > 1 else ''})"

@@ -54,7 +54,7 @@ def _named(name: Any, value: Any) -> Strategy:
     if isinstance(value, int | float) and not isinstance(value, bool):
         lr = FixedSampler(value).lr
         return Strategy(
-            name, partial(_fixed_sampler, lr), f"one training at {lr:g}", False, True, 1, f"lr={lr!r}", fixed_lr=lr
+            name, partial(_fixed_sampler, lr), f"one training at {lr:g}", False, None, 1, f"lr={lr!r}", fixed_lr=lr
         )
     if isinstance(value, optuna.samplers.BaseSampler):
         return _of_instance(name, value)
@@ -83,6 +83,7 @@ def _of_instance(name: str, sampler: optuna.samplers.BaseSampler) -> Strategy:
     """Each study gets a copy: one sampler for all would make each depend on which ran before."""
     kind = type(sampler).__name__
     _copied(sampler)  # tried: better told before anything runs
+    alone = isinstance(sampler, PointSampler) and sampler.inner is None
     return Strategy(
         name,
         lambda search: _copied(sampler),
@@ -92,7 +93,7 @@ def _of_instance(name: str, sampler: optuna.samplers.BaseSampler) -> Strategy:
             if isinstance(sampler, PointSampler | PerTrialSampler)
             else "; a restart repeats its draws: give the class"
         ),
-        independent=_places_all(type(sampler)),
+        independent=None if alone and _places_all(type(sampler)) else 0,
         settings=kind,
     )
 
@@ -112,7 +113,9 @@ def _of_factory(name: str, factory: Callable[..., Any]) -> Strategy:
     made = type(PerTrialSampler(factory).first)  # tried: better told before anything runs
     whose = "Optuna's " if made.__module__.startswith("optuna.") else ""
     make = partial(_per_study if issubclass(made, PointSampler) else _per_trial, factory)
-    return Strategy(name, make, f"{whose}{made.__name__}", independent=_places_all(made), settings=made.__name__)
+    return Strategy(
+        name, make, f"{whose}{made.__name__}", independent=None if _places_all(made) else 0, settings=made.__name__
+    )
 
 
 def _per_trial(factory: Callable[..., Any], search: Search) -> PerTrialSampler:

@@ -59,7 +59,7 @@ class Strategy:
         sampler: Search -> the study's sampler.
         describe: one line: how it searches.
         needs_curves: whether range tests come first; they are charged to its studies.
-        independent: whether its points do not depend on results, so that trials of one study may run side by side.
+        independent: how many of a study's first trials may run side by side, since their points depend on no results; None: all.
         max_trials: the most trials a study makes sense for, or None.
         settings: what tells this strategy from another of the same name, for the fingerprint.
         fixed_lr: the one LR it tries, where that is so.
@@ -73,7 +73,7 @@ class Strategy:
     sampler: Callable[[Search], optuna.samplers.BaseSampler]
     describe: str = ""
     needs_curves: bool = False
-    independent: bool = False
+    independent: int | None = 0
     max_trials: int | None = None
     settings: str = ""
     fixed_lr: float | None = None
@@ -136,20 +136,21 @@ grid = Strategy(
     "grid",
     _grid_sampler,
     "as many equal log steps as the budget pays for, phase from the seed, coarse to fine",
-    independent=True,
+    independent=None,
 )
-random = Strategy("random", _random_sampler, "log-uniform draws (Bergstra and Bengio 2012)", independent=True)
+random = Strategy("random", _random_sampler, "log-uniform draws (Bergstra and Bengio 2012)", independent=None)
 range_test = Strategy(
     "range_test",
     _range_test_sampler,
     "a range test first (Smith 2017), then 3 points of its prior, then expected improvement x prior (piBO 2022)",
     needs_curves=True,
+    independent=FIRST,
 )
 probe = Strategy(
     "probe",
     _probe_sampler,
     "ever lower LRs until the loss falls in 10 steps, then one to two orders of magnitude below that, then outward",
-    independent=True,
+    independent=None,
     probe=Ladder(),
 )
 tpe = Strategy("tpe", _tpe_sampler, "Optuna's TPE as it comes (Bergstra et al. 2011): its first 10 points are random")
@@ -158,11 +159,13 @@ tpe_range_test = Strategy(
     _tpe_range_test_sampler,
     f"a range test first, then {FIRST} points of its prior, then Optuna's TPE over the whole range",
     needs_curves=True,
+    independent=FIRST,
 )
 one_epoch = Strategy(
     "one_epoch",
     _one_epoch_sampler,
     "a grid trained for one epoch, then the best 1 to 3 of it in full (Egele et al. 2023)",
+    independent=None,  # but for the first round, which the rest waits for
     pruner=_one_epoch_pruner,
     first_round=_one_epoch_round,
 )
@@ -170,7 +173,7 @@ defaults = Strategy(
     "defaults",
     _default_sampler,
     "one training at the optimizer's own default LR: the promise of no tuning",
-    independent=True,
+    independent=None,
     max_trials=1,
     needs_default=True,
 )

@@ -1,0 +1,99 @@
+"""A workload as a trainable, for a Tuner of one's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ray import tune
+
+from lr_search.errors import InvalidInputError, require
+from lr_search.evaluation import Evaluation
+from lr_search.execution.running import TrialRun
+from lr_search.execution.trial import TrialSpec
+from lr_search.workload import Workload, require_workload
+from lr_search_ray.packing import packed, unpacked
+from lr_search_ray.place import Place, worker_place
+from lr_search_ray.spaces import schedule_of
+from lr_search_ray.trainable import TrialTrainable
+
+
+class ObjectiveTrainable(TrialTrainable):
+    """Trains the workload under the LR and schedule of the config."""
+
+    def setup(self, config: dict[str, Any], *, packed: bytes, place: Place, seed: int, **settings: Any) -> None:  # type: ignore[override]
+        """Unpacks the workload once an actor."""
+        place.enter()
+        (self._workload,) = unpacked(packed).values()
+        self._seed = seed
+        super().setup(config, **settings)
+
+    def _trial(self, config: Mapping[str, Any]) -> tuple[Workload, TrialSpec]:
+        work = self._workload
+        if "lr" not in config:
+            raise InvalidInputError(
+                f"The config must hold an lr, but got {sorted(config)}. Use param_space=search_space(prior)."
+            )
+        schedule = schedule_of(config, work.num_steps, steps_per_epoch=work.steps_per_epoch, lr=float(config["lr"]))
+        self._last: Evaluation | None = None
+        return work, TrialSpec(self._seed, schedule=schedule)
+
+    def _told(self, run: TrialRun, evaluation: Evaluation | None) -> dict[str, Any]:
+        work, outcome = self._workload, run.outcome
+        if outcome.ended == "failed":
+            raise RuntimeError(f"The training failed: {outcome.reason}\n{outcome.error}")
+        self._last = evaluation or self._last
+        last = self._last
+        assert last is not None
+        told = {**{name: float(value) for name, value in last.metrics.items()}, "steps_charged": outcome.steps}
+        if outcome.ended == "diverged":
+            told[work.objective] = math.inf if work.direction == "minimize" else -math.inf
+        return {**told, "train_loss": last.train_loss, "schedule_lr": last.lr, "ended": outcome.ended}
+
+
+def tune_objective(
+    workload: Workload, *, seed: int = 0, checkpoint_every: int | None = None, checkpoint_seconds: float = 30.0
+) -> type[tune.Trainable]:
+    """The workload as a trainable for `tune.Tuner`, under any of Tune's searchers and schedulers.
+
+    A config holds `lr`, and may hold `schedule` and its options, as `search_space` and `schedule_space` propose them. A result is an
+    evaluation: every metric, `train_loss`, `schedule_lr`, `step` (for a scheduler's time_attr; cyclic schedules are evaluated at their
+    cycles' ends), `steps_charged`, `seconds`. All trials start from the same weights and see the same batches. A training that
+    diverges ends with the worst objective there is. Trials go on from their checkpoints, also under schedulers that pause them.
+
+    Args:
+        workload: what is trained.
+        seed: of the weights and the batches.
+        checkpoint_every: steps between checkpoints, >= 1; None: at evaluations, where the last is `checkpoint_seconds` ago.
+        checkpoint_seconds: see there.
+
+    Raises:
+        WorkloadError: it is no workload, or cannot be pickled.
+
+    >>> batches = [[0.0], [1.0]]
+    >>> from lr_search.workload import Workload
+    >>> import torch
+    >>> workload = Workload(
+    ...     model=lambda: torch.nn.Linear(1, 1),
+    ...     optimizer=torch.optim.SGD,
+    ...     loss=lambda model, batch: model(torch.tensor([batch])).square().mean(),
+    ...     train_data=lambda: batches,
+    ...     valid_data=lambda: batches,
+    ...     num_steps=20,
+    ... )
+    >>> trainable = tune_objective(workload)  # tune.Tuner(trainable, param_space=search_space(prior)).fit()
+    """
+    require_workload(workload)
+    require(
+        checkpoint_every is None or checkpoint_every >= 1, "checkpoint_every must be at least 1", got=checkpoint_every
+    )
+    made: type[tune.Trainable] = tune.with_parameters(
+        ObjectiveTrainable,
+        packed=packed({"workload": workload}),
+        place=worker_place(),
+        seed=seed,
+        checkpoint_every=checkpoint_every,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    return made

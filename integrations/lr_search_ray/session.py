@@ -1,0 +1,251 @@
+"""A comparison's time on Ray: connected, the workloads in Ray's store, and the Tune experiment that drains the studies."""
+
+from __future__ import annotations
+
+import io
+import math
+import signal
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import ray
+import ray.cloudpickle as cloudpickle
+import torch
+from ray import tune
+from ray.tune import Callback, CheckpointConfig, Stopper
+from tqdm import tqdm
+
+from lr_search.errors import WorkloadError, require
+from lr_search.execution.ownership import Heartbeat
+from lr_search.execution.running import training_of
+from lr_search.execution.study import StudyTask
+from lr_search.execution.trial import TrialSpec
+from lr_search.execution.work import Work
+from lr_search.progress import Progress
+from lr_search.training import Training
+from lr_search.workload import Workload
+from lr_search_ray import cluster
+from lr_search_ray.bridge import OptunaPruningScheduler
+from lr_search_ray.connecting import connected
+from lr_search_ray.job_searcher import JobSearcher
+from lr_search_ray.job_trainable import Held, JobTrainable, trained
+from lr_search_ray.packing import packed
+from lr_search_ray.place import worker_place
+from lr_search_ray.shared_storage import require_shared
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
+    from lr_search_ray.executor import RayExecutor
+
+RECOUNT_SECONDS = 10.0  # between looks at how many trials the cluster, as it is now, can hold
+
+
+@contextmanager
+def opened(settings: RayExecutor, workloads: Mapping[str, Workload]) -> Iterator[Session]:
+    """See `RayExecutor.session`."""
+    require_fitting(settings.resources_per_trial, workloads)
+    data = _packed(workloads, settings.factory)  # before anything is started
+    with connected(
+        settings.address,
+        runtime_env=None if settings.runtime_env is None else dict(settings.runtime_env),
+        verbose=settings.verbose,
+        dashboard=settings.dashboard,
+        telemetry=settings.telemetry,
+        timeout_seconds=settings.timeout_seconds,
+    ):
+        cluster.require_possible(settings.resources_per_trial)
+        require_shared(settings.storage_path)
+        if hint := cluster.hint(settings.resources_per_trial):
+            print(hint, file=sys.stderr)  # noqa: T201
+        yield Session(settings, ray.put(data))
+
+
+def _packed(workloads: Mapping[str, Workload], factory: str | None) -> bytes:
+    """By value where that can be."""
+    try:
+        return packed(workloads)
+    except WorkloadError:
+        if factory is None:
+            raise
+        return packed(workloads, factory)
+
+
+def require_fitting(resources: Mapping[str, float], workloads: Mapping[str, Workload]) -> None:
+    """Raises: InvalidInputError: a workload names a GPU that the trials do not ask for, or one by its number."""
+    for workload in workloads.values():
+        kind, _, index = workload.device.partition(":")
+        asked = kind != "cuda" or resources.get("gpu", 0) > 0
+        remedy = "Use resources_per_trial={'cpu': 1, 'gpu': 1}, or device='auto'."
+        require(
+            asked,
+            "a workload on a GPU needs trials that ask for one",
+            remedy,
+            device=workload.device,
+            got=dict(resources),
+        )
+        rule = "device must be 'auto' or 'cuda', since Ray chooses the GPU of each trial"
+        require(kind != "cuda" or index in ("", "0"), rule, device=workload.device)
+
+
+class Session:
+    """Ray with the workloads in its store.
+
+    Args:
+        settings: the executor.
+        data: the packed workloads, in Ray's store.
+    """
+
+    def __init__(self, settings: RayExecutor, data: ray.ObjectRef[bytes]) -> None:
+        self._settings, self._data = settings, data
+        self._begun = time.monotonic()
+        self._place = worker_place()
+
+    def run(self, tasks: Sequence[StudyTask], progress: Progress) -> None:
+        """Run trials until every study is complete; see `Executor`."""
+        settings = self._settings
+        budget = settings.time_budget_seconds
+        searcher = JobSearcher(
+            Work(tasks, parallel_per_study=settings.parallel_per_study),
+            progress,
+            _Capacity(settings.resources_per_trial, settings.max_concurrent_trials),
+            max_failures=settings.max_failures,
+            deadline=None if budget is None else self._begun + budget,
+        )
+        progress.follow(tasks, **cluster.taken_up(settings.resources_per_trial))
+        left = 0
+        try:
+            with _interrupts_stop(searcher), Heartbeat(searcher.beat):
+                self._fit(searcher)
+        finally:
+            left = searcher.release()
+        if searcher.stopped is not None:
+            raise searcher.stopped
+        if searcher.out_of_time:
+            told = f"The time budget of {budget:g} s is over; {left} trials were put back. The same call goes on with them."
+            tqdm.write(told, file=sys.stderr)
+
+    def train(self, workload: Workload, spec: TrialSpec) -> Training:
+        """The only workload, trained on a worker to the end."""
+        resources = dict(self._settings.resources_per_trial)
+        remote = ray.remote(trained).options(
+            num_cpus=resources.pop("cpu"),
+            num_gpus=resources.pop("gpu", 0),
+            resources=resources,
+            max_retries=self._settings.max_failures,
+            max_calls=1,
+        )
+        state = ray.get(remote.remote(Held(self._data), self._place, cloudpickle.dumps(spec)))
+        training = training_of(workload, spec)
+        training.load_state_dict(torch.load(io.BytesIO(state), map_location="cpu", weights_only=True))
+        next(training, None)  # it knows then that it has ended
+        return training
+
+    def _fit(self, searcher: JobSearcher) -> None:
+        settings, starts = self._settings, _Starts(searcher)
+        with ExitStack() as stack:
+            path = settings.storage_path or stack.enter_context(tempfile.TemporaryDirectory(prefix="lr_search-"))
+            tune.run(
+                tune.with_parameters(JobTrainable, packed=Held(self._data), place=self._place, **self._checkpoints()),
+                name=f"lr_search-{uuid.uuid4().hex[:8]}",
+                search_alg=searcher,
+                scheduler=OptunaPruningScheduler(searcher),
+                stop=_Stop(searcher, starts),
+                num_samples=-1,
+                resources_per_trial=cluster.placement(settings.resources_per_trial),
+                storage_path=str(path),
+                checkpoint_config=CheckpointConfig(num_to_keep=1),
+                reuse_actors=settings.reuse_actors,
+                callbacks=[starts],
+                raise_on_failed_trial=False,
+                max_failures=0,  # the searcher takes trials up again
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
+                verbose=2 if settings.verbose else 0,
+            )
+
+    def _checkpoints(self) -> dict[str, Any]:
+        """When trials are saved: never, where other machines could not read what one has saved."""
+        settings = self._settings
+        if settings.storage_path is None and cluster.machines() > 1:
+            return {"checkpoint_every": None, "checkpoint_seconds": math.inf}
+        return {"checkpoint_every": settings.checkpoint_every, "checkpoint_seconds": settings.checkpoint_seconds}
+
+
+def _name(trial: Trial) -> str:
+    return str(trial.trial_id)
+
+
+class _Capacity:
+    """How many trials Tune may hold: those that run, and as many that wait for their worker, so that none is idle."""
+
+    def __init__(self, resources: Mapping[str, float], most: int | None) -> None:
+        self._resources, self._most = resources, most
+        self._found, self._good_until = 1, -math.inf
+
+    def __call__(self) -> int:
+        if self._most is not None:
+            return self._most
+        now = time.monotonic()
+        if now > self._good_until:  # the cluster may have grown
+            self._found, self._good_until = 2 * max(1, cluster.slots(self._resources)), now + RECOUNT_SECONDS
+        return self._found
+
+
+class _Stop(Stopper):
+    """Ends the experiment when the searcher is over."""
+
+    def __init__(self, searcher: JobSearcher, starts: _Starts) -> None:
+        self._searcher, self._starts = searcher, starts
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        over = self._searcher.over()
+        if over:
+            self._starts.kill()
+        return over
+
+
+class _Starts(Callback):
+    """Tells which trials really run."""
+
+    def __init__(self, searcher: JobSearcher) -> None:
+        self._searcher = searcher
+        self._trials: list[Trial] = []
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._trials = trials
+        self._searcher.started(trial.trial_id)
+
+    def kill(self) -> None:
+        """End the workers that train: Tune would wait 15 s for the step that each is in."""
+        for actor in [trial.temporary_state.ray_actor for trial in self._trials]:
+            if actor is not None:
+                ray.kill(actor)
+
+
+@contextmanager
+def _interrupts_stop(searcher: JobSearcher) -> Iterator[None]:
+    """The first Ctrl-C ends the experiment in good order; a second one at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        if searcher.stopped is not None:
+            raise KeyboardInterrupt
+        searcher.stop(KeyboardInterrupt())
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,88 @@
+"""What is left to do in several studies, in the order in which workers should take it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from lr_search.execution.plan import FIRST
+from lr_search.execution.study import Job, StudyTask
+
+POLL_SECONDS = 0.5  # between looks at what other processes have done
+POLL_SHARE = 1 / 20  # of the time that may go into those looks
+
+
+class Work:
+    """The trials of several studies.
+
+    Range tests and probes come first, since others wait for them; then studies that run one trial at a time, whose chain of
+    trials is the longest way to the end; then the others, which fill the gaps. Among equals the one that has come least far.
+    A study that has nothing to run at present is asked again when one of its trials, or of those it waits for, has ended.
+
+    Args:
+        tasks: the studies; trials whose process is gone are put back.
+        parallel_per_study: how many trials of a study may run side by side whose points depend on results, >= 1.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[StudyTask],
+        *,
+        parallel_per_study: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._awake, self._asleep = list(tasks), list[StudyTask]()
+        self._begun = {id(task): 0 for task in tasks}
+        self._poll_at = 0.0
+        for task in tasks:
+            task.parallel = parallel_per_study
+            task.sweep()
+
+    def next(self) -> Job | None:
+        """The trial to run next; None where there is none at present."""
+        if not self._awake:
+            self._poll()
+        while self._awake:
+            task = min(self._awake, key=self._order)
+            job = task.ask()
+            if job is not None:
+                self._begun[id(task)] += 1
+                return job
+            self._awake.remove(task)
+            if task.complete():
+                self._wake_after(task)
+            else:
+                self._asleep.append(task)
+        return None
+
+    def over(self) -> bool:
+        """Whether every study is complete."""
+        return not self._awake and not self._asleep
+
+    def ended(self, job: Job) -> None:
+        """A trial has been told to its study, or put back."""
+        if job.task in self._asleep:
+            self._asleep.remove(job.task)
+            self._awake.append(job.task)
+
+    def _order(self, task: StudyTask) -> tuple[bool, bool, int]:
+        return task.plan.kind not in FIRST, task.side_by_side, self._begun[id(task)]
+
+    def _wake_after(self, first: StudyTask) -> None:
+        """Those that waited for a study, which is complete now."""
+        waited = [task for task in self._asleep if task.waits_for(first)]
+        self._asleep = [task for task in self._asleep if task not in waited]
+        self._awake += waited
+
+    def _poll(self) -> None:
+        """Look at every study again: other processes may have run, or lost, what is missing."""
+        now = self._clock()
+        if now < self._poll_at:
+            return
+        for task in self._asleep:
+            task.sweep()
+        self._awake, self._asleep = self._asleep, []
+        taken = self._clock() - now
+        self._poll_at = now + taken + max(POLL_SECONDS, taken / POLL_SHARE)

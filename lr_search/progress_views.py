@@ -1,0 +1,111 @@
+"""How trials that run side by side are shown: a line a study below the bars of a terminal; now and then a line in a log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from lr_search.execution.overview import Overview, Tally
+
+Bar: TypeAlias = "tqdm[NoReturn]"  # without anything to iterate over
+BARS = 2  # above the studies' lines
+SIZE = 79, 23  # of a terminal that does not tell its own, less a column and a row as in tqdm
+STANDING = 45  # columns for how far a study has come
+SHORTEST = 24  # columns for a name, at least
+STATUS_SECONDS = 60  # between status lines in a log
+
+
+class StudyLines:
+    """A line a study that is under way, as many as fit.
+
+    Args:
+        above: the uppermost bar.
+        width: columns of the longest name of a study.
+    """
+
+    def __init__(self, above: Bar, width: int) -> None:
+        self._above, self._width = above, width
+        self._lines: list[Bar] = []
+
+    def draw(self, studies: Collection[Tally]) -> None:
+        """Bring the lines up to date; lines that have not changed are not touched."""
+        columns, rows = self._above.ncols or SIZE[0], self._above.nrows or SIZE[1]
+        room = max(0, rows - 1 - BARS)  # tqdm keeps the last row for itself
+        shown = len(studies) if len(studies) <= room else max(0, room - 1)
+        width = min(self._width, max(SHORTEST, columns - STANDING))
+        texts = [f"  {_shortened(each.label, width):<{width}} {each.standing()}" for each in _first(studies, shown)]
+        if shown < len(studies) and room:
+            texts.append(f"  ... and {len(studies) - shown} more studies")
+        while len(self._lines) > len(texts):
+            self._lines.pop().close()
+        for place, text in enumerate(texts):
+            if place == len(self._lines):
+                self._lines.append(_line(BARS + place, text))
+            elif self._lines[place].desc != text:
+                self._lines[place].set_description_str(text)
+
+    def close(self) -> None:
+        """Take the lines away."""
+        while self._lines:
+            self._lines.pop().close()
+
+
+def _first(studies: Collection[Tally], count: int) -> Collection[Tally]:
+    """So many of them, those with a trial that runs before others; in the order in which they began."""
+    if len(studies) <= count:
+        return studies
+    chosen = {each.label for each in sorted(studies, key=lambda each: not each.running)[:count]}
+    return [each for each in studies if each.label in chosen]
+
+
+def _line(position: int, text: str) -> Bar:
+    return tqdm(total=1, desc=text, bar_format="{desc}", position=position, leave=False, dynamic_ncols=True)
+
+
+def _shortened(text: str, width: int) -> str:
+    """With dots in the middle where it is too long: what two studies differ in stands at either end."""
+    if len(text) <= width:
+        return text
+    end = (width - 3) // 2
+    return f"{text[: width - 3 - end]}...{text[len(text) - end :]}"
+
+
+class Log:
+    """A line for each study that is complete, and a line on all of them at most once a minute, on standard error.
+
+    Args:
+        trials: how many there are to run.
+        steps: how many there are to take.
+        clock: seconds.
+    """
+
+    def __init__(self, trials: int, steps: int, clock: Callable[[], float]) -> None:
+        self._trials, self._steps, self._clock = trials, steps, clock
+        self._taken = 0
+        self._begun = self._told = clock()
+
+    def stepped(self, steps: int) -> None:
+        """So many steps were taken."""
+        self._taken += steps
+
+    def draw(self, overview: Overview) -> None:
+        """Print how far all have come, where the last such line is a minute old."""
+        now = self._clock()
+        if now - self._told < STATUS_SECONDS:
+            return
+        self._told = now
+        done = overview.ended.total()
+        trials, steps = max(self._trials, done + overview.running), max(self._steps, self._taken)
+        rate = self._taken / (now - self._begun)
+        left = tqdm.format_interval((steps - self._taken) / rate) if rate else "?"
+        pace = f" ({tqdm.format_sizeof(rate)} steps/s, {left} left)"
+        counts = f"{done:,}/{trials:,} trials, {self._taken:,}/{steps:,} steps{pace}"
+        tqdm.write(f"{counts}, {overview.text()}", file=sys.stderr)
+
+    def completed(self, study: Tally) -> None:
+        """Print what came of a study."""
+        tqdm.write(study.result(), file=sys.stderr)

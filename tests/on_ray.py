@@ -1,0 +1,136 @@
+"""A Ray of the tests' own, and optimizers that note in a folder what is done on its workers; at some step something may happen."""
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import ray
+import torch
+
+import lr_search as lrs
+from lr_search.errors import WorkloadError
+from lr_search_ray.quiet import quiet
+
+TIMES = ["seconds", "started", "ended"]
+
+
+@contextmanager
+def own_ray(**resources: int) -> Iterator[None]:
+    """With resources on paper, whatever the machine has."""
+    with quiet():
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            **resources,
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def require_same(ours: lrs.Comparison, theirs: lrs.Comparison) -> None:
+    """To the last bit, times aside."""
+    for name in ("trials", "evaluations", "curves", "confirmations"):
+        one, other = (getattr(each, name).drop(columns=TIMES, errors="ignore") for each in (ours, theirs))
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+def _killed(time: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _away(time: int) -> None:
+    raise ConnectionError("the file server was away")
+
+
+def _memory(time: int) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def _another(time: int) -> None:
+    raise ConnectionError(f"the file server was away: {time}")
+
+
+def _bug(time: int) -> None:
+    raise ValueError("a bug of mine")
+
+
+def _workload(time: int) -> None:
+    raise WorkloadError("The loss must be one that can be computed, but got none.")
+
+
+MISHAPS: dict[str, Callable[[int], None]] = {
+    "killed": _killed,
+    "away": _away,
+    "out of memory": _memory,
+    "another": _another,
+    "bug": _bug,
+    "workload": _workload,
+}
+ALWAYS = 1000
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Makes SGD whose steps are noted, by the process that takes them and their LR.
+
+    Args:
+        folder: where.
+        mishap: what happens, one of MISHAPS; or nothing.
+        at: before the step after that many, counted by the optimizer: range tests do not count, nor what was lost.
+        times: how often, in all trainings together, of whatever process.
+        lr: only in trainings with that LR there; None: in any.
+    """
+
+    folder: Path
+    mishap: str = ""
+    at: int = 0
+    times: int = 1
+    lr: float | None = None
+
+    def __call__(self, params: Any, lr: float) -> torch.optim.SGD:
+        optimizer = torch.optim.SGD(params, lr=lr)
+        optimizer.param_groups[0]["taken"] = 0  # part of its state
+        optimizer.register_step_pre_hook(self._before_step)
+        return optimizer
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        group = optimizer.param_groups[0]
+        self.folder.mkdir(exist_ok=True)
+        with Path(self.folder, f"{os.getpid()}.steps").open("a") as file:
+            file.write(f"{group['lr']!r}\n")
+        group["taken"] += 1
+        meant = self.lr is None or abs(group["lr"] / self.lr - 1) < 1e-9
+        if self.mishap and meant and group["taken"] == self.at + 1:
+            self._happen()
+
+    def _happen(self) -> None:
+        for time in range(self.times):
+            try:
+                Path(self.folder, f"mishap {time}").touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            MISHAPS[self.mishap](time)
+            return
+
+    @property
+    def mishaps(self) -> int:
+        """How often it happened."""
+        return len(list(self.folder.glob("mishap *")))
+
+    def steps(self) -> list[float]:
+        """The LR of each step that was taken, or begun."""
+        return [float(line) for path in sorted(self.folder.glob("*.steps")) for line in path.read_text().split()]
+
+    def processes(self) -> set[int]:
+        """Which took steps."""
+        return {int(path.stem) for path in self.folder.glob("*.steps")}
