@@ -115,6 +115,8 @@ class TrialTrainable(tune.Trainable):
 def use_assigned_device() -> None:
     """Train where Ray says: without a GPU of its own on the CPU, with as many threads as it was given CPUs."""
     context = ray.get_runtime_context()
+    if context.worker.mode != ray.WORKER_MODE:  # tried out in the user's own process
+        return
     if not context.get_accelerator_ids().get("GPU"):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     cpus = context.get_assigned_resources().get("CPU", 0)
