@@ -122,6 +122,7 @@ def _attempt(address: str, timeout_seconds: float) -> str | None:
     """Join the cluster in another process. Returns: None, or what that wrote; "" where it did not end in time."""
     environment = {
         **os.environ,
+        "RAY_JOB_CONFIG_JSON_ENV_VAR": "{}",  # of `ray job submit`: it is not this process that is the job
         "RAY_gcs_server_port_wait_time_s": "1",  # one try; more wait for a cluster that is being started
         "RAY_gcs_server_request_timeout_seconds": str(max(1, int(timeout_seconds / 2))),
     }

@@ -32,9 +32,9 @@ def _autoscaled() -> bool:
     if not status:
         return False
     try:
-        kinds = json.loads(status)["autoscaler_report"]["node_type_mapping"] or {}
-        return any(kind != f"node_{node}" for node, kind in kinds.items())
-    except (ValueError, KeyError, TypeError, AttributeError):  # it is not documented
+        report = json.loads(status).get("autoscaler_report") or {}  # none while the cluster is starting
+        return any(kind != f"node_{node}" for node, kind in (report.get("node_type_mapping") or {}).items())
+    except (ValueError, AttributeError):  # it is not documented: nothing is to be refused for it
         return True
 
 

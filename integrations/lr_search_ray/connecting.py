@@ -16,6 +16,9 @@ from lr_search.execution.interrupts import interrupts_held
 from lr_search_ray.address import RUN_THERE, chosen, require_answer, same
 from lr_search_ray.quiet import quiet
 
+SETUP_SECONDS = (
+    660.0  # a little longer than Ray gives the setup itself; a worker that cannot be started it tries for ever
+)
 LOCALHOST = "127.0.0.1"
 
 
@@ -64,7 +67,8 @@ def connected(
                 with interrupts_held():  # ray.init, stopped half-way, leaves what it has started so far
                     _init(meant, runtime_env, verbose, dashboard)
                 if runtime_env is not None:  # it is set up when the first worker starts
-                    ray.get(ray.remote(_nothing).options(num_cpus=0, max_retries=0).remote())
+                    first = ray.remote(_nothing).options(num_cpus=0, max_retries=0).remote()
+                    ray.get(first, timeout=SETUP_SECONDS)
             yield
         finally:
             ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings
@@ -108,6 +112,8 @@ def _nothing() -> None:
 
 def _reason(error: Exception) -> str:
     told = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    if isinstance(error, ray.exceptions.GetTimeoutError):
+        return f"runtime_env must be one that workers start in, but none has within {SETUP_SECONDS:g} s."
     if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return f"runtime_env must be one that can be set up there, but {lines[-1].rstrip('.')}."

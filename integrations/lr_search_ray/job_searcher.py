@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray.tune import Checkpoint
@@ -22,6 +23,8 @@ from lr_search_ray.job_trainable import ASSIGNMENT, CHARGED, EVALUATION, OUTCOME
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
+TRACEBACK = "ray::"  # how the first line begins to name the place of an exception on a worker
+
 
 @dataclass
 class Assigned:
@@ -34,7 +37,7 @@ class Assigned:
         failures: why it was lost or failed so far.
         runs: whether a worker is at it.
         cut: whether the pruner has cut it.
-        error: of the last loss, as Ray words it.
+        error: of the last loss, as Ray words it; the first line says when it was.
     """
 
     job: Job
@@ -43,7 +46,7 @@ class Assigned:
     failures: list[str] = field(default_factory=list)
     runs: bool = False
     cut: bool = False
-    error: BaseException | None = None
+    error: str = ""
 
     def assignment(self) -> Assignment:
         """For a worker."""
@@ -142,7 +145,8 @@ class JobSearcher(BridgeSearcher):
         assigned = self._assigned.get(trial.trial_id)
         if assigned is not None:
             assigned.checkpoint = trial.checkpoint or assigned.checkpoint
-            assigned.error = trial.get_pickled_error() if trial.error_file else None
+            # Trial.get_error looks where Tune copies the file only later
+            assigned.error = Path(trial.error_file).read_text() if trial.error_file else ""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial has ended, was cut, or its worker is lost."""
@@ -241,7 +245,9 @@ class JobSearcher(BridgeSearcher):
         return len(left)
 
 
-def _words(error: BaseException | None) -> str:
-    """The first line of what Ray says."""
-    lines = [line for line in str(error or "").splitlines() if line.strip()]
-    return lines[0].strip().rstrip(".") if lines else "no reason given"
+def _words(error: str) -> str:
+    """The line that tells most of what Ray says: the first, but the exception's of a traceback."""
+    lines = [line.strip().rstrip(".") for line in error.splitlines()[1:] if line.strip()]
+    if not lines:
+        return "no reason given"
+    return lines[-1] if TRACEBACK in lines[0] else lines[0]

@@ -46,10 +46,10 @@ class Pruning:
             # lays out its brackets, by which the sampler sees the study: after a restart not later than before it
             self._pruner.prune(self._study, create_trial(state=TrialState.RUNNING))
 
-    def judge(self, trial: optuna.Trial) -> tuple[bool, dict[str, Any]]:
+    def judge(self, trial: FrozenTrial) -> tuple[bool, dict[str, Any]]:
         """Ask the pruner, once a report. Returns: whether to prune, and what it would write of the trial."""
         self._storage.hold(trial._trial_id)
-        return self._pruner.prune(self._study, trial._get_latest_trial()), self._storage.held
+        return self._pruner.prune(self._study, trial), self._storage.held
 
 
 class Reports:
@@ -66,19 +66,20 @@ class Reports:
 
     def __init__(self, pruning: Pruning, trial: optuna.Trial, *, again: bool) -> None:
         self._pruning, self._trial = pruning, trial
-        stored = trial.storage.get_trial(trial._trial_id) if again else None
-        self._made = set() if stored is None else set(stored.intermediate_values)
-        self._verdict: dict[str, Any] | None = None if stored is None else stored.user_attrs.get(VERDICT)
+        # as the storage holds it; kept up here, for to read it at every report would cost more than the report
+        self._known = copy.deepcopy(trial._cached_frozen_trial)
+        self._verdict: dict[str, Any] | None = self._known.user_attrs.get(VERDICT) if again else None
 
     def make(self, value: float, step: int) -> None:
         """Report the objective at a step."""
-        if step not in self._made:
-            self._trial.report(reckonable(value, self._trial.study.direction), step)
-            self._made.add(step)
+        made = self._known.intermediate_values
+        if step not in made:
+            made[step] = reckonable(value, self._trial.study.direction)
+            self._trial.report(made[step], step)
 
     def cut(self, value: float, step: int) -> bool:
         """Report, and hear the pruner. Returns: whether to prune the trial here."""
-        if self._verdict is None and all(step >= made for made in self._made):
+        if self._verdict is None and all(step >= made for made in self._known.intermediate_values):
             self.make(value, step)
             self._hear(step)
         if self._verdict is None or step != self._verdict["step"]:
@@ -87,7 +88,7 @@ class Reports:
         return True
 
     def _hear(self, step: int) -> None:
-        prune, written = self._pruning.judge(self._trial)
+        prune, written = self._pruning.judge(copy.deepcopy(self._known))
         if prune:
             self._verdict = {"step": step, "written": written}
             self._trial.set_user_attr(VERDICT, self._verdict)
@@ -97,6 +98,7 @@ class Reports:
     def _write(self, attributes: Mapping[str, Any]) -> None:
         for key, value in attributes.items():
             self._trial.storage.set_trial_system_attr(self._trial._trial_id, key, value)
+            self._known.system_attrs[key] = value
 
     def lose(self, steps: Iterable[int]) -> None:
         """The training diverged: the worst there is at those of `steps` that it did not come to."""
