@@ -38,6 +38,7 @@ class TrialTrainable(tune.Trainable):
         self._every, self._seconds = checkpoint_every, checkpoint_seconds
         self._run: TrialRun | None = None
         use_assigned_device()
+        gc.freeze()  # the modules: to go through them after each trial would take a tenth of a second
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -108,7 +109,6 @@ class TrialTrainable(tune.Trainable):
             self._run.close()
         self._run = None
         gc.collect()
-        gc.freeze()  # what is left are modules: to go through them again after each trial would take a tenth of a second
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
