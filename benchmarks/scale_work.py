@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from sklearn.datasets import load_digits
@@ -36,7 +39,8 @@ def digits(num_steps: int, folder: Path) -> lrs.Workload:
         optimizer=torch.optim.SGD,
         loss=_loss,
         train_data=partial(_same, train),
-        valid_data=partial(_valid, folder, [(inputs[1280:], targets[1280:])]),
+        valid_data=partial(_same, [(inputs[1280:], targets[1280:])]),
+        metrics=partial(_noted, _losses, folder),
         num_steps=num_steps,
         eval_every=num_steps // EVALUATIONS,
         device="cpu",
@@ -50,9 +54,9 @@ def sleeping(seconds: float, folder: Path) -> lrs.Workload:
         model=partial(_slow_model, folder),
         optimizer=torch.optim.SGD,
         loss=partial(_slow_loss, seconds / steps),
-        train_data=partial(_same, [torch.ones(1, 1)]),
-        valid_data=partial(_valid, folder, [torch.ones(1, 1)]),
-        metrics=_squares,
+        train_data=partial(_same, [torch.ones(1, 1), torch.ones(1, 1)]),
+        valid_data=partial(_same, [torch.ones(1, 1)]),
+        metrics=partial(_noted, _squares, folder),
         num_steps=steps,
         eval_every=5,
         device="cpu",
@@ -78,16 +82,22 @@ def _slow_loss(seconds: float, model: nn.Module, batch: torch.Tensor) -> torch.T
     return model(batch).square().mean()
 
 
-def _squares(model: nn.Module, batch: torch.Tensor) -> dict[str, torch.Tensor]:
-    return {"loss": model(batch).square()[:, 0]}
+def _losses(model: nn.Module, batch: Batch) -> torch.Tensor:
+    return nn.functional.cross_entropy(model(batch[0]), batch[1], reduction="none")
 
 
-def _same(batches: list[Batch]) -> list[Batch]:
-    return batches
+def _squares(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    return model(batch).square()[:, 0]
 
 
-def _valid(folder: Path, batches: list[torch.Tensor]) -> list[torch.Tensor]:
+def _noted(losses: Callable[..., torch.Tensor], folder: Path, model: nn.Module, batch: Any) -> dict[str, torch.Tensor]:
+    """The losses of an evaluation's one batch."""
+    found = losses(model, batch)
     note(folder, EVALUATED)
+    return {"loss": found}
+
+
+def _same(batches: list[Any]) -> list[Any]:
     return batches
 
 
@@ -103,7 +113,7 @@ class Span:
 
     Args:
         begin: seconds since the epoch.
-        end: of its last evaluation's beginning.
+        end: when its last evaluation was over.
     """
 
     begin: float
@@ -111,23 +121,32 @@ class Span:
 
 
 def spans(folder: Path) -> list[list[Span]]:
-    """The trainings of each process, in the order of time; the driver's own tries are left out by an emptied folder."""
+    """The whole trainings of each process, in the order of time; a driver's own first tries are none."""
     workers = []
-    for file in sorted(Path(folder).iterdir()):
-        times: list[list[float]] = []
+    for file in sorted(folder.iterdir()):
+        times: list[list[float]] = [[]]
         for what, when in (line.split() for line in file.read_text().splitlines()):
             if what == BEGUN:
                 times.append([])
             times[-1].append(float(when))
-        workers.append([Span(each[0], each[-1]) for each in times])
-    return workers
+        workers.append([Span(each[0], each[-1]) for each in times if len(each) == 2 + EVALUATIONS])
+    return [worker for worker in workers if worker]
 
 
-def gaps(workers: Sequence[Sequence[Span]]) -> float:
-    """Median time in seconds from a training's end to the next one's beginning on the same worker; nan where there is none."""
-    between = [
-        after.begin - before.end
-        for worker in workers
-        for before, after in zip(worker, worker[1:], strict=False)
-    ]  # fmt: skip
-    return statistics.median(between) if between else float("nan")
+def between(workers: Sequence[Sequence[Span]]) -> float:
+    """Median time in seconds from a training's end to the next one's beginning on the same worker; 0 where none follows."""
+    pairs = [pair for worker in workers for pair in itertools.pairwise(worker)]
+    return statistics.median(after.begin - before.end for before, after in pairs) if pairs else 0.0
+
+
+def seconds_a_step(steps: int = 300, repeats: int = 5) -> float:
+    """Of `digits` by itself on this machine, at best."""
+    best = float("inf")
+    with tempfile.TemporaryDirectory() as folder:
+        work = digits(steps, Path(folder))
+        for _ in range(repeats):
+            begun = time.perf_counter()
+            for _ in lrs.train(work, lrs.schedules.Constant(1e-3)):
+                pass
+            best = min(best, (time.perf_counter() - begun) / steps)
+    return best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -213,6 +214,7 @@ class JobSearcher(BridgeSearcher):
         job = assigned.job
         self._begin(assigned)  # which may have been lost before
         job.finish(assigned.outcome)
+        _delete(assigned.checkpoint)
         self._progress.end(job, assigned.outcome)
         self._work.ended(job)
         self._watch.see(assigned.outcome)
@@ -243,6 +245,13 @@ class JobSearcher(BridgeSearcher):
             assigned.job.release()
             self._put_back(assigned)
         return len(left)
+
+
+def _delete(checkpoint: Checkpoint | None) -> None:
+    """Of a trial that has ended: each is as large as a model and its optimizer."""
+    if checkpoint is not None and checkpoint.filesystem is not None:
+        with contextlib.suppress(OSError):
+            checkpoint.filesystem.delete_dir(checkpoint.path)
 
 
 def _words(error: str) -> str:

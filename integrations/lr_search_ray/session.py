@@ -37,7 +37,7 @@ from lr_search_ray.job_searcher import JobSearcher
 from lr_search_ray.job_trainable import Held, JobTrainable, trained
 from lr_search_ray.packing import packed
 from lr_search_ray.place import worker_place
-from lr_search_ray.shared_storage import require_shared
+from lr_search_ray.shared_storage import as_ray_takes_it, delete, require_shared
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
@@ -149,17 +149,19 @@ class Session:
 
     def _fit(self, searcher: JobSearcher) -> None:
         settings, starts = self._settings, _Starts(searcher)
+        name = f"lr_search-{uuid.uuid4().hex[:8]}"
         with ExitStack() as stack:
             path = settings.storage_path or stack.enter_context(tempfile.TemporaryDirectory(prefix="lr_search-"))
+            stack.callback(delete, path, name)  # the trials that are left go on from the database
             tune.run(
                 tune.with_parameters(JobTrainable, packed=Held(self._data), place=self._place, **self._checkpoints()),
-                name=f"lr_search-{uuid.uuid4().hex[:8]}",
+                name=name,
                 search_alg=searcher,
                 scheduler=OptunaPruningScheduler(searcher),
                 stop=_Stop(searcher, starts),
                 num_samples=-1,
                 resources_per_trial=cluster.placement(settings.resources_per_trial),
-                storage_path=str(path),
+                storage_path=as_ray_takes_it(path),
                 checkpoint_config=CheckpointConfig(num_to_keep=1),
                 reuse_actors=settings.reuse_actors,
                 callbacks=[starts],
@@ -234,18 +236,21 @@ class _Starts(Callback):
 
 @contextmanager
 def _interrupts_stop(searcher: JobSearcher) -> Iterator[None]:
-    """The first Ctrl-C ends the experiment in good order; a second one at once."""
+    """The first Ctrl-C, or SIGTERM, ends the experiment in good order; a second one at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: object) -> None:
+        told = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
         if searcher.stopped is not None:
-            raise KeyboardInterrupt
-        searcher.stop(KeyboardInterrupt())
+            raise told
+        searcher.stop(told)
 
-    before = signal.signal(signal.SIGINT, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)

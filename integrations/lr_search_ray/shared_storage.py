@@ -57,6 +57,18 @@ def require_shared(
         )
 
 
+def as_ray_takes_it(storage_path: str) -> str:
+    """A URI, or a folder from the root on."""
+    return storage_path if "://" in storage_path else str(_folder(storage_path))
+
+
+def delete(storage_path: str, name: str) -> None:
+    """Delete a folder there, as far as that can be done."""
+    with suppress(OSError):
+        system, path = get_fs_and_path(as_ray_takes_it(storage_path))
+        system.delete_dir(f"{path}/{name}")
+
+
 def _one_of_each_machine() -> list[Node]:
     """This program's own node for its machine, first."""
     own = ray.get_runtime_context().get_node_id()

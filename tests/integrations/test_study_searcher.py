@@ -204,7 +204,7 @@ def test_a_restored_searcher_finds_its_trials_again(tmp_path: Path) -> None:
 
 def test_a_study_in_memory_is_not_copied() -> None:
     restored = pickle.loads(pickle.dumps(StudySearcher(optuna.create_study(), SPACE, metric="loss")))
-    with pytest.raises(InvalidInputError, match="kept in memory alone. Give the study a storage"):
+    with pytest.raises(InvalidInputError, match=r"kept in memory alone\. Give the study a storage"):
         restored.suggest("one")
 
 

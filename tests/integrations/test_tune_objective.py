@@ -71,7 +71,9 @@ def test_asha_stops_trials_by_steps(running_ray: None, tmp_path: Path) -> None:
     # the worst last: ASHA cuts those that are behind what came before
     space = {"lr": tune.grid_search(list(reversed(RATES)))}
     asha = ASHAScheduler(time_attr="step", max_t=90, grace_period=10, reduction_factor=2)
-    results = fitted(tune_objective(line(num_steps=90), seed=3), tmp_path, space, scheduler=asha, max_concurrent_trials=1)
+    results = fitted(
+        tune_objective(line(num_steps=90), seed=3), tmp_path, space, scheduler=asha, max_concurrent_trials=1
+    )
     steps = {result["config"]["lr"]: result["step"] for result in results}
     assert steps[0.4] == 90
     assert steps[0.003] < 90
@@ -139,7 +141,7 @@ def test_checkpoints_are_made_at_evaluations_where_the_last_is_long_ago() -> Non
 
 
 def test_wrong_use_is_told() -> None:
-    with pytest.raises(WorkloadError, match="A workload must be an lr_search.Workload, but got int"):
+    with pytest.raises(WorkloadError, match=r"A workload must be an lr_search\.Workload, but got int"):
         tune_objective(3)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="checkpoint_every must be at least 1, but got 0"):
         tune_objective(line(), checkpoint_every=0)
