@@ -1,26 +1,28 @@
 #!/usr/bin/env bash
-# Runs the comparison on the cluster, and shows its log until it ends: ./submit.sh [more options of lr-search compare]
-# Called again it goes on where the last one was: after a crash, after `ray job stop`, or with a larger --budget.
-# Ctrl-C ends the showing only; `ray job list`, `ray job logs ID` and `ray job stop ID` (with the same --address) do the rest.
+# Runs the comparison on the cluster, and shows its log until it ends: ./submit.sh [further options of lr-search compare]
+# Called again it goes on where the last call was: after a crash, after `ray job stop`, or with a larger --budget.
+# Ctrl-C ends only the showing: `ray job logs ID` shows it again, `ray job stop ID` stops the job.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# The head node's dashboard, where jobs are handed in. `ray dashboard cluster.yaml`, in another terminal, forwards it to this machine.
-ADDRESS=${ADDRESS:-http://127.0.0.1:8265}
+# The dashboard of the head node, which takes jobs. `ray dashboard cluster.yaml`, in another terminal, brings it to this machine.
+export RAY_API_SERVER_ADDRESS=${RAY_API_SERVER_ADDRESS:-http://127.0.0.1:8265}
+export RAY_AUTH_MODE=${RAY_AUTH_MODE:-token}  # shows it the token in ~/.ray/auth_token
 
-# Checkpoints: a place that every machine can write to, s3://bucket/folder or a shared folder (NFS). CHANGE-ME
+# Where checkpoints lie meanwhile: every machine must be able to write there. CHANGE-ME: s3://bucket/folder, or a shared folder
 SHARED=${SHARED:-s3://CHANGE-ME/lr_search}
 
-# The trials: only the driver, on the head node, reads and writes them. A file there; absolute, for the job's own folder is a
-# temporary copy. Or PostgreSQL (postgresql://user@host/trials, lr-search[postgresql]), which outlives the head node.
+# The trials. Only the driver on the head node reads and writes them: a file there, with its whole path, since a job's own folder is
+# temporary. Or PostgreSQL, postgresql://user@host/trials, which outlives the cluster (its machines need lr-search[postgresql]).
 STORAGE=${STORAGE:-sqlite:////home/ray/lr_search.db}
-REPORT=${REPORT:-/home/ray/report}   # likewise; `ray rsync-down cluster.yaml /home/ray/report report` fetches it
+REPORT=${REPORT:-/home/ray/report}
 
-# --address      which cluster
-# --working-dir  this folder goes to every machine, so that all of them can import workload.py; under 500 MB, without data
-# --             what follows is run on the head node, in its copy of this folder
-# cpu, gpu       of one trial: cpu=2,gpu=1 one a GPU, gpu=0.5 two trials side by side on each GPU
-ray job submit --address "$ADDRESS" --working-dir . -- \
+# --working-dir  this folder goes to all machines, for they import workload.py: code, at most 512 MiB, no data
+# --             what comes behind it runs on the head node, in its copy of this folder
+# cpu            CPUs of a trial, which are its threads; gpu=1 for a GPU each, gpu=0.5 for two trials on one
+# storage_path   of the checkpoints
+# max_failures   how many machines a trial may lose before it counts as failed; the default of 2 is low for spot machines
+ray job submit --working-dir . -- \
   lr-search compare workload:workload --name digits --storage "$STORAGE" --out "$REPORT" \
-  --executor ray --executor-options "cpu=1,storage_path=$SHARED" \
+  --executor ray --executor-options "cpu=1,storage_path=$SHARED,max_failures=10" \
   --strategies grid,range_test --schedules constant,sgdr --budget 8 --seeds 3 "$@"

@@ -97,6 +97,7 @@ class JobSearcher(BridgeSearcher):
         self._watch = FailureWatch()
         self._assigned: dict[str, Assigned] = {}
         self._lost: deque[Assigned] = deque()
+        self._freed = False  # a worker, since a trial was last asked for
         self.stopped: BaseException | None = None
         self.out_of_time = False
 
@@ -154,6 +155,7 @@ class JobSearcher(BridgeSearcher):
         if self.over() or trial_id not in self._assigned:
             return  # what is left is put back in the end
         assigned = self._assigned.pop(trial_id)
+        self._freed = True
         try:
             self._end(assigned, None if error else result)
         except BaseException as raised:
@@ -165,6 +167,9 @@ class JobSearcher(BridgeSearcher):
     def _next(self) -> Assigned | None:
         if len(self._assigned) >= self._at_once():
             return None
+        freed, self._freed = self._freed, False
+        if freed and any(not each.runs for each in self._assigned.values()):
+            return None  # one waits for the worker that is free now: let it begin first, for to ask a study takes time
         if self._lost:
             return self._lost.popleft()
         job = self._work.next()
