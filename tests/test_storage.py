@@ -1,5 +1,6 @@
 """Opening storages, and SQLite under several processes."""
 
+import math
 import sqlite3
 import subprocess
 import sys
@@ -91,3 +92,32 @@ def test_reading_makes_no_file(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="there is no file"):
         open_storage(f"sqlite:///{tmp_path}/a.db", must_exist=True)
     assert list(tmp_path.iterdir()) == []
+
+
+VALUES = [(0, 0.5), (3, math.inf), (5, -math.inf), (7, math.nan), (9, 1e-300)]
+
+
+def test_reports_are_stored_as_optuna_stores_them(tmp_path: Path) -> None:
+    ours = open_storage(f"sqlite:///{tmp_path}/a.db")
+    theirs = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/b.db")
+    found = []
+    for storage in (ours, theirs):
+        trial = optuna.create_study(storage=storage).ask()
+        for step, value in VALUES:
+            storage.set_trial_intermediate_value(trial._trial_id, step, value)
+        storage.set_trial_intermediate_value(trial._trial_id, 3, 2.0)  # again: the later one counts
+        found.append(storage.get_trial(trial._trial_id).intermediate_values)
+    assert repr(found[0]) == repr(found[1])
+    assert found[0][3] == 2.0
+
+
+def test_a_report_to_a_trial_that_has_ended_or_is_unknown_is_refused_as_optuna_does(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path}/a.db")
+    study = optuna.create_study(storage=storage)
+    trial = study.ask()
+    study.tell(trial, 1.0)
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        storage.set_trial_intermediate_value(trial._trial_id, 1, 0.5)
+    with pytest.raises(KeyError):
+        storage.set_trial_intermediate_value(trial._trial_id + 1, 1, 0.5)
+    assert storage.get_trial(trial._trial_id).intermediate_values == {}

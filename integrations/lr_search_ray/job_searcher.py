@@ -247,8 +247,11 @@ class JobSearcher(BridgeSearcher):
         self._assigned.clear()
         self._lost.clear()
         for assigned in left:
-            assigned.job.release()
-            self._put_back(assigned)
+            try:
+                assigned.job.release()
+                self._put_back(assigned)
+            except Exception as error:  # the storage is away: the others may be luckier
+                self.stop(error)
         return len(left)
 
 

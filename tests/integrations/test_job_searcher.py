@@ -163,6 +163,20 @@ def test_no_more_trials_than_are_wanted_at_once(tune: Any) -> None:
     assert driven.states() == ["COMPLETE", "RUNNING", "RUNNING"]
 
 
+def test_a_trial_that_waits_for_a_free_worker_begins_before_a_study_is_asked_again(tune: Any) -> None:
+    driven = tune(at_once=2)
+    first, _ = driven.start()
+    waiting, _ = driven.suggest()
+    driven.end(first)
+    assert driven.suggest() is None
+    assert driven.states() == ["COMPLETE", "RUNNING"]  # the third was not asked for
+    driven.searcher.started(waiting)
+    third, _ = driven.start()
+    driven.end(third)
+    driven.end(waiting)
+    assert driven.suggest() == FINISHED
+
+
 def test_nothing_while_all_that_is_left_waits_for_range_tests_and_the_end_when_all_have_ended(tune: Any) -> None:
     driven = tune(strategies=["range_test"], budget=8, range_test={"num_steps": 20, "curves": 2})
     tests = [driven.start()[0], driven.start()[0]]

@@ -60,6 +60,7 @@ def test_every_strategy_gives_the_same_on_four_workers() -> None:
     assert len(found.curves)
 
 
+@pytest.mark.slow
 def test_every_kind_of_schedule_gives_the_same_on_one_worker() -> None:
     settings = {"schedules": SCHEDULES, "optimizers": SGD, "budget": 3, "confirm": 1}
     found = require_same_on_ray(1, line(num_steps=60, combine="mean"), **settings, **BEYOND)
@@ -131,12 +132,14 @@ def places(folder: Path, processes: int, resources: dict[str, float]) -> tuple[l
     return place.noted(), found
 
 
+@pytest.mark.slow
 def test_trials_share_gpus_and_each_sees_its_own(tmp_path: Path) -> None:
     noted, _ = places(tmp_path, 3, {"gpu": 0.5})  # of two GPUs
     assert sorted(each["cuda"] for each in noted) in (["0", "0", "1"], ["0", "1", "1"])
     assert all(each["gpus"] == [each["cuda"]] for each in noted)
 
 
+@pytest.mark.slow
 def test_a_trial_without_a_gpu_sees_none_and_has_as_many_threads_as_cpus(tmp_path: Path) -> None:
     noted, found = places(tmp_path, 1, {"cpu": 2})
     assert noted == [{"cuda": "", "gpus": [], "threads": 2}]
