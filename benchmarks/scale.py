@@ -6,7 +6,7 @@ trainings, and what lies between a training and the next on a worker. All take t
 
     short   trainings of half a second on 2 workers
     long    of some ten seconds on 2 workers
-    many    that only sleep, on 32 workers: here the driver is what is measured
+    many    that only sleep, on 16 workers (--workers): here the driver is what is measured
     hooks   the driver's time for a report and a trial, by calling Tune's hooks without Ray, the more studies are finished
 
 Aims: at most 1.10 times the bare Tuner's wall time; at most 2 ms a report, however many studies are finished; workers busy 95% of the time
@@ -31,7 +31,7 @@ from scale_tables import BARE, LOCAL, NEW, OURS, row, text
 from scale_work import EVALUATIONS, digits, seconds_a_step, sleeping
 
 JSON = Path(__file__).with_suffix(".json")
-STUDIES, TRIALS = (1, 10, 100), 100  # of the hooks' part
+STUDIES, TRIALS = (1, 10, 100), 100  # of the part `hooks`
 say = partial(print, flush=True)
 
 
@@ -66,9 +66,10 @@ class Plan:
 
 PLANS = {
     "short": Plan(0.5, 2, budget=8, turns=3, local=True, new=3),
-    "long": Plan(12.0, 2, budget=2, turns=2),
-    "many": Plan(10.0, 32, budget=24, turns=1, sleeps=True),
+    "long": Plan(11.0, 2, budget=2, turns=2),
+    "many": Plan(10.0, 16, budget=12, turns=1, sleeps=True),
 }
+PARTS = [*PLANS, "hooks"]
 
 
 def part(plan: Plan, step_seconds: float) -> dict[str, list[Run]]:
@@ -120,14 +121,14 @@ def main() -> None:
     """Run the parts, print the tables and write them as JSON; parts that are not run keep what the file has of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--part", nargs="*", default=[*PLANS, "hooks"], help="which; none: only print what the file has"
+        "--part", nargs="*", choices=PARTS, default=PARTS, help="which; none: only print what the file has"
     )
     parser.add_argument("--workers", type=int, default=PLANS["many"].workers, help="of the part `many`")
     parser.add_argument("--json", type=Path, default=JSON)
     given = parser.parse_args()
     torch.set_num_threads(1)
     found = json.loads(given.json.read_text()) if given.json.exists() else {}
-    step_seconds = seconds_a_step()
+    step_seconds = seconds_a_step() if {*given.part} & PLANS.keys() else 0.0
     for name in given.part:
         say(f"\n{name}")
         if name == "hooks":

@@ -15,8 +15,8 @@ import sqlalchemy
 from optuna.storages import InMemoryStorage
 from storage import NeverPrunes, workload
 
-from lr_search.comparison import _tasks
 from lr_search.evaluation import Evaluation
+from lr_search.execution.studies import open_studies
 from lr_search.execution.study import StudyTask
 from lr_search.execution.trial import Outcome
 from lr_search.execution.work import Work
@@ -129,7 +129,7 @@ def studies(url: str | None, pruner: str, count: int, trials: int) -> list[Study
         range_test=None, budget=trials, seeds=count, pruner=PRUNERS[pruner],
     )  # fmt: skip
     start = fingerprint(work, 0)
-    return _tasks(open_storage(url), "scale", study_plans(asked), {("SGD", seed): start for seed in asked.seeds})
+    return open_studies(open_storage(url), "scale", study_plans(asked), {("SGD", seed): start for seed in asked.seeds})
 
 
 def copied(first: StudyTask, others: Sequence[StudyTask]) -> None:

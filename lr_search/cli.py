@@ -110,6 +110,7 @@ def compare(
     called = name or target
     with errors_told(storage, called):
         import lr_search.comparison as comparisons
+        from lr_search.execution.executor_names import executor_by_name
 
         if not dry_run:
             require_writable(out)
@@ -126,7 +127,7 @@ def compare(
             confirm=confirm,
             snapshots=snapshots,
             search_shape=search_shape,
-            executor=comparisons.executor_by_name(
+            executor=executor_by_name(
                 executor,
                 arguments.options(executor_options),
                 {"verbose": verbose, "factory": arguments.factory_of(target)},

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import optuna
-from optuna.storages import BaseStorage
-from optuna.trial import TrialState
-
-from lr_search import plugins
-from lr_search.controllers.base import Controller, first_schedule
 from lr_search.cost import plan_text
-from lr_search.errors import InvalidInputError, StorageError, require, unknown_name
-from lr_search.execution.claims import OWNER, at_work, kept
+from lr_search.errors import InvalidInputError, require, unknown_name
 from lr_search.execution.executor import Executor, session
 from lr_search.execution.local import LocalExecutor
-from lr_search.execution.plan import FIRST, PLAN, StudyPlan
+from lr_search.execution.studies import delete, finished_trials, open_studies
 from lr_search.execution.study import StudyTask
-from lr_search.fingerprint import check_fingerprint, fingerprint
+from lr_search.fingerprint import fingerprint
 from lr_search.optimizers import Optimizers
 from lr_search.planning import Pruner, Question, question, study_plans
 from lr_search.progress import Progress
-from lr_search.report.records import StudyRecord, TrialRecord, comparison_names, read_records
+from lr_search.report.records import StudyRecord, comparison_names, read_records
 from lr_search.storage import StorageLike, losses_told, open_storage, quiet_optuna
 from lr_search.workload import Workload, require_workload
 
@@ -35,9 +26,6 @@ if TYPE_CHECKING:
 
     from lr_search.report.recommendation import Recommendation
     from lr_search.training import Training
-
-FORMAT = 1
-SHAPE_POINTS = 301  # of a schedule, for its picture
 
 
 class Comparison:
@@ -249,9 +237,9 @@ def compare(
             if fresh:
                 delete(opened, name)
             plans = study_plans(asked)
-            done = _done(opened, name, plans)
+            done = finished_trials(opened, name, plans)
             print(plan_text(asked, confirm, done), flush=True)  # noqa: T201
-            tasks = _tasks(opened, name, plans, prints)
+            tasks = open_studies(opened, name, plans, prints)
             left = (
                 max(0, asked.planned_total_trials() - len(done)),
                 asked.planned_steps() - sum(trial.steps for trial in done),
@@ -263,7 +251,7 @@ def compare(
                 extra = confirmation_plans(asked, read_records(opened, name), confirm)
                 prints |= {(p.optimizer, p.seed): fingerprint(p.workload, p.seed) for p in extra}
                 steps = sum(plan.budget_steps for plan in extra)
-                tasks = _tasks(opened, name, extra, prints, len(plans))
+                tasks = open_studies(opened, name, extra, prints, len(plans))
                 _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress))
     return Comparison(opened, name, asked)
 
@@ -273,112 +261,3 @@ def _run(executor: Executor, tasks: list[StudyTask], bars: Progress) -> None:
         executor.run(tasks, bars)
     finally:
         bars.close()
-
-
-def _done(storage: BaseStorage, name: str, plans: Sequence[StudyPlan]) -> list[TrialRecord]:
-    """The trials of these studies that an earlier call has finished."""
-    names = {plan.name for plan in plans}
-    records = [record for record in read_records(storage, name) if record.name in names]
-    return [trial for record in records for trial in record.trials if trial.state != "RUNNING"]
-
-
-def _tasks(
-    storage: BaseStorage,
-    name: str,
-    plans: Sequence[StudyPlan],
-    prints: Mapping[tuple[str, int], dict[str, Any]],
-    first: int = 0,
-) -> list[StudyTask]:
-    """The plans' studies, new or gone on with; searches know the range tests or probe they wait for."""
-    held = {frozen.study_name: frozen.user_attrs for frozen in storage.get_all_studies()}
-    tasks: list[StudyTask] = []
-    by_name: dict[str, StudyTask] = {}
-    for order, plan in enumerate(plans, start=first):
-        attribute = {**plan.attribute(), "fingerprint": prints[plan.optimizer, plan.seed]}
-        study = optuna.create_study(
-            storage=storage,
-            study_name=plan.name,
-            direction="minimize" if plan.kind in FIRST else plan.workload.direction,
-            load_if_exists=True,
-            pruner=plan.pruner if plan.pruner is not None else optuna.pruners.NopPruner(),
-        )
-        whole = partial(_whole_attribute, name, order, plan, attribute)
-        _check(plan.name, held.get(plan.name, {}).get(PLAN) or kept(study, PLAN, whole), attribute)
-        by_name[plan.name] = StudyTask(plan, study, by_name[plan.waits_for] if plan.waits_for else None)
-        tasks.append(by_name[plan.name])
-    return tasks
-
-
-def _whole_attribute(name: str, order: int, plan: StudyPlan, attribute: Mapping[str, Any]) -> dict[str, Any]:
-    return {**attribute, "comparison": name, "order": order, "format": FORMAT, **_scale(plan)}
-
-
-def _scale(plan: StudyPlan) -> dict[str, Any]:
-    """What a report needs of the workload."""
-    work = plan.workload
-    scale = {"num_steps": work.num_steps, "objective": work.objective, "direction": work.direction}
-    if plan.waits_for:
-        scale["waits_for"] = plan.waits_for
-    if plan.layout is None:
-        return scale
-    found = plan.layout(1.0)
-    scale |= {"controller": True} if isinstance(found, Controller) else {}
-    schedule = first_schedule(found)
-    steps = np.unique(np.linspace(0, work.num_steps - 1, SHAPE_POINTS).round())
-    shape = {"step": steps.tolist(), "lr": schedule(steps).round(6).tolist()}
-    return {**scale, "shape": {**shape, "cycle_ends": schedule.cycle_ends(work.num_steps)}}
-
-
-def _check(name: str, recorded: Mapping[str, Any], present: Mapping[str, Any]) -> None:
-    plain = {key: value for key, value in present.items() if key != "fingerprint"}
-    check_fingerprint(name, {**recorded, **recorded["fingerprint"]}, {**plain, **present["fingerprint"]})
-
-
-def delete(storage: BaseStorage, name: str) -> None:
-    """Delete every study of the comparison.
-
-    Raises:
-        StorageError: a process is at work on it.
-    """
-    studies = [s for s in storage.get_all_studies() if s.user_attrs.get(PLAN, {}).get("comparison") == name]
-    for study in studies:
-        for trial in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.RUNNING,)):
-            if at_work(trial):
-                owner = trial.user_attrs.get(OWNER, {})
-                raise StorageError(
-                    f"A comparison is deleted only while nobody works on it, but process {owner.get('pid')} on "
-                    f"{owner.get('machine', '?').split()[0]} runs a trial of {name!r}. Stop it first, or leave out fresh "
-                    "(--fresh) to share the work."
-                )
-    for study in studies:
-        storage.delete_study(study._study_id)
-
-
-def executor_by_name(
-    name: str, options: Mapping[str, Any] | None = None, offered: Mapping[str, Any] | None = None
-) -> Executor:
-    """A new executor of the class registered under that name.
-
-    Args:
-        name: see `lr-search list`.
-        options: its arguments, by name; what it makes of them is its own matter where it has a class method `of_options`, and
-            further names in `OPTIONS`.
-        offered: further arguments, for an executor that has such.
-
-    Raises:
-        UnknownNameError: nothing is registered under that name, or it has no such argument.
-        InvalidInputError: an argument breaks its rule, or what is registered is no executor.
-    """
-    made = plugins.load(plugins.EXECUTORS, name)
-    given = dict(options or {})
-    if callable(made):
-        known = [*inspect.signature(made).parameters, *getattr(made, "OPTIONS", ())]
-        unknown = next((each for each in given if each not in known), None)
-        if unknown is not None:
-            raise unknown_name(f"option of the executor {name!r}", unknown, known)
-        given = {each: value for each, value in (offered or {}).items() if each in known} | given
-        made = made.of_options(given) if hasattr(made, "of_options") else made(**given)
-    executor: Executor = made
-    if not hasattr(executor, "run"):
-        raise InvalidInputError(f"The executor {name!r} must have a method run(tasks, progress), but got {executor!r}.")
-    return executor

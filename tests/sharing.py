@@ -14,9 +14,9 @@ import torch
 from optuna.trial import FrozenTrial
 
 import lr_search as lrs
-from lr_search.comparison import _tasks
 from lr_search.evaluation import Evaluation
 from lr_search.execution import local
+from lr_search.execution.studies import open_studies
 from lr_search.execution.study import Job, StudyTask
 from lr_search.execution.trial import Outcome
 from lr_search.planning import question, study_plans
@@ -123,7 +123,7 @@ def tasks(url: StorageLike, **changes: Any) -> list[StudyTask]:
     others = {"optimizers": None, "pruner": None, "snapshots": 0, "search_shape": False}
     plans = study_plans(question(line(), **{**others, **settings(**changes)}))
     prints: dict[tuple[str, int], dict[str, Any]] = {(plan.optimizer, plan.seed): {} for plan in plans}
-    return _tasks(open_storage(url), NAME, plans, prints)
+    return open_studies(open_storage(url), NAME, plans, prints)
 
 
 def open_and_list(barrier: Any, urls: list[str]) -> list[int]:

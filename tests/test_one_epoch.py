@@ -158,14 +158,17 @@ def test_shapes_that_are_searched_have_no_common_first_round() -> None:
 
 def tasks(storage: optuna.storages.BaseStorage, count: int) -> list[StudyTask]:
     """The same study, as several processes see it."""
-    from lr_search.comparison import _tasks
+    from lr_search.execution.studies import open_studies
 
     asked = question(
         work(), name="a", strategies=["one_epoch"], schedules=["constant"], optimizers=None, lr_range=(1e-3, 0.5),
         range_test=None, budget=4, seeds=1, pruner=None,
     )  # fmt: skip
     with quiet_optuna():
-        return [_tasks(storage, "a", study_plans(asked), {("SGD", 0): fingerprint(work(), 0)})[0] for _ in range(count)]
+        return [
+            open_studies(storage, "a", study_plans(asked), {("SGD", 0): fingerprint(work(), 0)})[0]
+            for _ in range(count)
+        ]
 
 
 def run(job: Job | None) -> None:

@@ -1,0 +1,102 @@
+"""The studies of a comparison in its storage: opened, new or gone on with; and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+
+from lr_search.controllers.base import Controller, first_schedule
+from lr_search.errors import StorageError
+from lr_search.execution.claims import OWNER, at_work, kept
+from lr_search.execution.plan import FIRST, PLAN, StudyPlan
+from lr_search.execution.study import StudyTask
+from lr_search.fingerprint import check_fingerprint
+from lr_search.report.records import TrialRecord, read_records
+
+FORMAT = 1
+SHAPE_POINTS = 301  # of a schedule, for its picture
+
+
+def finished_trials(storage: BaseStorage, name: str, plans: Sequence[StudyPlan]) -> list[TrialRecord]:
+    """The trials of these studies that an earlier call has finished."""
+    names = {plan.name for plan in plans}
+    records = [record for record in read_records(storage, name) if record.name in names]
+    return [trial for record in records for trial in record.trials if trial.state != "RUNNING"]
+
+
+def open_studies(
+    storage: BaseStorage,
+    name: str,
+    plans: Sequence[StudyPlan],
+    prints: Mapping[tuple[str, int], dict[str, Any]],
+    first: int = 0,
+) -> list[StudyTask]:
+    """The plans' studies, new or gone on with; searches know the range tests or probe they wait for."""
+    held = {frozen.study_name: frozen.user_attrs for frozen in storage.get_all_studies()}
+    tasks: list[StudyTask] = []
+    by_name: dict[str, StudyTask] = {}
+    for order, plan in enumerate(plans, start=first):
+        attribute = {**plan.attribute(), "fingerprint": prints[plan.optimizer, plan.seed]}
+        study = optuna.create_study(
+            storage=storage,
+            study_name=plan.name,
+            direction="minimize" if plan.kind in FIRST else plan.workload.direction,
+            load_if_exists=True,
+            pruner=plan.pruner if plan.pruner is not None else optuna.pruners.NopPruner(),
+        )
+        whole = partial(_whole_attribute, name, order, plan, attribute)
+        _check(plan.name, held.get(plan.name, {}).get(PLAN) or kept(study, PLAN, whole), attribute)
+        by_name[plan.name] = StudyTask(plan, study, by_name[plan.waits_for] if plan.waits_for else None)
+        tasks.append(by_name[plan.name])
+    return tasks
+
+
+def _whole_attribute(name: str, order: int, plan: StudyPlan, attribute: Mapping[str, Any]) -> dict[str, Any]:
+    return {**attribute, "comparison": name, "order": order, "format": FORMAT, **_scale(plan)}
+
+
+def _scale(plan: StudyPlan) -> dict[str, Any]:
+    """What a report needs of the workload."""
+    work = plan.workload
+    scale = {"num_steps": work.num_steps, "objective": work.objective, "direction": work.direction}
+    if plan.waits_for:
+        scale["waits_for"] = plan.waits_for
+    if plan.layout is None:
+        return scale
+    found = plan.layout(1.0)
+    scale |= {"controller": True} if isinstance(found, Controller) else {}
+    schedule = first_schedule(found)
+    steps = np.unique(np.linspace(0, work.num_steps - 1, SHAPE_POINTS).round())
+    shape = {"step": steps.tolist(), "lr": schedule(steps).round(6).tolist()}
+    return {**scale, "shape": {**shape, "cycle_ends": schedule.cycle_ends(work.num_steps)}}
+
+
+def _check(name: str, recorded: Mapping[str, Any], present: Mapping[str, Any]) -> None:
+    plain = {key: value for key, value in present.items() if key != "fingerprint"}
+    check_fingerprint(name, {**recorded, **recorded["fingerprint"]}, {**plain, **present["fingerprint"]})
+
+
+def delete(storage: BaseStorage, name: str) -> None:
+    """Delete every study of the comparison.
+
+    Raises:
+        StorageError: a process is at work on it.
+    """
+    studies = [s for s in storage.get_all_studies() if s.user_attrs.get(PLAN, {}).get("comparison") == name]
+    for study in studies:
+        for trial in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.RUNNING,)):
+            if at_work(trial):
+                owner = trial.user_attrs.get(OWNER, {})
+                raise StorageError(
+                    f"A comparison is deleted only while nobody works on it, but process {owner.get('pid')} on "
+                    f"{owner.get('machine', '?').split()[0]} runs a trial of {name!r}. Stop it first, or leave out fresh "
+                    "(--fresh) to share the work."
+                )
+    for study in studies:
+        storage.delete_study(study._study_id)
