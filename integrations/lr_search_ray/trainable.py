@@ -37,8 +37,8 @@ class TrialTrainable(tune.Trainable):
         """Called once an actor; `reset_config` for each trial after the first."""
         self._every, self._seconds = checkpoint_every, checkpoint_seconds
         self._run: TrialRun | None = None
+        self._frozen = False
         use_assigned_device()
-        gc.freeze()  # the modules: to go through them after each trial would take a tenth of a second
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -109,6 +109,11 @@ class TrialTrainable(tune.Trainable):
             self._run.close()
         self._run = None
         gc.collect()
+        if (
+            not self._frozen
+        ):  # the modules, all loaded now: to go through them after each trial would take a quarter of a second
+            gc.freeze()
+            self._frozen = True
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
