@@ -114,9 +114,10 @@ def test_the_tables_print_from_what_was_written(tables: Any) -> None:
     path = ROOT / "benchmarks" / "scale.json"
     found = json.loads(path.read_text())
     printed = tables.text(found)
-    for name in ("short", "long", "many", "hooks"):
+    assert "hooks" in found
+    for name in found:
         assert f"\n{name}" in f"\n{printed}"
-    assert printed.count("RayExecutor |") == 3
+    assert printed.count("RayExecutor |") == len(found) - 1
     readme = (ROOT / "README.md").read_text()
     for line in printed.splitlines():
         if line.startswith("| "):

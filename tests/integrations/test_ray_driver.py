@@ -105,7 +105,7 @@ def stopped(folder: Path, how: Callable[[Driver], None]) -> Driver:
     assert "Traceback" not in driver.written
     assert "RUNNING" not in states(folder)
     # Tune by itself would wait 15 s for the end of that step
-    assert sum(steps(folder).values()) - begun < 2 * 50
+    assert sum(steps(folder).values()) - begun < 2 * 30
     return driver
 
 
