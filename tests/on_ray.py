@@ -34,7 +34,7 @@ def own_ray(**resources: int) -> Iterator[None]:
         try:
             yield
         finally:
-            ray.shutdown()
+            ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings in another test
 
 
 def require_same(ours: lrs.Comparison, theirs: lrs.Comparison) -> None:

@@ -303,7 +303,7 @@ def tuned(tmp_path_factory):
         patch.setenv("RAY_AIR_NEW_OUTPUT", "0")
         ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         yield run
-        ray.shutdown()
+        ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings in another test
     ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 

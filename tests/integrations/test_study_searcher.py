@@ -47,7 +47,7 @@ def running_ray() -> Iterator[None]:
     with quiet():
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
         yield
-        ray.shutdown()
+        ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings in another test
 
 
 def fitted(searcher: StudySearcher, path: Path, trainable: Any = Falling, **changes: Any) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ def running_ray() -> Iterator[None]:
     with quiet():
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
         yield
-        ray.shutdown()
+        ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings in another test
     torch.set_num_threads(threads)
 
 
