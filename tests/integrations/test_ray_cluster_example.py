@@ -61,7 +61,11 @@ def submit(settings: dict[str, str], *words: str) -> str:
 @pytest.mark.parametrize("name", ["cluster.yaml", "on_premise.yaml"])
 def test_ray_up_takes_the_file(name: str) -> None:
     config: dict[str, Any] = yaml.safe_load((EXAMPLE / name).read_text())
-    validate_config(prepare_config(config))
+    prepared = prepare_config(config)
+    validate_config(prepared)
+    assert prepared["cluster_name"] == config["cluster_name"]
+    with pytest.raises(Exception, match="unknown_key"):  # Ray's check does look
+        validate_config({**prepared, "unknown_key": 1})
 
 
 def test_the_cluster_runs_the_ray_and_python_that_are_tested() -> None:
