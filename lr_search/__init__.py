@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lr_search import controllers, errors, optimizers, samplers, schedules, suggest
     from lr_search.averaging import average_weights
-    from lr_search.comparison import Comparison, compare, load
+    from lr_search.compared import Comparison
+    from lr_search.comparison import compare
     from lr_search.curve import LRCurve
     from lr_search.ensemble import SnapshotEnsemble
     from lr_search.evaluation import Evaluation
     from lr_search.execution import LocalExecutor
+    from lr_search.loading import load
     from lr_search.prior import LRPrior
     from lr_search.ramp import range_test
     from lr_search.refinding import Refinding, refind
@@ -55,7 +57,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Comparison": "comparison",
+    "Comparison": "compared",
     "Evaluation": "evaluation",
     "LRCurve": "curve",
     "LRPrior": "prior",
@@ -69,7 +71,7 @@ _HOMES = {
     "average_weights": "averaging",
     "classification": "usual",
     "compare": "comparison",
-    "load": "comparison",
+    "load": "loading",
     "range_test": "ramp",
     "refind": "refinding",
     "regression": "usual",

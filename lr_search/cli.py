@@ -9,11 +9,12 @@ import typer
 
 from lr_search import arguments
 from lr_search.cli_range_test import range_test
+from lr_search.cli_report import Out, report, show
 from lr_search.cli_support import Seed, Seeds, Target, errors_told, require_writable
-from lr_search.errors import InvalidInputError, LRSearchError, TrialsFailedError
+from lr_search.errors import LRSearchError, TrialsFailedError
 
 if TYPE_CHECKING:
-    from lr_search.comparison import Comparison
+    from lr_search.compared import Comparison
 
 DEFAULT_STORAGE = "sqlite:///lr_search.db"
 
@@ -25,7 +26,6 @@ app = typer.Typer(
 )
 
 Storage = Annotated[str, typer.Option(help="Database URL the trials are kept in.")]
-Out = Annotated[Path, typer.Option(help="Folder the report is written to.")]
 Budget = Annotated[float, typer.Option(help="What each study may spend, in full trainings.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete what the storage holds under this name, and start over.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and train nothing.")]
@@ -62,7 +62,7 @@ def demo(
             fresh=fresh, dry_run=dry_run,
         )  # fmt: skip
         if not dry_run:
-            _show(comparison, out)
+            show(comparison, out)
             _require_a_result(comparison)
 
 
@@ -138,35 +138,14 @@ def compare(
             dry_run=dry_run,
         )
         if not dry_run:
-            _show(comparison, out)
+            show(comparison, out)
             _require_a_result(comparison)
 
 
 app.command("range-test")(range_test)
 
 
-@app.command()
-def report(
-    storage: Annotated[str, typer.Argument(metavar="STORAGE", help="Database URL, such as sqlite:///lr_search.db.")],
-    name: Annotated[
-        str | None, typer.Argument(help="Of the comparison; may be left out where there is one only.")
-    ] = None,
-    *,
-    out: Out = Path("report"),
-) -> None:
-    """Write the report of a comparison, finished or not."""
-    with errors_told():
-        from lr_search.comparison import load
-        from lr_search.report.records import comparison_names
-        from lr_search.storage import open_storage, quiet_optuna
-
-        with quiet_optuna():
-            names = comparison_names(open_storage(storage, must_exist=True))
-        if name is None and len(names) != 1:
-            raise InvalidInputError(
-                f"NAME must say which comparison, but got none; {storage} holds: {', '.join(names) or 'none'}."
-            )
-        _show(load(storage, names[0] if name is None else name), out)
+app.command()(report)
 
 
 @app.command("list")
@@ -218,23 +197,6 @@ def _searched(layout: Any) -> str:
 
 def _first_line(value: Any) -> str:
     return (value.__doc__ or "").strip().partition("\n")[0]
-
-
-def _show(comparison: Comparison, out: Path) -> None:
-    """Print the summary and the winner, and write the report."""
-    from lr_search.report.page import recommendation_or_none
-    from lr_search.report.recommendation import lack
-    from lr_search.report.tables import shown
-
-    page = comparison.save(out)
-    typer.echo(shown(comparison.summary()).to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
-    best = recommendation_or_none(comparison.records)
-    if best is None:
-        typer.echo(f"\n{lack(comparison.records)}")
-    else:
-        typer.echo(f"\nTrain with: {best.schedule_text}, peak learning rate {best.lr:.3g}, {best.optimizer}")
-        typer.echo(f"Expect {best.value:.4g}: {best.reason}")
-    typer.echo(f"Report: {page}")
 
 
 def _require_a_result(comparison: Comparison) -> None:

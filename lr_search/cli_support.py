@@ -14,7 +14,7 @@ import typer
 
 from lr_search.errors import LRSearchError, OutputError, TrialsFailedError
 
-FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+FAILED, WRONG_USE, NO_ANSWER, INTERRUPTED = 1, 2, 3, 130
 
 Target = Annotated[str, typer.Argument(metavar="PKG.MOD:WORKLOAD", help="A workload, or a function that returns one.")]
 Seeds = Annotated[int, typer.Option(help="How many seeds.", min=1)]

@@ -3,151 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lr_search.compared import Comparison
 from lr_search.cost import plan_text
-from lr_search.errors import InvalidInputError, require, unknown_name
+from lr_search.errors import require
 from lr_search.execution.executor import Executor, session
 from lr_search.execution.local import LocalExecutor
 from lr_search.execution.studies import delete, finished_trials, open_studies
 from lr_search.execution.study import StudyTask
 from lr_search.fingerprint import fingerprint
 from lr_search.optimizers import Optimizers
-from lr_search.planning import Pruner, Question, question, study_plans
+from lr_search.planning import Pruner, question, study_plans
 from lr_search.progress import Progress
-from lr_search.report.records import StudyRecord, comparison_names, read_records
+from lr_search.report.reading import read_records
 from lr_search.storage import StorageLike, losses_told, open_storage, quiet_optuna
 from lr_search.workload import Workload, require_workload
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from lr_search.report.recommendation import Recommendation
-    from lr_search.training import Training
-
-
-class Comparison:
-    """What a comparison found; read from its storage, which other processes may still be writing to.
-
-    Args:
-        storage: a database URL or an Optuna storage.
-        name: of the comparison.
-        asked: what `compare` was asked; None where it was only loaded.
-    """
-
-    def __init__(self, storage: StorageLike, name: str, asked: Question | None = None) -> None:
-        self.storage, self.name, self._asked = storage, name, asked
-
-    def __repr__(self) -> str:
-        return f"Comparison({self.name!r}, {len(self.trials)} trials)"
-
-    @cached_property
-    def records(self) -> list[StudyRecord]:
-        """The studies as they are in the storage now."""
-        with quiet_optuna(), losses_told():
-            return read_records(open_storage(self.storage), self.name)
-
-    def reload(self) -> Comparison:
-        """The same comparison, read again."""
-        return Comparison(self.storage, self.name, self._asked)
-
-    @cached_property
-    def trials(self) -> pd.DataFrame:
-        """A row a trial, in the order of studies and trial numbers; see `lr_search.report.tables.trials_frame`."""
-        from lr_search.report.tables import trials_frame
-
-        return trials_frame(self.records, "search")
-
-    @cached_property
-    def evaluations(self) -> pd.DataFrame:
-        """A row an evaluation of a trial: step, lr, train_loss and every metric."""
-        from lr_search.report.tables import evaluations_frame
-
-        return evaluations_frame(self.records)
-
-    @cached_property
-    def curves(self) -> pd.DataFrame:
-        """A row a step of a range test: optimizer, seed, curve, step, lr, loss, smoothed, slope."""
-        from lr_search.report.tables import curves_frame
-
-        return curves_frame(self.records)
-
-    @cached_property
-    def confirmations(self) -> pd.DataFrame:
-        """A row a training that `confirm=` added, on fresh seeds; the columns of `trials`."""
-        from lr_search.report.tables import trials_frame
-
-        return trials_frame(self.records, "confirm")
-
-    def summary(self) -> pd.DataFrame:
-        """A row for each strategy x schedule x optimizer, best first; see `lr_search.report.tables.summary_frame`."""
-        from lr_search.report.tables import summary_frame
-
-        return summary_frame(self.records)
-
-    def recommend(self) -> Recommendation:
-        """What to train with, and why; see `lr_search.report.recommendation`."""
-        from lr_search.report.recommendation import recommend
-
-        return recommend(self.records)
-
-    def retrain(self, best: Any = None, *, executor: Any = None) -> Training:
-        """Train a trial again for its weights, which no trial keeps: same seed, on a CPU with as many threads the same bits.
-
-        Args:
-            best: a row of `trials`, such as `comparison.trials.iloc[3]`; a `Recommendation`, which is trained with the first seed; or
-                None: the trial with the best objective.
-            executor: where; default: in this process.
-
-        Returns:
-            The training at its end: `.model`, `.snapshots` (of a cyclic schedule's last cycle ends), `.evaluate()`.
-
-        Raises:
-            InvalidInputError: there is no such trial, or the comparison was loaded, so that what it trains is not known.
-        """
-        from lr_search.retraining import to_retrain
-
-        if self._asked is None:
-            raise InvalidInputError(
-                "retrain() needs what is trained, but this comparison was loaded from its storage. "
-                "Call compare(...) as before: what is finished is not trained again, and its result can retrain."
-            )
-        runner = LocalExecutor() if executor is None else executor
-        can = hasattr(runner, "train")
-        require(can, "executor must be one that can train, such as lrs.LocalExecutor()", executor=executor)
-        training: Training = runner.train(*to_retrain(self._asked, self.records, best))
-        return training
-
-    def save(self, directory: str | Path) -> Path:
-        """Write report.html, trials.csv, summary.csv, summary.md and the figures as PNG.
-
-        Raises:
-            OutputError: the folder cannot be written to.
-        """
-        from lr_search.report.page import save_report
-
-        return save_report(self.name, self.records, Path(directory))
-
-
-def load(storage: StorageLike, name: str) -> Comparison:
-    """The comparison of that name, as far as it has come.
-
-    Args:
-        storage: a database URL (sqlite:///lr_search.db) or an Optuna storage.
-        name: as given to `compare`.
-
-    Raises:
-        StorageError: the storage does not exist or cannot be opened.
-        UnknownNameError: it holds no comparison of that name; the message has those it holds.
-    """
-    with quiet_optuna(), losses_told():
-        opened = open_storage(storage, must_exist=True)
-        names = comparison_names(opened)
-    if name not in names:
-        raise unknown_name("comparison", name, names)
-    return Comparison(opened, name)
 
 
 def compare(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lr_search.execution.plan import StudyPlan
 from lr_search.planning import Question
-from lr_search.report.recommendation import candidates
+from lr_search.report.candidates import candidates
 from lr_search.report.records import StudyRecord
 from lr_search.samplers.resolving import resolve
 

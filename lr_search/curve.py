@@ -258,6 +258,11 @@ class LRCurve:
 
         return plot_curve(self, ax, rule=rule, lr_against_step=lr_against_step, legend=legend)
 
+    def _repr_html_(self) -> str:
+        from lr_search.report.notebook import curve_html
+
+        return curve_html(self)
+
     def to_frame(self) -> pd.DataFrame:
         """A row a step: step, lr, loss, smoothed, slope, gain_ratio where measured, and the metrics."""
         import pandas as pd

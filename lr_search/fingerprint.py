@@ -14,9 +14,11 @@ from lr_search._data import BatchWalk, length, made, tensors
 from lr_search._step import autocast, checked_loss
 from lr_search.errors import FingerprintError, LRSearchError, WorkloadError
 from lr_search.optim import preserved_rng, seed_everything
+from lr_search.report.optimizer_code import optimizer_call
 from lr_search.workload import Workload
 
 TOLERANCE = 1e-4  # relative, on the first loss: other thread counts and devices round otherwise
+OPTIMIZER_CALL = "optimizer_call"  # how the optimizer is made again: for the report, and never compared
 SETTINGS = ("num_steps", "eval_every", "accumulate", "clip_norm", "precision", "objective", "direction", "batch_size")
 
 
@@ -54,6 +56,7 @@ def _fingerprint(workload: Workload, seed: int) -> dict[str, Any]:
         "initial weights": weights,
         "first batch": _digest(tensors(batch)),
         "first loss": loss,
+        OPTIMIZER_CALL: optimizer_call(optimizer),
     }
 
 
@@ -63,7 +66,7 @@ def check_fingerprint(name: str, recorded: Mapping[str, Any], present: Mapping[s
     Raises:
         FingerprintError: they differ; the message says in what.
     """
-    differing = [key for key in present if not _same(recorded.get(key), present[key])]
+    differing = differences(recorded, present)
     if not differing:
         return
     changes = "; ".join(f"{key} was {recorded.get(key)!r}, is {present[key]!r}" for key in differing)
@@ -71,6 +74,11 @@ def check_fingerprint(name: str, recorded: Mapping[str, Any], present: Mapping[s
         f"A comparison goes on only with what it began with, but got another workload or setting for {name!r}: {changes}. "
         "Give it another name, or start over with fresh=True (--fresh)."
     )
+
+
+def differences(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
+    """The names in `present` whose values `recorded` has otherwise; losses may differ by `TOLERANCE`."""
+    return [key for key in present if not _same(recorded.get(key), present[key])]
 
 
 def _same(recorded: Any, present: Any) -> bool:

@@ -27,11 +27,13 @@ class Layout:
         make: (peak LR, **options) -> Schedule or Controller.
         ranges: the options that are searched beside the LR, and where; empty: none.
         chosen: options that are given.
+        name: of the schedule as `by_name` knows it; empty for a user's own.
     """
 
     make: Callable[..., Schedule | Controller]
     ranges: Mapping[str, Range] = field(default_factory=dict)
     chosen: Mapping[str, float] = field(default_factory=dict)
+    name: str = ""
 
     def __call__(self, lr: float, **shape: float) -> Schedule | Controller:
         """What is trained under."""
@@ -87,7 +89,7 @@ def named_layout(name: str, num_steps: int, steps_per_epoch: float | None, *, se
         InvalidInputError: the training is too short.
     """
     make = partial(_laid_out, name, num_steps, steps_per_epoch)
-    return Layout(make, _fitting(make, _ranges(name)) if search_shape else {})
+    return Layout(make, _fitting(make, _ranges(name)) if search_shape else {}, name=name)
 
 
 def _layout(name: str, value: Any, workload: Workload, search_shape: bool) -> Layout:

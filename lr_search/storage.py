@@ -30,6 +30,7 @@ SERVER_SECONDS = 60  # how long it waits for a server that is gone, such as one 
 # what a database says of a table, a type or a row that is there already; the numbers are SQLSTATE, in any language
 MADE_TWICE = ("already exists", "unique", "duplicate", "42p07", "42710", "23505")
 FAILURES = (SQLAlchemyError, StorageInternalError, ImportError, OSError, RuntimeError, ValueError)
+READS_ONLY = "reads_only"  # an execution option: a transaction that takes no lock
 RECORD_GONE = "Record does not exist."  # Optuna's words
 
 _reports, _trials = (each.__table__ for each in (models.TrialIntermediateValueModel, models.TrialModel))
@@ -175,7 +176,8 @@ def _on_connect(connection: Any, _record: object) -> None:
 def _on_begin(connection: Connection) -> None:
     # Optuna reads a trial's state and then writes it; without the write lock from the start, two processes that take
     # waiting trials both read WAITING and run the same trial
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    reads_only = connection.get_execution_options().get(READS_ONLY)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
 
 @contextlib.contextmanager

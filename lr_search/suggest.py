@@ -45,6 +45,11 @@ class Suggestion:
     reason: str
     log10_std: float
 
+    def _repr_html_(self) -> str:
+        from lr_search.report.notebook import suggestion_html
+
+        return suggestion_html(self)
+
 
 def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
     """Read one LR off the curve by the rule of that name, with a status and a reason.

@@ -11,10 +11,10 @@ import lr_search as lrs
 from tests.command_line import SMALL, write
 from tests.workloads import line
 
-FILES = {
-    "best_so_far.png", "learning_curves.png", "objective_by_lr.png", "report.html", "schedules.png", "summary.csv",
-    "summary.md", "trials.csv",
-}  # fmt: skip
+FIGURES = ("best_so_far", "costs", "learning_curves", "objective_by_lr", "schedules", "timeline")
+TABLES = ("basins", "pairwise", "summary", "trials")
+FILES = {f"{name}.{end}" for name in FIGURES for end in ("png", "svg")} | {f"{name}.csv" for name in TABLES}
+FILES |= {"report.html", "summary.md", "recommendation.json"}
 BAR = re.compile(r"\r|\d+%\||it/s|step/s|trials:")
 
 
@@ -67,7 +67,7 @@ def test_compare_writes_the_report_and_prints_the_winner(cli, folder):
     assert math.log10(found["lr"].max() / found["lr"].min()) == pytest.approx(3)
     best = found.loc[found["objective"].idxmin()]
     assert f"Train with: constant, peak learning rate {best.lr:.3g}, SGD" in result.stdout
-    assert f"Expect {best.objective:.4g}: " in result.stdout
+    assert f"Expect loss {best.objective:.4g}: " in result.stdout
     assert result.stdout.endswith("Report: report/report.html\n")
     assert result.stderr == ""
     assert not BAR.search(result.output)  # nobody looks at a terminal
@@ -173,7 +173,7 @@ def test_a_report_is_made_from_the_storage_alone_by_name_where_there_are_two(cli
     unnamed = cli("report", "sqlite:///lr_search.db")
     searched("two")
     result = cli("report", "sqlite:///lr_search.db", code=2)
-    assert "NAME must say which comparison, but got none; sqlite:///lr_search.db holds: one, two." in result.stderr
+    assert "name must say which comparison, but got none; the storage holds: one, two." in result.stderr
     named = cli("report", "sqlite:///lr_search.db", "one", "--out", "again")
     assert named.stdout.replace("again/", "report/") == unnamed.stdout
     assert f"Train with: constant, peak learning rate {found.recommend().lr:.3g}, SGD" in named.stdout
@@ -204,7 +204,7 @@ def test_a_users_exception_in_every_trial_ends_with_1_and_stays_in_record_and_re
         assert "Traceback" in trial.user_attrs["record"]["error"]
         assert "ZeroDivisionError: <b>my own</b> mistake" in trial.user_attrs["record"]["error"]
 
-    shown = cli(*again.split()[1:])
+    shown = cli(*again.split()[1:], code=3)
     assert "Every trial that ended failed" in shown.stdout
     page = (folder / "report" / "report.html").read_text()
     assert "ZeroDivisionError: &lt;b&gt;my own&lt;/b&gt; mistake" in page

@@ -248,7 +248,7 @@ def test_a_report_of_a_comparison_that_is_not_there_names_those_that_are(cli, bo
 def test_a_report_of_a_database_without_comparisons(cli, folder):
     optuna.create_study(storage="sqlite:///other.db", study_name="theirs")
     assert "holds: none" in cli("report", "sqlite:///other.db", code=2).stderr
-    assert "but got 'theirs'. Known: none." in cli("report", "sqlite:///other.db", "theirs", code=2).stderr
+    assert "'theirs' is a study of another program" in cli("report", "sqlite:///other.db", "theirs", code=2).stderr
     with sqlite3.connect(folder / "other.db") as database:
         assert database.execute("select count(*) from studies").fetchone() == (1,)
     database.close()

@@ -122,7 +122,7 @@ def test_divergence_is_a_complete_trial_of_the_worst_value() -> None:
     assert (row["state"], row["outcome"], row["objective"]) == ("COMPLETE", "diverged", math.inf)
     assert row["steps"] < 30
     assert "non-finite" in row["reason"] or "became" in row["reason"]
-    initial = comparison.evaluations.loc[0, "loss"]
+    initial = comparison.evaluations.query("step == 0 and metric == 'loss'")["value"].item()
     assert comparison.summary()["best"].item() == initial  # clipped at the objective of step 0
 
 
@@ -135,7 +135,7 @@ def test_divergence_is_the_worst_value_when_maximizing_too() -> None:
 
 def test_a_trials_value_is_its_objective_at_the_end_and_not_the_best_on_the_way() -> None:
     comparison = compared(seeds=1, strategies=["grid"], lr_range=(1e-3, 2.0))
-    last = comparison.evaluations.groupby("number")["loss"].last()
+    last = comparison.evaluations.query("metric == 'loss'").groupby("number")["value"].last()
     finite = comparison.trials.set_index("number")["objective"]
     finite = finite[np.isfinite(finite)]
     assert finite.tolist() == last.loc[list(finite.index)].tolist()
@@ -248,7 +248,7 @@ def test_optimizers_are_a_dimension_that_starts_from_the_same_weights() -> None:
     optimizers = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
     comparison = compared(optimizers=optimizers, strategies={"mine": 0.01}, seeds=1)
     assert comparison.trials["optimizer"].tolist() == ["sgd", "adam"]
-    starts = comparison.evaluations[comparison.evaluations["step"] == 0]["loss"]
+    starts = comparison.evaluations.query("step == 0 and metric == 'loss'")["value"]
     assert len(set(starts)) == 1
     assert len(comparison.summary()) == 2
 
@@ -269,6 +269,8 @@ def test_confirm_trains_the_best_two_again_on_fresh_seeds_and_on_test_data() -> 
     assert len(tested) == 6
     best = comparison.recommend()
     assert best.confirmed
+    assert best.on_test_data
+    assert "judged on test_data" in best.reason
     mean = again.groupby(["schedule", "lr"])["objective"].mean()
     assert best.value == pytest.approx(mean.min())
     assert mean.idxmin() == (best.schedule, best.lr)

@@ -16,7 +16,9 @@ import lr_search as lrs
 from lr_search.controllers import Controller, ReduceOnPlateau, Refind
 from lr_search.errors import InvalidInputError
 from lr_search.ramp import most_steps_charged
-from lr_search.report.figures import schedule_figure
+from lr_search.report.figures import plot_schedules, shapes_frame
+from lr_search.report.figures.panels import Panels
+from lr_search.report.findings import Findings
 from lr_search.schedules import SGDR, Constant, ExpRange, Schedule, Triangular, Triangular2, by_name, join
 from tests.workloads import data, line
 
@@ -307,6 +309,6 @@ def test_compare_charges_the_range_tests_of_a_controller_to_its_trials() -> None
     assert (refound.groupby("seed")["steps"].sum() <= 300).all()
     assert refound["steps_charged"].max() <= 300
     assert compared.recommend().schedule in ("found again", "plateau")
-    legend = schedule_figure(compared.records).axes[0].get_legend()
+    legend = plot_schedules(shapes_frame(Panels(Findings("controllers", compared.records)))).get_legend()
     assert legend is not None
-    assert all(text.get_text().endswith(" at first, then as the training goes") for text in legend.get_texts())
+    assert all(text.get_text().endswith(", as its best training went") for text in legend.get_texts())

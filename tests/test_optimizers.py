@@ -127,7 +127,7 @@ def test_optimizers_by_name_are_a_dimension():
     assert counts.to_dict() == expected
     assert len(comparison.summary()) == len(expected)
     # within a seed, every optimizer starts from the same weights
-    start = comparison.evaluations.query("step == 0").groupby("seed")["loss"].nunique()
+    start = comparison.evaluations.query("step == 0 and metric == 'loss'").groupby("seed")["value"].nunique()
     assert start.tolist() == [1, 1]
 
 

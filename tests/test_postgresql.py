@@ -23,7 +23,7 @@ from tests.postgresql import Server
 from tests.sharing import begun
 from tests.workloads import line, squared_error
 
-TIMES = ["seconds", "started", "ended", "device"]
+TIMES = ["seconds", "started", "ended", "device", "worker"]
 ONE_STUDY: dict[str, Any] = {"strategies": ["grid"], "schedules": ["constant"], "seeds": 1, "budget": 4}
 
 

@@ -1,12 +1,17 @@
 """What is recommended, on records whose answer is known."""
 
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
+import optuna
 import pytest
+from scipy import stats
 
 from lr_search.errors import LRSearchError
-from lr_search.report.recommendation import candidates, recommend
+from lr_search.report.candidates import candidates
+from lr_search.report.recommendation import recommend
 from tests.study_records import study
 
 
@@ -93,10 +98,93 @@ def test_fresh_seeds_decide_between_the_two_best_and_alone_stand_in_the_value():
     best = recommend(records)
     assert (best.schedule, best.lr, best.confirmed) == ("sgdr", 0.3, True)
     assert best.value == pytest.approx(0.4)
-    error = np.std([0.3, 0.5, 0.4], ddof=1) / math.sqrt(3)
-    assert f"± {error:.2g}" in best.reason
+    low, high = stats.t.interval(0.95, 2, 0.4, stats.sem([0.3, 0.5, 0.4]))
+    assert (best.interval.low, best.interval.high) == pytest.approx((low, high))
+    assert f"(95% interval {low:.4g} to {high:.4g})" in best.reason
     assert "3 fresh seeds" in best.reason
     assert "constant with SGD at 0.1, 0.6" in best.reason
+
+
+def fresh_runs(first, second):
+    """The two best, then what each reached on fresh seeds."""
+    fresh = {"kind": "confirm", "strategy": "confirm"}
+    records = [study([(0.1, 0.2)], start=2.0), study([(0.3, 0.25)], schedule="sgdr", start=2.0)]
+    for schedule, lr, values in (("constant", 0.1, first), ("sgdr", 0.3, second)):
+        runs = enumerate(values)
+        records += [study([(lr, v)], seed=1000 + i, schedule=schedule, start=2.0, **fresh) for i, v in runs]
+    return records
+
+
+def test_the_difference_to_the_runner_up_is_paired_over_fresh_seeds():
+    first, second = [0.5, 0.9, 1.3], [0.6, 1.02, 1.38]  # far apart between seeds, close within each
+    best = recommend(fresh_runs(first, second))
+    assert (best.runner_up.schedule, best.runner_up.lr, best.runner_up.value) == ("sgdr", 0.3, pytest.approx(1.0))
+    differences = np.subtract(second, first)
+    low, high = stats.t.interval(0.95, 2, differences.mean(), stats.sem(differences))
+    assert (best.difference.low, best.difference.high) == pytest.approx((low, high))
+    assert best.difference.p == pytest.approx(stats.ttest_rel(second, first).pvalue)
+    assert best.is_real is True
+    assert "worse on 3 fresh seeds" in best.reason
+
+
+def test_a_difference_that_seeds_do_not_tell_apart_is_not_real():
+    best = recommend(fresh_runs([0.5, 0.9, 1.3], [0.9, 0.8, 1.2]))
+    assert best.is_real is False
+    assert "3 fresh seeds do not tell apart" in best.reason
+
+
+def test_with_two_seeds_there_is_no_number_for_how_sure_it_is():
+    best = recommend(fresh_runs([0.5, 0.9], [0.9, 1.2]))
+    assert math.isnan(best.interval.low)
+    assert best.is_real is None
+    assert "2 fresh seeds, trained again after the search, judged on valid_data, too few for an interval" in best.reason
+    assert "2 fresh seeds are too few to say whether it is worse" in best.reason
+
+
+def test_without_confirmation_the_difference_is_between_the_smoothed_values_of_each_seed():
+    records = [study([(0.1, v)], seed=i) for i, v in enumerate((0.2, 0.3, 0.4))]
+    records += [study([(0.3, v)], seed=i, schedule="sgdr") for i, v in enumerate((0.5, 0.62, 0.71))]
+    best = recommend(records)
+    differences = [0.3, 0.32, 0.31]
+    assert best.difference.mean == pytest.approx(np.mean(differences))
+    low, high = stats.t.interval(0.95, 2, np.mean(differences), stats.sem(differences))
+    assert (best.difference.low, best.difference.high) == pytest.approx((low, high))
+    assert best.is_real is True
+    assert best.confirmed is False
+
+
+def test_where_one_schedule_was_tried_there_is_no_runner_up():
+    best = recommend([study([(0.1, 0.2), (0.5, 0.4)])])
+    assert (best.runner_up, best.difference, best.is_real) == (None, None, None)
+
+
+def test_the_bounds_are_where_the_mean_leaves_five_percent_of_the_way_back_to_the_start():
+    # far enough apart that no trial speaks for its neighbour: 0.3 at 1e-3, 0.1 at 1e-2, 0.55 at 1e-1; from 1.0
+    best = recommend([study([(1e-3, 0.3), (1e-2, 0.1), (1e-1, 0.55)])])
+    goal = 0.1 + 0.05 * (1.0 - 0.1)
+    below = 10 ** (-2 - (goal - 0.1) / (0.3 - 0.1))
+    above = 10 ** (-2 + (goal - 0.1) / (0.55 - 0.1))
+    assert best.bounds == pytest.approx((below, above), rel=1e-6)
+
+
+def test_a_recommendation_is_what_json_optuna_and_ray_take():
+    shape = {"cycles": 3, "T_mult": 2.0}
+    shaped = replace(study([(0.1, 0.3)]).trials[0], shape=shape)
+    best = recommend([replace(study([], schedule="sgdr"), trials=[shaped])])
+    told = json.loads(json.dumps(best.to_json(), allow_nan=False))
+    assert (told["schedule"], told["lr"], told["shape"], told["num_steps"]) == ("sgdr", 0.1, shape, 10)
+    assert told["interval"]["low"] is None
+    optuna_study = optuna.create_study()
+    optuna_study.enqueue_trial(best.optuna_params())
+    trial = optuna_study.ask()
+    assert trial.suggest_float("lr", 1e-5, 1.0, log=True) == 0.1
+    assert trial.suggest_int("cycles", 3, 8) == 3
+    assert best.ray_config() == {"lr": 0.1, "schedule": "sgdr", "sgdr.cycles": 3, "sgdr.T_mult": 2.0}
+
+
+def test_a_recommendation_reads_as_a_sentence():
+    best = recommend([study([(0.1, 0.5)])])
+    assert str(best).startswith("constant, peak learning rate 0.1, SGD: loss 0.5; lowest smoothed loss over 1 trial")
 
 
 def test_a_confirmation_of_what_is_no_longer_among_the_two_best_is_left_out():

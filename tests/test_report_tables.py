@@ -1,6 +1,7 @@
 """The report's tables, recomputed from a bowl's formula and by hand."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,37 +10,12 @@ import pandas as pd
 import pytest
 
 import lr_search as lrs
-from lr_search.report.tables import anytime_frame, summary_frame, trials_frame
-from tests.bowl import BUDGET, EVAL_EVERY, LR_RANGE, NUM_STEPS, bowl, compare_in_bowl, losses, lrs_of, weights
+from lr_search.report.anytime import anytime_frame
+from lr_search.report.summary import summary_frame
+from lr_search.report.tables import evaluations_frame, trials_frame
+from tests.bowl import BUDGET, EVAL_EVERY, LR_RANGE, NUM_STEPS, compare_in_bowl, losses, lrs_of, weights
+from tests.bowl_results import KEYS, bests_by_hand, by_formula, range_test_steps
 from tests.study_records import study
-
-KEYS = ["strategy", "schedule", "optimizer", "seed"]
-
-
-def by_formula(row):
-    """A trial's losses before each step and after the last; objective and steps at its end."""
-    path = losses(lrs_of(row.schedule, row.lr), row.seed)
-    overflow = np.flatnonzero(np.isinf(path[:-1]))
-    return (path, math.inf, int(overflow[0]) + 1) if len(overflow) else (path, path[-1], NUM_STEPS)
-
-
-def range_test_steps(seed):
-    curve = bowl().range_test(seed, start_lr=LR_RANGE[0], end_lr=LR_RANGE[1], num_steps=NUM_STEPS)
-    assert curve.num_forwards == curve.num_steps + 1
-    return curve.num_steps + 7
-
-
-def bests_by_hand(comparison):
-    """(strategy, schedule, seed) -> [(steps charged, best so far)], no worse than the loss at step 0."""
-    found = {}
-    for (strategy, schedule, _, seed), rows in comparison.trials.groupby(KEYS):
-        charged = range_test_steps(seed) if strategy == "range_test" else 0
-        best = losses([], seed)[0]
-        for row in rows.itertuples():
-            _, objective, steps = by_formula(row)
-            charged, best = charged + steps, min(best, objective)
-            found.setdefault((strategy, schedule, seed), []).append((charged, best))
-    return found
 
 
 def test_trials_have_a_row_for_every_training_the_budget_pays_for(bowl_comparison):
@@ -54,18 +30,61 @@ def test_trials_have_a_row_for_every_training_the_budget_pays_for(bowl_compariso
     }
 
 
+TYPES = {
+    **dict.fromkeys(
+        ("comparison", "strategy", "schedule", "optimizer", "state", "outcome", "device", "worker"), "category"
+    ),
+    **dict.fromkeys(("seed", "number", "ensemble_members", "steps", "steps_charged"), "Int64"),
+    **dict.fromkeys(("lr", "objective", "ensemble_objective", "seconds"), "float64"),
+    **dict.fromkeys(("started", "ended"), "datetime64[ns, UTC]"),
+    "reason": "str",
+}
+
+
 def test_trials_columns_and_their_types(bowl_comparison):
     trials = bowl_comparison.trials
     assert list(trials.columns) == [
         "comparison", *KEYS, "number", "lr", "state", "outcome", "reason", "objective", "ensemble_objective",
-        "ensemble_members", "steps", "steps_charged", "seconds", "device", "started", "ended", "distance", "loss", "metric_steps",
+        "ensemble_members", "steps", "steps_charged", "seconds", "device", "worker", "started", "ended", "distance", "loss",
+        "metric_steps",
     ]  # fmt: skip
-    assert {name: str(trials[name].dtype) for name in ("seed", "number", "steps", "steps_charged")} == dict.fromkeys(
-        ("seed", "number", "steps", "steps_charged"), "Int64"
-    )
-    assert all(trials[name].dtype == np.float64 for name in ("lr", "objective", "seconds", "distance"))
-    assert str(trials["started"].dt.tz) == str(trials["ended"].dt.tz) == "UTC"
+    metrics = dict.fromkeys(("distance", "loss", "metric_steps"), "float64")
+    assert {name: str(kind) for name, kind in trials.dtypes.items()} == TYPES | metrics
     assert (trials["metric_steps"] == 7).all()
+
+
+@pytest.mark.parametrize(
+    "records",
+    [[], [study([])], [study([(0.1, "RUNNING")])], [study([(0.1, "FAIL"), (0.2, 0.5)])]],
+    ids=["none", "no trial", "running", "some"],
+)
+def test_the_types_are_the_same_whatever_there_is(records):
+    found = trials_frame(records)
+    assert {name: str(kind) for name, kind in found.dtypes.items() if name != "loss"} == TYPES
+    long = evaluations_frame(records)
+    assert {name: str(kind) for name, kind in long.dtypes.items()} == {
+        **dict.fromkeys(("comparison", "strategy", "schedule", "optimizer", "metric"), "category"),
+        **dict.fromkeys(("seed", "number", "step"), "Int64"),
+        **dict.fromkeys(("peak_lr", "lr", "value"), "float64"),
+        "end_of_cycle": "boolean",
+    }
+
+
+def test_what_is_searched_beside_the_lr_is_a_column_and_nan_where_a_schedule_has_none():
+    shaped = replace(study([(0.1, 0.5)], schedule="sgdr").trials[0], shape={"cycles": 3, "T_mult": 2.0})
+    records = [study([(0.2, 0.4)]), replace(study([], schedule="sgdr"), trials=[shaped])]
+    trials = trials_frame(records)
+    assert list(trials.columns[6:10]) == ["lr", "cycles", "T_mult", "state"]
+    assert trials["cycles"].tolist() == pytest.approx([math.nan, 3.0], nan_ok=True)
+    assert trials["T_mult"].tolist() == pytest.approx([math.nan, 2.0], nan_ok=True)
+
+
+def test_categories_are_in_the_order_that_was_planned_and_states_in_ours():
+    records = [study([(0.1, 0.5)], strategy=name) for name in ("tpe", "grid", "random")]
+    trials = trials_frame(records)
+    assert trials["strategy"].cat.categories.tolist() == ["tpe", "grid", "random"]
+    assert trials["state"].cat.categories.tolist() == ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
+    assert trials["outcome"].cat.categories.tolist() == ["finished", "diverged", "pruned", "failed"]
 
 
 def test_objective_state_and_steps_of_every_trial_follow_the_formula(bowl_comparison):
@@ -107,72 +126,46 @@ def test_trials_are_what_the_storage_holds(bowl_comparison):
     assert {(r.strategy, r.schedule, r.seed, r.number): (r.lr, r.objective) for r in rows} == held
 
 
-def test_anytime_is_the_best_so_far_no_worse_than_the_start(bowl_comparison):
-    frame = anytime_frame(bowl_comparison.records)
-    assert list(frame.columns) == [*KEYS, "steps_charged", "best"]
-    for key, expected in bests_by_hand(bowl_comparison).items():
-        rows = frame[(frame["strategy"] == key[0]) & (frame["schedule"] == key[1]) & (frame["seed"] == key[2])]
-        assert rows["steps_charged"].tolist() == [steps for steps, _ in expected]
-        assert rows["best"].to_numpy() == pytest.approx([best for _, best in expected], rel=1e-3, abs=1e-9)
-
-
-def test_summary_is_the_mean_over_seeds_of_what_each_study_found_and_spent(bowl_comparison):
-    bests = bests_by_hand(bowl_comparison)
-    goals = {
-        seed: min(
-            best + 0.05 * (losses([], seed)[0] - best)
-            for key, rows in bests.items()
-            if key[2] == seed
-            for _, best in rows
-        )
-        for seed in (0, 1)
-    }
-    summary = bowl_comparison.summary().set_index(["strategy", "schedule"])
-    assert len(summary) == 6
-    for key, row in summary.iterrows():
-        found = [bests[*key, seed] for seed in (0, 1)]
-        last = [rows[-1][1] for rows in found]
-        assert row["best"] == pytest.approx(sum(last) / 2, rel=1e-3, abs=1e-9)
-        assert row["best_std"] == pytest.approx(abs(last[0] - last[1]) / math.sqrt(2), rel=1e-3, abs=1e-9)
-        assert row["steps"] == sum(rows[-1][0] for rows in found) / 2
-        close = [next((s for s, best in rows if best <= goals[i]), math.nan) for i, rows in enumerate(found)]
-        assert row["steps_to_close"] == pytest.approx(sum(close) / 2, nan_ok=True)
-        trials = bowl_comparison.trials.query("strategy == @key[0] and schedule == @key[1]")
-        assert (row["seeds"], row["trials"], row["pruned"], row["failed"]) == (2, len(trials), 0, 0)
-        assert row["diverged"] == sum(math.isinf(by_formula(trial)[1]) for trial in trials.itertuples())
-
-
-def test_summary_is_sorted_best_first_and_names_the_geometric_mean_of_the_best_lrs(bowl_comparison):
-    summary = bowl_comparison.summary()
-    assert summary["best"].is_monotonic_increasing
-    grid = summary.query("strategy == 'grid' and schedule == 'constant'")["best_lr"].item()
-    trials = bowl_comparison.trials.query("strategy == 'grid' and schedule == 'constant'")
-    best = [rows.loc[rows["objective"].idxmin(), "lr"] for _, rows in trials.groupby("seed")]
-    assert grid == pytest.approx(math.sqrt(best[0] * best[1]))
-    assert summary.query("strategy == 'mine'")["best_lr"].to_numpy() == pytest.approx(0.3)
-
-
-def test_evaluations_follow_the_formula(bowl_comparison):
+def test_evaluations_are_long_and_follow_the_formula(bowl_comparison):
     frame = bowl_comparison.evaluations
-    assert list(frame.columns[:9]) == [*KEYS, "number", "peak_lr", "step", "lr", "train_loss"]
+    assert list(frame.columns) == [
+        "comparison", *KEYS, "number", "peak_lr", "step", "lr", "end_of_cycle", "metric", "value",
+    ]  # fmt: skip
+    assert set(frame["metric"]) == {"train_loss", "loss", "distance", "steps"}
     for (_, schedule, _, seed, _), rows in frame.groupby([*KEYS, "number"]):
-        steps = rows["step"].tolist()
+        metric = dict(iter(rows.groupby("metric")))
+        steps = metric["loss"]["step"].tolist()
+        assert all(each["step"].tolist() == steps for each in metric.values())
         lr = lrs_of(schedule, rows["peak_lr"].iloc[0])
         path, distance = losses(lr, seed), np.abs(weights(lr, seed))
         planned = range(0, NUM_STEPS + 1, EVAL_EVERY) if schedule == "constant" else (0, 7, 13, 20)
         assert steps == list(planned)[: len(steps)]
-        assert rows["loss"].to_numpy() == pytest.approx(path[steps], rel=1e-3, abs=1e-9)
-        assert rows["distance"].to_numpy() == pytest.approx(distance[steps], rel=1e-3, abs=1e-6)
-        means = [path[a:b].mean() for a, b in pairwise(steps)]
-        assert rows["train_loss"].to_numpy() == pytest.approx([math.nan, *means], rel=1e-3, abs=1e-9, nan_ok=True)
-        assert rows["lr"].to_numpy() == pytest.approx(lr[[max(step - 1, 0) for step in steps]])
-        assert rows["end_of_cycle"].tolist() == [schedule == "triangular2" and step > 0 for step in steps]
+        assert metric["loss"]["value"].to_numpy() == pytest.approx(path[steps], rel=1e-3, abs=1e-9)
+        assert metric["distance"]["value"].to_numpy() == pytest.approx(distance[steps], rel=1e-3, abs=1e-6)
+        means = [math.nan, *(path[a:b].mean() for a, b in pairwise(steps))]
+        found = metric["train_loss"]["value"].to_numpy()
+        assert found == pytest.approx(means, rel=1e-3, abs=1e-9, nan_ok=True)
+        for each in metric.values():
+            assert each["lr"].to_numpy() == pytest.approx(lr[[max(step - 1, 0) for step in steps]])
+            assert each["end_of_cycle"].tolist() == [schedule == "triangular2" and step > 0 for step in steps]
+
+
+def test_a_metric_called_train_loss_does_not_hide_the_training_loss():
+    frame = evaluations_frame([study([(0.1, 0.4)], objective="train_loss")])
+    assert frame.groupby("metric")["value"].last().to_dict() == {"train_loss": 0.5, "metric_train_loss": 0.4}
+
+
+def test_trials_of_several_metrics_keep_their_own(bowl_comparison):
+    others = study([(0.1, 0.4)], objective="accuracy")
+    frame = evaluations_frame([*bowl_comparison.records, others])
+    assert set(frame.loc[frame["comparison"] == "by hand", "metric"]) == {"train_loss", "accuracy"}
+    assert len(frame) == len(bowl_comparison.evaluations) + 4
 
 
 def test_curves_hold_each_range_test_once_with_the_losses_of_the_formula(bowl_comparison):
     curves = bowl_comparison.curves
     assert list(curves.columns) == [
-        "optimizer", "seed", "curve", "step", "lr", "loss", "smoothed", "slope", "gain_ratio", "reduction",
+        "comparison", "optimizer", "seed", "curve", "step", "lr", "loss", "smoothed", "slope", "gain_ratio", "reduction",
         "predicted_reduction", "relative_update", "rms_update", "gradient_norm",
     ]  # fmt: skip
     assert curves.groupby(["optimizer", "seed", "curve"]).size().to_dict().keys() == {("SGD", 0, 0), ("SGD", 1, 0)}
@@ -203,41 +196,6 @@ def test_pruned_trials_end_at_the_threshold_and_their_refund_pays_for_others():
     assert (
         anytime_frame(comparison.records)["best"].iloc[-1] == trials.query("outcome == 'finished'")["objective"].min()
     )
-
-
-def test_a_diverged_trial_counts_as_the_objective_at_step_0():
-    records = [study([(0.1, 0.4), (9.0, math.inf)]), study([(9.0, math.inf)], seed=1, start=2.0)]
-    assert anytime_frame(records)["best"].tolist() == [0.4, 0.4, 2.0]
-    assert summary_frame(records)["best"].item() == (0.4 + 2.0) / 2
-    assert trials_frame(records)["objective"].tolist() == [0.4, math.inf, math.inf]
-
-
-def test_a_trial_that_ended_worse_than_it_began_counts_as_the_objective_at_step_0():
-    assert anytime_frame([study([(0.1, 7.0)], start=3.0)])["best"].tolist() == [3.0]
-    assert anytime_frame([study([(0.1, 0.2)], start=0.5, direction="maximize")])["best"].tolist() == [0.5]
-
-
-def test_failed_pruned_and_running_trials_are_counted_and_win_nothing():
-    records = [study([(0.1, "PRUNED"), (0.2, "FAIL"), (0.3, 0.95), (0.4, "RUNNING")])]
-    trials = trials_frame(records)
-    assert trials["state"].tolist() == ["PRUNED", "FAIL", "COMPLETE", "RUNNING"]
-    assert trials["steps_charged"].tolist() == [10, 20, 30, 30]
-    assert anytime_frame(records)["best"].tolist() == [1.0, 1.0, 0.95]
-    row = summary_frame(records).iloc[0]
-    assert (row["trials"], row["pruned"], row["failed"], row["diverged"], row["best"]) == (3, 1, 1, 0, 0.95)
-    assert (row["steps"], row["seconds"]) == (30, 1.5)
-
-
-def test_the_highest_is_best_where_the_objective_is_maximized():
-    records = [
-        study([(0.1, 0.6), (0.2, 0.8)], direction="maximize", start=0.1),
-        study([(0.3, 0.7)], direction="maximize", start=0.1, schedule="sgdr"),
-    ]
-    summary = summary_frame(records)
-    assert summary["best"].tolist() == [0.8, 0.7]
-    assert summary["best_lr"].tolist() == pytest.approx([0.2, 0.3])
-    # 5% of the way from the best, 0.8, back to the start, 0.1: 0.765, which 0.7 does not reach
-    assert summary["steps_to_close"].tolist() == pytest.approx([20, math.nan], nan_ok=True)
 
 
 def test_tables_of_nothing_are_empty_and_keep_their_columns(bowl_comparison):

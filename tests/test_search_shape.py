@@ -5,6 +5,7 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import lr_search as lrs
@@ -12,7 +13,9 @@ from lr_search import plugins
 from lr_search.cli import app
 from lr_search.errors import InvalidInputError
 from lr_search.layouts import layouts_of
-from lr_search.report.figures import schedule_figure
+from lr_search.report.figures import plot_schedules, shapes_frame
+from lr_search.report.figures.panels import Panels
+from lr_search.report.findings import Findings
 from lr_search.schedules import SGDR, Triangular2
 from lr_search.schedules.shape import Range, ranges_of
 from tests.workloads import line
@@ -44,7 +47,7 @@ def test_each_trial_has_a_shape_of_its_own_within_the_documented_ranges(comparis
 
 
 def test_a_trial_is_trained_under_the_shape_that_is_recorded(comparison: lrs.Comparison) -> None:
-    evaluations = comparison.evaluations
+    evaluations = comparison.evaluations.query("metric == 'loss'")
     for trial in comparison.trials.query("schedule != 'constant' and outcome == 'finished'").itertuples():
         rows = evaluations[
             (evaluations["strategy"] == trial.strategy)
@@ -76,18 +79,28 @@ def test_the_recommendation_has_the_shape_of_the_trial_at_its_lr(comparison: lrs
     assert best.shape == {name: trial[name] for name in ("cycles", "T_mult", "base_ratio")}
     only.save(tmp_path)
     page = (tmp_path / "report.html").read_text()
-    assert f"cycles={trial['cycles']:.0f}, T_mult={trial['T_mult']:.4g}, base_ratio={trial['base_ratio']:.4g})" in page
+    assert best.code.strip().splitlines()[0] in page
+    pasted: dict[str, Any] = {"model": torch.nn.Linear(1, 1)}
+    exec(best.code, pasted)
+    optimizer, seen = pasted["optimizer"], []
+    for _ in range(60):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        pasted["scheduler"].step()
+    whole = sum(trial["T_mult"] ** i for i in range(int(trial["cycles"])))
+    schedule = SGDR(best.lr * trial["base_ratio"], best.lr, 60 / whole, trial["T_mult"])
+    assert seen == pytest.approx([schedule(step) for step in range(60)], rel=1e-3)
     assert f"sgdr (cycles {trial['cycles']:.0f}" in (tmp_path / "summary.md").read_text()
 
 
 def test_a_picture_does_not_pass_the_papers_shape_off_as_the_one_that_was_trained(
     comparison: lrs.Comparison, tmp_path: Path
 ) -> None:
-    legend = schedule_figure(comparison.records).axes[0].get_legend()
+    legend = plot_schedules(shapes_frame(Panels(Findings("shapes", comparison.records)))).get_legend()
     assert legend is not None
-    labels = {text.get_text().split(",")[0]: text.get_text() for text in legend.get_texts()}
-    assert labels["sgdr"].endswith(" (as laid out by name; searched)")
-    assert "searched" not in labels["constant"]
+    labels = {text.get_text().split(":")[0]: text.get_text() for text in legend.get_texts()}
+    assert labels["sgdr"].endswith(", as its best training went")
+    assert "training" not in labels["constant"]
     comparison.save(tmp_path)
     assert "peak of 1; searched: cycles, T_mult, base_ratio)" in (tmp_path / "report.html").read_text()
 

@@ -13,7 +13,7 @@ from tests import sharing
 from tests.sharing import NAME, begun, settings, started, states, together
 from tests.workloads import line
 
-TIMES = ["seconds", "started", "ended", "device"]
+TIMES = ["seconds", "started", "ended", "device", "worker"]
 FEW = {"schedules": ["constant"], "budget": 3}  # 8 studies
 ONE_STUDY = {"strategies": ["grid"], "schedules": ["constant"], "seeds": 1}
 SEARCH = f"{NAME}/grid/constant/SGD/seed 0"

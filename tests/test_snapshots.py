@@ -12,8 +12,11 @@ import torch
 from torch import nn
 
 import lr_search as lrs
-from lr_search.report.page import save_report, summary_markdown
-from lr_search.report.tables import summary_frame, trials_frame
+from lr_search.report.findings import Findings
+from lr_search.report.markdown import summary_markdown
+from lr_search.report.page import save_report
+from lr_search.report.summary import summary_frame
+from lr_search.report.tables import trials_frame
 from tests.study_records import study
 
 SGDR = lrs.schedules.SGDR
@@ -241,13 +244,13 @@ def test_the_summarys_ensemble_by_hand(ensembles, expected):
 def test_the_report_shows_ensembles_only_where_there_are_any(comparison, tmp_path):
     page = comparison.save(tmp_path / "with").read_text()
     markdown = (tmp_path / "with" / "summary.md").read_text()
-    heads = "its snapshot ensemble", "ensemble_objective"
+    heads = "its snapshot ensemble", "ensemble objective"
     assert heads[0] in markdown
     assert all(f">{head}</th>" in page for head in heads)
     without = [study([(0.1, 0.4)])]
-    page = save_report("by hand", without, tmp_path / "without").read_text()
+    page = save_report(Findings("by hand", without), tmp_path / "without").read_text()
     assert not any(head in page for head in heads)
-    assert "ensemble" not in summary_markdown("by hand", without, summary_frame(without))
+    assert "ensemble" not in summary_markdown(Findings("by hand", without))
 
 
 def test_a_metric_that_fails_on_an_ensemble_fails_no_trial(tmp_path):

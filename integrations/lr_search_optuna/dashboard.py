@@ -10,11 +10,11 @@ from types import ModuleType
 import optuna
 from optuna.trial import TrialState
 
-from lr_search.comparison import Comparison
+from lr_search.compared import Comparison
 from lr_search.errors import InvalidInputError, MissingPackageError
+from lr_search.report.findings import Findings
 from lr_search.report.records import StudyRecord
 from lr_search.report.style import PALETTE, strategy_colors
-from lr_search.report.tables import anytime_frame
 from lr_search.storage import open_storage, quiet_optuna
 from lr_search_optuna.notes import HEADING, comparison_note, study_note
 from lr_search_optuna.plots import Plot, curve_plot, objective_plot, value_axis
@@ -51,11 +51,16 @@ def publish(found: Comparison | optuna.Study, *, name: str = "lr") -> None:
         return
     if not isinstance(found, Comparison):
         raise InvalidInputError(f"publish takes a Comparison or an Optuna study, but got {type(found).__name__}.")
+    if found.storage is None:
+        raise InvalidInputError(
+            f"publish takes a comparison of one storage, but got {found.name!r}, put together or read from files. "
+            "Publish each of those it came from."
+        )
     with quiet_optuna():
         storage = open_storage(found.storage, must_exist=True)
         for record in found.records:
             study = optuna.load_study(study_name=record.name, storage=storage)
-            _leave(board, study, comparison_note(found.name, found.records, record), _plots(found.records, record))
+            _leave(board, study, comparison_note(found.findings, record), _plots(found.findings, record))
 
 
 def _dashboard() -> ModuleType:
@@ -76,14 +81,14 @@ def _leave(board: ModuleType, study: optuna.Study, note: str, plots: Mapping[str
         board.save_plotly_graph_object(study, plot, graph_object_id=place)  # it asks the plot for to_json() alone
 
 
-def _plots(records: Sequence[StudyRecord], record: StudyRecord) -> dict[str, Plot]:
+def _plots(findings: Findings, record: StudyRecord) -> dict[str, Plot]:
     if record.kind == "range_test":
         title = f"Range test, {record.plan['optimizer']}, seed {record.plan['seed']}"
         return {f"range_test_{i}": curve_plot(title, curve) for i, curve in enumerate(record.curves)}
     if record.kind != "search":
         return {}
-    peers = [each for each in records if each.kind == "search" and _question(each) == _question(record)]
-    return {"objective_by_lr": _lr_plot(record, peers), "best_so_far": _anytime_plot(record, records)}
+    peers = [each for each in findings.searches if _question(each) == _question(record)]
+    return {"objective_by_lr": _lr_plot(record, peers), "best_so_far": _anytime_plot(record, findings)}
 
 
 def _question(record: StudyRecord) -> tuple[str, ...]:
@@ -111,8 +116,8 @@ def _lr_plot(record: StudyRecord, peers: Sequence[StudyRecord]) -> Plot:
     return objective_plot(_title(record), record.plan["objective"], groups, record.worst, record.prior)
 
 
-def _anytime_plot(record: StudyRecord, records: Sequence[StudyRecord]) -> Plot:
-    frame = anytime_frame(records)
+def _anytime_plot(record: StudyRecord, findings: Findings) -> Plot:
+    frame = findings.anytime
     for key in ("schedule", "optimizer", "seed"):
         frame = frame[frame[key] == record.plan[key]]
     colors = strategy_colors(frame["strategy"])

@@ -9,9 +9,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from lr_search.prior import LRPrior
-from lr_search.report.page import markdown_text, summary_markdown
-from lr_search.report.records import StudyRecord, range_tests_of
-from lr_search.report.tables import best_trial, summary_frame
+from lr_search.report.anytime import best_trial
+from lr_search.report.findings import Findings
+from lr_search.report.markdown import markdown_text, summary_markdown
+from lr_search.report.records import StudyRecord
 from lr_search_optuna.reporting import DIVERGED
 from lr_search_optuna.seeding import STEPS_ATTRIBUTE
 from lr_search_optuna.stored import stored_prior
@@ -26,10 +27,10 @@ KINDS = {
 }
 
 
-def comparison_note(name: str, records: Sequence[StudyRecord], record: StudyRecord) -> str:
+def comparison_note(findings: Findings, record: StudyRecord) -> str:
     """What one study of a comparison is, after what the whole comparison found."""
-    whole = summary_markdown(name, records, summary_frame(records)).removeprefix("# ")
-    facts = [*_plan_facts(record), *_first_facts(records, record), *_found_facts(record)]
+    whole = summary_markdown(findings).removeprefix("# ")
+    facts = [*_plan_facts(record), *_first_facts(findings, record), *_found_facts(record)]
     return f"{HEADING}{_spaced(whole)}\n## This study: {KINDS[record.kind]}\n\n{_table(facts)}"
 
 
@@ -62,9 +63,9 @@ def _plan_facts(record: StudyRecord) -> list[tuple[str, str]]:
     return [*facts, ("LRs", f"{low:g} to {high:g}"), *([("pruner", plan["pruner"])] if plan.get("pruner") else [])]
 
 
-def _first_facts(records: Sequence[StudyRecord], record: StudyRecord) -> list[tuple[str, str]]:
+def _first_facts(findings: Findings, record: StudyRecord) -> list[tuple[str, str]]:
     """What came before the search: range tests or a probe, and the prior."""
-    first = range_tests_of(records, record) if record.kind == "search" else None
+    first = findings.lines.tests.get(record.name) if record.kind == "search" else None
     facts = [] if first is None else [("charged before", f"{sum(t.steps for t in first.trials)} steps ({first.kind})")]
     return [*facts, *([] if record.prior is None else [_prior_fact(record.prior)])]
 
@@ -79,7 +80,7 @@ def _found_facts(record: StudyRecord) -> list[tuple[str, str]]:
         facts += [("probe", trial.outcome.get("reason", "")) for trial in record.trials]
     best = best_trial(record) if record.kind in ("search", "confirm") else None
     if best is not None:
-        facts.append(("best", f"{best[0]:.4g} at LR {best[1]:.3g}"))
+        facts.append(("best", f"{record.clipped(best.value):.4g} at LR {best.lr:.3g}"))
     return facts
 
 

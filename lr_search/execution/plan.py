@@ -125,6 +125,12 @@ class StudyPlan:
         }
 
 
+def plan_of(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The plan among a study's attributes; None in a study of another program."""
+    found = attributes.get(PLAN)
+    return found if isinstance(found, Mapping) and "comparison" in found else None
+
+
 def report_steps(workload: Workload, schedule: Schedule) -> list[int]:
     """The steps at which a training reports to a pruner."""
     return checkpoints(workload, schedule)[1:-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -61,7 +63,9 @@ class TrialRun(Iterator[Evaluation]):
         self._training: Training | None = None
         self.over = False
         self.outcome = Outcome(
-            started=datetime.now(UTC).isoformat(timespec="milliseconds"), device=device_name(workload)
+            started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            device=device_name(workload),
+            worker=f"{socket.gethostname()} {os.getpid()}",
         )
 
     def __next__(self) -> Evaluation:

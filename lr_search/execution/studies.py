@@ -12,12 +12,14 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from lr_search.controllers.base import Controller, first_schedule
+from lr_search.environment import environment
 from lr_search.errors import StorageError
 from lr_search.execution.claims import OWNER, at_work, kept
-from lr_search.execution.plan import FIRST, PLAN, StudyPlan
+from lr_search.execution.plan import FIRST, PLAN, StudyPlan, plan_of
 from lr_search.execution.study import StudyTask
-from lr_search.fingerprint import check_fingerprint
-from lr_search.report.records import TrialRecord, read_records
+from lr_search.fingerprint import OPTIMIZER_CALL, check_fingerprint
+from lr_search.report.reading import read_records
+from lr_search.report.records import TrialRecord
 
 FORMAT = 1
 SHAPE_POINTS = 301  # of a schedule, for its picture
@@ -42,7 +44,9 @@ def open_studies(
     tasks: list[StudyTask] = []
     by_name: dict[str, StudyTask] = {}
     for order, plan in enumerate(plans, start=first):
-        attribute = {**plan.attribute(), "fingerprint": prints[plan.optimizer, plan.seed]}
+        known = dict(prints[plan.optimizer, plan.seed])
+        told = {OPTIMIZER_CALL: known.pop(OPTIMIZER_CALL, None)}
+        attribute = {**plan.attribute(), "fingerprint": known}
         study = optuna.create_study(
             storage=storage,
             study_name=plan.name,
@@ -50,7 +54,7 @@ def open_studies(
             load_if_exists=True,
             pruner=plan.pruner if plan.pruner is not None else optuna.pruners.NopPruner(),
         )
-        whole = partial(_whole_attribute, name, order, plan, attribute)
+        whole = partial(_whole_attribute, name, order, plan, {**attribute, **told})
         _check(plan.name, held.get(plan.name, {}).get(PLAN) or kept(study, PLAN, whole), attribute)
         by_name[plan.name] = StudyTask(plan, study, by_name[plan.waits_for] if plan.waits_for else None)
         tasks.append(by_name[plan.name])
@@ -58,7 +62,8 @@ def open_studies(
 
 
 def _whole_attribute(name: str, order: int, plan: StudyPlan, attribute: Mapping[str, Any]) -> dict[str, Any]:
-    return {**attribute, "comparison": name, "order": order, "format": FORMAT, **_scale(plan)}
+    whole = {**attribute, "comparison": name, "order": order, "format": FORMAT, **_scale(plan)}
+    return {**whole, "environment": environment()}
 
 
 def _scale(plan: StudyPlan) -> dict[str, Any]:
@@ -67,12 +72,15 @@ def _scale(plan: StudyPlan) -> dict[str, Any]:
     scale = {"num_steps": work.num_steps, "objective": work.objective, "direction": work.direction}
     if plan.waits_for:
         scale["waits_for"] = plan.waits_for
+    if plan.kind == "confirm":
+        scale["on_test_data"] = work.test_data is not None
     if plan.layout is None:
         return scale
     found = plan.layout(1.0)
     scale |= {"controller": True} if isinstance(found, Controller) else {}
     schedule = first_schedule(found)
     steps = np.unique(np.linspace(0, work.num_steps - 1, SHAPE_POINTS).round())
+    scale |= {"by_name": plan.layout.name, "steps_per_epoch": work.steps_per_epoch}
     shape = {"step": steps.tolist(), "lr": schedule(steps).round(6).tolist()}
     return {**scale, "shape": {**shape, "cycle_ends": schedule.cycle_ends(work.num_steps)}}
 
@@ -88,7 +96,7 @@ def delete(storage: BaseStorage, name: str) -> None:
     Raises:
         StorageError: a process is at work on it.
     """
-    studies = [s for s in storage.get_all_studies() if s.user_attrs.get(PLAN, {}).get("comparison") == name]
+    studies = [s for s in storage.get_all_studies() if (plan_of(s.user_attrs) or {}).get("comparison") == name]
     for study in studies:
         for trial in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.RUNNING,)):
             if at_work(trial):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +12,9 @@ from lr_search.curve import LRCurve
 from lr_search.evaluation import Evaluation
 from lr_search.ladder import Ladder, Probe
 from lr_search.schedules.base import Schedule
+
+EVALUATIONS = "evaluations"  # in a record
+_SPLIT = f', "{EVALUATIONS}": {{"step"'
 
 Ended = Literal["finished", "diverged", "pruned", "failed"]
 
@@ -51,7 +55,8 @@ class Outcome:
         error: the traceback of an exception in the user's code.
         seconds: in training and evaluating.
         started: UTC, ISO 8601.
-        device: where it ran, with the number of CPU threads.
+        device: what it ran on, with the number of CPU threads.
+        worker: which process ran it: machine and process id.
     """
 
     ended: Ended = "finished"
@@ -65,21 +70,15 @@ class Outcome:
     seconds: float = 0.0
     started: str = ""
     device: str = ""
+    worker: str = ""
 
     def record(self) -> dict[str, Any]:
-        """Plain numbers and names, for one attribute of the trial."""
+        """Plain numbers and names, for one attribute of the trial; the evaluations come last (see `split_record`)."""
         names = sorted({name for evaluation in self.evaluations for name in evaluation.metrics})
         return {
             "ended": self.ended,
             "reason": self.reason,
             "steps": self.steps,
-            "evaluations": {
-                "step": [e.step for e in self.evaluations],
-                "lr": [e.lr for e in self.evaluations],
-                "train_loss": [e.train_loss for e in self.evaluations],
-                "end_of_cycle": [e.end_of_cycle for e in self.evaluations],
-                "metrics": {name: [e.metrics.get(name, float("nan")) for e in self.evaluations] for name in names},
-            },
             "curve": None if self.curve is None else self.curve.to_json(),
             **({} if self.probe is None else {"probe": self.probe.to_json()}),
             **({} if self.ensemble is None else {"ensemble": self.ensemble}),
@@ -87,7 +86,29 @@ class Outcome:
             "seconds": self.seconds,
             "started": self.started,
             "device": self.device,
+            "worker": self.worker,
+            EVALUATIONS: {
+                "step": [e.step for e in self.evaluations],
+                "lr": [e.lr for e in self.evaluations],
+                "train_loss": [e.train_loss for e in self.evaluations],
+                "end_of_cycle": [e.end_of_cycle for e in self.evaluations],
+                "metrics": {name: [e.metrics.get(name, float("nan")) for e in self.evaluations] for name in names},
+            },
         }
+
+
+def split_record(text: str) -> tuple[dict[str, Any], str]:
+    """A record's JSON without its evaluations, and theirs as text, to be read when they are asked for: they are most of it.
+
+    Inside of a JSON string a quote stands behind a backslash, so that no text of a user's can look like the place to split.
+
+    >>> split_record('{"steps": 3, "evaluations": {"step": [0, 3], "metrics": {}}}')
+    ({'steps': 3}, '{"step": [0, 3], "metrics": {}}')
+    """
+    head, found, evaluations = text.partition(_SPLIT)
+    if not found or not text.endswith("}}}"):  # of the metrics, the evaluations and the record
+        return json.loads(text), ""
+    return json.loads(f"{head}}}"), f'{{"step"{evaluations[:-1]}'
 
 
 def finding(record: Mapping[str, Any]) -> LRCurve | Probe:

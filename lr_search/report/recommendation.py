@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-import numpy as np
-
-from lr_search.curve import FloatArray
 from lr_search.errors import LRSearchError
+from lr_search.report.candidates import Candidate, candidates
+from lr_search.report.recommended_code import code_for
 from lr_search.report.records import StudyRecord
+from lr_search.report.statistics import MIN_SEEDS, Interval, mean_interval, paired_interval
 
-WIDTH_DECADES = 0.15  # how far, in decades, a trial speaks for its neighbours
+
+@dataclass(frozen=True)
+class Choice:
+    """A learning rate under a schedule, with an optimizer.
+
+    Args:
+        schedule: its name.
+        lr: the peak LR.
+        optimizer: its name.
+        value: the objective it reached: the mean over seeds.
+        shape: the schedule's options that were searched beside the LR.
+    """
+
+    schedule: str
+    lr: float
+    optimizer: str
+    value: float
+    shape: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What to train with.
+    """What to train with, and how sure that is.
 
     Args:
         schedule: its name.
@@ -27,6 +45,14 @@ class Recommendation:
         reason: why, and how sure, in words.
         confirmed: whether it was trained again on fresh seeds.
         shape: the schedule's options that were searched beside the LR: `by_name(schedule, lr, ..., **shape)`.
+        on_test_data: whether `value` was judged on the workload's test_data; else on valid_data.
+        objective: the name of what `value` is.
+        num_steps: of the training.
+        interval: the 95% t-interval of `value` over seeds; its ends are nan with fewer than 3.
+        bounds: the LRs between which the objective stays within 5% of the way from the best to that of step 0.
+        runner_up: the next best schedule or optimizer, at its best LR; None where only one was tried.
+        difference: how much worse the runner-up is, paired over seeds; None without one.
+        code: plain PyTorch lines, to be pasted.
     """
 
     schedule: str
@@ -36,6 +62,22 @@ class Recommendation:
     reason: str
     confirmed: bool = False
     shape: Mapping[str, float] = field(default_factory=dict)
+    on_test_data: bool = False
+    objective: str = "loss"
+    num_steps: int = 0
+    interval: Interval | None = None
+    bounds: tuple[float, float] | None = None
+    runner_up: Choice | None = None
+    difference: Interval | None = None
+    code: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.schedule_text}, peak learning rate {self.lr:.3g}, {self.optimizer}: {self.objective} {self.value:.4g}; {self.reason}"
+
+    def _repr_html_(self) -> str:
+        from lr_search.report.notebook import recommendation_html
+
+        return recommendation_html(self)
 
     @property
     def schedule_text(self) -> str:
@@ -43,67 +85,29 @@ class Recommendation:
         shape = ", ".join(f"{name} {value:.3g}" for name, value in self.shape.items())
         return f"{self.schedule} ({shape})" if shape else self.schedule
 
+    @property
+    def is_real(self) -> bool | None:
+        """Whether the runner-up is worse beyond what the seeds differ; None without one, or with fewer than 3 seeds."""
+        if self.difference is None or self.difference.n < MIN_SEEDS:
+            return None
+        return self.difference.low > 0
 
-@dataclass(frozen=True)
-class Candidate:
-    """The best LR of one schedule and optimizer, and the shape of the best trial at it where that was searched."""
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as what JSON can hold: numbers that are not finite become None."""
+        found: dict[str, Any] = _jsonable(asdict(self))
+        return found
 
-    schedule: str
-    optimizer: str
-    lr: float
-    value: float
-    trials: int
-    seeds: int
-    shape: Mapping[str, float] = field(default_factory=dict)
+    def optuna_params(self) -> dict[str, float]:
+        """The parameters of a trial: `study.enqueue_trial(best.optuna_params())` tries it first."""
+        return {"lr": self.lr, **self.shape}
 
-
-def candidates(records: Sequence[StudyRecord]) -> list[Candidate]:
-    """The best LR of each schedule and optimizer, best first.
-
-    At each LR that was tried, the objectives of the trials nearby are averaged: over log LR under a Gaussian kernel within a
-    seed, then over seeds. So one seed's lucky trial cannot win, and an LR next to ones that diverge loses. A schedule and
-    optimizer whose trials all diverged have no best LR.
-    """
-    groups: dict[tuple[str, str], dict[int, list[tuple[float, float]]]] = {}
-    survived: set[tuple[str, str]] = set()
-    for study in records:
-        if study.kind != "search":
-            continue
-        if any(t.state == "COMPLETE" and math.isfinite(t.value) for t in study.trials):
-            survived.add((study.plan["schedule"], study.plan["optimizer"]))
-        seeds = groups.setdefault((study.plan["schedule"], study.plan["optimizer"]), {})
-        points = seeds.setdefault(study.plan["seed"], [])
-        points += [(t.lr, study.clipped(t.value)) for t in study.trials if t.state == "COMPLETE"]
-    sign = _sign(records)
-    found = []
-    for (schedule, optimizer), by_seed in groups.items():
-        seeds_points = [np.array(points) for points in by_seed.values() if points]
-        if (schedule, optimizer) not in survived:
-            continue
-        lrs = np.unique(np.concatenate([points[:, 0] for points in seeds_points]))
-        values = np.mean([_smoothed(points, lrs) for points in seeds_points], axis=0)
-        best = int(np.argmin(sign * values))
-        trials, lr = sum(len(points) for points in seeds_points), float(lrs[best])
-        shape = _shape(records, schedule, optimizer, lr, sign)
-        found.append(Candidate(schedule, optimizer, lr, float(values[best]), trials, len(seeds_points), shape))
-    return sorted(found, key=lambda candidate: sign * candidate.value)
-
-
-def _shape(records: Sequence[StudyRecord], schedule: str, optimizer: str, lr: float, sign: int) -> Mapping[str, float]:
-    """What was searched beside the LR, of the best trial at that LR."""
-    studies = [
-        s for s in records if (s.kind, s.plan["schedule"], s.plan["optimizer"]) == ("search", schedule, optimizer)
-    ]
-    tried = [t for s in studies for t in s.trials if t.state == "COMPLETE" and t.lr == lr]
-    return min(tried, key=lambda trial: sign * trial.value).shape
-
-
-def _smoothed(points: FloatArray, lrs: FloatArray) -> FloatArray:
-    """One seed's objective at each LR. points: (trials, 2) of LR and objective; lrs: (n,). Returns: (n,)."""
-    reach = (np.log10(lrs)[:, None] - np.log10(points[:, 0])[None, :]) / WIDTH_DECADES
-    # the nearest trial always counts, however far: a seed that tried nothing nearby must not divide by zero
-    weights = np.exp(-0.5 * (reach**2 - (reach**2).min(axis=1, keepdims=True)))
-    return np.asarray((weights * points[:, 1]).sum(axis=1) / weights.sum(axis=1))
+    def ray_config(self) -> dict[str, Any]:
+        """A config for Ray Tune, as `lr_search_ray.schedule_of` and `tune_objective` read it."""
+        return {
+            "lr": self.lr,
+            "schedule": self.schedule,
+            **{f"{self.schedule}.{name}": value for name, value in self.shape.items()},
+        }
 
 
 def recommend(records: Sequence[StudyRecord]) -> Recommendation:
@@ -115,23 +119,56 @@ def recommend(records: Sequence[StudyRecord]) -> Recommendation:
     found = candidates(records)
     if not found:
         raise LRSearchError(f"A recommendation needs a trial that ended well, but there is none. {lack(records)}")
-    confirmed = confirmations(records)
+    confirmed = confirmations(records, found)
     if confirmed:
-        return _confirmed(confirmed, _sign(records))
-    best = found[0]
-    objective = next(s.plan["objective"] for s in records if s.kind == "search")
-    end = "lowest" if _sign(records) > 0 else "highest"
-    reason = f"{end} smoothed {objective} over {best.trials} trials on {_seeds(best.seeds)}"
-    if len(found) > 1:
-        second = found[1]
-        reason += f"; next: {second.schedule} with {second.optimizer} at {second.lr:.3g}, {second.value:.4g}"
+        return _confirmed(records, confirmed)
+    best, second = found[0], found[1] if len(found) > 1 else None
+    objective = next(str(s.plan["objective"]) for s in records if s.kind == "search")
+    end = "lowest" if best.sign > 0 else "highest"
+    difference = None if second is None else second.worse_by(best)
+    reason = f"{end} smoothed {objective} over {best.trials} trials on {_seeds(len(best.seeds))}{_error(best.interval)}"
+    runner_up = (
+        None if second is None else Choice(second.schedule, second.lr, second.optimizer, second.value, second.shape)
+    )
+    reason += _next(runner_up, difference, "")
     reason += ". Unconfirmed: it was chosen among these very trials; confirm=3 trains it again on fresh seeds."
-    return Recommendation(best.schedule, best.lr, best.optimizer, best.value, reason, shape=best.shape)
+    return Recommendation(
+        best.schedule, best.lr, best.optimizer, best.value, reason, False, best.shape, **_common(records, best),
+        interval=best.interval, runner_up=runner_up, difference=difference,
+    )  # fmt: skip
+
+
+def _common(records: Sequence[StudyRecord], best: Candidate) -> dict[str, Any]:
+    plan = next(
+        s.plan
+        for s in records
+        if (s.kind, s.plan["schedule"], s.plan["optimizer"]) == ("search", best.schedule, best.optimizer)
+    )
+    return {
+        "objective": str(plan["objective"]),
+        "num_steps": int(plan["num_steps"]),
+        "bounds": best.bounds,
+        "code": code_for(plan, best.lr, best.shape),
+    }
+
+
+def _next(runner_up: Choice | None, difference: Interval | None, kind: str) -> str:
+    """What comes next, and whether it is worse indeed."""
+    if runner_up is None or difference is None:
+        return ""
+    text = f"; next: {runner_up.schedule} with {runner_up.optimizer} at {runner_up.lr:.3g}, {runner_up.value:.4g}, "
+    seeds = _seeds(difference.n, kind)
+    if difference.n < MIN_SEEDS:
+        return f"{text}and {seeds} {'is' if difference.n == 1 else 'are'} too few to say whether it is worse"
+    interval = f"(95% interval of the difference: {difference.low:.2g} to {difference.high:.2g})"
+    if difference.low > 0:
+        return f"{text}worse on {seeds} {interval}"
+    return f"{text}which {seeds} do not tell apart {interval}"
 
 
 def lack(records: Sequence[StudyRecord]) -> str:
     """Why nothing can be recommended, and what to do."""
-    states = [t.state for s in records if s.kind == "search" for t in s.trials]
+    states = {t.state for s in records if s.kind == "search" for t in s.trials}
     if "COMPLETE" in states:
         return "Every complete trial diverged: search lower learning rates; the trials' reasons say how each ended."
     if "FAIL" in states:
@@ -141,48 +178,68 @@ def lack(records: Sequence[StudyRecord]) -> str:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """What a candidate reached on fresh seeds."""
+    """What a candidate reached on fresh seeds. Args: candidate: which; values: fresh seed -> objective."""
 
-    schedule: str
-    optimizer: str
-    lr: float
-    values: tuple[float, ...]
-    shape: Mapping[str, float] = field(default_factory=dict)
+    candidate: Candidate
+    values: Mapping[int, float]
+
+    @property
+    def interval(self) -> Interval:
+        """The mean over fresh seeds."""
+        return mean_interval(list(self.values.values()))
+
+    @property
+    def choice(self) -> Choice:
+        """With the mean over fresh seeds."""
+        best = self.candidate
+        return Choice(best.schedule, best.lr, best.optimizer, self.interval.mean, best.shape)
 
 
-def confirmations(records: Sequence[StudyRecord]) -> list[Confirmed]:
-    """The candidates that were trained again, with every fresh seed done; those of the present candidates only."""
-    current = {(c.schedule, c.optimizer, c.lr): c.shape for c in candidates(records)[:2]}
-    groups: dict[tuple[str, str, float], list[float]] = {}
+def confirmations(records: Sequence[StudyRecord], found: Sequence[Candidate]) -> list[Confirmed]:
+    """The candidates that were trained again; those of the present best two only."""
+    current = {(c.schedule, c.optimizer, c.lr): c for c in found[:2]}
+    groups: dict[tuple[str, str, float], dict[int, float]] = {}
     for study in records:
         for trial in study.trials if study.kind == "confirm" else ():
             key = (study.plan["schedule"], study.plan["optimizer"], trial.lr)
             if key in current and trial.state == "COMPLETE":
-                groups.setdefault(key, []).append(study.clipped(trial.value))
-    return [Confirmed(*key, tuple(values), current[key]) for key, values in groups.items()]
+                groups.setdefault(key, {})[study.plan["seed"]] = study.clipped(trial.value)
+    return [Confirmed(current[key], values) for key, values in groups.items()]
 
 
-def _confirmed(found: Sequence[Confirmed], sign: int) -> Recommendation:
-    ranked = sorted(found, key=lambda c: sign * float(np.mean(c.values)))
-    best = ranked[0]
-    error = f" (± {_error(best.values):.2g})" if len(best.values) > 1 else ""
-    reason = f"mean of {_seeds(len(best.values), 'fresh ')}, trained again after the search{error}"
+def _confirmed(records: Sequence[StudyRecord], found: Sequence[Confirmed]) -> Recommendation:
+    sign = found[0].candidate.sign
+    ranked = sorted(found, key=lambda each: sign * each.interval.mean)
+    best, interval = ranked[0], ranked[0].interval
+    tested = any(study.plan.get("on_test_data") for study in records if study.kind == "confirm")
+    judged = f", judged on {'test' if tested else 'valid'}_data"
+    reason = f"mean of {_seeds(interval.n, 'fresh ')}, trained again after the search{judged}{_error(interval)}"
+    runner_up, difference = None, None
     if len(ranked) > 1:
-        second = ranked[1]
-        reason += f"; next: {second.schedule} with {second.optimizer} at {second.lr:.3g}, {np.mean(second.values):.4g}"
+        runner_up = ranked[1].choice
+        shared = [seed for seed in best.values if seed in ranked[1].values]
+        difference = paired_interval([sign * (ranked[1].values[seed] - best.values[seed]) for seed in shared])
+        reason += _next(runner_up, difference, "fresh ")
+    chosen = best.choice
     return Recommendation(
-        best.schedule, best.lr, best.optimizer, float(np.mean(best.values)), f"{reason}.", True, best.shape
-    )
+        chosen.schedule, chosen.lr, chosen.optimizer, chosen.value, f"{reason}.", True, chosen.shape,
+        on_test_data=tested, **_common(records, best.candidate), interval=interval, runner_up=runner_up, difference=difference,
+    )  # fmt: skip
 
 
-def _error(values: Sequence[float]) -> float:
-    """The standard error of the mean."""
-    return float(np.std(values, ddof=1) / math.sqrt(len(values)))
-
-
-def _sign(records: Sequence[StudyRecord]) -> int:
-    return -1 if any(s.plan["direction"] == "maximize" for s in records if s.kind == "search") else 1
+def _error(interval: Interval) -> str:
+    if interval.n < MIN_SEEDS:
+        return ", too few for an interval"
+    return f" (95% interval {interval.low:.4g} to {interval.high:.4g})"
 
 
 def _seeds(count: int, kind: str = "") -> str:
     return f"{count} {kind}seed{'s' if count != 1 else ''}"
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _jsonable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,21 +1,16 @@
-"""What a storage holds of a comparison, as plain records: the only thing a report reads."""
+"""A comparison as plain records, a study and its trials: the only thing a report is made of."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
-
 from lr_search.curve import LRCurve
-from lr_search.execution.plan import PLAN, RECORD
-from lr_search.prior import PRIOR_ATTRIBUTE, LRPrior
-from lr_search.samplers.strategies import PARAM
+from lr_search.prior import LRPrior
 
 
 @dataclass(frozen=True)
@@ -29,6 +24,7 @@ class TrialRecord:
         value: the objective at the end; inf (-inf to maximize) where it diverged; nan where there is none.
         outcome: as `Outcome.record` wrote it; empty while it runs.
         shape: what was searched beside the LR.
+        unread: the evaluations as JSON, where `outcome` is without them.
     """
 
     number: int
@@ -37,6 +33,7 @@ class TrialRecord:
     value: float
     outcome: Mapping[str, Any]
     shape: Mapping[str, float] = field(default_factory=dict)
+    unread: str = ""
 
     @property
     def steps(self) -> int:
@@ -55,6 +52,9 @@ class TrialRecord:
 
     def evaluations(self) -> Mapping[str, Any]:
         """step, lr, train_loss, end_of_cycle and metrics, each a list."""
+        if self.unread:
+            found: Mapping[str, Any] = json.loads(self.unread)
+            return found
         none: Mapping[str, Any] = {"step": [], "lr": [], "train_loss": [], "end_of_cycle": [], "metrics": {}}
         return self.outcome.get("evaluations", none) if self.outcome else none
 
@@ -95,50 +95,21 @@ class StudyRecord:
         return better(value, self.worst)
 
 
-def comparison_names(storage: BaseStorage) -> list[str]:
-    """The comparisons a storage holds."""
-    plans = (frozen.user_attrs.get(PLAN) for frozen in storage.get_all_studies())
-    return sorted({str(plan["comparison"]) for plan in plans if plan is not None})
-
-
-def read_records(storage: BaseStorage, name: str) -> list[StudyRecord]:
-    """Every study of the comparison, in the order they were planned."""
-    found = []
-    for frozen in storage.get_all_studies():
-        plan = frozen.user_attrs.get(PLAN)
-        if plan is None or plan["comparison"] != name:
-            continue
-        trials = storage.get_all_trials(frozen._study_id, deepcopy=False)
-        prior = frozen.user_attrs.get(PRIOR_ATTRIBUTE)
-        found.append(
-            StudyRecord(
-                name=frozen.study_name,
-                plan=plan,
-                prior=None if prior is None else LRPrior.from_json(prior),
-                trials=[_trial(trial, plan["objective"]) for trial in trials if trial.state != TrialState.WAITING],
-            )
-        )
-    return sorted(found, key=lambda record: (record.plan["order"], record.name))
-
-
-def _trial(trial: FrozenTrial, objective: str) -> TrialRecord:
-    outcome = trial.user_attrs.get(RECORD, {}) if trial.state.is_finished() else {}
-    value = trial.values[0] if trial.values else np.nan
-    if trial.state == TrialState.PRUNED and outcome:  # Optuna's value is what the pruner was told
-        value = outcome["evaluations"]["metrics"][objective][-1]
-    shape = {name: number for name, number in trial.params.items() if name != PARAM}
-    lr = float(trial.params.get(PARAM, np.nan))
-    return TrialRecord(trial.number, trial.state.name, lr, float(value), outcome, shape)
-
-
-def range_tests_of(records: Sequence[StudyRecord], study: StudyRecord) -> StudyRecord | None:
-    """The range tests or the probe that are charged to a study: what it waited for."""
-    if "waits_for" in study.plan:
-        return next((record for record in records if record.name == study.plan["waits_for"]), None)
-    if study.prior is None:  # without one it took nothing from the range tests of its optimizer and seed
-        return None
-    key = (study.plan["optimizer"], study.plan["seed"])
+def range_tests_of(records: Sequence[StudyRecord]) -> dict[str, StudyRecord]:
+    """The range tests or the probe that are charged to each search, by the search's name: what it waited for."""
+    by_name = {record.name: record for record in records}
+    tests: dict[tuple[str, int], StudyRecord] = {}
     for record in records:
-        if record.kind == "range_test" and (record.plan["optimizer"], record.plan["seed"]) == key:
-            return record
-    return None
+        if record.kind == "range_test":
+            tests.setdefault((record.plan["optimizer"], record.plan["seed"]), record)
+    found = {}
+    for study in records:
+        if "waits_for" in study.plan:
+            test = by_name.get(study.plan["waits_for"])
+        elif study.prior is not None:  # without one it took nothing from the range tests of its optimizer and seed
+            test = tests.get((study.plan["optimizer"], study.plan["seed"]))
+        else:
+            test = None
+        if test is not None:
+            found[study.name] = test
+    return found

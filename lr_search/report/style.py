@@ -5,35 +5,83 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 # Okabe and Ito, "Color Universal Design", 2008
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442"]
-KNOWN = {"grid": PALETTE[0], "random": PALETTE[1], "range_test": PALETTE[2]}
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 GREY = "#5f6368"
 DPI = 110
 LONGEST_NAME = 40  # characters of a user's name in a figure
+MANY = 1_000  # points or bars in a picture from which on they are pixels in an SVG
+LineStyle = str | tuple[float, tuple[float, ...]]
+LINES: list[LineStyle] = [
+    "-", "--", ":", "-.", (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 2, 2, 2)),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a strategy is drawn: by colour, and by marker and line where there is none.
+
+    Args:
+        color: of everything.
+        marker: of its points.
+        line: the style of its lines.
+    """
+
+    color: str
+    marker: str
+    line: LineStyle
+
+
+KNOWN = {
+    "grid": Look(PALETTE[0], "o", "--"),
+    "random": Look(PALETTE[1], "s", ":"),
+    "range_test": Look(PALETTE[2], "^", "-"),
+}
+OTHER_COLORS = [PALETTE[3], PALETTE[4], PALETTE[5], PALETTE[6]]  # white paper swallows the yellow
+OTHER_MARKERS = ["D", "v", "P", "*", "<", "p", ">", "h", "d", "8"]
+OTHER_LINES = [LINES[3], LINES[4], LINES[5], LINES[6], LINES[7]]
+
+
+def strategy_looks(strategies: Iterable[str]) -> dict[str, Look]:
+    """A look for each strategy. Ours have the same in every report; the others', by their names, in whatever order they come.
+
+    >>> strategy_looks(["mine", "grid"])["grid"] == strategy_looks(["grid"])["grid"]
+    True
+    """
+    others = sorted({str(name) for name in strategies} - KNOWN.keys())
+    looks = dict(KNOWN)
+    for i, name in enumerate(others):
+        turn, place = divmod(i, len(OTHER_COLORS))
+        line = OTHER_LINES[(place + 2 * turn) % len(OTHER_LINES)]  # no two of a colour share line and marker
+        looks[name] = Look(OTHER_COLORS[place], OTHER_MARKERS[i % len(OTHER_MARKERS)], line)
+    return looks
 
 
 def strategy_colors(strategies: Iterable[str]) -> dict[str, str]:
     """A colour for each strategy; ours have the same in every report."""
-    names = list(dict.fromkeys(strategies))
-    free = [color for color in PALETTE if color not in KNOWN.values()]
-    others = [name for name in names if name not in KNOWN]
-    return {**KNOWN, **{name: free[i % len(free)] for i, name in enumerate(others)}}
+    return {name: look.color for name, look in strategy_looks(strategies).items()}
 
 
-def plain(name: str) -> str:
-    """A user's name as text for a figure: matplotlib reads $...$ as a formula and hides labels that begin with _."""
-    shown = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+def plain(name: str, longest: int = LONGEST_NAME) -> str:
+    """A user's name as text for a figure: matplotlib reads $...$ as a formula and hides labels that begin with _.
+
+    A name longer than `longest` loses its middle, so that names that begin or end alike stay apart.
+    """
+    end = longest // 3
+    shown = name if len(name) <= longest else f"{name[: longest - 1 - end]}…{name[-end:]}"
     return escaped(f" {shown}" if shown.startswith("_") else shown)
 
 
@@ -118,7 +166,26 @@ def fit_y(ax: Axes, values: Sequence[float] | npt.NDArray[np.float64], label: st
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG."""
+    """The figure as a PNG. Its layout is settled by this, once: what is drawn into it later does not move its axes."""
+    _lay_out(figure)
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=DPI, metadata={"Software": None})
+    # not savefig, which draws a figure with a layout twice
+    FigureCanvasAgg(figure).print_png(out, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return out.getvalue()
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as an SVG, the same bytes for the same figure; its layout is settled by this, as by `png`."""
+    _lay_out(figure)
+    out = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "lr-search"}):
+        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
+    return out.getvalue()
+
+
+def _lay_out(figure: Figure) -> None:
+    """Lay the figure out once: with many panels that takes far longer than to draw it, and every drawing would do it anew."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")

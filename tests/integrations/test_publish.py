@@ -271,3 +271,9 @@ def test_the_example_runs_and_the_dashboard_serves_its_study(tmp_path):
     study = optuna.load_study(study_name="digits", storage=f"sqlite:///{tmp_path / 'optuna_study.db'}")
     assert study.trials[0].params["lr"] == pytest.approx(study.user_attrs[PRIOR_ATTRIBUTE]["mode"])
     assert study.best_value < 0.2  # 1.2 without training is 2.3
+
+
+def test_a_comparison_put_together_is_refused(published):
+    together = lrs.load([published.storage])
+    with pytest.raises(InvalidInputError, match="publish takes a comparison of one storage, but got 'bowl'"):
+        publish(together)

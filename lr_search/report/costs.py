@@ -1,0 +1,39 @@
+"""Where the steps of each way of searching went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from lr_search.report.anytime import Lines
+from lr_search.report.records import StudyRecord
+
+PARTS = ["range tests", "finished", "diverged", "pruned", "failed"]
+COSTS_COLUMNS = ["strategy", "schedule", "optimizer", "part", "steps", "seconds"]
+
+
+def costs_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
+    """A row for each strategy x schedule x optimizer and each part of its cost: steps and seconds, means over its studies.
+
+    Columns:
+        strategy, schedule, optimizer (category).
+        part (category): range tests (or a probe; a shared one is charged in full to each study), finished, diverged, pruned or failed
+            trainings.
+        steps: optimizer steps a study spent on it; seconds: time in training and evaluating.
+    """
+    lines = Lines(records)
+    rows = []
+    for key, group in lines.groups.items():
+        spent = {part: [0.0, 0.0] for part in PARTS}
+        for line in group.values():
+            tests = lines.tests.get(line.study.name)
+            parts = [(trial, "range tests") for trial in (tests.trials if tests is not None else ())]
+            parts += [(t, t.outcome["ended"]) for t in line.study.trials if t.state != "RUNNING" and t.outcome]
+            for trial, part in parts:
+                spent[part][0] += trial.steps / len(group)
+                spent[part][1] += trial.outcome.get("seconds", 0.0) / len(group)
+        rows += [(*key, part, *each) for part, each in spent.items()]
+    frame = pd.DataFrame(rows, columns=COSTS_COLUMNS)
+    frame = frame.astype({**dict.fromkeys(COSTS_COLUMNS[:3], "category"), "steps": "float64", "seconds": "float64"})
+    return frame.assign(part=pd.Categorical(frame["part"], PARTS))

@@ -1,0 +1,168 @@
+"""Training loss and metrics against steps, coloured by LR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.figure import Figure
+
+from lr_search.report.figures.panels import COLUMNS, SHORT, WIDTHS, Panels
+from lr_search.report.figures.picture import Picture, evenly, made
+from lr_search.report.statistics import Direction
+from lr_search.report.style import fit_y, new_figure, own_axes, plain, short_number
+from lr_search.report.tables import KEYS, TRAIN_LOSS
+
+MOST_LINES = 200  # in one panel
+TRIAL = [*KEYS, "number"]
+LINE_COLUMNS = [*TRIAL, "peak_lr", "metric", "step", "value"]
+HEIGHT = 2.6  # inches of a panel
+LR_LABEL = "peak learning rate (log)"
+
+
+def _colors() -> LinearSegmentedColormap:
+    """Viridis without its palest yellow, which white paper swallows."""
+    return LinearSegmentedColormap.from_list("lr", mpl.colormaps["viridis"](np.linspace(0, 0.92, 256)))
+
+
+def plot_learning_curves(
+    evaluations: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    metric: str = TRAIN_LOSS,
+    direction: Direction = "minimize",
+    lr_range: tuple[float, float] | None = None,
+    colorbar: bool = True,
+) -> Axes:
+    """Draw a metric, or the training loss, against steps: a line a trial, coloured by its (peak) LR.
+
+    Args:
+        evaluations: of `Findings.evaluations`, whole or in part; of more than 200 trials as many are drawn, evenly over the LR.
+        ax: where to draw; default: a new figure.
+        metric: its name; default: the training loss, a mean since the evaluation before.
+        direction: what is better: trainings far worse than most are cut off.
+        lr_range: of the colours; default: of the trials in the table.
+        colorbar: whether to draw the colours' scale.
+
+    Returns:
+        The Axes.
+    """
+    ax = own_axes(ax)
+    rows = learning_lines(evaluations, metric)
+    low, high = lr_range or _lr_range(evaluations)
+    scale = ScalarMappable(LogNorm(low, high), _colors())
+    groups = rows.groupby(TRIAL, observed=True, sort=False)
+    segments = [each[["step", "value"]].to_numpy(dtype=float) for _, each in groups]
+    lines = LineCollection(segments, norm=scale.norm, cmap=scale.cmap, linewidths=1.0, alpha=0.75, label="_lines")
+    lines.set_array(groups["peak_lr"].first().to_numpy(dtype=float))
+    ax.add_collection(lines, autolim=False)
+    name = "training loss" if metric == TRAIN_LOSS else f"validation {plain(metric, SHORT)}"
+    fit_y(ax, worth_seeing(rows["value"].to_numpy(dtype=float), direction), name)
+    ax.set_xlim(0, max(1.0, float(rows["step"].max())) if len(rows) else 1.0)
+    ax.set_xlabel("steps")
+    if colorbar:
+        ax.figure.colorbar(scale, ax=ax, label=LR_LABEL)
+    return ax
+
+
+def learning_lines(evaluations: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The lines of `plot_learning_curves`: finite values of at most 200 trials, evenly chosen over the LR."""
+    values = evaluations["value"].to_numpy(dtype=float)
+    rows = evaluations[(evaluations["metric"] == metric).to_numpy(dtype=bool) & np.isfinite(values)]
+    rows = rows[np.isfinite(rows["peak_lr"].to_numpy(dtype=float))]
+    trial = rows.groupby(TRIAL, observed=True, sort=False).ngroup().to_numpy()
+    first = np.unique(trial, return_index=True)[1]
+    by_lr = np.argsort(rows["peak_lr"].to_numpy(dtype=float)[first], kind="stable")
+    kept = by_lr[evenly(len(by_lr), MOST_LINES)]
+    found: pd.DataFrame = rows[np.isin(trial, kept)][LINE_COLUMNS]
+    return found
+
+
+def _lr_range(evaluations: pd.DataFrame) -> tuple[float, float]:
+    """Of the trials' LRs, as wide as a scale needs."""
+    lrs = evaluations["peak_lr"].to_numpy(dtype=float)
+    lrs = lrs[np.isfinite(lrs) & (lrs > 0)]
+    low, high = (float(lrs.min()), float(lrs.max())) if len(lrs) else (1e-5, 10.0)
+    return (low, high) if low < high else (low / 2, high * 2)
+
+
+def worth_seeing(values: Sequence[float] | npt.NDArray[np.float64], direction: Direction) -> npt.NDArray[np.float64]:
+    """The finite values, without those far worse than most: a training that blew up would hide all others."""
+    given = np.asarray(values, dtype=float)
+    finite: npt.NDArray[np.float64] = np.extract(np.isfinite(given), given)
+    if not len(finite):
+        return finite
+    sign = 1 if direction == "minimize" else -1
+    best, middle = sign * (sign * finite).min(), float(np.median(finite))
+    worst = max(np.quantile(sign * finite, 0.75), sign * middle) + abs(middle - best)
+    worth: npt.NDArray[np.float64] = np.extract(sign * finite <= worst, finite)
+    return worth
+
+
+def learning_curves_picture(panels: Panels) -> Picture:
+    """Training loss over the objective, for each schedule and optimizer, under one scale of colours."""
+    found = panels.findings
+    whole = found.evaluations
+    rows = whole[whole["metric"].isin([TRAIN_LOSS, found.objective])]
+    parts = panels.parts(rows)
+    lr_range = _lr_range(rows)
+    figure, axes = _grid(len(panels.pairs))
+    data, drawn = [], 0
+    for pair, (upper, lower) in zip(panels.pairs, axes, strict=True):
+        part = parts[pair]
+        for ax, metric, better in ((upper, TRAIN_LOSS, "minimize"), (lower, found.objective, panels.direction)):
+            plot_learning_curves(part, ax, metric=metric, direction=better, lr_range=lr_range, colorbar=False)  # type: ignore[arg-type]
+            data.append(learning_lines(part, metric))
+        drawn += data[-1].groupby(TRIAL, observed=True).ngroups
+        upper.set_title(panels.title(pair))
+        upper.set_xlabel("")
+    scale = ScalarMappable(LogNorm(*lr_range), _colors())
+    figure.colorbar(
+        scale, ax=figure.axes, label=LR_LABEL, location="bottom", shrink=0.6, aspect=45, fraction=0.05, pad=0.02
+    )
+    count = rows[rows["metric"] == found.objective].groupby(TRIAL, observed=True).ngroups
+    finding = [
+        _ends(panels),
+        f"{drawn:,} of {count:,} trials are drawn, evenly over the LR."
+        if drawn < count
+        else f"All {count:,} trials are drawn.",
+        panels.left_out,
+    ]
+    complete = drawn >= count and not panels.left_out
+    title = "Training loss and validation objective against steps"
+    return made("learning_curves", title, finding, figure, pd.concat(data, ignore_index=True), complete)
+
+
+def _grid(count: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    """Two axes, one over the other, for each of so many panels, three pairs a row."""
+    columns = max(1, min(COLUMNS, count))
+    blocks = -(-max(1, count) // columns)
+    figure, axes = new_figure(2 * blocks, columns, panel=(WIDTHS[columns], HEIGHT))
+    pairs = [(axes[2 * row, column], axes[2 * row + 1, column]) for row in range(blocks) for column in range(columns)]
+    for upper, lower in pairs[count:]:
+        upper.set_visible(False)
+        lower.set_visible(False)
+    return figure, pairs[:count]
+
+
+def _ends(panels: Panels) -> str:
+    """Where trainings ended, at the lowest and the highest LR and at the best."""
+    trials = panels.findings.trials
+    done = trials[(trials["state"] == "COMPLETE") & np.isfinite(trials["objective"].to_numpy(dtype=float))]
+    if not len(done):
+        return "No training ended well."
+    sign = 1 if panels.direction == "minimize" else -1
+    best = done.loc[(sign * done["objective"]).idxmin()]
+    ends = [done.loc[done["lr"].idxmin()], done.loc[done["lr"].idxmax()]]
+    low, high = (f"{short_number(float(each['lr']))}, {each['objective']:.4g}" for each in ends)
+    return (
+        f"The best training ended with {panels.findings.objective} {best['objective']:.4g} at LR {short_number(float(best['lr']))}; "
+        f"at the lowest LR that ended well, {low}; at the highest, {high}."
+    )

@@ -1,0 +1,161 @@
+"""The objective at the end of every trial against its LR, with the basin of the best LR."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from lr_search.report.candidates import Candidate
+from lr_search.report.figures.panels import SHORT, Pair, Panels
+from lr_search.report.figures.picture import Picture, legend_below, made, names_of, present, shared_legend, thinned
+from lr_search.report.statistics import Direction
+from lr_search.report.style import (
+    GREY,
+    MANY,
+    PALETTE,
+    Look,
+    fit_y,
+    log_lr,
+    own_axes,
+    plain,
+    short_number,
+    strategy_looks,
+)
+
+MOST_POINTS = 2_000  # in one panel
+BASIN, FIT, BEST = "#d9ead9", PALETTE[6], PALETTE[3]
+POINT_COLUMNS = ["strategy", "schedule", "optimizer", "seed", "number", "lr", "objective", "diverged"]
+EDGE = "×: diverged, drawn at the objective of step 0; no trial is drawn worse than that"
+
+
+def plot_objective_by_lr(
+    trials: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    basin: Candidate | None = None,
+    starts: Mapping[int, float] | None = None,
+    direction: Direction = "minimize",
+    objective: str = "objective",
+    looks: Mapping[str, Look] | None = None,
+    legend: bool = True,
+) -> Axes:
+    """Draw the objective at the end of every complete trial against its (peak) LR.
+
+    Args:
+        trials: of `Findings.trials`, whole or in part; of more than 2,000 complete ones as many are drawn, evenly over the LR.
+        ax: where to draw; default: a new figure.
+        basin: the fit over the LR, the best LR and its basin; None: the trials alone.
+        starts: the objective at step 0 by seed: no trial is drawn worse, and diverged ones at it; default: diverged ones are drawn
+            at the worst that another trial reached.
+        direction: what is better.
+        objective: its name.
+        looks: of strategies; default: by the names that the table may hold.
+        legend: whether to draw one, under the axes.
+
+    Returns:
+        The Axes.
+    """
+    ax = own_axes(ax)
+    looks = strategy_looks(names_of(trials["strategy"])) if looks is None else looks
+    points = lr_points(trials, starts, direction)
+    if basin is not None:
+        _draw_basin(ax, basin)
+    drawn = thinned(points, MOST_POINTS)
+    for strategy in present(drawn["strategy"]):
+        rows, look = drawn[drawn["strategy"] == strategy], looks[strategy]
+        ended, lost = rows[~rows["diverged"]], rows[rows["diverged"]]
+        ax.scatter(
+            ended["lr"], ended["objective"], color=look.color, marker=look.marker, s=22, alpha=0.8, linewidth=0,
+            label=plain(strategy), rasterized=len(drawn) > MANY, zorder=3,
+        )  # fmt: skip
+        ax.scatter(
+            lost["lr"], lost["objective"], color=look.color, marker="x", s=24, linewidth=1.2, alpha=0.8, zorder=3,
+            rasterized=len(drawn) > MANY,
+        )  # fmt: skip
+    fit = np.zeros(0) if basin is None else basin.mean
+    fit_y(ax, np.concatenate([drawn["objective"].to_numpy(dtype=float), fit]), f"{plain(objective, SHORT)} at the end")
+    if len(points):
+        if not np.isfinite(drawn["objective"].to_numpy(dtype=float)).any():
+            ax.set_xlim(points["lr"].min() / 2, points["lr"].max() * 2)
+        log_lr(ax, "peak learning rate (log)")
+    else:
+        ax.set_xlabel("peak learning rate")
+    if legend:
+        legend_below(ax)
+    return ax
+
+
+def lr_points(trials: pd.DataFrame, starts: Mapping[int, float] | None, direction: Direction) -> pd.DataFrame:
+    """The points of `plot_objective_by_lr`, by LR: no worse than at step 0, and whether they diverged."""
+    done = trials[(trials["state"] == "COMPLETE") & np.isfinite(trials["lr"].to_numpy(dtype=float))]
+    values = done["objective"].to_numpy(dtype=float)
+    finite = np.isfinite(values)
+    worst = np.max if direction == "minimize" else np.min
+    edge = float(worst(values[finite])) if finite.any() else np.nan
+    limit = done["seed"].map(dict(starts or {})).to_numpy(dtype=float, na_value=np.nan)
+    better = np.fmin if direction == "minimize" else np.fmax
+    shown = better(values, limit)  # a start that is unknown limits nothing
+    shown = np.where(np.isfinite(shown), shown, edge)
+    points = done.assign(objective=shown, diverged=~finite)
+    found: pd.DataFrame = points.sort_values("lr", kind="stable")[POINT_COLUMNS]
+    return found
+
+
+def _draw_basin(ax: Axes, basin: Candidate) -> None:
+    low, high = basin.bounds
+    if np.isfinite(low) and low < high:
+        ax.axvspan(low, high, color=BASIN, linewidth=0, zorder=0, label="within 5% of the best")
+    ax.plot(basin.lrs, basin.mean, color=FIT, linewidth=1.2, alpha=0.8, label="fit, mean over seeds", zorder=2)
+    ax.axvline(basin.lr, color=BEST, linestyle="--", linewidth=1.5, label="best LR", zorder=2)
+    ax.annotate(
+        short_number(basin.lr), (basin.lr, 1), (3, -3), xycoords=("data", "axes fraction"), textcoords="offset points",
+        fontsize=9, color=BEST, va="top", bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}, zorder=4,
+    )  # fmt: skip
+
+
+def objective_by_lr_picture(panels: Panels) -> Picture:
+    """Objective against LR, a panel for each schedule and optimizer."""
+    found = panels.findings
+    parts = panels.parts(found.trials)
+
+    def one(ax: Axes, pair: Pair) -> None:
+        plot_objective_by_lr(
+            parts[pair], ax, basin=panels.candidates.get(pair), starts=panels.starts[pair], direction=panels.direction,
+            objective=found.objective, looks=panels.looks, legend=False,
+        )  # fmt: skip
+        if not len(parts[pair]) or not (parts[pair]["state"] == "COMPLETE").any():
+            ax.text(0.5, 0.5, "no trial is complete", transform=ax.transAxes, ha="center", color=GREY)
+
+    figure = panels.draw(one)
+    shared_legend(figure, EDGE)
+    points = {pair: lr_points(part, panels.starts[pair], panels.direction) for pair, part in parts.items()}
+    data = pd.concat([thinned(each, MOST_POINTS) for each in points.values()], ignore_index=True)
+    thin = any(len(each) > MOST_POINTS for each in points.values())
+    finding = [
+        _basins(panels), _diverged(found.trials),
+        f"At most {MOST_POINTS:,} trials a panel are drawn, evenly over the LR." if thin else "", panels.left_out,
+    ]  # fmt: skip
+    whole = not thin and not panels.left_out
+    return made("objective_by_lr", "Objective at the end against the peak learning rate", finding, figure, data, whole)
+
+
+def _basins(panels: Panels) -> str:
+    if not panels.candidates:
+        return "No schedule has a best LR: every complete trial diverged."
+    pair, best = next(iter(panels.candidates.items()))
+    low, high = best.bounds
+    text = f"The best peak LR of all is {short_number(best.lr)}, under {panels.name(pair)}: {panels.findings.objective} {best.value:.4g}"
+    if not np.isfinite(low):
+        return f"{text}."
+    return f"{text}; from {short_number(low)} to {short_number(high)} it stays within 5% of that."
+
+
+def _diverged(trials: pd.DataFrame) -> str:
+    done = int((trials["state"] == "COMPLETE").sum())
+    lost = trials[(trials["outcome"] == "diverged").fillna(False)]
+    if not len(lost):
+        return f"None of {done} trials diverged."
+    return f"{len(lost)} of {done} trials diverged, the lowest at {short_number(float(lost['lr'].min()))}."

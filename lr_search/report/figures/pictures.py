@@ -1,0 +1,40 @@
+"""Every figure of a report, in its order."""
+
+from __future__ import annotations
+
+from lr_search.report.figures.anytime import anytime_picture
+from lr_search.report.figures.costs import costs_picture
+from lr_search.report.figures.forest import forest_picture
+from lr_search.report.figures.learning_curves import learning_curves_picture
+from lr_search.report.figures.objective_by_lr import objective_by_lr_picture
+from lr_search.report.figures.panels import Panels
+from lr_search.report.figures.picture import Picture
+from lr_search.report.figures.pruning import pruning_picture
+from lr_search.report.figures.range_tests import range_tests_picture
+from lr_search.report.figures.schedules import schedules_picture
+from lr_search.report.figures.timeline import timeline_picture
+from lr_search.report.findings import Findings
+
+DRAW = (
+    anytime_picture,
+    forest_picture,
+    objective_by_lr_picture,
+    range_tests_picture,
+    learning_curves_picture,
+    schedules_picture,
+    costs_picture,
+    pruning_picture,
+    timeline_picture,
+)
+
+
+def pictures(findings: Findings) -> list[Picture]:
+    """The figures that the records allow: without a complete trial only the range tests, if there are any.
+
+    Args:
+        findings: of a comparison.
+    """
+    panels = Panels(findings)
+    done = any(trial.state == "COMPLETE" for study in findings.searches for trial in study.trials)
+    found = [draw(panels) for draw in (DRAW if done else (range_tests_picture,))]
+    return [picture for picture in found if picture is not None]

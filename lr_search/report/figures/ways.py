@@ -1,0 +1,33 @@
+"""What a way of searching (strategy, schedule, optimizer) is called where there is one a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from lr_search.report.style import plain
+
+WAY = ["strategy", "schedule", "optimizer"]
+IN_A_LINE = 34  # letters
+LETTERS = 22  # of each name
+
+
+def varying(frame: pd.DataFrame, names: Sequence[str] = WAY) -> list[str]:
+    """The columns that tell rows apart; the strategy always."""
+    return [name for name in names if name.endswith("strategy") or len(frame[name].unique()) > 1]
+
+
+def row_labels(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """A label for each row: on two lines where one is too long."""
+    found = []
+    for values in frame[list(names)].itertuples(index=False):
+        first, *others = (plain(str(value), LETTERS) for value in values)
+        line = ", ".join([first, *others])
+        found.append(line if len(line) <= IN_A_LINE or not others else f"{first},\n{', '.join(others)}")
+    return found
+
+
+def way_name(row: pd.Series, names: Sequence[str]) -> str:
+    """The same in a sentence."""
+    return " / ".join(str(row[name]) for name in names)

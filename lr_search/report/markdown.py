@@ -1,0 +1,43 @@
+"""The answer and the summary in Markdown."""
+
+from __future__ import annotations
+
+from lr_search.report.cells import cell
+from lr_search.report.findings import Findings
+from lr_search.report.tables import shown
+
+SUMMARY_HEADS = {
+    "best": "best objective (mean)",
+    "best_std": "± over seeds",
+    "best_lr": "at LR",
+    "ensemble": "its snapshot ensemble",
+    "mean_rank": "mean rank",
+    "area": "area under the best so far",
+    "steps": "steps spent",
+    "steps_to_close": "steps to within 5%",
+    "faster_than_random": "times faster than random",
+    "faster_than_grid": "times faster than grid",
+}
+
+
+def summary_markdown(findings: Findings) -> str:
+    """The recommendation and the summary table in Markdown."""
+    best = findings.recommendation
+    lines = [f"# {markdown_text(findings.name)}", ""]
+    if best is None:
+        lines += [findings.lack, ""]
+    else:
+        answer = f"**{best.schedule_text}, peak LR {best.lr:.4g}, {best.optimizer}**: {best.value:.4g}. {best.reason}"
+        lines += [markdown_text(answer), ""]
+    summary = shown(findings.summary)
+    heads = [SUMMARY_HEADS.get(column, column) for column in summary.columns]
+    lines += ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    lines += [
+        "| " + " | ".join(markdown_text(cell(value)) for value in row) + " |" for row in summary.itertuples(index=False)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def markdown_text(text: str) -> str:
+    """Text that breaks neither a Markdown table nor a page."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -1,0 +1,76 @@
+"""What a notebook shows of a comparison, a curve, a suggestion and a recommendation. All names are escaped."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from lr_search.report.page_tables import Table, summary_table
+
+if TYPE_CHECKING:
+    from lr_search.curve import LRCurve
+    from lr_search.report.findings import Findings
+    from lr_search.report.recommendation import Recommendation
+    from lr_search.suggest import Suggestion
+
+BOX = "border-left:4px solid #0b57a4;padding:.4em 1em;margin:.4em 0"
+CELL = "padding:.2em .6em;text-align:"
+
+
+def comparison_html(findings: Findings) -> str:
+    """What to train with, and the summary."""
+    best = findings.recommendation
+    head = f"<h3>{escape(findings.name)}</h3>"
+    answer = _box("There is no answer yet", findings.lack) if best is None else recommendation_html(best)
+    running = f"<p>{findings.unfinished} trials still running.</p>" if findings.unfinished else ""
+    return f"<div>{head}{answer}{running}{_table(summary_table(findings))}</div>"
+
+
+def recommendation_html(best: Recommendation) -> str:
+    """What to train with, how sure that is, and the code."""
+    title = f"{best.schedule_text}, peak learning rate {best.lr:.3g}, {best.optimizer}"
+    told = f"Expect {best.objective} {best.value:.4g}: {best.reason}"
+    code = f"<details><summary>PyTorch code</summary><pre>{escape(best.code)}</pre></details>" if best.code else ""
+    return _box(title, told) + code
+
+
+def suggestion_html(found: Suggestion) -> str:
+    """The LR, how far it may be off, and why."""
+    return _box(
+        f"learning rate {found.lr:.3g} (×/÷ {10**found.log10_std:.2g}, {found.status})",
+        f"{found.reason} Rule: {found.rule}.",
+    )
+
+
+def curve_html(curve: LRCurve) -> str:
+    """The suggestion, and the picture."""
+    from lr_search.report.curve_figure import plot_curve
+    from lr_search.report.style import png
+
+    found = curve.suggest()
+    figure = plot_curve(curve).figure.figure
+    image = base64.b64encode(png(figure)).decode()
+    alt = f"Loss against learning rate; suggestion {found.lr:.3g}"
+    return (
+        f'{suggestion_html(found)}<img style="max-width:100%" alt="{escape(alt)}" src="data:image/png;base64,{image}">'
+    )
+
+
+def _box(title: str, text: str) -> str:
+    return f'<div style="{BOX}"><strong>{escape(title)}</strong><br>{escape(text)}</div>'
+
+
+def _table(table: Table) -> str:
+    sides = ["right" if column.number else "left" for column in table.columns]
+
+    def row(tag: str, cells: Sequence[str]) -> str:
+        return "".join(
+            f'<{tag} style="{CELL}{side}">{escape(c)}</{tag.split()[0]}>' for c, side in zip(cells, sides, strict=True)
+        )
+
+    head = row('th scope="col"', [column.head for column in table.columns])
+    body = "".join(f"<tr>{row('td', cells)}</tr>" for cells in table.rows)
+    caption = f"<caption>{escape(table.caption)}</caption>"
+    return f'<div style="overflow-x:auto"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

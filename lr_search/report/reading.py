@@ -1,0 +1,134 @@
+"""From a storage to records: of a database in five statements, however many trials there are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy
+from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+
+from lr_search.execution.plan import PLAN, RECORD, plan_of
+from lr_search.execution.trial import split_record
+from lr_search.prior import PRIOR_ATTRIBUTE, LRPrior
+from lr_search.report.collection import no_collection
+from lr_search.report.records import StudyRecord, TrialRecord
+from lr_search.samplers.strategies import PARAM
+from lr_search.storage import READS_ONLY
+
+STUDIES_AT_ONCE = 500  # in one statement: databases limit its parameters
+
+
+def comparison_names(storage: BaseStorage) -> list[str]:
+    """The comparisons a storage holds."""
+    plans = (plan_of(frozen.user_attrs) for frozen in storage.get_all_studies())
+    return sorted({str(plan["comparison"]) for plan in plans if plan is not None})
+
+
+def read_records(storage: BaseStorage, name: str) -> list[StudyRecord]:
+    """Every study of the comparison, in the order they were planned."""
+    studies = [s for s in storage.get_all_studies() if (plan_of(s.user_attrs) or {}).get("comparison") == name]
+    trials = _trials_by_study(storage, studies)
+    found = []
+    for frozen in studies:
+        plan, prior = frozen.user_attrs[PLAN], frozen.user_attrs.get(PRIOR_ATTRIBUTE)
+        found.append(
+            StudyRecord(
+                name=frozen.study_name,
+                plan=plan,
+                prior=None if prior is None else LRPrior.from_json(prior),
+                trials=[_at_the_cut(trial, plan["objective"]) for trial in trials.get(frozen._study_id, [])],
+            )
+        )
+    return sorted(found, key=lambda record: (record.plan["order"], record.name))
+
+
+def _at_the_cut(trial: TrialRecord, objective: str) -> TrialRecord:
+    """A pruned trial with the objective at its last evaluation: Optuna's is what the pruner was told."""
+    if trial.state != TrialState.PRUNED.name or not trial.outcome:
+        return trial
+    return replace(trial, value=float(trial.evaluations()["metrics"][objective][-1]))
+
+
+def _trials_by_study(storage: BaseStorage, studies: Sequence[Any]) -> dict[int, list[TrialRecord]]:
+    backend = getattr(storage, "_backend", storage)  # behind Optuna's cache
+    if isinstance(backend, RDBStorage):
+        return _from_database(backend, [study._study_id for study in studies])
+    found: dict[int, list[TrialRecord]] = {}
+    for study in studies:
+        for trial in storage.get_all_trials(study._study_id, deepcopy=False):
+            if trial.state != TrialState.WAITING:
+                value, record = trial.values[0] if trial.values else math.nan, trial.user_attrs.get(RECORD, {})
+                made = _trial(trial.number, trial.state, value, trial.params, record, "")
+                found.setdefault(study._study_id, []).append(made)
+    return found
+
+
+def _from_database(storage: RDBStorage, ids: Sequence[int]) -> dict[int, list[TrialRecord]]:
+    """The trials without what a report does not need: Optuna's reports, distributions and other attributes."""
+    found: dict[int, list[TrialRecord]] = {}
+    options: dict[str, Any] = {READS_ONLY: True}
+    if storage.engine.dialect.name == "postgresql":  # one moment for all statements, as the others have by themselves
+        options["isolation_level"] = "REPEATABLE READ"
+    with storage.engine.connect().execution_options(**options) as connection, no_collection():
+        for first in range(0, len(ids), STUDIES_AT_ONCE):
+            asked = {"studies": ids[first : first + STUDIES_AT_ONCE], "key": RECORD}
+            params = _params(connection.execute(_SELECT_PARAMS, asked))
+            for trial_id, study_id, number, state, value, kind, text in connection.execute(_SELECT_TRIALS, asked):
+                record, unread = split_record(text) if text is not None and state.is_finished() else ({}, "")
+                shown = math.nan if kind is None else models.TrialValueModel.stored_repr_to_value(value, kind)
+                made = _trial(number, state, shown, params.get(trial_id, {}), record, unread)
+                found.setdefault(study_id, []).append(made)
+    return found
+
+
+_trials, _values, _parameters, _attributes = (
+    each.__table__
+    for each in (models.TrialModel, models.TrialValueModel, models.TrialParamModel, models.TrialUserAttributeModel)
+)
+_OF_STUDIES = _trials.c.study_id.in_(sqlalchemy.bindparam("studies", expanding=True))
+_SELECT_TRIALS = (
+    sqlalchemy.select(
+        _trials.c.trial_id, _trials.c.study_id, _trials.c.number, _trials.c.state,
+        _values.c.value, _values.c.value_type, _attributes.c.value_json,
+    )
+    .outerjoin(_values, _values.c.trial_id == _trials.c.trial_id)
+    .outerjoin(
+        _attributes,
+        (_attributes.c.trial_id == _trials.c.trial_id) & (_attributes.c.key == sqlalchemy.bindparam("key")),
+    )
+    .where(_OF_STUDIES, _trials.c.state != TrialState.WAITING)
+    .order_by(_trials.c.study_id, _trials.c.number)
+)  # fmt: skip
+_SELECT_PARAMS = (
+    sqlalchemy.select(
+        _parameters.c.trial_id, _parameters.c.param_name, _parameters.c.param_value, _parameters.c.distribution_json
+    )
+    .join(_trials, _trials.c.trial_id == _parameters.c.trial_id)
+    .where(_OF_STUDIES)
+    .order_by(_parameters.c.param_id)  # as they were asked for
+)
+
+
+def _params(rows: Iterable[Any]) -> dict[int, dict[str, Any]]:
+    """Trial -> name -> value."""
+    distributions: dict[str, BaseDistribution] = {}
+    found: dict[int, dict[str, Any]] = {}
+    for trial_id, name, value, text in rows:
+        if text not in distributions:
+            distributions[text] = json_to_distribution(text)
+        found.setdefault(trial_id, {})[name] = distributions[text].to_external_repr(value)
+    return found
+
+
+def _trial(
+    number: int, state: TrialState, value: float, params: Mapping[str, Any], record: Mapping[str, Any], unread: str
+) -> TrialRecord:
+    outcome = record if state.is_finished() else {}
+    shape = {name: value for name, value in params.items() if name != PARAM}
+    return TrialRecord(number, state.name, float(params.get(PARAM, math.nan)), float(value), outcome, shape, unread)
