@@ -17,7 +17,7 @@ import lr_search as lrs
 from lr_search.errors import WorkloadError
 from lr_search_ray.quiet import quiet
 
-TIMES = ["seconds", "started", "ended"]
+TIMES = ["seconds", "started", "ended", "worker"]
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import pandas as pd
 import lr_search as lrs
 from tests.processes import ROOT, python, write
 
-TIMES = ["seconds", "started", "ended"]
+TIMES = ["seconds", "started", "ended", "worker"]
 NAME = "driven"
 # each step of a worker takes as long as the file `pause` says, and leaves a mark in a file of the worker's own
 WORK = """

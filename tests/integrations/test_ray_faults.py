@@ -39,7 +39,7 @@ def compare(executor: Any, **settings: Any) -> lrs.Comparison:
 def of(frame: pd.DataFrame, optimizer: str) -> pd.DataFrame:
     """The trials of one optimizer, without what differs from run to run, or by its name."""
     chosen = frame[frame["optimizer"] == optimizer].reset_index(drop=True)
-    return chosen.drop(columns=["optimizer", "seconds", "started", "ended"])
+    return chosen.drop(columns=["optimizer", "seconds", "started", "ended", "worker"])
 
 
 # two trainings for each of several optimizers, and in one of them something happens at step 35
