@@ -327,6 +327,18 @@ def test_failed_trials_show_their_tracebacks_as_text(tmp_path):
     assert "Failed trials" in found.text
 
 
+ENDS = ["</script x", "</SCRIPT\n>", "<!--<script", "]]>", "\u2028"]
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_no_name_ends_the_script_element_that_holds_the_trials(name):
+    text = page_html(by_hand(study([(0.1, 0.5)], strategy=name)), [])
+    (data,) = re.findall(r'(?is)<script type="application/json" id="trials-data">(.*?)</script', text)
+    assert "<" not in data
+    held = {column["name"]: column["words"] for column in json.loads(data)["columns"]}
+    assert held["strategy"] == [name]
+
+
 NO_ANSWER = {
     "no study": ([], "No trial is complete yet"),
     "no trial": ([study([])], "No trial is complete yet"),
