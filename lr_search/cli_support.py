@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -43,6 +44,15 @@ def require_file(path: Path | None, option: str, endings: tuple[str, ...] = ()) 
     if path.is_dir():
         raise OutputError(f"{option} must name a file, but got {path}, which is a folder.")
     require_writable(path.parent, option)
+
+
+@contextlib.contextmanager
+def warnings_told() -> Iterator[None]:
+    """A warning to a user of the library is a note to one of the command line, without the line of code it came from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_, **__: typer.echo(f"note: {message}", err=True)
+        yield
 
 
 @contextlib.contextmanager

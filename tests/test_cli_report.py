@@ -77,6 +77,14 @@ def test_two_storages_are_reported_as_one(cli, url, tmp_path):
     assert {row["strategy"] for row in told["summary"]} == {"grid", "random", "tpe"}
 
 
+def test_what_two_storages_both_hold_is_a_note(cli, url, tmp_path):
+    other = f"sqlite:///{tmp_path}/other.db"
+    compare_in_bowl(other, strategies=["grid"], seeds=1, schedules=["constant"])
+    result = cli("report", url, "--also", other, "--format", "csv")
+    assert result.stderr.startswith("note: 1 study is in more than one of the comparisons")
+    assert ".py" not in result.stderr
+
+
 def test_watching_prints_a_table_only(cli, url):
     result = cli("report", url, "--watch", "--format", "json", code=2)
     assert "--watch shows a table, but got --format json" in result.stderr
