@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import optuna
 import pandas as pd
@@ -172,7 +173,8 @@ def test_a_killed_comparison_is_not_watched_for_ever_and_ctrl_c_ends_watching(tm
         "--out",
         str(tmp_path / "out"),
     ]
-    watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background of a shell ignores it
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeded)
     wait(lambda: (tmp_path / "out" / "report.html").exists())
     watching.send_signal(signal.SIGINT)
     told, error = watching.communicate(timeout=60)

@@ -14,7 +14,7 @@ import lr_search as lrs
 from lr_search.errors import FingerprintError, InvalidInputError, TrialsFailedError, UnknownNameError
 from tests.workloads import data, line, squared_error
 
-TIMES = ["seconds", "started", "ended"]
+TIMES = ["seconds", "started", "ended", "worker"]
 KEYS = ["strategy", "schedule", "optimizer", "seed"]
 
 

@@ -22,7 +22,7 @@ from lr_search.storage import quiet_optuna
 from tests.workloads import line
 
 EPOCH, STEPS = 8, 40  # 8 batches a pass
-TIMES = ["seconds", "started", "ended"]
+TIMES = ["seconds", "started", "ended", "worker"]
 
 
 def work(**changes: Any) -> lrs.Workload:

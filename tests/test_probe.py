@@ -21,7 +21,7 @@ from lr_search.samplers import ProbeSampler, Strategy, strategies
 from tests.bowl import bowl
 from tests.workloads import line, squared_error
 
-TIMES = ["seconds", "started", "ended"]
+TIMES = ["seconds", "started", "ended", "worker"]
 
 
 # --- the ladder

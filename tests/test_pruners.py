@@ -32,7 +32,7 @@ from tests.workloads import data, line, squared_error
 STEPS, EVERY, BUDGET = 12, 2, 5
 STRATEGIES = {"grid": "grid", "random": "random", "range_test": "range_test", "tpe": optuna.samplers.TPESampler}
 SCHEDULES = ["constant", "triangular2", "sgdr"]
-TIMES = ["seconds", "started", "ended"]
+TIMES = ["seconds", "started", "ended", "worker"]
 KEYS = ["strategy", "schedule"]
 
 

@@ -31,7 +31,7 @@ lrs.compare(line(loss=slow_loss), budget=4, seeds=2, schedules=["constant", "sgd
             strategies={"grid": "grid", "random": "random", "range_test": "range_test", "tpe": optuna.samplers.TPESampler},
             storage=sys.argv[1], name="killed", pruner=pruner)
 """
-TIMES = ["seconds", "started", "ended"]
+TIMES = ["seconds", "started", "ended", "worker"]
 ROOT = Path(__file__).parent.parent
 
 

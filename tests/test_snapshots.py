@@ -20,7 +20,7 @@ from lr_search.report.tables import trials_frame
 from tests.study_records import study
 
 SGDR = lrs.schedules.SGDR
-TIMES = ["seconds", "started", "ended"]
+TIMES = ["seconds", "started", "ended", "worker"]
 ENSEMBLE = ["ensemble_objective", "ensemble_members"]
 
 

@@ -370,6 +370,7 @@ def interrupt():
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored in the background of a shell
 if sys.argv[1] == "starting":
     threading.Thread(target=interrupt, daemon=True).start()
 try:
