@@ -132,22 +132,16 @@ def wait(condition, seconds=60):
         time.sleep(0.1)
 
 
+def watch(url, folder):
+    words = ["report", url, "--watch", "--every", "0.2", "--out", str(folder / "out")]
+    return [sys.executable, "-m", "lr_search", *words]
+
+
 @pytest.mark.slow
 def test_watching_follows_a_comparison_to_its_end(tmp_path):
     url = f"sqlite:///{tmp_path}/a.db"
     program = started(url, budget=40)
-    command = [
-        sys.executable,
-        "-m",
-        "lr_search",
-        "report",
-        url,
-        "--watch",
-        "--every",
-        "0.2",
-        "--out",
-        str(tmp_path / "out"),
-    ]
+    command = watch(url, tmp_path)
     seen = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     assert program.wait(60) == 0
     assert "running." in seen  # while it ran
@@ -161,18 +155,7 @@ def test_watching_follows_a_comparison_to_its_end(tmp_path):
 def test_a_killed_comparison_is_not_watched_for_ever_and_ctrl_c_ends_watching(tmp_path):
     url = f"sqlite:///{tmp_path}/a.db"
     program = started(url, budget=400)
-    command = [
-        sys.executable,
-        "-m",
-        "lr_search",
-        "report",
-        url,
-        "--watch",
-        "--every",
-        "0.2",
-        "--out",
-        str(tmp_path / "out"),
-    ]
+    command = watch(url, tmp_path)
     heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background of a shell ignores it
     watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeded)
     wait(lambda: (tmp_path / "out" / "report.html").exists())

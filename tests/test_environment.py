@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from lr_search.environment import environment, git_commit
+from lr_search.environment import _of_process, environment, git_commit
 from tests.bowl import compare_in_bowl
 
 
@@ -49,3 +49,12 @@ def test_every_study_keeps_where_it_began_and_another_environment_may_go_on_with
     assert len(more.trials) == first + 1
     kept = [study.plan["environment"] for study in more.records]
     assert [each["torch"] for each in kept] == [torch.__version__]
+
+
+def test_a_password_on_the_command_line_is_not_kept(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["lr-search", "--storage", "postgresql://me:secret@host/db", "--out", "a@b"])
+    _of_process.cache_clear()
+    try:
+        assert environment()["command"] == "lr-search --storage postgresql://me:***@host/db --out a@b"
+    finally:
+        _of_process.cache_clear()
