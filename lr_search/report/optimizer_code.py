@@ -1,15 +1,9 @@
-"""An optimizer as a record that JSON takes, and as a line of code to paste."""
+"""An optimizer as lines of code to paste."""
 
 from __future__ import annotations
 
-import inspect
-import math
-import sys
 from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
-import torch
 
 from lr_search.report.factor_code import number
 
@@ -18,48 +12,6 @@ MODES = (
     "# call optimizer.train() before training goes on, and optimizer.eval() before the model is evaluated or saved:",
     "# it trains one set of weights, and another, their average, is the result",
 )
-
-
-def optimizer_call(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """How an optimizer is made again: its class and those of its settings that are not the class's defaults.
-
-    Args:
-        optimizer: as it was built, before a schedule moved its momentum. With one parameter group that group's settings are
-            read, with several the optimizer's own, which are those of the groups that set none.
-
-    Returns:
-        What JSON takes: `class`, the shortest path to it; `module`, the part of the path to import from; `settings` without
-        `lr`; `groups`, how many; `momentum`, whether it has a momentum or betas; `modes`, whether it has `train()` and
-        `eval()`; `left_out`, the names of the settings that cannot be read or are no plain values.
-
-    >>> call = optimizer_call(torch.optim.AdamW([torch.zeros(1)], lr=0.1, weight_decay=0.1))
-    >>> call["class"], call["settings"], call["groups"]
-    ('torch.optim.AdamW', {'weight_decay': 0.1}, 1)
-    """
-    kind, held = type(optimizer), optimizer.param_groups
-    values = {**optimizer.defaults, **(held[0] if len(held) == 1 else {})}
-    settings, left_out = {}, []
-    for name, parameter in _settable(kind).items():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:  # passed on, so that their defaults are not known
-            left_out += [each for each in optimizer.defaults if each not in _settable(kind) and each != "lr"]
-        elif name not in values:
-            left_out.append(name)
-        elif not _same(values[name], parameter.default):
-            plain = _plain(values[name])
-            if plain is _NOT_PLAIN:
-                left_out.append(name)
-            else:
-                settings[name] = plain
-    module = _module(kind)
-    return {
-        "class": f"{module}.{kind.__qualname__}",
-        "module": module,
-        "settings": settings,
-        "groups": len(held),
-        "momentum": "momentum" in optimizer.defaults or "betas" in optimizer.defaults,
-        "modes": all(callable(getattr(optimizer, name, None)) for name in ("train", "eval")),
-        "left_out": left_out,
-    }
 
 
 def optimizer_code(call: Mapping[str, Any], lr: float) -> str:
@@ -100,50 +52,12 @@ def optimizer_lines(call: Mapping[str, Any], lr: float) -> list[str]:
     return [*comments, f"optimizer = {path}(model.parameters(), lr={number(lr)}{settings})"]
 
 
-_NOT_PLAIN = object()
-
-
-def _settable(kind: type) -> dict[str, inspect.Parameter]:
-    """The arguments of a class beside the parameters, which come first, and the LR."""
-    found = dict(list(inspect.signature(kind).parameters.items())[1:])
-    return {n: p for n, p in found.items() if n != "lr" and p.kind is not inspect.Parameter.VAR_POSITIONAL}
-
-
-def _same(value: Any, default: Any) -> bool:
-    plain, other = _plain(value), _plain(default)
-    if plain is _NOT_PLAIN or other is _NOT_PLAIN:
-        return value is default or (isinstance(value, float) and value == default)  # inf is not plain
-    return bool(plain == other)
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON takes it: tuples become lists, tensors and NumPy's numbers of one element Python's."""
-    if isinstance(value, list | tuple):
-        items = [_plain(item) for item in value]
-        return _NOT_PLAIN if any(item is _NOT_PLAIN for item in items) else items
-    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
-        value = value.item() if math.prod(value.shape) == 1 else _NOT_PLAIN
-    if isinstance(value, float) and not math.isfinite(value):
-        return _NOT_PLAIN  # JSON has no word for it
-    return value if value is None or isinstance(value, bool | int | float | str) else _NOT_PLAIN
-
-
 def _source(value: Any) -> str:
     """A setting as source code; sequences are tuples, as torch has them."""
     if isinstance(value, list | tuple):
         inner = ", ".join(_source(item) for item in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     return repr(value)
-
-
-def _module(kind: type) -> str:
-    """The shortest of the packages around a class that has it under its name."""
-    parts = kind.__module__.split(".")
-    for length in range(1, len(parts)):
-        package = ".".join(parts[:length])
-        if getattr(sys.modules.get(package), kind.__qualname__, None) is kind:
-            return package
-    return kind.__module__
 
 
 def _split(call: Mapping[str, Any]) -> tuple[str, str]:
