@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lr_search.curve import LRCurve
     from lr_search.ensemble import SnapshotEnsemble
     from lr_search.evaluation import Evaluation
-    from lr_search.execution import LocalExecutor
+    from lr_search.execution import FusedExecutor, LocalExecutor
     from lr_search.loading import load
     from lr_search.prior import LRPrior
     from lr_search.ramp import range_test
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparison",
     "Evaluation",
+    "FusedExecutor",
     "LRCurve",
     "LRPrior",
     "LocalExecutor",
@@ -59,6 +60,7 @@ __all__ = [
 _HOMES = {
     "Comparison": "compared",
     "Evaluation": "evaluation",
+    "FusedExecutor": "execution",
     "LRCurve": "curve",
     "LRPrior": "prior",
     "LocalExecutor": "execution",

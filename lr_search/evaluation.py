@@ -81,13 +81,13 @@ def metric_sums(
             with autocast(device, precision):
                 values = metrics(model, batch)
             for name, value in values.items():
-                total, count = _total(name, value, batch)
+                total, count = metric_total(name, value, batch)
                 sums[name] = sums[name] + total if name in sums else total
                 counts[name] = counts.get(name, 0.0) + count
     return sums, counts, examined
 
 
-def _total(name: str, value: Any, batch: Any) -> tuple[torch.Tensor, torch.Tensor | float]:
+def metric_total(name: str, value: Any, batch: Any) -> tuple[torch.Tensor, torch.Tensor | float]:
     """A metric's sum over a batch, still on the device, and the number of examples in it."""
     if isinstance(value, tuple) and len(value) == 2:
         total, count = value

@@ -44,14 +44,14 @@ class Snapshots:
     def __init__(self, most: int, seed: int = 0) -> None:
         whole = isinstance(most, int | np.integer) and bool(most >= 0)
         require(whole, "snapshots must be a whole number, at least 0", snapshots=most)
-        self._most, self._seed = int(most), int(seed)
+        self.most, self._seed = int(most), int(seed)
         self.kept: list[Snapshot] = []
 
     def keep(self, step: int, model: nn.Module) -> None:
         """Copy the model's weights, and let go of the oldest where there are too many."""
-        if not self._most:
+        if not self.most:
             return
-        self.kept = [*self.kept, Snapshot(step, weights_of(model), self._seed)][-self._most :]
+        self.kept = [*self.kept, Snapshot(step, weights_of(model), self._seed)][-self.most :]
 
 
 def weights_of(model: nn.Module) -> dict[str, Any]:

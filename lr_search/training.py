@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -12,13 +12,14 @@ import torch
 from torch import nn
 
 from lr_search._batch_norm import gather_statistics
-from lr_search._data import BatchWalk, made, preserved_generators, rewind
+from lr_search._data import BatchWalk
 from lr_search._retest import range_test_within
 from lr_search._step import Stepper
 from lr_search.controllers.base import Controller, first_schedule
 from lr_search.curve import LRCurve
-from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError, require
-from lr_search.evaluation import Evaluation, evaluate
+from lr_search.errors import LRSearchError, require
+from lr_search.evaluation import Evaluation
+from lr_search.judging import Judge
 from lr_search.optim import RNGState, preserved_rng, seed_everything
 from lr_search.schedules.base import Schedule
 from lr_search.snapshots import Snapshot, Snapshots
@@ -128,7 +129,7 @@ class Training(Iterator[Evaluation]):
         seed_everything(self.seed)
         self._batches = BatchWalk(self.workload.train_data, "train_data", self._device)
         self._rng = RNGState.capture(self._device)
-        self._valid: Iterable[Any] | None = made(self.workload.valid_data, "valid_data")
+        self._judge = Judge(self.workload, self.seed)
 
     @property
     def snapshots(self) -> list[Snapshot]:
@@ -298,27 +299,9 @@ class Training(Iterator[Evaluation]):
             InvalidInputError: the training was closed.
             WorkloadError: the metrics have another form, or lack the objective.
         """
-        work = self.workload
-        if self._valid is None:
-            raise InvalidInputError(
-                "evaluate() needs the validation data, but the training was closed. Evaluate before."
-            )
         if model is None and self._stepper.modes.kept is not None:
-            gather_statistics(work, self.model, self.seed)
-        with preserved_rng(self._device), preserved_generators(self._valid) as own:
-            seed_everything(self.seed)
-            rewind(own)
-            if isinstance(self._valid, Iterator):  # a bare iterator lasts for one evaluation only
-                self._valid = made(work.valid_data, "valid_data")
-            metrics = evaluate(
-                self.model if model is None else model, self._valid, work.metrics_or_loss, self._device, work.precision
-            )
-        if work.objective not in metrics:
-            raise WorkloadError(
-                f"objective must be a metric that metrics(model, batch) reports, but got {work.objective!r}; "
-                f"reported: {', '.join(sorted(metrics)) or 'none'}. Name one of these, or report it."
-            )
-        return metrics
+            gather_statistics(self.workload, self.model, self.seed)
+        return self._judge(self.model if model is None else model)
 
     def _diverged(self, reason: str) -> None:
         self._stop("diverged", reason)
@@ -331,7 +314,7 @@ class Training(Iterator[Evaluation]):
         if self.stopped is None:
             self._stop("closed", f"closed after step {self.step}")
         self._batches.close()
-        self._valid = None
+        self._judge.close()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything another `Training` of the same workload, schedule and seed needs to go on with the same bits.

@@ -179,6 +179,14 @@ class Workload:
                 "The model must have parameters to train, but got none that require gradients. "
                 "Return the module that holds the layers, and unfreeze some."
             )
+        return model, self.build_optimizer(model)
+
+    def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimizer of such a model.
+
+        Raises:
+            WorkloadError: the factory returns something else, or only some of the parameter groups name an LR.
+        """
         params = list(self.param_groups(model) if self.param_groups is not None else model.parameters())
         named = ["lr" in group for group in params if isinstance(group, dict)]
         if any(named) and not all(named):
@@ -191,7 +199,7 @@ class Workload:
             raise WorkloadError(
                 f"optimizer(params, lr=...) must return a torch.optim.Optimizer, but got {type(optimizer).__name__}."
             )
-        return model, optimizer
+        return optimizer
 
     def range_test(
         self,

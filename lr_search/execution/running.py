@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from lr_search.controllers.base import first_schedule
 from lr_search.ensemble import SnapshotEnsemble
@@ -21,10 +22,25 @@ from lr_search.errors import StorageError, WorkloadError, told
 from lr_search.evaluation import Evaluation
 from lr_search.execution.trial import Outcome, TrialSpec
 from lr_search.probe import descending_probe
+from lr_search.snapshots import Snapshot
 from lr_search.training import Training, train
 from lr_search.workload import Workload
 
 Report = Callable[[Evaluation], bool]  # told of each evaluation; whether to prune the trial here
+
+
+class Trained(Protocol):
+    """What is read of a training that has stopped: a `Training`, or one of several that are trained together."""
+
+    @property
+    def workload(self) -> Workload: ...  # noqa: D102
+    @property
+    def stopped(self) -> str | None: ...  # noqa: D102
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+    @property
+    def snapshots(self) -> list[Snapshot]: ...  # noqa: D102
+    def evaluate(self, model: nn.Module) -> dict[str, float]: ...  # noqa: D102
 
 
 def run_trial(workload: Workload, spec: TrialSpec, report: Report) -> Outcome:
@@ -57,16 +73,10 @@ class TrialRun(Iterator[Evaluation]):
     """
 
     def __init__(self, workload: Workload, spec: TrialSpec) -> None:
-        if spec.on_test_data and workload.test_data is not None:
-            workload = replace(workload, valid_data=workload.test_data)
-        self._workload, self._spec = workload, spec
+        self._workload, self._spec = judged_by(workload, spec), spec
         self._training: Training | None = None
         self.over = False
-        self.outcome = Outcome(
-            started=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            device=device_name(workload),
-            worker=f"{socket.gethostname()} {os.getpid()}",
-        )
+        self.outcome = begun(workload)
 
     def __next__(self) -> Evaluation:
         """Train on to the next evaluation."""
@@ -110,14 +120,7 @@ class TrialRun(Iterator[Evaluation]):
         return self._training
 
     def _end(self, training: Training) -> None:
-        outcome, work = self.outcome, self._workload
-        outcome.ended, outcome.reason = ("diverged" if training.stopped == "diverged" else "finished"), training.reason
-        if outcome.ended == "finished":  # one that diverged may have none, where it went on from a state
-            value = outcome.evaluations[-1].metrics[work.objective]
-            if not np.isfinite(value):
-                outcome.ended, outcome.reason = "diverged", f"{work.objective} was {value} at the end"
-        if outcome.ended == "finished" and len(training.snapshots) > 1:
-            outcome.ensemble = _judged_ensemble(training)
+        conclude(self.outcome, training)
         self.over = True
 
     def tell(self, report: Report, evaluation: Evaluation) -> None:
@@ -135,8 +138,7 @@ class TrialRun(Iterator[Evaluation]):
         except (WorkloadError, StorageError):  # the whole comparison's, not this trial's
             raise
         except Exception as error:
-            self.outcome.ended, self.outcome.reason = "failed", told(error)
-            self.outcome.error = traceback.format_exc()
+            fail(self.outcome, error)
             self.over = True
         finally:
             if self._training is not None:
@@ -145,8 +147,7 @@ class TrialRun(Iterator[Evaluation]):
 
     def prune(self) -> None:
         """End it after its last evaluation."""
-        step = self.outcome.evaluations[-1].step
-        self.outcome.ended, self.outcome.reason = "pruned", f"pruned after step {step}"
+        cut(self.outcome)
         self.over = True
 
     @property
@@ -182,20 +183,59 @@ class TrialRun(Iterator[Evaluation]):
             self._training.close()
 
 
+def judged_by(workload: Workload, spec: TrialSpec) -> Workload:
+    """The workload, with the test data in place of the validation data where the trial is judged on them."""
+    if not spec.on_test_data or workload.test_data is None:
+        return workload
+    return replace(workload, valid_data=workload.test_data)
+
+
+def begun(workload: Workload) -> Outcome:
+    """The outcome of a trial that begins here and now."""
+    return Outcome(
+        started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        device=device_name(workload),
+        worker=f"{socket.gethostname()} {os.getpid()}",
+    )
+
+
+def fail(outcome: Outcome, error: Exception) -> None:
+    """It ended with an exception in the user's code, which is being handled."""
+    outcome.ended, outcome.reason = "failed", told(error)
+    outcome.error = traceback.format_exc()
+
+
+def cut(outcome: Outcome) -> None:
+    """It was pruned after its last evaluation."""
+    outcome.ended, outcome.reason = "pruned", f"pruned after step {outcome.evaluations[-1].step}"
+
+
+def conclude(outcome: Outcome, training: Trained) -> None:
+    """How a training ended that has stopped by itself."""
+    work = training.workload
+    outcome.ended, outcome.reason = ("diverged" if training.stopped == "diverged" else "finished"), training.reason
+    if outcome.ended == "finished":  # one that diverged may have none, where it went on from a state
+        value = outcome.evaluations[-1].metrics[work.objective]
+        if not np.isfinite(value):
+            outcome.ended, outcome.reason = "diverged", f"{work.objective} was {value} at the end"
+    if outcome.ended == "finished" and len(training.snapshots) > 1:
+        outcome.ensemble = _judged_ensemble(training)
+
+
 def training_of(workload: Workload, spec: TrialSpec) -> Training:
     """A training that has not begun."""
     assert spec.schedule is not None
-    return train(workload, spec.schedule, seed=spec.seed, snapshots=_snapshots(workload, spec))
+    return train(workload, spec.schedule, seed=spec.seed, snapshots=kept_snapshots(workload, spec))
 
 
-def _snapshots(workload: Workload, spec: TrialSpec) -> int:
+def kept_snapshots(workload: Workload, spec: TrialSpec) -> int:
     """How many to keep: none where nothing says how to combine them, or where they are not of several cycles."""
     assert spec.schedule is not None
     cycles = len(first_schedule(spec.schedule).cycle_ends(workload.num_steps))
     return 0 if workload.combine is None or cycles < 2 else spec.snapshots
 
 
-def _judged_ensemble(training: Training) -> dict[str, Any]:
+def _judged_ensemble(training: Trained) -> dict[str, Any]:
     """The metrics of the kept snapshots together; a metric may fail on an ensemble, which is not the trial's fault."""
     members = len(training.snapshots)
     try:

@@ -40,12 +40,16 @@ class Work:
             task.parallel = parallel_per_study
             task.sweep()
 
-    def next(self) -> Job | None:
-        """The trial to run next; None where there is none at present."""
+    def next(self, fits: Callable[[StudyTask], bool] | None = None) -> Job | None:
+        """The trial to run next; None where there is none at present.
+
+        Args:
+            fits: whether a trial of the study will do; default: any.
+        """
         if not self._awake:
             self._poll()
-        while self._awake:
-            task = min(self._awake, key=self._order)
+        while candidates := [task for task in self._awake if fits is None or fits(task)]:
+            task = min(candidates, key=self._order)
             job = task.ask()
             if job is not None:
                 self._begun[id(task)] += 1
@@ -56,6 +60,11 @@ class Work:
             else:
                 self._asleep.append(task)
         return None
+
+    def to_run(self, fits: Callable[[StudyTask], bool]) -> int:
+        """How many trials could begin at once, at most, of the studies that fit."""
+        tasks = [task for task in [*self._awake, *self._asleep] if task.ready() and fits(task)]
+        return sum(task.num_trials() if task.side_by_side else 1 for task in tasks)
 
     def over(self) -> bool:
         """Whether every study is complete."""

@@ -1,0 +1,78 @@
+"""Many trials at once on one device, in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lr_search.errors import require
+from lr_search.execution.executor import FailureWatch, require_parallel
+from lr_search.execution.fusing import Fusing
+from lr_search.execution.local import POLL_SECONDS, LocalExecutor
+from lr_search.execution.study import StudyTask
+from lr_search.execution.trial import TrialSpec
+from lr_search.execution.wave import Wave
+from lr_search.execution.work import Work
+from lr_search.progress import Progress
+from lr_search.training import Training
+from lr_search.workload import Workload
+
+
+@dataclass(frozen=True)
+class FusedExecutor:
+    """Up to `width` trials of one seed at once: their weights stacked, one forward and backward pass a step for all of them.
+
+    Trials of several studies, schedules and optimizers are trained together, on the same batches and under the same random
+    numbers, each at its own LR; each is evaluated, reported and pruned by itself. The answers are those of `LocalExecutor`, to
+    rounding. The same command in other terminals shares the work.
+
+    Trials run one by one where they cannot be fused: range tests, probes, schedules that depend on results (refind,
+    reduce_on_plateau); and, with a warning that says why, a model, loss or optimizer that cannot (tried out on one batch
+    first). BatchNorm, dropout, attention and convolutions can; RNN kernels, and control flow that depends on data, cannot.
+
+    Args:
+        width: the most trials at once, >= 1; "auto": the fastest, measured on a few steps, or 1 where fusing does not pay. No more
+            than memory holds: halved when it runs out, and the trials that were at it begin again.
+        parallel_per_study: how many trials of a study may run side by side whose points depend on results, >= 1. More than 1 is
+            faster, and what such a study finds then depends on which trial ends first.
+
+    Raises:
+        InvalidInputError: an argument breaks a rule.
+
+    >>> FusedExecutor(width=16)
+    FusedExecutor(width=16, parallel_per_study=1)
+
+    Reference:
+        Wang et al., "Horizontally Fused Training Array: An Effective Hardware Utilization Squeezer for Training Novel Deep
+        Learning Models", 2021, arXiv:2102.02344.
+    """
+
+    width: int | Literal["auto"] = "auto"
+    parallel_per_study: int = 1
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.width, int) and not isinstance(self.width, bool) and self.width >= 1
+        require(whole or self.width == "auto", "width must be a whole number, at least 1, or 'auto'", width=self.width)
+        require_parallel(self.parallel_per_study)
+
+    def run(self, tasks: Sequence[StudyTask], progress: Progress) -> None:
+        """See `Executor`."""
+        work = Work(tasks, parallel_per_study=self.parallel_per_study)
+        fusing, watch = Fusing(self.width), FailureWatch()
+        while not work.over():
+            wave = Wave(work, fusing, progress, watch)
+            try:
+                wave.take()
+                if wave.jobs:
+                    wave.train()
+                elif not work.over():
+                    time.sleep(POLL_SECONDS)
+            except BaseException:
+                wave.release()
+                raise
+
+    def train(self, workload: Workload, spec: TrialSpec) -> Training:
+        """A whole training, for its weights."""
+        return LocalExecutor().train(workload, spec)

@@ -1,0 +1,55 @@
+"""One trial among several that are trained together: what it is told, and what becomes of it."""
+
+from __future__ import annotations
+
+from lr_search.errors import StorageError, WorkloadError
+from lr_search.evaluation import Evaluation
+from lr_search.execution.running import begun, conclude, cut, fail, judged_by, kept_snapshots
+from lr_search.execution.study import Job
+from lr_search.execution.trial import Outcome
+from lr_search.fused.training import Lane, Member
+from lr_search.schedules.base import Schedule
+
+
+def member(job: Job) -> Member:
+    """What a trial is among those that are trained with it."""
+    assert isinstance(job.spec.schedule, Schedule)
+    return Member(judged_by(job.workload, job.spec), job.spec.schedule, kept_snapshots(job.workload, job.spec))
+
+
+class LaneRun:
+    """A trial and its lane, as `TrialRun` is a trial and its training.
+
+    Attributes:
+        outcome: what became of it so far.
+    """
+
+    def __init__(self, job: Job, lane: Lane) -> None:
+        self.job, self.lane = job, lane
+        self.outcome: Outcome = begun(job.workload)
+        self.outcome.worker += f" row {lane.index + 1}"
+        self._ended = False
+
+    def tell(self, evaluation: Evaluation) -> None:
+        """Report an evaluation, and prune if the answer says so; an exception there, as in a pruner, is the trial's failure."""
+        self.outcome.evaluations.append(evaluation)
+        try:
+            if self.job.report(evaluation):
+                cut(self.outcome)
+                self._end()
+        except (WorkloadError, StorageError):  # the whole comparison's, not this trial's
+            raise
+        except Exception as error:
+            fail(self.outcome, error)
+            self._end()
+
+    def _end(self) -> None:
+        self.lane.cut()
+        self._ended = True
+
+    def concluded(self) -> Outcome:
+        """The whole outcome, of a lane that has stopped."""
+        self.outcome.steps, self.outcome.seconds = self.lane.step, self.lane.seconds
+        if not self._ended:
+            conclude(self.outcome, self.lane)
+        return self.outcome

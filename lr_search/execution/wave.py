@@ -1,0 +1,125 @@
+"""Trials that are trained together from their start: taken from the studies, fused, and told to the studies."""
+
+from __future__ import annotations
+
+from lr_search.errors import LRSearchError
+from lr_search.execution.executor import FailureWatch
+from lr_search.execution.fusing import Fusing
+from lr_search.execution.interrupts import interrupts_held
+from lr_search.execution.lane_run import LaneRun, member
+from lr_search.execution.local import run_job
+from lr_search.execution.ownership import Heartbeat
+from lr_search.execution.study import Job, StudyTask
+from lr_search.execution.work import Work
+from lr_search.fused.training import FusedTraining
+from lr_search.fused.width import out_of_memory, release_memory
+from lr_search.progress import Progress
+
+
+class Wave:
+    """Trials that are trained together from their start.
+
+    Args:
+        work: where they are taken from.
+        fusing: what is known of their workloads.
+        progress: is told.
+        watch: likewise.
+
+    Attributes:
+        jobs: those that were taken and have not ended.
+    """
+
+    def __init__(self, work: Work, fusing: Fusing, progress: Progress, watch: FailureWatch) -> None:
+        self._work, self._fusing, self._progress, self._watch = work, fusing, progress, watch
+        self.jobs: list[Job] = []
+
+    def take(self) -> None:
+        """Ask for a trial, and for more that can be trained with it."""
+        first = self._ask(None)
+        if first is None or not self._fusing.can(first.task):
+            return
+        most = self._work.to_run(lambda task: self._fusing.together(first.task, task))
+        width = self._fusing.width(first.task, most)
+        while len(self.jobs) < width and self._ask(first.task) is not None:
+            pass
+
+    def _ask(self, like: StudyTask | None) -> Job | None:
+        with interrupts_held():  # or a trial could be taken and not be known here
+            job = self._work.next(None if like is None else lambda task: self._fusing.together(like, task))
+            if job is not None:
+                self.jobs.append(job)
+        return job
+
+    def train(self) -> None:
+        """All of them, to their ends."""
+        with Heartbeat(self._beat):
+            self._train(list(self.jobs))
+
+    def _beat(self) -> None:
+        for job in list(self.jobs):
+            job.beat()
+
+    def _train(self, jobs: list[Job]) -> None:
+        if len(jobs) == 1:
+            self._alone(jobs[0])
+            return
+        failure = self._together(jobs)
+        left = [job for job in jobs if job in self.jobs]
+        if failure is not None and out_of_memory(failure):
+            half = (len(jobs) + 1) // 2
+            release_memory(jobs[0].workload.torch_device)
+            self._fusing.narrow(jobs[0].workload, half)
+            for part in (left[:half], left[half:]):
+                if part:
+                    self._train(part)
+            return
+        for (
+            job
+        ) in left:  # what they do cannot be done for several at once, or one of them raises: each by itself shows which
+            self._alone(job)
+
+    def _together(self, jobs: list[Job]) -> Exception | None:
+        """Train them fused. Returns: the exception that ended it before all of them had ended."""
+        training: FusedTraining | None = None
+        for job in jobs:
+            self._progress.begin(job)
+        try:
+            support = [self._fusing.support(job.workload, job.spec.seed) for job in jobs]
+            training = FusedTraining([member(job) for job in jobs], jobs[0].spec.seed, support)
+            runs = [LaneRun(job, lane) for job, lane in zip(jobs, training.lanes, strict=True)]
+            for lane in training:
+                self._hear(runs[lane.index])
+        except LRSearchError:
+            raise
+        except Exception as error:
+            return error.with_traceback(None)  # which would hold on to memory
+        finally:
+            if training is not None:
+                training.close()
+        return None
+
+    def _hear(self, run: LaneRun) -> None:
+        """A lane was evaluated, or has ended."""
+        job, lane = run.job, run.lane
+        if lane.evaluation is not None:
+            self._progress.evaluated(job, lane.step)
+            run.tell(lane.evaluation)
+        if lane.stopped is not None:
+            job.finish(run.concluded())
+            self._ended(job)
+            self._progress.end(job, run.outcome)
+            self._watch.see(run.outcome)
+
+    def _alone(self, job: Job) -> None:
+        outcome = run_job(job, self._progress)
+        self._ended(job)
+        self._watch.see(outcome)
+
+    def _ended(self, job: Job) -> None:
+        self.jobs.remove(job)
+        self._work.ended(job)
+
+    def release(self) -> None:
+        """Put back what has not ended."""
+        for job in self.jobs:
+            job.release()

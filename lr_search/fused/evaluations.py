@@ -1,0 +1,99 @@
+"""Judging the models of a stack together, on one pass over the validation data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import vmap
+
+from lr_search._data import to_device
+from lr_search._step import Precision, autocast
+from lr_search.errors import WorkloadError
+from lr_search.evaluation import Metrics, metric_total
+from lr_search.fused.losses import batchable_attention
+from lr_search.fused.stack import Stack
+from lr_search.judging import Judge, require_objective
+from lr_search.optim import preserved_modes
+from lr_search.workload import Workload
+
+Sums = Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # metric -> its sums and counts over a batch, (rows,) each
+
+
+class FusedMetrics:
+    """A workload's metrics for several rows of a stack at once.
+
+    Args:
+        stack: the models.
+        metrics: (model, batch) -> {name: value}, as a workload's.
+        precision: fp32 or bf16.
+    """
+
+    def __init__(self, stack: Stack, metrics: Metrics, precision: Precision) -> None:
+        self._stack, self._metrics, self._precision = stack, metrics, precision
+        self._batched = vmap(self._one, in_dims=(0, 0, None), randomness="same")
+
+    def _one(self, leaves: Any, buffers: Any, batch: Any) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        with self._stack.swapped(leaves, buffers) as model:
+            values = self._metrics(model, batch)
+        totals = {name: metric_total(name, value, batch) for name, value in values.items()}
+        return {name: (total, torch.as_tensor(count, dtype=torch.float64)) for name, (total, count) in totals.items()}
+
+    def __call__(self, rows: Sequence[int], batch: Any) -> Sums:
+        """The sums over a batch of the rows' models, in the mode they are in."""
+        leaves, buffers = self._stack.selected(rows)
+        device = self._stack.weights.device
+        with torch.no_grad(), batchable_attention(device), autocast(device, self._precision):
+            found: Sums = self._batched(leaves, buffers, batch)
+        return found
+
+
+class FusedJudge:
+    """Evaluates rows of a stack as `Training.evaluate` does a model.
+
+    Args:
+        workload: whose data and metrics.
+        seed: of what a data set or model draws.
+        stack: the models.
+        fused: whether the metrics can be batched; if not, the models are judged one after the other.
+    """
+
+    def __init__(self, workload: Workload, seed: int, stack: Stack, *, fused: bool) -> None:
+        self._workload, self._stack, self._alone = workload, stack, Judge(workload, seed)
+        self._metrics = FusedMetrics(stack, workload.metrics_or_loss, workload.precision)
+        self.fused = fused
+
+    def model(self, model: nn.Module) -> dict[str, float]:
+        """Judge another model than those of the stack."""
+        return self._alone(model)
+
+    def __call__(self, rows: Sequence[int]) -> list[dict[str, float]]:
+        """Name -> mean over the examples, for each row; of one row where they cannot be judged together."""
+        if not self.fused:
+            return [self._alone(self._stack.loaded(row)) for row in rows]
+        sums: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        model, device = self._stack.model, self._stack.weights.device
+        with self._alone.opened() as batches, preserved_modes(model):
+            model.eval()
+            for batch in batches:
+                for name, (total, count) in self._metrics(rows, to_device(batch, device)).items():
+                    before = sums.get(name)
+                    sums[name] = (total, count) if before is None else (before[0] + total, before[1] + count)
+        return [require_objective(self._workload, each) for each in _means(sums, len(rows))]
+
+    def close(self) -> None:
+        """Let go of the data."""
+        self._alone.close()
+
+
+def _means(sums: Sums, rows: int) -> list[dict[str, float]]:
+    if not sums:
+        raise WorkloadError("valid_data must give batches, but got none. Check the data set's length and drop_last.")
+    read = {name: (total.tolist(), count.tolist()) for name, (total, count) in sums.items()}
+    return [
+        {name: totals[row] / counts[row] if counts[row] else math.nan for name, (totals, counts) in read.items()}
+        for row in range(rows)
+    ]

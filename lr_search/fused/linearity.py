@@ -1,0 +1,71 @@
+"""Whether one optimizer can step several models: whether it is elementwise, and its step linear in the LR."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from lr_search.fused.stack import Stack
+from lr_search.fused.updates import Layout, StackedUpdate, made
+from lr_search.optim import OptimizerFactory, group_ratios, preserved_rng, set_lr
+
+NUM_STEPS = 24  # rectifications, look-aheads and warm-ups begin within so many
+LRS = (0.3, 0.01, 0.07)  # of the models at the first step; they fall and rise against each other
+TOLERANCE = 1e-7  # of a weight's way, in double precision
+LARGEST_DIM = 3
+
+
+def stacks(factory: OptimizerFactory, optimizer: torch.optim.Optimizer) -> bool:
+    """Whether `StackedUpdate` gives what an optimizer for each model gives, tried out on small tensors with made-up gradients.
+
+    Args:
+        factory: (params, lr=float) -> Optimizer.
+        optimizer: made by it; its groups and the number of dimensions of their parameters are what is tried.
+    """
+    try:
+        with preserved_rng(torch.device("cpu")):
+            return _largest_error(factory, optimizer) <= TOLERANCE
+    except Exception:  # it takes no parameters of that form
+        return False
+
+
+class _Small(nn.Module):
+    """Small double-precision parameters in the groups of an optimizer."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> None:
+        super().__init__()
+        self.groups: list[dict[str, Any]] = []
+        self.held = nn.ParameterList()
+        for group in optimizer.param_groups:
+            shapes = list(dict.fromkeys(tuple(min(size, LARGEST_DIM) for size in p.shape) for p in group["params"]))
+            made_of = [nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64)) for shape in shapes]
+            self.held.extend(made_of)
+            self.groups.append({**group, "params": made_of})
+            self.groups[-1].pop("param_names", None)
+
+
+def _largest_error(factory: OptimizerFactory, optimizer: torch.optim.Optimizer) -> float:
+    generator = torch.Generator().manual_seed(0)
+    model = _Small(optimizer, generator)
+    stack = Stack(model, list(model.held), len(LRS))
+    start = stack.weights.clone()
+    layout = Layout(stack, made(factory, model.groups))
+    update = StackedUpdate(stack, layout, factory, (0, len(LRS)))
+    models = [_Small(optimizer, torch.Generator().manual_seed(0)) for _ in LRS]
+    singles = [made(factory, each.groups) for each in models]
+    ratios = group_ratios(optimizer)
+    for step in range(NUM_STEPS):
+        lrs = [lr * (1 + (step * (index + 1)) % 5) / 5 for index, lr in enumerate(LRS)]
+        drawn = torch.randn(start.shape, generator=generator, dtype=torch.float64)
+        stack.gradients.copy_(drawn)
+        update.step(torch.tensor(lrs, dtype=torch.float64)[:, None], lrs, [None] * len(lrs))
+        for lr, single, each, row in zip(lrs, singles, models, drawn, strict=True):
+            for parameter, part in zip(each.held, row.split([p.numel() for p in each.held]), strict=True):
+                parameter.grad = part.view(parameter.shape).clone()
+            set_lr(single, lr, ratios)
+            single.step()
+    alone = torch.stack([torch.cat([p.detach().reshape(-1) for p in each.held]) for each in models])
+    way = (alone - start).abs().amax(dim=1, keepdim=True)
+    return float(((stack.weights - alone).abs() / way).max())

@@ -1,0 +1,95 @@
+"""One forward and backward pass for all models of a stack."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.func import vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from lr_search._step import Loss, Precision, autocast
+from lr_search.fused.dropout import SameMasks
+from lr_search.fused.stack import Stack
+
+
+class FusedLoss:
+    """The loss of every model of a stack, and its gradient.
+
+    The forward pass is one under `torch.func.vmap`, with the same random numbers for all (a dropout's masks are those that a model
+    by itself would draw); the backward pass is autograd's, of the sum: each model's weights move its own loss alone.
+
+    Args:
+        stack: the models.
+        loss: (model, batch) -> scalar tensor.
+        precision: fp32 or bf16.
+        draws: whether it draws random numbers.
+        batch_dim: None: all see the same batch; 0: each its own, the batch's tensors being stacked.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        loss: Loss,
+        precision: Precision = "fp32",
+        *,
+        draws: bool = True,
+        batch_dim: int | None = None,
+    ) -> None:
+        self._stack, self._loss, self._device = stack, loss, stack.weights.device
+        self._precision, self._draws = precision, draws
+        self._batched = vmap(self._one, in_dims=(0, 0, batch_dim), randomness="same")
+
+    def _one(self, leaves: Sequence[torch.Tensor], buffers: Sequence[torch.Tensor], batch: Any) -> torch.Tensor:
+        with self._stack.swapped(leaves, buffers) as model:
+            return self._loss(model, batch).reshape(())
+
+    def __call__(self, batch: Any) -> torch.Tensor:
+        """The losses, (width,), by the leaves as they are; buffers are written to."""
+        masks = SameMasks() if self._draws else contextlib.nullcontext()
+        with autocast(self._device, self._precision), batchable_attention(self._device), masks:
+            losses: torch.Tensor = self._batched(self._stack.leaves, self._stack.buffers, batch)
+        return losses
+
+    def backward(self, batches: Sequence[Any]) -> torch.Tensor:
+        """Put the gradients of the mean loss over the batches into the stack.
+
+        Returns: the losses, (width,), detached.
+
+        Raises:
+            NoGradientError: a parameter that has been trained so far has no part in the loss of these batches.
+        """
+        total: torch.Tensor | None = None
+        gradients: list[torch.Tensor] = []
+        for batch in batches:
+            losses = self(batch)
+            losses = losses / len(batches) if len(batches) > 1 else losses
+            found = torch.autograd.grad(losses.sum(), self._stack.leaves, allow_unused=True)
+            if any(gradient is None for gradient in found):
+                raise NoGradientError("a parameter that was trained has no part in the loss of a later batch")
+            if gradients:
+                torch._foreach_add_(gradients, list(found))
+            else:
+                gradients = list(found)
+            total = losses.detach() if total is None else total + losses.detach()
+        self._stack.take_gradients(gradients)
+        assert total is not None
+        return total
+
+
+class NoGradientError(RuntimeError):
+    """A parameter is trained on some batches only: the models must be trained one by one."""
+
+
+@contextlib.contextmanager
+def batchable_attention(device: torch.device) -> Iterator[None]:
+    """Inside, attention runs the operations that vmap knows: neither the kernel for eval mode nor, on a CPU, the flash kernel."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -1,0 +1,304 @@
+"""Whether trainings of a workload can be fused: tried out on one batch, before anything is trained."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from lr_search._data import BatchWalk
+from lr_search._replay import Buffers
+from lr_search._step import autocast, checked_loss, takes_closure
+from lr_search.errors import LRSearchError
+from lr_search.evaluation import metric_total
+from lr_search.fused.evaluations import FusedMetrics
+from lr_search.fused.linearity import stacks
+from lr_search.fused.losses import FusedLoss
+from lr_search.fused.stack import Stack
+from lr_search.judging import Judge
+from lr_search.optim import RNGState, preserved_modes, preserved_rng, seed_everything, trainable
+from lr_search.workload import Workload
+
+ROUNDING = {"fp32": 1e-3, "bf16": 5e-2}  # how far a fused loss or gradient may lie from a model's own, relative to it
+APART = 0.05  # the second model of the trial, from the first: relative to the root mean square of its weights
+PURE = "a loss that is a pure function of (model, batch)"
+
+
+@dataclass(frozen=True)
+class Support:
+    """What is known of a workload.
+
+    Args:
+        reason: why its trainings cannot be fused, as the rule and what came; "" where they can.
+        trained: the names of the parameters that a step moves.
+        stacks: whether one optimizer can step all models at once; if not, each has its own.
+        metrics: whether its metrics can be computed for all models at once.
+        draws: whether a forward pass draws random numbers.
+        row_bytes: memory that one model takes in a step, roughly: weights, gradients, optimizer and what the backward pass keeps.
+    """
+
+    reason: str = ""
+    trained: tuple[str, ...] = ()
+    stacks: bool = False
+    metrics: bool = False
+    draws: bool = False
+    row_bytes: int = 0
+
+
+class _CannotFuseError(Exception):
+    """The reason, as the rule and what came."""
+
+
+def support_of(workload: Workload, seed: int) -> Support:
+    """Try it out: two models with different weights, fused, against each by itself.
+
+    Raises:
+        WorkloadError: the workload cannot be trained at all.
+    """
+    try:
+        with preserved_rng(workload.torch_device):
+            return _tried(workload, seed)
+    except _CannotFuseError as error:
+        return Support(str(error))
+
+
+def _tried(workload: Workload, seed: int) -> Support:
+    device = workload.torch_device
+    seed_everything(seed)
+    model, optimizer = workload.build()
+    _require_plain(workload, model, optimizer)
+    seed_everything(seed)
+    walk = BatchWalk(workload.train_data, "train_data", device)
+    batch = next(walk)
+    walk.close()
+    own = _Own(workload, model, batch)
+    first = own.run()
+    _require_same(
+        "the loss", [first.loss], [own.run().loss], workload, f"{PURE}, which gives the same when it is called again"
+    )
+    held = {id(parameter) for parameter in trainable(optimizer.param_groups)}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    moved = {name for name, parameter in first.named() if id(parameter) in held}
+    trained = tuple(names[id(p)] for p in trainable(optimizer.param_groups) if names.get(id(p)) in moved)
+    _require(len(trained) > 0, "parameters that its optimizer holds and its loss moves, but got none")
+    named = dict(model.named_parameters())
+    stack = Stack(model, [named[name] for name in trained], 2)
+    _try_loss(workload, own, stack)
+    return Support(
+        trained=trained,
+        stacks=stacks(workload.optimizer, optimizer),
+        metrics=_metrics_work(workload, seed, stack),
+        draws=own.draws,
+        row_bytes=own.kept_bytes + 8 * stack.weights[0].numel() * stack.weights.element_size(),
+    )
+
+
+def _require(condition: bool, rule: str) -> None:
+    if not condition:
+        raise _CannotFuseError(rule)
+
+
+def _require_plain(workload: Workload, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """What can be seen without trying."""
+    kind = type(optimizer).__name__
+    _require(
+        not takes_closure(optimizer),
+        f"an optimizer that needs no closure, but got {kind}, which evaluates the loss itself",
+    )
+    switches = callable(getattr(optimizer, "train", None)) and callable(getattr(optimizer, "eval", None))
+    _require(
+        not switches,
+        f"an optimizer that steps on the weights that are judged, but got {kind} with its train() and eval()",
+    )
+    _require(
+        workload.precision != "fp16", "precision fp32 or bf16, but got fp16, whose loss scale is each training's own"
+    )
+    tensors = [*model.parameters(), *model.buffers()]
+    lazy = any(is_lazy(tensor) for tensor in tensors)
+    _require(not lazy, "parameters of known shape, but got a lazy module's")
+    devices = sorted({str(tensor.device) for tensor in tensors})
+    _require(len(devices) == 1, f"a model on one device, but got one on {' and '.join(devices)}")
+    held = [parameter for parameter in trainable(optimizer.param_groups) if parameter.requires_grad]
+    dtypes = sorted({str(parameter.dtype) for parameter in held})
+    _require(len(dtypes) <= 1, f"weights of one dtype, but got {' and '.join(dtypes)}")
+    sparse = [name for name, m in model.named_modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag) and m.sparse]
+    _require(not sparse, f"dense gradients, but got sparse ones of {', '.join(sparse)}")
+
+
+@dataclass
+class _Pass:
+    """One forward and backward pass of a model by itself."""
+
+    loss: torch.Tensor
+    gradients: list[torch.Tensor | None]
+    parameters: Sequence[tuple[str, torch.Tensor]]
+    buffers: list[torch.Tensor]
+
+    def named(self) -> list[tuple[str, torch.Tensor]]:
+        """The parameters that the loss moves."""
+        return [pair for pair, gradient in zip(self.parameters, self.gradients, strict=True) if gradient is not None]
+
+
+class _Own:
+    """A model by itself, on one batch, always under the same random numbers and from the same buffers."""
+
+    def __init__(self, workload: Workload, model: nn.Module, batch: Any) -> None:
+        self._workload, self.model, self.batch = workload, model, batch
+        self._rng = RNGState.capture(workload.torch_device)
+        self.draws = False
+        self.kept_bytes = 0
+
+    @contextmanager
+    def replayed(self) -> Iterator[None]:
+        """Inside, the random numbers and buffers of every pass; afterwards the buffers are as they were."""
+        self._rng.restore()
+        with Buffers(self.model).preserved():
+            yield
+
+    def run(self) -> _Pass:
+        """One pass, by the weights as they are."""
+        work, named = self._workload, [pair for pair in self.model.named_parameters() if pair[1].requires_grad]
+        self.kept_bytes = 0
+        with self.replayed():
+            counted = torch.autograd.graph.saved_tensors_hooks(self._counted, lambda tensor: tensor)
+            with counted, autocast(work.torch_device, work.precision):
+                loss = checked_loss(work.loss(self.model, self.batch))
+            gradients = torch.autograd.grad(loss.reshape(()), [p for _, p in named], allow_unused=True)
+            buffers = [buffer.detach().clone() for buffer in self.model.buffers()]
+            now = RNGState.capture(work.torch_device)
+        moved = not torch.equal(now.torch_cpu, self._rng.torch_cpu)
+        self.draws = moved or (now.cuda is not None and not torch.equal(now.cuda, self._rng.cuda))  # type: ignore[arg-type]
+        return _Pass(loss.detach().reshape(()), list(gradients), named, buffers)
+
+    def _counted(self, tensor: torch.Tensor) -> torch.Tensor:
+        self.kept_bytes += tensor.numel() * tensor.element_size()
+        return tensor
+
+
+def _try_loss(workload: Workload, own: _Own, stack: Stack) -> None:
+    """Two models with different weights: losses, gradients and buffers, fused, against each by itself."""
+    stack.weights[1] += APART * _noise(stack.weights[1])
+    fused = FusedLoss(stack, workload.loss, workload.precision, draws=own.draws)
+    with named_failures(own.model), own.replayed():
+        losses = fused.backward([own.batch])
+    gradients = stack.views(stack.gradients)
+    for row in (1, 0):  # the first one's weights are left in the model
+        found = own_pass(own, stack, row)
+        by_name = dict(zip((name for name, _ in found.parameters), found.gradients, strict=True))
+        wanted = [
+            by_name[name] for name, p in own.model.named_parameters() if any(p is each for each in stack.parameters)
+        ]
+        order = [p for _, p in own.model.named_parameters() if any(p is each for each in stack.parameters)]
+        at = {id(p): index for index, p in enumerate(stack.parameters)}
+        got = [gradients[at[id(p)]][row] for p in order]
+        same = f"{PURE} and of nothing else"
+        _require_same("the loss", [losses[row]], [found.loss], workload, same)
+        _require_same("the gradient", _joined(got), _joined(wanted), workload, same)
+        _require_same(
+            "a buffer", [b[row] for b in stack.buffers], found.buffers, workload, "buffers that are written to in place"
+        )
+
+
+def own_pass(own: _Own, stack: Stack, row: int) -> _Pass:
+    """A pass of one row's model by itself; its buffers begin as they were."""
+    with torch.no_grad():
+        for parameter, view in zip(stack.parameters, stack.views(stack.weights[row : row + 1]), strict=True):
+            parameter.copy_(view[0])
+    return own.run()
+
+
+def _joined(tensors: Sequence[torch.Tensor | None]) -> list[torch.Tensor]:
+    """Gradients as one, so that what is nearly 0 is compared with the rest."""
+    return [torch.cat([tensor.reshape(-1) for tensor in tensors if tensor is not None])]
+
+
+def _noise(row: torch.Tensor) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    drawn = torch.randn(row.shape, generator=generator, dtype=torch.float64).to(row)
+    return drawn * row.square().mean().sqrt()
+
+
+def _require_same(
+    what: str, got: Sequence[torch.Tensor], wanted: Sequence[torch.Tensor], workload: Workload, rule: str
+) -> None:
+    """Raises: _CannotFuseError: they differ by more than rounding."""
+    for one, other in zip(got, wanted, strict=True):
+        one, other = one.detach().double(), other.detach().double()
+        scale = other.nan_to_num().abs().max() if other.numel() else torch.zeros(())
+        close = torch.isclose(
+            one, other, rtol=0.0, atol=ROUNDING[workload.precision] * float(scale) + 1e-6, equal_nan=True
+        )
+        if not bool(close.all()):
+            came = f"{float(one):.6g} and {float(other):.6g}" if one.ndim == 0 else "values that differ"
+            raise _CannotFuseError(f"{rule}, but {what} of one batch came out as {came}")
+
+
+def _metrics_work(workload: Workload, seed: int, stack: Stack) -> bool:
+    """Whether the metrics of two models come out fused as by themselves; any exception is an answer."""
+    judge, model = Judge(workload, seed), stack.model
+    fused = FusedMetrics(stack, workload.metrics_or_loss, workload.precision)
+    try:
+        with judge.opened() as batches, preserved_modes(model), warnings.catch_warnings():
+            warnings.simplefilter("error")  # vmap warns of what it can but do one by one
+            model.eval()
+            batch = next(iter(islice(batches, 1)))
+            rng = RNGState.capture(workload.torch_device)
+            together = fused((0, 1), batch)
+            for row in (1, 0):
+                rng.restore()
+                stack.loaded(row)
+                with torch.no_grad(), autocast(workload.torch_device, workload.precision):
+                    values = workload.metrics_or_loss(model, batch)
+                alone = {name: metric_total(name, value, batch) for name, value in values.items()}
+                if list(alone) != list(together):
+                    return False
+                for name, (total, count) in alone.items():
+                    pair = [torch.as_tensor(each, dtype=torch.float64) for each in (total, count)]
+                    _require_same(name, [each[row] for each in together[name]], pair, workload, "")
+    except LRSearchError:
+        raise
+    except Exception:
+        return False
+    finally:
+        judge.close()
+    return True
+
+
+@contextmanager
+def named_failures(model: nn.Module) -> Iterator[None]:
+    """An exception of vmap's becomes a reason that names the part of the model it was raised in."""
+    entered: list[str] = []
+
+    def enter(name: str) -> Callable[..., None]:
+        return lambda module, args: entered.append(
+            f"{name} ({type(module).__name__})" if name else type(module).__name__
+        )
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        entered.pop()
+
+    hooks = [module.register_forward_pre_hook(enter(name)) for name, module in model.named_modules()]
+    hooks += [module.register_forward_hook(leave) for module in model.modules()]
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="There is a performance drop")
+            yield
+    except LRSearchError:
+        raise
+    except Exception as error:
+        place = f" in {entered[-1]}" if entered else " in the loss"
+        text = " ".join(str(error).split())
+        words = f"{text[:200]}..." if len(text) > 200 else text
+        raise _CannotFuseError(
+            f"a model and a loss that torch.func.vmap can batch, but got {type(error).__name__}{place}: {words.rstrip('.')}"
+        ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()

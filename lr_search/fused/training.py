@@ -1,0 +1,331 @@
+"""Several trainings of one workload and seed in lockstep, on the same batches."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from lr_search._data import BatchWalk
+from lr_search.errors import LRSearchError
+from lr_search.evaluation import Evaluation
+from lr_search.fused.evaluations import FusedJudge
+from lr_search.fused.losses import FusedLoss
+from lr_search.fused.stack import Stack
+from lr_search.fused.support import Support
+from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate, Update
+from lr_search.optim import RNGState, preserved_rng, seed_everything
+from lr_search.schedules.base import Schedule
+from lr_search.snapshots import Snapshot, Snapshots
+from lr_search.training import BLOCK, checkpoints
+from lr_search.workload import Workload
+
+COMPACT_SHARE = 1 / 8  # of the rows; when so many have ended, the others are moved together
+
+
+@dataclass(frozen=True)
+class Member:
+    """What one of the trainings is.
+
+    Args:
+        workload: as the others', but for its optimizer.
+        schedule: step -> LR.
+        snapshots: how many of the last cycle ends' weights to keep, >= 0.
+    """
+
+    workload: Workload
+    schedule: Schedule
+    snapshots: int = 0
+
+
+@dataclass
+class Lane:
+    """One of the trainings, as far as it has come.
+
+    Attributes:
+        index: among the members, from 0.
+        workload: with this training's optimizer.
+        schedule: step -> LR.
+        momenta: what the schedule says of the momentum, step by step.
+        row: in the stack, as long as it is trained.
+        step: optimizer steps done.
+        seconds: its share of the time in training and evaluating.
+        evaluation: the newest, if there was one since it was last looked at.
+        stopped: None while it can go on; then "finished" or "diverged", or "cut" from outside.
+        reason: why.
+        alone: whether it must be trained from its start by itself: what it does cannot be done for several at once.
+    """
+
+    index: int
+    workload: Workload
+    schedule: Schedule
+    momenta: list[float | None]
+    kept: Snapshots
+    judge: FusedJudge
+    row: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    evaluation: Evaluation | None = None
+    stopped: str | None = None
+    reason: str = ""
+    alone: bool = False
+    doubt: str = ""  # why it may have diverged; the next step shows it
+    since: list[float] = field(default_factory=list)  # losses since the last evaluation
+
+    def __post_init__(self) -> None:
+        self.checkpoints = checkpoints(self.workload, self.schedule)
+        self.ends = set(self.schedule.cycle_ends(self.workload.num_steps))
+
+    @property
+    def over(self) -> bool:
+        """Whether it is trained no further."""
+        return self.stopped is not None or self.alone
+
+    @property
+    def snapshots(self) -> list[Snapshot]:
+        """The kept weights, oldest first."""
+        return self.kept.kept
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Judge another model on the validation data."""
+        return self.judge.model(model)
+
+    def due(self, step: int) -> bool:
+        """Whether it is evaluated at that step."""
+        return not self.over and not self.doubt and step in self.checkpoints
+
+    def next_checkpoint(self, step: int) -> int:
+        """The step of its next evaluation after `step`."""
+        return next((each for each in self.checkpoints if each > step), self.workload.num_steps)
+
+    def take(self, losses: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:
+        """The losses of the steps it has taken since they were last read, (steps,)."""
+        losses = losses[:1] if self.doubt else losses
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if len(bad):
+            self.step += int(bad[0]) + 1
+            self.diverge(f"the training loss became {losses[bad[0]]} at step {self.step}")
+        elif self.doubt:
+            self.step += 1
+            self.diverge(self.doubt)
+        else:
+            self.step += len(losses)
+            self.since.extend(losses.tolist())
+
+    def judged(self, metrics: dict[str, float]) -> None:
+        """The metrics at the step it is at, which is a checkpoint."""
+        train_loss = float(np.mean(self.since)) if self.since else math.nan
+        self.since = []
+        lr = self.schedule(max(self.step - 1, 0))
+        self.evaluation = Evaluation(self.step, lr, train_loss, metrics, self.step in self.ends)
+        if self.step == self.workload.num_steps:
+            self._end("finished", f"all {self.step} steps done")
+
+    def keeps(self) -> bool:
+        """Whether the weights at the present evaluation are to be kept."""
+        return self.step in self.ends or (self.step > 0 and not self.ends)
+
+    def diverge(self, reason: str) -> None:
+        """It has diverged."""
+        self._end("diverged", reason)
+
+    def cut(self) -> None:
+        """End it after its last evaluation."""
+        self._end("cut", f"cut after step {self.step}")
+
+    def _end(self, stopped: str, reason: str) -> None:
+        self.stopped, self.reason = stopped, reason
+
+
+class FusedTraining:
+    """Trains every member as `Training` does, to rounding, and all with one forward and backward pass a step.
+
+    Iterate over it: each item is a `Lane` that has been evaluated or has ended, or both; the consumer may `cut` it. A lane that is
+    over is trained no further, and a diverged one moves no other.
+
+    Args:
+        members: what to train: workloads that differ in their optimizer at most.
+        seed: of the weights, the batches and everything the models draw.
+        support: what is known of the workloads, one for each member.
+
+    Attributes:
+        lanes: in the order of the members.
+    """
+
+    def __init__(self, members: Sequence[Member], seed: int, support: Sequence[Support]) -> None:
+        first = members[0].workload
+        self._workload, self._seed, self._device = first, seed, first.torch_device
+        self._step, self._begun = 0, False
+        with preserved_rng(self._device):
+            seed_everything(self._seed)
+            model, _ = first.build()
+            named = dict(model.named_parameters())
+            self._stack = Stack(model, [named[name] for name in support[0].trained], len(members))
+            seed_everything(self._seed)
+            self._batches = BatchWalk(first.train_data, "train_data", self._device)
+            self._rng = RNGState.capture(self._device)
+            self._judge = FusedJudge(self._workload, self._seed, self._stack, fused=support[0].metrics)
+            self.lanes = [self._lane(index, member) for index, member in enumerate(members)]
+            self._updates = self._made_updates(support)
+        self._loss = FusedLoss(self._stack, first.loss, first.precision, draws=support[0].draws)
+        self._lay_lrs()
+
+    def _lane(self, index: int, member: Member) -> Lane:
+        momenta = member.schedule.momentum(np.arange(member.workload.num_steps)).tolist()
+        return Lane(
+            index, member.workload, member.schedule, [None if math.isnan(each) else each for each in momenta],
+            Snapshots(member.snapshots, self._seed), self._judge,
+        )  # fmt: skip
+
+    def _made_updates(self, support: Sequence[Support]) -> list[tuple[Update, list[Lane]]]:
+        """The optimizers, each for the lanes that share it; the stack's rows are in their order."""
+
+        def key(lane: Lane) -> tuple[int, tuple[float | None, ...]]:
+            stacked = support[lane.index].stacks
+            first = next(i for i, other in enumerate(self.lanes) if other.workload.optimizer is lane.workload.optimizer)
+            return first, tuple(lane.momenta) if stacked else ()
+
+        groups: dict[tuple[int, tuple[float | None, ...]], list[Lane]] = {}
+        for lane in self.lanes:
+            groups.setdefault(key(lane), []).append(lane)
+        updates: list[tuple[Update, list[Lane]]] = []
+        row = 0
+        for (first, _), lanes in groups.items():
+            workload = self.lanes[first].workload
+            kind = StackedUpdate if support[first].stacks else RowUpdate
+            layout = Layout(self._stack, workload.build_optimizer(self._stack.model))
+            update = kind(self._stack, layout, workload.optimizer, (row, row + len(lanes)))
+            updates.append((update, list(lanes)))
+            for lane in lanes:
+                lane.row, row = row, row + 1
+        return updates
+
+    def _lay_lrs(self) -> None:
+        """The LR of every step and row, once on the device."""
+        self._rows = sorted((lane for _, lanes in self._updates for lane in lanes), key=lambda lane: lane.row)
+        steps = np.arange(self._workload.num_steps)
+        self._lrs = np.stack([lane.schedule(steps) for lane in self._rows], axis=1)
+        self._device_lrs = torch.as_tensor(self._lrs, dtype=self._stack.weights.dtype).to(self._device)[:, :, None]
+
+    def __iter__(self) -> Iterator[Lane]:
+        while active := self._active():
+            begun = time.perf_counter()
+            seen = self._advance(active)
+            for lane in active:
+                lane.seconds += (time.perf_counter() - begun) / len(active)
+            yield from seen
+
+    def advance(self, steps: int) -> None:
+        """Take so many steps, and neither evaluate nor judge the losses: to see how long they take."""
+        with preserved_rng(self._device):
+            self._rng.restore()
+            torch.stack([self._one_step(step) for step in range(self._step, self._step + steps)]).cpu()
+            self._step += steps
+            self._rng = RNGState.capture(self._device)
+
+    def _active(self) -> list[Lane]:
+        return [lane for lane in self.lanes if not lane.over]
+
+    def _advance(self, active: list[Lane]) -> list[Lane]:
+        """Train to the next evaluation of any lane, or until one has ended. Returns: those that were evaluated or have ended."""
+        self._compact()
+        with preserved_rng(self._device):
+            self._rng.restore()
+            if self._begun:
+                self._run_block(active, min(lane.next_checkpoint(self._step) for lane in active))
+            self._begun = True
+            self._evaluate([lane for lane in active if lane.due(self._step)])
+            self._rng = RNGState.capture(self._device)
+        return [lane for lane in active if lane.over or lane.evaluation is not None]
+
+    def _run_block(self, active: list[Lane], target: int) -> None:
+        """Take steps up to `target`, or a block of them, then read their losses at once."""
+        until = min(target, self._step + BLOCK)
+        losses = torch.stack([self._one_step(step) for step in range(self._step, until)])
+        read = losses.cpu().double().numpy()  # (steps, rows)
+        self._step = until
+        for lane in active:
+            lane.take(read[:, lane.row])
+
+    def _one_step(self, step: int) -> torch.Tensor:
+        """Returns: the losses before it, (rows,)."""
+        drawn = [next(self._batches) for _ in range(self._workload.accumulate)]
+        losses = self._loss.backward(drawn)
+        clip_norm = self._workload.clip_norm
+        if clip_norm is not None:
+            clip(self._stack.gradients, clip_norm)
+        lrs, at = self._device_lrs[step], self._lrs[step].tolist()
+        row = 0
+        for update, lanes in self._updates:
+            rows = slice(row, row + len(lanes))
+            row += len(lanes)
+            update.step(lrs[rows], at[rows], [lane.momenta[step] for lane in lanes])
+        return losses
+
+    def _evaluate(self, due: list[Lane]) -> None:
+        for lane in self.lanes:
+            lane.evaluation = None
+        if not due:
+            return
+        finite = self._stack.finite() if self._step else [True] * self._stack.width
+        for lane in due:
+            if not finite[lane.row]:
+                lane.doubt = f"a weight became non-finite by step {self._step}"
+                if self._step == self._workload.num_steps:
+                    lane.diverge(lane.doubt)
+        due = [lane for lane in due if not lane.doubt]
+        for lane, metrics in zip(due, self._judged(due), strict=True):
+            if metrics is None:
+                lane.alone = True
+                continue
+            lane.judged(metrics)
+            if lane.keeps() and lane.kept.most:
+                lane.kept.keep(lane.step, self._stack.loaded(lane.row))
+
+    def _judged(self, due: list[Lane]) -> list[dict[str, float] | None]:
+        """The metrics of each; None of one by itself whose metrics raise: there is no telling here why."""
+        if self._judge.fused:
+            return list(self._judge([lane.row for lane in due]) if due else [])
+        found: list[dict[str, float] | None] = []
+        for lane in due:
+            try:
+                found += self._judge([lane.row])
+            except LRSearchError:
+                raise
+            except Exception:
+                found.append(None)
+        return found
+
+    def _compact(self) -> None:
+        """Let go of the rows of lanes that have ended, where these are enough to be worth it."""
+        over = sum(lane.over for lane in self._rows)
+        if over < COMPACT_SHARE * len(self._rows) or over in (0, len(self._rows)):
+            return
+        self._stack.keep([lane.row for lane in self._rows if not lane.over])
+        updates: list[tuple[Update, list[Lane]]] = []
+        row = 0
+        for update, lanes in self._updates:
+            left = [place for place, lane in enumerate(lanes) if not lane.over]
+            if left:
+                update.keep(left, row)
+                updates.append((update, [lanes[place] for place in left]))
+                for place in left:
+                    lanes[place].row, row = row, row + 1
+        self._updates = updates
+        self._lay_lrs()
+
+    def close(self) -> None:
+        """Let go of the data."""
+        self._batches.close()
+        self._judge.close()
+
+
+def clip(gradients: torch.Tensor, clip_norm: float) -> None:
+    """Clip each row's gradient to that norm, as torch.nn.utils.clip_grad_norm_ does one model's."""
+    norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
+    gradients.mul_((clip_norm / (norms + 1e-6)).clamp(max=1.0))

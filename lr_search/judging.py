@@ -1,0 +1,72 @@
+"""Judging models of a workload on its validation data, always under the same random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from lr_search._data import made, preserved_generators, rewind
+from lr_search.errors import InvalidInputError, WorkloadError
+from lr_search.evaluation import evaluate
+from lr_search.optim import preserved_rng, seed_everything
+from lr_search.workload import Workload
+
+
+class Judge:
+    """Evaluates on the validation data, under a random state of its own that is the same at every evaluation.
+
+    Args:
+        workload: whose data and metrics.
+        seed: of what a data set or model draws.
+    """
+
+    def __init__(self, workload: Workload, seed: int) -> None:
+        self._workload, self._seed = workload, seed
+        self._device = workload.torch_device
+        self._valid: Iterable[Any] | None = made(workload.valid_data, "valid_data")
+
+    @contextmanager
+    def opened(self) -> Iterator[Iterable[Any]]:
+        """A pass over the validation data; inside, what is drawn moves no other random state.
+
+        Raises:
+            InvalidInputError: the data were let go of.
+        """
+        if self._valid is None:
+            raise InvalidInputError(
+                "evaluate() needs the validation data, but the training was closed. Evaluate before."
+            )
+        with preserved_rng(self._device), preserved_generators(self._valid) as own:
+            seed_everything(self._seed)
+            rewind(own)
+            if isinstance(self._valid, Iterator):  # a bare iterator lasts for one evaluation only
+                self._valid = made(self._workload.valid_data, "valid_data")
+            yield self._valid
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Name -> each metric's mean over the examples; see `Training.evaluate`."""
+        work = self._workload
+        with self.opened() as batches:
+            metrics = evaluate(model, batches, work.metrics_or_loss, self._device, work.precision)
+        return require_objective(work, metrics)
+
+    def close(self) -> None:
+        """Let go of the data."""
+        self._valid = None
+
+
+def require_objective(workload: Workload, metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics, if the objective is among them.
+
+    Raises:
+        WorkloadError: it is not.
+    """
+    if workload.objective not in metrics:
+        raise WorkloadError(
+            f"objective must be a metric that metrics(model, batch) reports, but got {workload.objective!r}; "
+            f"reported: {', '.join(sorted(metrics)) or 'none'}. Name one of these, or report it."
+        )
+    return dict(metrics)
