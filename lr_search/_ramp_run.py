@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,19 +13,17 @@ from torch import nn
 
 from lr_search._data import BatchWalk, aside, made, preserved_generators, to_device
 from lr_search._gain import GainMeter
+from lr_search._ramp_record import RampRecord, rounding_of
 from lr_search._replay import Buffers
-from lr_search._step import DTYPES, Stepper, takes_closure
-from lr_search.blow_up import blow_up
+from lr_search._step import Stepper, takes_closure
 from lr_search.character import character
-from lr_search.curve import FloatArray, LRCurve, Stopped
+from lr_search.curve import FloatArray, LRCurve
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError
 from lr_search.evaluation import Metrics, metric_sums
 from lr_search.optim import preserved_modes, preserved_rng
 
 BLOCK = 10  # steps between reads of the losses: each read waits for the device
 SHARED = ("DistributedDataParallel", "FullyShardedDataParallel")
-ROUNDING = 16  # a reduction of the loss within so many of its last bits is not measured,
-HALF = 0.25  # nor one within so much of the last bit of what a forward pass in half precision computes with
 UNREPEATABLE = (
     "gain_ratio=True needs a loss that comes out the same when it is evaluated again on the same batch, but got another. "
     "Leave gain_ratio out, or draw random numbers from torch's, NumPy's or Python's global generators only."
@@ -83,21 +80,15 @@ class RampRun:
         metrics: Metrics | None = None,
         sweep: Sweep | None = None,
     ) -> None:
-        self._stepper, self._batches, self._ramp = stepper, batches, ramp
+        self._stepper, self._batches = stepper, batches
         self._asked, self._sweep = gain_ratio, sweep
-        self._lrs: list[float] = []
-        self._read: list[float] = []
-        self._rows: list[FloatArray] = []  # the gain meter's
-        self._columns: dict[str, list[float]] = {}
-        self.stopped: Stopped = "finished"
-        self._steps, self._rounding = 0, 0.0
-        self._forwards = 0.0
+        num_weights = sum(parameter.numel() for parameter in stepper.parameters if parameter.requires_grad)
+        self._record = RampRecord(ramp, num_weights)
         self._metrics, self._buffers = metrics, Buffers(stepper.model)
         self._observed: list[dict[str, torch.Tensor]] = []  # of the present block
         stepper.observer = self._observe if metrics is not None or sweep is not None else None
         if gain_ratio is not False and self._measurable(gain_ratio):
             stepper.meter = GainMeter(stepper.model, stepper.parameters, stepper.device)
-        self._num_weights = sum(parameter.numel() for parameter in stepper.parameters if parameter.requires_grad)
 
     def _measurable(self, asked: bool | None) -> bool:
         """Whether one gradient and one loss belong to a step."""
@@ -123,7 +114,7 @@ class RampRun:
         """Take a step at each LR, until the loss blows up or is not finite; changes the model."""
         for begin in range(0, len(lrs), BLOCK):
             self._block(lrs[begin : begin + BLOCK].tolist())
-            if self.stopped != "finished":
+            if self._record.stopped != "finished":
                 return
 
     def _block(self, lrs: list[float]) -> None:
@@ -137,21 +128,14 @@ class RampRun:
             raise
         except Exception as error:
             failure = error
-        self._steps += len(losses)
-        values = self._values(losses)
-        bad = np.flatnonzero(~np.isfinite(values))
-        first, good = len(self._read), values[: bad[0]] if len(bad) else values
-        self._lrs += lrs[: len(good)]
-        self._read += good.tolist()
-        self._record(len(losses))
-        end = blow_up(np.asarray(self._read), first=first)
-        if end is not None:
-            self.stopped, self._lrs, self._read = "diverged", self._lrs[: end + 1], self._read[: end + 1]
-        elif len(bad) or (failure is not None and self._read and not self._stepper.is_finite()):
-            self.stopped = "non_finite"
-        elif failure is not None:
-            raise failure
-        if not self._read:
+        record = self._record
+        record.take(lrs, self._values(losses))
+        self._measure(len(losses))
+        if record.stopped == "finished" and failure is not None:
+            if record.is_empty or self._stepper.is_finite():
+                raise failure
+            record.stopped = "non_finite"
+        if record.is_empty:
             raise WorkloadError(
                 "The first loss must be finite, but it was not, before any step was taken. Check the data and the loss."
             )
@@ -173,31 +157,32 @@ class RampRun:
         with preserved_rng(device), self._buffers.preserved():
             if self._metrics is not None:
                 found |= _means(*metric_sums(model, drawn, self._metrics, device, precision)[:2])
-                self._forwards += 1
+                self._record.forwards += 1
             if self._sweep is not None:
                 with preserved_modes(model), self._stepper.modes.averaged():
                     model.eval()
                     sums, counts, _ = metric_sums(model, self._sweep.batches, self._sweep.metrics, device, precision)
                 found |= {f"valid_{name}": mean for name, mean in _means(sums, counts).items()}
-                self._forwards += len(self._sweep.batches) / len(drawn)
+                self._record.forwards += len(self._sweep.batches) / len(drawn)
         self._observed.append(found)
 
-    def _record(self, num_steps: int) -> None:
+    def _measure(self, num_steps: int) -> None:
         """Read what was measured in a block."""
-        observed = self._observed[:num_steps]
+        record, observed = self._record, self._observed[:num_steps]
         for name in observed[0] if observed else ():
             column = self._averaged(torch.stack([values[name].double() for values in observed]))
-            self._columns.setdefault(name, []).extend(column.tolist())
+            record.take_metric(name, column.tolist())
         meter = self._stepper.meter
         rows = None if meter is None else meter.read()
         if meter is None or not num_steps:
             return
-        self._forwards += (not self._rows) + (0 if rows is None else len(rows))
-        if not self._rows and self._averaged(meter.differs()[None])[0] > 0:  # on any process
+        record.forwards += (not record.measured) + (0 if rows is None else len(rows))
+        if not record.measured and self._averaged(meter.differs()[None])[0] > 0:  # on any process
             self._give_up(meter)
         elif rows is not None:
-            self._rounding = self._rounding_of(meter.loss_dtype)
-            self._rows.append(self._averaged(rows).numpy())
+            weights = self._stepper.parameters[0].dtype
+            record.rounding = rounding_of(meter.loss_dtype, self._stepper.precision, weights)
+            record.take_rows(self._averaged(rows).numpy())
 
     def _give_up(self, meter: GainMeter) -> None:
         """The loss cannot be evaluated again: go on without the gain ratio, unless it was asked for."""
@@ -210,38 +195,7 @@ class RampRun:
 
     def curve(self) -> LRCurve:
         """What was recorded so far."""
-        length = len(self._read)
-        metrics = {name: np.asarray(values[:length]) for name, values in self._columns.items()}
-        gain_ratio = None
-        if self._rows:
-            before, after, predicted, update, weight, gradient = np.concatenate(self._rows)[:length].T
-            gain_ratio = measured_ratio(before - after, predicted, self._rounding * np.abs(before))
-            with np.errstate(divide="ignore", invalid="ignore"):  # weights of 0, and infinite ones
-                relative = update / weight
-            metrics |= {"reduction": before - after, "predicted_reduction": predicted}
-            metrics |= {"relative_update": relative, "rms_update": update / math.sqrt(self._num_weights)}
-            metrics |= {"gradient_norm": gradient}
-        return LRCurve(
-            np.asarray(self._lrs), np.asarray(self._read), gain_ratio=gain_ratio, metrics=metrics,
-            stopped=self.stopped, num_steps=self._steps, num_forwards=self._forwards, ramp=self._ramp,
-            optimizer=character(self._stepper.optimizers[0]),
-        )  # fmt: skip
-
-    def _rounding_of(self, loss: torch.dtype) -> float:
-        """How small a change of the loss drowns in rounding, relative to it.
-
-        Half precision inside averages out over the examples; the ratio is within some 10% where a reduction is above a
-        quarter of the last bit.
-        """
-        inside = DTYPES[self._stepper.precision] or self._stepper.parameters[0].dtype
-        return max(ROUNDING * torch.finfo(loss).eps, HALF * torch.finfo(inside).eps)
-
-
-def measured_ratio(reduction: FloatArray, predicted: FloatArray, rounding: FloatArray) -> FloatArray:
-    """Actual over predicted reduction, NaN where it is not above the rounding of the loss. All (n,)."""
-    measured = np.isfinite(reduction) & (np.abs(predicted) > rounding)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(np.divide(reduction, predicted, out=np.full(len(reduction), math.nan), where=measured))
+        return self._record.curve(character(self._stepper.optimizers[0]))
 
 
 def _means(sums: Mapping[str, torch.Tensor], counts: Mapping[str, torch.Tensor | float]) -> dict[str, torch.Tensor]:

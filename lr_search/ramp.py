@@ -277,3 +277,22 @@ def range_test_of(
 
     with preserved_rng(device):
         return run(begin, start_lr, end_lr, num_steps, ramp, extend=extend)
+
+
+def range_tests_of(workload: Workload, seeds: Sequence[int], **settings: Any) -> LRCurve:
+    """The pooled curve of the range tests of several seeds: fused where that gives the same sooner, else one after the other.
+
+    Args:
+        workload: what is trained.
+        seeds: of the weights and the batches.
+        **settings: as of `range_test_of`.
+    """
+    curves: list[LRCurve] | None = None
+    if len(seeds) > 1 and not settings["extend"] and settings["valid_batches"] == 0:
+        from lr_search.fused.ramp import fused_range_tests
+
+        lrs = ramp_lrs(settings["start_lr"], settings["end_lr"], settings["num_steps"], settings["ramp"])
+        curves = fused_range_tests(workload, seeds, lrs, settings["ramp"], gain_ratio=settings["gain_ratio"])
+    if curves is None:
+        curves = [range_test_of(workload, seed=each, **settings) for each in seeds]
+    return LRCurve.pool(curves)

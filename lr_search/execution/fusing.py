@@ -6,12 +6,9 @@ import warnings
 from dataclasses import fields
 from typing import Any, Literal
 
-from lr_search.controllers.base import Controller
-from lr_search.execution.plan import FIRST
 from lr_search.execution.study import StudyTask
 from lr_search.fused.support import Support, support_of
 from lr_search.fused.width import WIDEST, fastest_width, fitting_width
-from lr_search.layouts import PEAK
 from lr_search.workload import Workload
 
 
@@ -26,7 +23,6 @@ class Fusing:
         self._asked = width
         self._support: dict[int, tuple[Workload, Support]] = {}
         self._widths: dict[int, int] = {}
-        self._plain: dict[int, bool] = {}
         self._told: set[str] = set()
 
     def support(self, workload: Workload, seed: int) -> Support:
@@ -45,25 +41,15 @@ class Fusing:
 
     def can(self, task: StudyTask) -> bool:
         """Whether a study's trials can be fused at all."""
-        return self._asked != 1 and self._is_plain(task) and not self.support(task.plan.workload, task.plan.seed).reason
-
-    def _is_plain(self, task: StudyTask) -> bool:
-        """Whether they are trainings under a schedule."""
         plan = task.plan
-        if id(task) not in self._plain:
-            controlled = plan.layout is not None and isinstance(plan.layout(PEAK), Controller)
-            self._plain[id(task)] = plan.kind not in FIRST and not controlled
-        return self._plain[id(task)]
+        return self._asked != 1 and plan.scheduled and not self.support(plan.workload, plan.seed).reason
 
     def together(self, one: StudyTask, other: StudyTask) -> bool:
         """Whether trials of two studies can be trained in lockstep."""
-        first, second = one.plan, other.plan
-        if first.seed != second.seed or (first.kind == "confirm") != (second.kind == "confirm") or not self.can(other):
+        if not alike(one, other) or not self.can(other):
             return False
-        supports = [self.support(plan.workload, plan.seed) for plan in (first, second)]
-        return _but_optimizer(first.workload) == _but_optimizer(second.workload) and (
-            set(supports[0].trained) == set(supports[1].trained)
-        )
+        trained = [self.support(task.plan.workload, task.plan.seed).trained for task in (one, other)]
+        return set(trained[0]) == set(trained[1])
 
     def width(self, task: StudyTask, most: int) -> int:
         """How many at once, of which `most` could begin now."""
@@ -80,6 +66,15 @@ class Fusing:
     def narrow(self, workload: Workload, width: int) -> None:
         """No more than that many from now on."""
         self._widths[id(workload)] = min(width, self._widths.get(id(workload), width))
+
+
+def alike(one: StudyTask, other: StudyTask) -> bool:
+    """Whether two studies train one workload from one seed, but for the optimizer, and judge it on the same data."""
+    first, second = one.plan, other.plan
+    same = first.seed == second.seed and (first.kind == "confirm") == (second.kind == "confirm")
+    return same and (
+        first.workload is second.workload or _but_optimizer(first.workload) == _but_optimizer(second.workload)
+    )
 
 
 def _but_optimizer(workload: Workload) -> list[Any]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from lr_search.errors import StorageError, WorkloadError
 from lr_search.evaluation import Evaluation
-from lr_search.execution.running import begun, conclude, cut, fail, judged_by, kept_snapshots
-from lr_search.execution.study import Job
-from lr_search.execution.trial import Outcome
+from lr_search.execution.running import Report, begun, conclude, cut, fail, judged_by, kept_snapshots
+from lr_search.execution.trial import Outcome, TrialSpec
 from lr_search.fused.training import Lane, Member
 from lr_search.schedules.base import Schedule
+from lr_search.workload import Workload
 
 
-def member(job: Job) -> Member:
+def member(workload: Workload, spec: TrialSpec) -> Member:
     """What a trial is among those that are trained with it."""
-    assert isinstance(job.spec.schedule, Schedule)
-    return Member(judged_by(job.workload, job.spec), job.spec.schedule, kept_snapshots(job.workload, job.spec))
+    assert isinstance(spec.schedule, Schedule)
+    return Member(judged_by(workload, spec), spec.schedule, kept_snapshots(workload, spec))
 
 
 class LaneRun:
@@ -24,24 +24,28 @@ class LaneRun:
         outcome: what became of it so far.
     """
 
-    def __init__(self, job: Job, lane: Lane) -> None:
-        self.job, self.lane = job, lane
-        self.outcome: Outcome = begun(job.workload)
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.outcome: Outcome = begun(lane.workload)
         self.outcome.worker += f" row {lane.index + 1}"
         self._ended = False
 
-    def tell(self, evaluation: Evaluation) -> None:
+    def tell(self, report: Report, evaluation: Evaluation) -> None:
         """Report an evaluation, and prune if the answer says so; an exception there, as in a pruner, is the trial's failure."""
         self.outcome.evaluations.append(evaluation)
         try:
-            if self.job.report(evaluation):
-                cut(self.outcome)
-                self._end()
+            if report(evaluation):
+                self.prune()
         except (WorkloadError, StorageError):  # the whole comparison's, not this trial's
             raise
         except Exception as error:
             fail(self.outcome, error)
             self._end()
+
+    def prune(self) -> None:
+        """End it after its last evaluation."""
+        cut(self.outcome)
+        self._end()
 
     def _end(self) -> None:
         self.lane.cut()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import optuna
@@ -72,6 +73,11 @@ class StudyPlan:
         if self.strategy is None:
             return None
         return self.default_lr if self.strategy.needs_default else self.strategy.fixed_lr
+
+    @cached_property
+    def scheduled(self) -> bool:
+        """Whether its trials are trainings under a schedule: no range tests, and none whose LR depends on results."""
+        return self.layout is not None and isinstance(self.layout(PEAK), Schedule)
 
     @property
     def prunes(self) -> bool:

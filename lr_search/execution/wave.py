@@ -85,10 +85,11 @@ class Wave:
             self._progress.begin(job)
         try:
             support = [self._fusing.support(job.workload, job.spec.seed) for job in jobs]
-            training = FusedTraining([member(job) for job in jobs], jobs[0].spec.seed, support)
-            runs = [LaneRun(job, lane) for job, lane in zip(jobs, training.lanes, strict=True)]
-            for lane in training:
-                self._hear(runs[lane.index])
+            training = FusedTraining([member(job.workload, job.spec) for job in jobs], jobs[0].spec.seed, support)
+            runs = [LaneRun(lane) for lane in training.lanes]
+            for lanes in training:
+                for lane in lanes:
+                    self._hear(jobs[lane.index], runs[lane.index])
         except LRSearchError:
             raise
         except Exception as error:
@@ -98,12 +99,12 @@ class Wave:
                 training.close()
         return None
 
-    def _hear(self, run: LaneRun) -> None:
+    def _hear(self, job: Job, run: LaneRun) -> None:
         """A lane was evaluated, or has ended."""
-        job, lane = run.job, run.lane
+        lane = run.lane
         if lane.evaluation is not None:
             self._progress.evaluated(job, lane.step)
-            run.tell(lane.evaluation)
+            run.tell(job.report, lane.evaluation)
         if lane.stopped is not None:
             job.finish(run.concluded())
             self._ended(job)

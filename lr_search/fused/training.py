@@ -145,8 +145,8 @@ class Lane:
 class FusedTraining:
     """Trains every member as `Training` does, to rounding, and all with one forward and backward pass a step.
 
-    Iterate over it: each item is a `Lane` that has been evaluated or has ended, or both; the consumer may `cut` it. A lane that is
-    over is trained no further, and a diverged one moves no other.
+    Iterate over it: each item is the `Lane`s that have been evaluated or have ended, or both; the consumer may `cut` them. A lane
+    that is over is trained no further, and a diverged one moves no other.
 
     Args:
         members: what to train: workloads that differ in their optimizer at most.
@@ -212,13 +212,13 @@ class FusedTraining:
         self._lrs = np.stack([lane.schedule(steps) for lane in self._rows], axis=1)
         self._device_lrs = torch.as_tensor(self._lrs, dtype=self._stack.weights.dtype).to(self._device)[:, :, None]
 
-    def __iter__(self) -> Iterator[Lane]:
+    def __iter__(self) -> Iterator[list[Lane]]:
         while active := self._active():
             begun = time.perf_counter()
             seen = self._advance(active)
             for lane in active:
                 lane.seconds += (time.perf_counter() - begun) / len(active)
-            yield from seen
+            yield seen
 
     def advance(self, steps: int) -> None:
         """Take so many steps, and neither evaluate nor judge the losses: to see how long they take."""

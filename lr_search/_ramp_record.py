@@ -1,0 +1,111 @@
+"""What a ramp has recorded so far, and where it ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from lr_search._step import DTYPES, Precision
+from lr_search.blow_up import blow_up
+from lr_search.curve import FloatArray, LRCurve, Stopped
+
+ROUNDING = 16  # a reduction of the loss within so many of its last bits is not measured,
+HALF = 0.25  # nor one within so much of the last bit of what a forward pass in half precision computes with
+
+
+class RampRecord:
+    """The losses of a ramp's steps, until one is not finite or the loss blows up, and what was measured beside them.
+
+    Args:
+        ramp: "exponential" or "linear".
+        num_weights: how many numbers are trained.
+
+    Attributes:
+        stopped: "finished" while the ramp may go on; then why it ended.
+        steps: taken, recorded or not.
+        forwards: forward passes beyond those of the steps.
+        rounding: how small a change of the loss drowns in rounding, relative to it.
+    """
+
+    def __init__(self, ramp: str, num_weights: int) -> None:
+        self._ramp, self._num_weights = ramp, num_weights
+        self._lrs: list[float] = []
+        self._losses: list[float] = []
+        self._rows: list[FloatArray] = []  # the gain meter's
+        self._columns: dict[str, list[float]] = {}
+        self.stopped: Stopped = "finished"
+        self.steps, self.forwards, self.rounding = 0, 0.0, 0.0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no loss was recorded."""
+        return not self._losses
+
+    @property
+    def measured(self) -> bool:
+        """Whether the gain ratio's parts were recorded."""
+        return bool(self._rows)
+
+    def take(self, lrs: Sequence[float], losses: FloatArray) -> bool:
+        """Record the losses of steps at these LRs, (steps,). Returns: whether all are finite."""
+        self.steps += len(losses)
+        bad = np.flatnonzero(~np.isfinite(losses))
+        first, good = len(self._losses), losses[: bad[0]] if len(bad) else losses
+        self._lrs += list(lrs[: len(good)])
+        self._losses += good.tolist()
+        end = blow_up(np.asarray(self._losses), first=first)
+        if end is not None:
+            self.stopped, self._lrs, self._losses = "diverged", self._lrs[: end + 1], self._losses[: end + 1]
+        elif len(bad):
+            self.stopped = "non_finite"
+        return not len(bad)
+
+    def take_rows(self, rows: FloatArray) -> None:
+        """Record the gain ratio's parts, (steps, COLUMNS)."""
+        self._rows.append(rows)
+
+    def take_metric(self, name: str, values: Sequence[float]) -> None:
+        """Record a metric of as many steps."""
+        self._columns.setdefault(name, []).extend(values)
+
+    def curve(self, optimizer: dict[str, float]) -> LRCurve:
+        """What was recorded so far.
+
+        Args:
+            optimizer: its `character`.
+        """
+        length = len(self._losses)
+        metrics = {name: np.asarray(values[:length]) for name, values in self._columns.items()}
+        gain_ratio = None
+        if self._rows:
+            before, after, predicted, update, weight, gradient = np.concatenate(self._rows)[:length].T
+            gain_ratio = measured_ratio(before - after, predicted, self.rounding * np.abs(before))
+            with np.errstate(divide="ignore", invalid="ignore"):  # weights of 0, and infinite ones
+                relative = update / weight
+            metrics |= {"reduction": before - after, "predicted_reduction": predicted}
+            metrics |= {"relative_update": relative, "rms_update": update / math.sqrt(self._num_weights)}
+            metrics |= {"gradient_norm": gradient}
+        return LRCurve(
+            np.asarray(self._lrs), np.asarray(self._losses), gain_ratio=gain_ratio, metrics=metrics,
+            stopped=self.stopped, num_steps=self.steps, num_forwards=self.forwards, ramp=self._ramp,
+            optimizer=optimizer,
+        )  # fmt: skip
+
+
+def rounding_of(loss: torch.dtype, precision: Precision, weights: torch.dtype) -> float:
+    """How small a change of the loss drowns in rounding, relative to it.
+
+    Half precision inside averages out over the examples; the ratio is within some 10% where a reduction is above a
+    quarter of the last bit.
+    """
+    return max(ROUNDING * torch.finfo(loss).eps, HALF * torch.finfo(DTYPES[precision] or weights).eps)
+
+
+def measured_ratio(reduction: FloatArray, predicted: FloatArray, rounding: FloatArray) -> FloatArray:
+    """Actual over predicted reduction, NaN where it is not above the rounding of the loss. All (n,)."""
+    measured = np.isfinite(reduction) & (np.abs(predicted) > rounding)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.divide(reduction, predicted, out=np.full(len(reduction), math.nan), where=measured))

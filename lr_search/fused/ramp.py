@@ -1,0 +1,161 @@
+"""The range tests of several seeds in one fused ramp."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from lr_search._gain import COLUMNS
+from lr_search._ramp_record import RampRecord, rounding_of
+from lr_search._ramp_run import BLOCK
+from lr_search.character import character
+from lr_search.curve import FloatArray, LRCurve
+from lr_search.errors import LRSearchError
+from lr_search.fused.batches import SeededWalks
+from lr_search.fused.losses import FusedLoss
+from lr_search.fused.stack import Stack
+from lr_search.fused.support import Support, support_of
+from lr_search.fused.training import clip
+from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate
+from lr_search.fused.width import fastest_width, fitting_width
+from lr_search.optim import preserved_rng, seed_everything, trainable
+from lr_search.workload import Workload
+
+
+def fused_range_tests(
+    workload: Workload, seeds: Sequence[int], lrs: FloatArray, ramp: str, *, gain_ratio: bool | None
+) -> list[LRCurve] | None:
+    """The curves of several seeds, as each by itself would record them, to rounding.
+
+    Args:
+        workload: what is trained.
+        seeds: of the weights and the batches.
+        lrs: of each step, (steps,).
+        ramp: "exponential" or "linear".
+        gain_ratio: False for not to measure it.
+
+    Returns:
+        A curve for each seed; None where they cannot be fused, or one after the other is faster.
+    """
+    support = support_of(workload, seeds[0])
+    if support.reason or support.draws:
+        return None
+    most = min(len(seeds), fitting_width(support, workload.torch_device))
+    width = fastest_width(workload, seeds[0], support, most)
+    if width == 1:
+        return None
+    curves: list[LRCurve] = []
+    for part in np.array_split(np.asarray(seeds), -(-len(seeds) // width)):
+        try:
+            curves += _FusedRamp(workload, [int(seed) for seed in part], support, gain_ratio is not False).run(
+                lrs, ramp
+            )
+        except LRSearchError:
+            raise
+        except Exception:  # batches that cannot be stacked, or an exception of one of them: each by itself shows which
+            return None
+    return curves
+
+
+class _FusedRamp:
+    """Models of several seeds, each on its own batches, that step at the same LR."""
+
+    def __init__(self, workload: Workload, seeds: Sequence[int], support: Support, measured: bool) -> None:
+        self._workload, self._seeds, self._measured = workload, seeds, measured
+        with preserved_rng(workload.torch_device):
+            built = []
+            for seed in seeds:
+                seed_everything(seed)
+                built.append(workload.build())
+            self._walks = SeededWalks(workload, seeds)
+        self._optimizer = built[0][1]
+        self._stack = _stacked([each for each, _ in built], support)
+        kind = StackedUpdate if support.stacks else RowUpdate
+        layout = Layout(self._stack, self._optimizer)
+        self._update = kind(self._stack, layout, workload.optimizer, (0, len(seeds)))
+        self._loss = FusedLoss(self._stack, workload.loss, workload.precision, draws=False, batch_dim=0)
+        held = {id(p): p for p in trainable(self._optimizer.param_groups) if p.requires_grad}
+        self._num_weights = sum(parameter.numel() for parameter in held.values())
+        still = [p.detach() for p in held.values() if not any(p is each for each in self._stack.parameters)]
+        self._still = float(sum(p.square().sum() for p in still))  # no step moves these
+        self._rows: list[torch.Tensor] = []
+
+    def run(self, lrs: FloatArray, ramp: str) -> list[LRCurve]:
+        """Take the steps until every curve has ended."""
+        records = [RampRecord(ramp, self._num_weights) for _ in self._seeds]
+        try:
+            for begin in range(0, len(lrs), BLOCK):
+                self._block(lrs[begin : begin + BLOCK].tolist(), records, first=begin == 0)
+                if all(record.stopped != "finished" for record in records):
+                    break
+        finally:
+            self._walks.close()
+        kind = character(self._optimizer)
+        return [record.curve(kind) for record in records]
+
+    def _block(self, lrs: list[float], records: list[RampRecord], *, first: bool) -> None:
+        with preserved_rng(self._workload.torch_device):
+            batches = self._walks.draw(len(lrs))
+            losses = torch.stack([self._step(drawn, lr) for drawn, lr in zip(batches, lrs, strict=True)])
+        values = losses.cpu().double().numpy()  # (steps, seeds)
+        rows = torch.stack(self._rows).cpu().numpy() if self._rows else np.empty((0, COLUMNS, len(records)))
+        self._rows = []
+        for index, record in enumerate(records):
+            if record.stopped != "finished":
+                continue
+            record.take(lrs, values[:, index])
+            if first and not np.isfinite(values[0, index]):
+                raise FloatingPointError("the first loss is not finite")
+            if len(rows):
+                record.rounding = rounding_of(losses.dtype, self._workload.precision, self._stack.weights.dtype)
+                record.forwards += first + len(rows)
+                record.take_rows(rows[:, :, index])
+
+    def _step(self, drawn: list[Any], lr: float) -> torch.Tensor:
+        """Returns: the losses before it, (seeds,)."""
+        stack, clip_norm = self._stack, self._workload.clip_norm
+        losses = self._loss.backward(drawn)
+        raw = stack.gradients.clone() if self._measured else None
+        before = stack.weights.clone() if self._measured else None
+        if clip_norm is not None:
+            clip(stack.gradients, clip_norm)
+        count = len(self._seeds)
+        at = torch.full((count, 1), lr, dtype=stack.weights.dtype, device=stack.weights.device)
+        self._update.step(at, [lr] * count, [None] * count)
+        if before is not None and raw is not None:
+            self._measure(drawn, losses, before, raw)
+        return losses
+
+    @torch.no_grad()
+    def _measure(self, drawn: list[Any], losses: torch.Tensor, before: torch.Tensor, gradients: torch.Tensor) -> None:
+        """The parts of the gain ratio; see `GainMeter`."""
+        moved = before - self._stack.weights
+        weight_norms = (torch.linalg.vector_norm(before, dim=1).square() + self._still).sqrt()
+        row = [
+            losses, self._again(drawn), (moved * gradients).sum(dim=1), torch.linalg.vector_norm(moved, dim=1),
+            weight_norms, torch.linalg.vector_norm(gradients, dim=1),
+        ]  # fmt: skip
+        self._rows.append(torch.stack([value.float() for value in row]))
+
+    def _again(self, drawn: list[Any]) -> torch.Tensor:
+        """The losses of the step's batches by the weights as they are now, (seeds,); buffers are left alone."""
+        kept = [buffer.clone() for buffer in self._stack.buffers]
+        total = torch.stack([self._loss(batch) for batch in drawn]).mean(dim=0)
+        for buffer, value in zip(self._stack.buffers, kept, strict=True):
+            buffer.copy_(value)
+        return total
+
+
+def _stacked(models: Sequence[torch.nn.Module], support: Support) -> Stack:
+    """A stack of several models with their own weights."""
+    named = dict(models[0].named_parameters())
+    stack = Stack(models[0], [named[name] for name in support.trained], len(models))
+    for row, model in enumerate(models):
+        own = dict(model.named_parameters())
+        stack.weights[row] = torch.cat([own[name].detach().reshape(-1) for name in support.trained])
+        for buffer, mine in zip(stack.buffers, model.buffers(), strict=True):
+            buffer[row] = mine
+    return stack
