@@ -25,8 +25,8 @@ from lr_search.planning import question, study_plans
 from lr_search.progress import Progress
 from lr_search.storage import open_storage, quiet_optuna
 from lr_search_ray import OptunaPruningScheduler
+from lr_search_ray.assignment import CHARGED, EVALUATION, OUTCOME
 from lr_search_ray.job_searcher import JobSearcher
-from lr_search_ray.job_trainable import CHARGED, EVALUATION, OUTCOME
 
 REPORTS = 10  # a trial
 AT_ONCE = 8  # trials on their way

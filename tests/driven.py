@@ -15,8 +15,8 @@ from lr_search.execution.study import Job, StudyTask
 from lr_search.execution.trial import Outcome
 from lr_search.execution.work import Work
 from lr_search.progress import Progress
+from lr_search_ray.assignment import ASSIGNMENT, CHARGED, EVALUATION, OUTCOME, Assignment
 from lr_search_ray.job_searcher import JobSearcher
-from lr_search_ray.job_trainable import ASSIGNMENT, CHARGED, EVALUATION, OUTCOME, Assignment
 from tests import sharing
 from tests.workloads import line
 

@@ -23,6 +23,9 @@ class BridgeSearcher(Searcher):
     def heard(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Take note of a result that is not the last. Returns: whether to stop the trial here."""
 
+    def answered(self, trial: Trial) -> None:
+        """What it heard last goes on: the last moment to tell the worker something before Tune does."""
+
     def seen(self, trial: Trial) -> None:
         """A trial has ended, or failed; comes before `on_trial_complete`."""
 
@@ -57,6 +60,8 @@ class OptunaPruningScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Stops the trial where the pruner says so."""
         stop = self._searcher.heard(trial.trial_id, result)
+        if not stop:
+            self._searcher.answered(trial)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:

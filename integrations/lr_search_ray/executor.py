@@ -31,7 +31,10 @@ class RayExecutor:
             sets it), else a Ray of its own on this machine. A Ray that is running in this process already is used in any case.
         resources_per_trial: {"cpu": 1, "gpu": 0.5, ...}; several trials share a GPU where it is below 1. A trial trains on as many
             threads as it has CPUs.
-        max_concurrent_trials: the most trials at once, or None: as many as fit.
+        max_concurrent_trials: the most trials at once (of trials that are trained together, the first counts), or None: as many
+            as fit.
+        fused_width: how many trials a worker trains together, as `FusedExecutor` does, >= 1. They share its resources and have no
+            checkpoints: lost ones begin again.
         max_failures: how often a trial goes on elsewhere from its last checkpoint after its worker was lost or its code raised,
             >= 0; then it is recorded as failed. An exception that comes again in the same words is not tried further.
         reuse_actors: whether workers go from trial to trial; a new one needs seconds to start.
@@ -63,6 +66,7 @@ class RayExecutor:
     address: str | None = None
     resources_per_trial: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1})
     max_concurrent_trials: int | None = None
+    fused_width: int = 1
     max_failures: int = 2
     reuse_actors: bool = True
     storage_path: str | None = None
@@ -82,6 +86,7 @@ class RayExecutor:
         require_parallel(self.parallel_per_study)
         for name, least, optional in (
             ("max_concurrent_trials", 1, True),
+            ("fused_width", 1, False),
             ("max_failures", 0, False),
             ("checkpoint_every", 1, True),
         ):

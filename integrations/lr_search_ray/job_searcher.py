@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ray.tune import Checkpoint
-
-from lr_search.evaluation import Evaluation
 from lr_search.execution.executor import FailureWatch
-from lr_search.execution.study import Job
-from lr_search.execution.trial import Outcome
+from lr_search.execution.fusing import alike
+from lr_search.execution.running import cut
+from lr_search.execution.study import Job, StudyTask
 from lr_search.execution.work import Work
 from lr_search.progress import Progress
+from lr_search_ray.assigned import Assigned, Part
+from lr_search_ray.assignment import APART, ASSIGNMENT, HALVED, RAISED, TOGETHER
 from lr_search_ray.bridge import BridgeSearcher
-from lr_search_ray.job_trainable import ASSIGNMENT, CHARGED, EVALUATION, OUTCOME, RAISED, Assignment
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
@@ -27,57 +26,20 @@ if TYPE_CHECKING:
 TRACEBACK = "ray::"  # how the first line begins to name the place of an exception on a worker
 
 
-@dataclass
-class Assigned:
-    """A job that Tune runs, or will again.
-
-    Args:
-        job: the trial.
-        outcome: as far as it is known: the evaluations, and what the last result told.
-        checkpoint: the newest, of whichever worker.
-        failures: why it was lost or failed so far.
-        runs: whether a worker is at it.
-        cut: whether the pruner has cut it.
-        error: of the last loss, as Ray words it; the first line says when it was.
-    """
-
-    job: Job
-    outcome: Outcome = field(default_factory=Outcome)
-    checkpoint: Checkpoint | None = None
-    failures: list[str] = field(default_factory=list)
-    runs: bool = False
-    cut: bool = False
-    error: str = ""
-
-    def assignment(self) -> Assignment:
-        """For a worker."""
-        plan = self.job.task.plan
-        return Assignment.of(self.job.name, plan.optimizer, self.job.spec, self.checkpoint)
-
-    def hear(self, result: Mapping[str, Any]) -> Evaluation | None:
-        """Take over what a result tells. Returns: its evaluation."""
-        evaluation: Evaluation | None = result.get(EVALUATION)
-        known = self.outcome.evaluations
-        if OUTCOME in result:
-            self.outcome = replace(result[OUTCOME], evaluations=known)
-        self.outcome.steps, self.outcome.seconds = result[CHARGED], result["seconds"]
-        if evaluation is not None:  # after a loss, what lay behind the checkpoint comes again
-            self.outcome.evaluations = [each for each in known if each.step < evaluation.step] + [evaluation]
-        return evaluation
-
-
 class JobSearcher(BridgeSearcher):
     """Proposes the studies' trials. An exception in here does not escape into Tune's loop: it stops the experiment.
 
     A trial that was lost with its worker, or whose code raised, goes to another from its last checkpoint; after
-    `max_failures` of that, or when the same exception comes again, it is recorded as failed.
+    `max_failures` of that, or when the same exception comes again, it is recorded as failed. Trials that are trained together and
+    are lost begin again, together.
 
     Args:
         work: what is left to do.
         progress: is told.
-        at_once: how many trials Tune may hold, running or about to.
+        at_once: how many trials of Tune's own it may hold, running or about to.
         max_failures: how often a trial is taken up again.
         deadline: when to stop, by `clock`; None: never.
+        fused_width: how many trials a worker trains together at most, >= 1.
         clock: seconds.
     """
 
@@ -89,11 +51,17 @@ class JobSearcher(BridgeSearcher):
         *,
         max_failures: int,
         deadline: float | None = None,
+        fused_width: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._work, self._progress, self._at_once = work, progress, at_once
         self._max_failures, self._deadline, self._clock = max_failures, deadline, clock
+        self._width = fused_width
+        self._apart: set[str] = set()  # the optimizers whose workloads cannot be fused
+        self._cuts: dict[
+            str, list[int]
+        ] = {}  # of the result heard last, by trial of Tune's: which parts the pruner cut
         self._watch = FailureWatch()
         self._assigned: dict[str, Assigned] = {}
         self._lost: deque[Assigned] = deque()
@@ -135,12 +103,36 @@ class JobSearcher(BridgeSearcher):
         if assigned is None or self.stopped is not None:
             return False
         try:
-            evaluation = assigned.hear(result)
-            self._progress.evaluated(assigned.job, result["step"])
-            assigned.cut = evaluation is not None and assigned.job.report(evaluation)
+            if TOGETHER in result:
+                self._cuts[trial_id] = self._hear_together(assigned, result)
+                return False
+            part = assigned.parts[0]
+            evaluation = part.hear(result)
+            self._progress.evaluated(part.job, result["step"])
+            part.cut = evaluation is not None and part.job.report(evaluation)
         except BaseException as error:
             self.stop(error)
-        return assigned.cut
+        return assigned.parts[0].cut
+
+    def answered(self, trial: Trial) -> None:
+        """Tell the worker which of several trials the pruner has cut, before Tune tells it to go on."""
+        indexes, worker = self._cuts.pop(trial.trial_id, []), trial.temporary_state.ray_actor
+        if indexes and worker is not None:
+            worker.cut.remote(indexes)
+
+    def _hear_together(self, assigned: Assigned, result: Mapping[str, Any]) -> list[int]:
+        """Take over what a result tells of several trials. Returns: which of them the pruner cuts."""
+        cuts: list[int] = []
+        for index, told in result[TOGETHER]:
+            part = assigned.parts[index]
+            evaluation = part.hear(told)
+            self._progress.evaluated(part.job, told["step"])
+            if evaluation is not None and part.job.report(evaluation):
+                cut(part.outcome)
+                cuts.append(index)
+            if index in cuts or "over" in told:
+                self._finish(part)
+        return cuts
 
     def seen(self, trial: Trial) -> None:
         """What Tune knows of a trial that has ended or failed."""
@@ -159,7 +151,8 @@ class JobSearcher(BridgeSearcher):
         try:
             self._end(assigned, None if error else result)
         except BaseException as raised:
-            assigned.job.release()
+            for part in assigned.left:
+                part.job.release()
             self.stop(raised)
 
     # what follows from them
@@ -173,7 +166,29 @@ class JobSearcher(BridgeSearcher):
         if self._lost:
             return self._lost.popleft()
         job = self._work.next()
-        return None if job is None else Assigned(job)
+        return None if job is None else Assigned.of([job, *self._with(job)])
+
+    def _with(self, first: Job) -> list[Job]:
+        """More trials that can be trained with it: so many that as many again are left for every other worker."""
+        task = first.task
+        if self._width == 1 or not self._fuses(task):
+            return []
+
+        def fits(other: StudyTask) -> bool:
+            return self._fuses(other) and alike(task, other)
+
+        # Tune holds two for each worker
+        share = math.ceil(2 * (1 + self._work.to_run(fits)) / max(2, self._at_once()))
+        found: list[Job] = []
+        while len(found) + 1 < min(self._width, share):
+            job = self._work.next(fits)
+            if job is None:
+                break
+            found.append(job)
+        return found
+
+    def _fuses(self, task: StudyTask) -> bool:
+        return task.plan.scheduled and task.plan.optimizer not in self._apart
 
     def _end(self, assigned: Assigned, result: Mapping[str, Any] | None) -> None:
         if result is None:
@@ -181,15 +196,33 @@ class JobSearcher(BridgeSearcher):
             return
         if RAISED in result:
             raise result[RAISED]
-        if assigned.cut:
-            step = assigned.outcome.evaluations[-1].step
-            assigned.outcome.ended, assigned.outcome.reason = "pruned", f"pruned after step {step}"
+        if TOGETHER in result:
+            self._end_together(assigned, result)
+            return
+        part = assigned.parts[0]
+        if part.cut:
+            cut(part.outcome)
         else:
-            assigned.hear(result)
-        if assigned.outcome.ended == "failed":
-            self._lose(assigned, assigned.outcome.reason)
+            part.hear(result)
+        if part.outcome.ended == "failed":
+            self._lose(assigned, part.outcome.reason)
         else:
-            self._finish(assigned)
+            self._end_of(assigned)
+
+    def _end_together(self, assigned: Assigned, result: Mapping[str, Any]) -> None:
+        """Their last result; what has not ended is trained again: in two halves, or each by itself."""
+        self._hear_together(assigned, result)
+        left = assigned.left
+        self._put_back(assigned)
+        if reason := result.get(APART, ""):
+            told = f"RayExecutor's fused_width needs {reason}. These trials run one by one; the answers are the same."
+            warnings.warn(told, stacklevel=2)
+            self._apart |= {part.job.task.plan.optimizer for part in left}
+        size = 1
+        if HALVED in result:
+            size = self._width = max(1, len(assigned.parts) // 2)
+        for begin in range(0, len(left), size):
+            self._lost.append(Assigned.of([part.job for part in left[begin : begin + size]]))
 
     def _lose(self, assigned: Assigned, reason: str, *, again: bool = False) -> None:
         """Try again, unless it has failed too often; or in the same words as before, and is no matter of luck."""
@@ -197,32 +230,41 @@ class JobSearcher(BridgeSearcher):
         assigned.failures.append(reason)
         if same or len(assigned.failures) > self._max_failures:
             times = len(assigned.failures)
-            assigned.outcome.ended = "failed"
-            assigned.outcome.reason = reason if not again else f"{reason} ({times} times)" if times > 1 else reason
-            self._finish(assigned)
+            for part in assigned.left:
+                part.outcome.ended = "failed"
+                part.outcome.reason = reason if not again else f"{reason} ({times} times)" if times > 1 else reason
+            self._end_of(assigned)
         else:
             self._put_back(assigned)
-            assigned.outcome.ended, assigned.outcome.error = "finished", None
+            for part in assigned.left:
+                part.outcome.ended, part.outcome.error = "finished", None
             self._lost.append(assigned)
 
     def _begin(self, assigned: Assigned) -> None:
         if not assigned.runs:
-            self._progress.begin(assigned.job)
+            for part in assigned.left:
+                self._progress.begin(part.job)
         assigned.runs = True
 
     def _put_back(self, assigned: Assigned) -> None:
         if assigned.runs:
-            self._progress.put_back(assigned.job)
+            for part in assigned.left:
+                self._progress.put_back(part.job)
         assigned.runs = False
 
-    def _finish(self, assigned: Assigned) -> None:
-        job = assigned.job
+    def _end_of(self, assigned: Assigned) -> None:
+        """All that is left of it has ended."""
         self._begin(assigned)  # which may have been lost before
-        job.finish(assigned.outcome)
-        _delete(assigned.checkpoint)
-        self._progress.end(job, assigned.outcome)
-        self._work.ended(job)
-        self._watch.see(assigned.outcome)
+        for part in assigned.left:
+            self._finish(part)
+        assigned.delete_checkpoint()
+
+    def _finish(self, part: Part) -> None:
+        part.job.finish(part.outcome)
+        part.over = True
+        self._progress.end(part.job, part.outcome)
+        self._work.ended(part.job)
+        self._watch.see(part.outcome)
 
     # the end
 
@@ -239,7 +281,8 @@ class JobSearcher(BridgeSearcher):
     def beat(self) -> None:
         """A sign of life for every trial that this process holds; called from another thread."""
         for assigned in [*list(self._assigned.values()), *list(self._lost)]:
-            assigned.job.beat()
+            for part in assigned.left:
+                part.job.beat()
 
     def release(self) -> int:
         """Put back what has not ended. Returns: how many."""
@@ -247,19 +290,13 @@ class JobSearcher(BridgeSearcher):
         self._assigned.clear()
         self._lost.clear()
         for assigned in left:
-            try:
-                assigned.job.release()
-                self._put_back(assigned)
-            except Exception as error:  # the storage is away: the others may be luckier
-                self.stop(error)
-        return len(left)
-
-
-def _delete(checkpoint: Checkpoint | None) -> None:
-    """Of a trial that has ended: each is as large as a model and its optimizer."""
-    if checkpoint is not None and checkpoint.filesystem is not None:
-        with contextlib.suppress(OSError):
-            checkpoint.filesystem.delete_dir(checkpoint.path)
+            self._put_back(assigned)
+            for part in assigned.left:
+                try:
+                    part.job.release()
+                except Exception as error:  # the storage is away: the others may be luckier
+                    self.stop(error)
+        return sum(len(assigned.left) for assigned in left)
 
 
 def _words(error: str) -> str:

@@ -11,20 +11,19 @@ from typing import Any
 import ray
 import ray.cloudpickle as cloudpickle
 import torch
-from ray.tune import Checkpoint
 
 from lr_search.errors import LRSearchError
 from lr_search.evaluation import Evaluation
 from lr_search.execution.local import LocalExecutor
 from lr_search.execution.running import TrialRun
 from lr_search.execution.trial import TrialSpec
+from lr_search.fused.support import Support
 from lr_search.workload import Workload
+from lr_search_ray.assignment import ASSIGNMENT, CHARGED, EVALUATION, OUTCOME, RAISED, Assignment
 from lr_search_ray.packing import unpacked
 from lr_search_ray.place import Place
+from lr_search_ray.together import Together
 from lr_search_ray.trainable import TrialTrainable, use_assigned_device
-
-ASSIGNMENT = "assignment"  # the one entry of a trial's configuration
-EVALUATION, OUTCOME, RAISED, CHARGED = "evaluation", "outcome", "raised", "steps_charged"  # of a result
 
 
 @dataclass(frozen=True)
@@ -32,31 +31,6 @@ class Held:
     """The packed workloads in Ray's store."""
 
     data: ray.ObjectRef[bytes]
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """One trial for a worker.
-
-    Args:
-        name: of the trial, for Ray's dashboard.
-        optimizer: the name under which its workload was packed.
-        spec: the pickled `TrialSpec`: schedules of the user's own may live in his script.
-        resume: where an earlier worker got to, or None.
-    """
-
-    name: str
-    optimizer: str
-    spec: bytes
-    resume: Checkpoint | None = None
-
-    @classmethod
-    def of(cls, name: str, optimizer: str, spec: TrialSpec, resume: Checkpoint | None) -> Assignment:
-        """Pack it."""
-        return cls(name, optimizer, cloudpickle.dumps(spec), resume)
-
-    def __repr__(self) -> str:  # Tune makes names of it
-        return self.name
 
 
 def trained(held: Held, place: Place, spec: bytes) -> bytes:
@@ -78,13 +52,19 @@ class JobTrainable(TrialTrainable):
         self._packed, self._place = packed, place
         self._workloads: dict[str, Workload] | None = None
         self._raised: LRSearchError | None = None
+        self._together: Together | None = None
+        self._support: dict[int, Support] = {}
         super().setup(config, **settings)
 
     def _start(self, config: Mapping[str, Any]) -> None:
         self._raised = None
         try:
+            assignment: Assignment = config[ASSIGNMENT]
+            if len(assignment.trials) > 1:
+                self._together = Together(self._trials(assignment), self._support)
+                return
             super()._start(config)
-            resume = config[ASSIGNMENT].resume
+            resume = assignment.resume
             if resume is not None:
                 with resume.as_directory() as folder:
                     self.load_checkpoint(str(Path(folder)))
@@ -92,20 +72,34 @@ class JobTrainable(TrialTrainable):
             self._raised = error
 
     def _trial(self, config: Mapping[str, Any]) -> tuple[Workload, TrialSpec]:
+        return self._trials(config[ASSIGNMENT])[0]
+
+    def _trials(self, assignment: Assignment) -> list[tuple[Workload, TrialSpec]]:
         if self._workloads is None:
             self._place.enter()
             self._workloads = unpacked(ray.get(self._packed.data))
-        assignment: Assignment = config[ASSIGNMENT]
-        return self._workloads[assignment.optimizer], cloudpickle.loads(assignment.spec)
+        return [(self._workloads[optimizer], cloudpickle.loads(spec)) for optimizer, spec in assignment.trials]
 
     def step(self) -> dict[str, Any]:
         """See `TrialTrainable`."""
         try:
             if self._raised is not None:
                 raise self._raised
-            return super().step()
+            return super().step() if self._together is None else self._together.step()
         except LRSearchError as error:
             return {RAISED: error, "done": True}
+
+    def cut(self, indexes: list[int]) -> None:
+        """Of several trials that are trained together, the pruner has cut these; called by the driver."""
+        if self._together is not None:
+            self._together.cut(indexes)
+
+    def cleanup(self) -> None:
+        """Let go of the trials."""
+        if self._together is not None:
+            self._together.close()
+        self._together = None
+        super().cleanup()
 
     def _told(self, run: TrialRun, evaluation: Evaluation | None) -> dict[str, Any]:
         told: dict[str, Any] = {CHARGED: run.outcome.steps}

@@ -117,6 +117,7 @@ class Session:
             _Capacity(settings.resources_per_trial, settings.max_concurrent_trials),
             max_failures=settings.max_failures,
             deadline=None if budget is None else self._begun + budget,
+            fused_width=settings.fused_width,
         )
         progress.follow(tasks, **cluster.taken_up(settings.resources_per_trial))
         left = 0

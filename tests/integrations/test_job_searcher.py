@@ -4,7 +4,7 @@ from optuna.trial import TrialState
 
 from lr_search.execution.plan import RECORD
 from lr_search.execution.trial import Outcome
-from lr_search_ray.job_trainable import CHARGED, EVALUATION
+from lr_search_ray.assignment import CHARGED, EVALUATION
 from tests.driven import CURVE, FINISHED, Cuts, evaluation, searching, steps
 
 # what is proposed
@@ -13,9 +13,10 @@ from tests.driven import CURVE, FINISHED, Cuts, evaluation, searching, steps
 def test_what_a_worker_gets_is_the_trial_and_nothing_of_the_study() -> None:
     _, assignment = searching().suggest()
     assert repr(assignment) == "shared/grid/constant/SGD/seed 0/0"
-    assert assignment.optimizer == "SGD"
+    ((optimizer, spec),) = assignment.trials
+    assert optimizer == "SGD"
     assert assignment.resume is None
-    assert b"optuna" not in assignment.spec
+    assert b"optuna" not in spec
 
 
 def test_no_more_trials_than_are_wanted_at_once() -> None:
@@ -116,5 +117,5 @@ def test_a_way_to_a_checkpoint_is_no_evaluation_but_counts() -> None:
     driven.evaluate(trial, 0, 3.0)
     assert not driven.searcher.heard(trial, {CHARGED: 7, "step": 7, "seconds": 0.7})
     (assigned,) = driven.searcher._assigned.values()
-    assert (assigned.outcome.steps, len(assigned.outcome.evaluations)) == (7, 1)
+    assert (assigned.parts[0].outcome.steps, len(assigned.parts[0].outcome.evaluations)) == (7, 1)
     assert driven.trials()[0].intermediate_values == {}

@@ -7,7 +7,7 @@ import pytest
 from lr_search.errors import StorageError, WorkloadError
 from lr_search.execution.claims import OWNER
 from lr_search.execution.study import Job, StudyTask
-from lr_search_ray.job_trainable import RAISED
+from lr_search_ray.assignment import RAISED
 from tests.driven import FINISHED, Cuts, Tune, searching
 
 

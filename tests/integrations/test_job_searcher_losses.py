@@ -24,7 +24,7 @@ def test_a_lost_trial_is_next_and_goes_on_from_its_checkpoint(tmp_path: Any) -> 
     assert driven.states() == ["RUNNING", "RUNNING"]  # it is still ours
     again, assignment = driven.start()
     assert again != first
-    assert (repr(assignment), assignment.spec) == (repr(was), was.spec)
+    assert (repr(assignment), assignment.trials) == (repr(was), was.trials)
     assert assignment.resume.path == str(tmp_path)
     driven.lose(again)  # before it made one of its own
     _, assignment = driven.start()
