@@ -40,6 +40,7 @@ class JobSearcher(BridgeSearcher):
         max_failures: how often a trial is taken up again.
         deadline: when to stop, by `clock`; None: never.
         fused_width: how many trials a worker trains together at most, >= 1.
+        workers: how many workers there are; default: `at_once`.
         clock: seconds.
     """
 
@@ -52,12 +53,13 @@ class JobSearcher(BridgeSearcher):
         max_failures: int,
         deadline: float | None = None,
         fused_width: int = 1,
+        workers: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._work, self._progress, self._at_once = work, progress, at_once
         self._max_failures, self._deadline, self._clock = max_failures, deadline, clock
-        self._width = fused_width
+        self._width, self._workers = fused_width, workers or at_once
         self._apart: set[str] = set()  # the optimizers whose workloads cannot be fused
         self._cuts: dict[
             str, list[int]
@@ -169,7 +171,7 @@ class JobSearcher(BridgeSearcher):
         return None if job is None else Assigned.of([job, *self._with(job)])
 
     def _with(self, first: Job) -> list[Job]:
-        """More trials that can be trained with it: so many that as many again are left for every other worker."""
+        """More trials that can be trained with it; so many that as many are left for every worker that has none."""
         task = first.task
         if self._width == 1 or not self._fuses(task):
             return []
@@ -177,8 +179,9 @@ class JobSearcher(BridgeSearcher):
         def fits(other: StudyTask) -> bool:
             return self._fuses(other) and alike(task, other)
 
-        # Tune holds two for each worker
-        share = math.ceil(2 * (1 + self._work.to_run(fits)) / max(2, self._at_once()))
+        workers = self._workers()
+        free = workers - len(self._assigned)
+        share = math.ceil((1 + self._work.to_run(fits)) / (free if free > 0 else workers))
         found: list[Job] = []
         while len(found) + 1 < min(self._width, share):
             job = self._work.next(fits)

@@ -111,13 +111,15 @@ class Session:
         """Run trials until every study is complete; see `Executor`."""
         settings = self._settings
         budget = settings.time_budget_seconds
+        capacity = _Capacity(settings.resources_per_trial, settings.max_concurrent_trials)
         searcher = JobSearcher(
             Work(tasks, parallel_per_study=settings.parallel_per_study),
             progress,
-            _Capacity(settings.resources_per_trial, settings.max_concurrent_trials),
+            capacity,
             max_failures=settings.max_failures,
             deadline=None if budget is None else self._begun + budget,
             fused_width=settings.fused_width,
+            workers=capacity.workers,
         )
         progress.follow(tasks, **cluster.taken_up(settings.resources_per_trial))
         left = 0
@@ -193,12 +195,14 @@ class _Capacity:
         self._found, self._good_until = 1, -math.inf
 
     def __call__(self) -> int:
-        if self._most is not None:
-            return self._most
+        return 2 * self.workers() if self._most is None else self._most
+
+    def workers(self) -> int:
+        """How many trials can run."""
         now = time.monotonic()
         if now > self._good_until:  # the cluster may have grown
-            self._found, self._good_until = 2 * max(1, cluster.slots(self._resources)), now + RECOUNT_SECONDS
-        return self._found
+            self._found, self._good_until = max(1, cluster.slots(self._resources)), now + RECOUNT_SECONDS
+        return self._found if self._most is None else min(self._most, self._found)
 
 
 class _Stop(Stopper):

@@ -38,7 +38,7 @@ class Wave:
         first = self._ask(None)
         if first is None or not self._fusing.can(first.task):
             return
-        most = self._work.to_run(lambda task: self._fusing.together(first.task, task))
+        most = 1 + self._work.to_run(lambda task: self._fusing.together(first.task, task))
         width = self._fusing.width(first.task, most)
         while len(self.jobs) < width and self._ask(first.task) is not None:
             pass

@@ -62,9 +62,9 @@ class Work:
         return None
 
     def to_run(self, fits: Callable[[StudyTask], bool]) -> int:
-        """How many trials could begin at once, at most, of the studies that fit."""
-        tasks = [task for task in [*self._awake, *self._asleep] if task.ready() and fits(task)]
-        return sum(task.num_trials() if task.side_by_side else 1 for task in tasks)
+        """About how many more trials could begin at once, of the studies that fit."""
+        tasks = [task for task in self._awake if task.ready() and fits(task)]
+        return sum(max(1, task.num_trials() - self._begun[id(task)]) if task.side_by_side else 1 for task in tasks)
 
     def over(self) -> bool:
         """Whether every study is complete."""
