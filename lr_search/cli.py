@@ -10,7 +10,7 @@ import typer
 from lr_search import arguments
 from lr_search.cli_range_test import range_test
 from lr_search.cli_report import Out, report, show
-from lr_search.cli_support import Seed, Seeds, Target, errors_told, require_writable
+from lr_search.cli_support import Seed, Seeds, Target, errors_told, require_writable, warnings_told
 from lr_search.errors import LRSearchError, TrialsFailedError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def demo(
     dry_run: DryRun = False,
 ) -> None:
     """Compare grid, random and range_test under three schedules on handwritten digits (about 2 minutes)."""
-    with errors_told(storage, "digits"):
+    with errors_told(storage, "digits"), warnings_told():
         import torch
 
         from lr_search.comparison import compare
@@ -95,7 +95,10 @@ def compare(
     ] = False,
     executor: Annotated[str, typer.Option(help="Who runs the trials; see lr-search list.")] = "local",
     executor_options: Annotated[
-        str, typer.Option(metavar="NAME=VALUE,...", help="Its arguments, such as gpu=0.5,address=auto for ray.")
+        str,
+        typer.Option(
+            metavar="NAME=VALUE,...", help="Its arguments, such as width=16 for fused, gpu=0.5,address=auto for ray."
+        ),
     ] = "",
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show the executor's own output too, such as Ray's.")
@@ -108,7 +111,7 @@ def compare(
 ) -> None:
     """Search the learning rate in several ways under several schedules; report what was found and what it cost."""
     called = name or target
-    with errors_told(storage, called):
+    with errors_told(storage, called), warnings_told():
         import lr_search.comparison as comparisons
         from lr_search.execution.executor_names import executor_by_name
 

@@ -50,7 +50,7 @@ def require_file(path: Path | None, option: str, endings: tuple[str, ...] = ()) 
 def warnings_told() -> Iterator[None]:
     """A warning to a user of the library is a note to one of the command line, without the line of code it came from."""
     with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
+        warnings.simplefilter("default", UserWarning)  # each once
         warnings.showwarning = lambda message, *_, **__: typer.echo(f"note: {message}", err=True)
         yield
 

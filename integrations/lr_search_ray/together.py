@@ -9,6 +9,7 @@ from typing import Any
 from lr_search.errors import LRSearchError
 from lr_search.execution.lane_run import LaneRun, member
 from lr_search.execution.trial import TrialSpec
+from lr_search.fused.losses import ChangingPartsError
 from lr_search.fused.support import Support, support_of
 from lr_search.fused.training import FusedTraining, Lane
 from lr_search.fused.width import fitting_width, out_of_memory, release_memory
@@ -45,9 +46,10 @@ class Together:
             raise
         except Exception as error:
             full = out_of_memory(error)
+            reason = str(error) if isinstance(error, ChangingPartsError) else ""
             self.close()
             release_memory(self._trials[0][0].torch_device)
-            return {(HALVED if full else APART): "", TOGETHER: [], "done": True}
+            return {(HALVED if full else APART): reason, TOGETHER: [], "done": True}
         told = [(lane.index, self._told(self._runs[lane.index])) for lane in lanes or () if not lane.alone]
         done = all(run.lane.over for run in self._runs)
         # what is left then must be trained from its start by itself

@@ -22,22 +22,30 @@ class Fusing:
     def __init__(self, width: int | Literal["auto"]) -> None:
         self._asked = width
         self._support: dict[int, tuple[Workload, Support]] = {}
-        self._widths: dict[int, int] = {}
+        self._fastest: dict[int, tuple[int, int]] = {}  # the fastest width, and the most that was tried
+        self._limits: dict[int, int] = {}  # what memory was found to hold
         self._told: set[str] = set()
 
     def support(self, workload: Workload, seed: int) -> Support:
         """Tried out once a workload; why it cannot be fused is told as a warning."""
         if id(workload) not in self._support:
-            found = support_of(workload, seed)
-            self._support[id(workload)] = workload, found
-            if found.reason and found.reason not in self._told:
-                self._told.add(found.reason)
-                warnings.warn(
-                    f"FusedExecutor needs {found.reason}. These trials run one by one; the answers are the same. "
-                    "Mend that to have them fused, or use LocalExecutor.",
-                    stacklevel=2,
-                )
+            self._support[id(workload)] = workload, support_of(workload, seed)
+            self._tell(self._support[id(workload)][1].reason)
         return self._support[id(workload)][1]
+
+    def refuse(self, workload: Workload, reason: str) -> None:
+        """It turned out later that it cannot be fused, and why."""
+        self._support[id(workload)] = workload, Support(reason)
+        self._tell(reason)
+
+    def _tell(self, reason: str) -> None:
+        if reason and reason not in self._told:
+            self._told.add(reason)
+            warnings.warn(
+                f"FusedExecutor needs {reason}. These trials run one by one; the answers are the same. "
+                "Mend that to have them fused, or use LocalExecutor.",
+                stacklevel=2,
+            )
 
     def can(self, task: StudyTask) -> bool:
         """Whether a study's trials can be fused at all."""
@@ -55,17 +63,19 @@ class Fusing:
         """How many at once, of which `most` could begin now."""
         workload, seed = task.plan.workload, task.plan.seed
         support = self.support(workload, seed)
-        if id(workload) not in self._widths:
-            fits = min(WIDEST, fitting_width(support, workload.torch_device))
-            asked = self._asked
-            self._widths[id(workload)] = (
-                fastest_width(workload, seed, support, min(most, fits)) if asked == "auto" else min(asked, fits)
-            )
-        return self._widths[id(workload)]
+        fits = min(WIDEST, fitting_width(support, workload.torch_device), self._limits.get(id(workload), WIDEST))
+        if self._asked != "auto":
+            return min(self._asked, fits)
+        most = min(most, fits)
+        width, tried = self._fastest.get(id(workload), (1, 0))
+        if most > tried and 2 * width > tried:  # a wider one might be faster yet
+            width = fastest_width(workload, seed, support, most)
+            self._fastest[id(workload)] = width, most
+        return min(width, fits)
 
     def narrow(self, workload: Workload, width: int) -> None:
         """No more than that many from now on."""
-        self._widths[id(workload)] = min(width, self._widths.get(id(workload), width))
+        self._limits[id(workload)] = min(width, self._limits.get(id(workload), width))
 
 
 def alike(one: StudyTask, other: StudyTask) -> bool:

@@ -11,6 +11,7 @@ from lr_search.execution.local import run_job
 from lr_search.execution.ownership import Heartbeat
 from lr_search.execution.study import Job, StudyTask
 from lr_search.execution.work import Work
+from lr_search.fused.losses import ChangingPartsError
 from lr_search.fused.training import FusedTraining
 from lr_search.fused.width import out_of_memory, release_memory
 from lr_search.progress import Progress
@@ -73,9 +74,11 @@ class Wave:
                 if part:
                     self._train(part)
             return
-        for (
-            job
-        ) in left:  # what they do cannot be done for several at once, or one of them raises: each by itself shows which
+        if isinstance(failure, ChangingPartsError):
+            for workload in {id(job.workload): job.workload for job in jobs}.values():
+                self._fusing.refuse(workload, str(failure))
+        # what they do cannot be done for several at once, or one of them raises: each by itself shows which
+        for job in left:
             self._alone(job)
 
     def _together(self, jobs: list[Job]) -> Exception | None:

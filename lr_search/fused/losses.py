@@ -27,6 +27,7 @@ class FusedLoss:
         precision: fp32 or bf16.
         draws: whether it draws random numbers.
         batch_dim: None: all see the same batch; 0: each its own, the batch's tensors being stacked.
+        idle: parameters that the optimizer holds and that no step moves.
     """
 
     def __init__(
@@ -37,9 +38,12 @@ class FusedLoss:
         *,
         draws: bool = True,
         batch_dim: int | None = None,
+        idle: Sequence[torch.Tensor] = (),
     ) -> None:
         self._stack, self._loss, self._device = stack, loss, stack.weights.device
         self._precision, self._draws = precision, draws
+        self._idle = list(idle)
+        self._moved = [True] * len(stack.leaves) + [False] * len(self._idle)
         self._batched = vmap(self._one, in_dims=(0, 0, batch_dim), randomness="same")
 
     def _one(self, leaves: Sequence[torch.Tensor], buffers: Sequence[torch.Tensor], batch: Any) -> torch.Tensor:
@@ -59,16 +63,20 @@ class FusedLoss:
         Returns: the losses, (width,), detached.
 
         Raises:
-            NoGradientError: a parameter that has been trained so far has no part in the loss of these batches.
+            ChangingPartsError: these batches move other parameters than those of the stack.
         """
         total: torch.Tensor | None = None
         gradients: list[torch.Tensor] = []
         for batch in batches:
             losses = self(batch)
             losses = losses / len(batches) if len(batches) > 1 else losses
-            found = torch.autograd.grad(losses.sum(), self._stack.leaves, allow_unused=True)
-            if any(gradient is None for gradient in found):
-                raise NoGradientError("a parameter that was trained has no part in the loss of a later batch")
+            leaves = self._stack.leaves
+            found = torch.autograd.grad(losses.sum(), [*leaves, *self._idle], allow_unused=True)
+            if [gradient is not None for gradient in found] != self._moved:
+                raise ChangingPartsError(
+                    "a loss that moves the same parameters on every batch, but got others on a later one"
+                )
+            found = found[: len(leaves)]
             if gradients:
                 torch._foreach_add_(gradients, list(found))
             else:
@@ -79,8 +87,8 @@ class FusedLoss:
         return total
 
 
-class NoGradientError(RuntimeError):
-    """A parameter is trained on some batches only: the models must be trained one by one."""
+class ChangingPartsError(RuntimeError):
+    """Which parameters are trained depends on the batch: the models must be trained one by one."""
 
 
 @contextlib.contextmanager

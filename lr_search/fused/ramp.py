@@ -18,10 +18,10 @@ from lr_search.fused.batches import SeededWalks
 from lr_search.fused.losses import FusedLoss
 from lr_search.fused.stack import Stack
 from lr_search.fused.support import Support, support_of
-from lr_search.fused.training import clip
+from lr_search.fused.training import clip, idle_parameters
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate
 from lr_search.fused.width import fastest_width, fitting_width
-from lr_search.optim import preserved_rng, seed_everything, trainable
+from lr_search.optim import preserved_rng, seed_everything
 from lr_search.workload import Workload
 
 
@@ -76,11 +76,10 @@ class _FusedRamp:
         kind = StackedUpdate if support.stacks else RowUpdate
         layout = Layout(self._stack, self._optimizer)
         self._update = kind(self._stack, layout, workload.optimizer, (0, len(seeds)))
-        self._loss = FusedLoss(self._stack, workload.loss, workload.precision, draws=False, batch_dim=0)
-        held = {id(p): p for p in trainable(self._optimizer.param_groups) if p.requires_grad}
-        self._num_weights = sum(parameter.numel() for parameter in held.values())
-        still = [p.detach() for p in held.values() if not any(p is each for each in self._stack.parameters)]
-        self._still = float(sum(p.square().sum() for p in still))  # no step moves these
+        idle = idle_parameters(self._optimizer, self._stack)
+        self._loss = FusedLoss(self._stack, workload.loss, workload.precision, draws=False, batch_dim=0, idle=idle)
+        self._num_weights = sum(parameter.numel() for parameter in [*self._stack.parameters, *idle])
+        self._still = float(sum(parameter.detach().square().sum() for parameter in idle))
         self._rows: list[torch.Tensor] = []
 
     def run(self, lrs: FloatArray, ramp: str) -> list[LRCurve]:

@@ -16,11 +16,11 @@ from torch.nn.parameter import is_lazy
 from lr_search._data import BatchWalk
 from lr_search._replay import Buffers
 from lr_search._step import autocast, checked_loss, takes_closure
-from lr_search.errors import LRSearchError
+from lr_search.errors import LRSearchError, told
 from lr_search.evaluation import metric_total
 from lr_search.fused.evaluations import FusedMetrics
 from lr_search.fused.linearity import stacks
-from lr_search.fused.losses import FusedLoss
+from lr_search.fused.losses import ChangingPartsError, FusedLoss
 from lr_search.fused.stack import Stack
 from lr_search.judging import Judge
 from lr_search.optim import RNGState, preserved_modes, preserved_rng, seed_everything, trainable
@@ -65,8 +65,12 @@ def support_of(workload: Workload, seed: int) -> Support:
     try:
         with preserved_rng(workload.torch_device):
             return _tried(workload, seed)
+    except LRSearchError:
+        raise
     except _CannotFuseError as error:
         return Support(str(error))
+    except Exception as error:  # the user's code raises: the trials will tell
+        return Support(f"a workload that can be tried out on one batch, but got {told(error)}")
 
 
 def _tried(workload: Workload, seed: int) -> Support:
@@ -292,6 +296,8 @@ def named_failures(model: nn.Module) -> Iterator[None]:
             yield
     except LRSearchError:
         raise
+    except ChangingPartsError as error:
+        raise _CannotFuseError(f"{PURE} and of nothing else, but the weights it was given did not move it") from error
     except Exception as error:
         place = f" in {entered[-1]}" if entered else " in the loss"
         text = " ".join(str(error).split())

@@ -19,7 +19,7 @@ from lr_search.fused.losses import FusedLoss
 from lr_search.fused.stack import Stack
 from lr_search.fused.support import Support
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate, Update
-from lr_search.optim import RNGState, preserved_rng, seed_everything
+from lr_search.optim import RNGState, preserved_rng, seed_everything, trainable
 from lr_search.schedules.base import Schedule
 from lr_search.snapshots import Snapshot, Snapshots
 from lr_search.training import BLOCK, checkpoints
@@ -163,16 +163,17 @@ class FusedTraining:
         self._step, self._begun = 0, False
         with preserved_rng(self._device):
             seed_everything(self._seed)
-            model, _ = first.build()
+            model, optimizer = first.build()
             named = dict(model.named_parameters())
             self._stack = Stack(model, [named[name] for name in support[0].trained], len(members))
+            idle = idle_parameters(optimizer, self._stack)
             seed_everything(self._seed)
             self._batches = BatchWalk(first.train_data, "train_data", self._device)
             self._rng = RNGState.capture(self._device)
             self._judge = FusedJudge(self._workload, self._seed, self._stack, fused=support[0].metrics)
             self.lanes = [self._lane(index, member) for index, member in enumerate(members)]
             self._updates = self._made_updates(support)
-        self._loss = FusedLoss(self._stack, first.loss, first.precision, draws=support[0].draws)
+        self._loss = FusedLoss(self._stack, first.loss, first.precision, draws=support[0].draws, idle=idle)
         self._lay_lrs()
 
     def _lane(self, index: int, member: Member) -> Lane:
@@ -323,6 +324,13 @@ class FusedTraining:
         """Let go of the data."""
         self._batches.close()
         self._judge.close()
+
+
+def idle_parameters(optimizer: torch.optim.Optimizer, stack: Stack) -> list[torch.Tensor]:
+    """Those that the optimizer of the stack's own model holds and that no step moves."""
+    moved = {id(parameter) for parameter in stack.parameters}
+    held = trainable(optimizer.param_groups)
+    return [parameter for parameter in held if parameter.requires_grad and id(parameter) not in moved]
 
 
 def clip(gradients: torch.Tensor, clip_norm: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -129,7 +130,7 @@ class StackedUpdate:
     @torch.no_grad()
     def step(self, lrs: torch.Tensor, at: Sequence[float], momentum: Sequence[float | None]) -> None:
         """See `Update`."""
-        largest = max(at) or 1.0
+        largest = max((lr for lr in at if math.isfinite(lr)), default=0.0) or 1.0
         set_lr(self._optimizer, largest, self._ratios)
         if momentum[0] is not None:
             set_momentum(self._optimizer, momentum[0])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
+from lr_search.errors import LRSearchError
 from lr_search.fused.support import Support
 from lr_search.fused.training import FusedTraining, Member
 from lr_search.schedules.constant import Constant
@@ -20,10 +21,11 @@ TIMED_STEPS, CHUNKS, WARM_STEPS = 2, 4, 2  # a chunk's steps are timed together;
 GAIN = 1.05  # how much faster than one by one it must be to be worth it, and a width than a smaller one
 LR = 1e-9  # while it is measured: the weights stay where they are
 MEMORY_SHARE = 0.5  # of what is free
+MEMORY = Path("/proc/meminfo")
 
 
 def fastest_width(workload: Workload, seed: int, support: Support, most: int) -> int:
-    """The width with the most model-steps a second, measured on a few steps at 1, 2, 4, ...; 1: one by one is faster.
+    """The width with the most model-steps a second, measured on a few steps at 1 (one by one), 2, 4, ....
 
     Args:
         workload: what is trained.
@@ -32,21 +34,22 @@ def fastest_width(workload: Workload, seed: int, support: Support, most: int) ->
         most: the widest to try.
     """
     workload = replace(workload, num_steps=max(workload.num_steps, WARM_STEPS + CHUNKS * TIMED_STEPS))
-    best, best_rate, worse = 1, GAIN / _seconds_alone(workload, seed), 0
-    width = 2
+    best, best_rate, worse = 1, 0.0, 0
+    width = 1
     while width <= most and worse < 2:
         try:
-            rate = width / _seconds_fused(workload, seed, support, width)
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
+            seconds = _seconds_fused(workload, seed, support, width) if width > 1 else _seconds_alone(workload, seed)
+        except LRSearchError:
+            raise
+        except Exception:  # out of memory; or the user's code raises, which the trials will tell
             release_memory(workload.torch_device)
             break
+        rate = width / seconds
         worse = 0 if rate > best_rate else worse + 1
-        if rate > best_rate * (1.0 if best == 1 else GAIN):
+        if rate > best_rate * GAIN:
             best, best_rate = width, rate
         width *= 2
-    return best
+    return most if 1 < best <= most < 2 * best and worse == 0 else best
 
 
 def _seconds_alone(workload: Workload, seed: int) -> float:
@@ -83,10 +86,10 @@ def free_bytes(device: torch.device) -> int | None:
     """Memory that is free on the device; None where that is not known."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not on every system
+    if not MEMORY.exists():  # no Linux
         return None
+    lines = dict(line.split(":", 1) for line in MEMORY.read_text().splitlines() if ":" in line)
+    return int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else None
 
 
 def out_of_memory(error: BaseException) -> bool:
