@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from lr_search.errors import LRSearchError
+from lr_search.execution.fusing import why_apart
 from lr_search.execution.lane_run import LaneRun, member
 from lr_search.execution.trial import TrialSpec
 from lr_search.fused.losses import ChangingPartsError
@@ -46,7 +47,7 @@ class Together:
             raise
         except Exception as error:
             full = out_of_memory(error)
-            reason = str(error) if isinstance(error, ChangingPartsError) else ""
+            reason = why_apart(error) if isinstance(error, ChangingPartsError) else ""
             self.close()
             release_memory(self._trials[0][0].torch_device)
             return {(HALVED if full else APART): reason, TOGETHER: [], "done": True}

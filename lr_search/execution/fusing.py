@@ -6,7 +6,9 @@ import warnings
 from dataclasses import fields
 from typing import Any, Literal
 
+from lr_search.errors import told
 from lr_search.execution.study import StudyTask
+from lr_search.fused.losses import ChangingPartsError
 from lr_search.fused.support import Support, support_of
 from lr_search.fused.width import WIDEST, fastest_width, fitting_width
 from lr_search.workload import Workload
@@ -85,6 +87,13 @@ def alike(one: StudyTask, other: StudyTask) -> bool:
     return same and (
         first.workload is second.workload or _but_optimizer(first.workload) == _but_optimizer(second.workload)
     )
+
+
+def why_apart(failure: Exception) -> str:
+    """Why trainings must go on one by one, from the exception that ended them when they were taken together."""
+    if isinstance(failure, ChangingPartsError):
+        return str(failure)
+    return f"trainings that can be taken together to their end, but got {told(failure)}"
 
 
 def _but_optimizer(workload: Workload) -> list[Any]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from lr_search.errors import LRSearchError
 from lr_search.execution.executor import FailureWatch
-from lr_search.execution.fusing import Fusing
+from lr_search.execution.fusing import Fusing, why_apart
 from lr_search.execution.interrupts import interrupts_held
 from lr_search.execution.lane_run import LaneRun, member
 from lr_search.execution.local import run_job
 from lr_search.execution.ownership import Heartbeat
 from lr_search.execution.study import Job, StudyTask
+from lr_search.execution.trial import Outcome
 from lr_search.execution.work import Work
-from lr_search.fused.losses import ChangingPartsError
 from lr_search.fused.training import FusedTraining
 from lr_search.fused.width import out_of_memory, release_memory
 from lr_search.progress import Progress
@@ -67,19 +67,21 @@ class Wave:
         failure = self._together(jobs)
         left = [job for job in jobs if job in self.jobs]
         if failure is not None and out_of_memory(failure):
-            half = (len(jobs) + 1) // 2
             release_memory(jobs[0].workload.torch_device)
-            self._fusing.narrow(jobs[0].workload, half)
-            for part in (left[:half], left[half:]):
-                if part:
-                    self._train(part)
+            self._halve(left)
             return
-        if isinstance(failure, ChangingPartsError):
+        ended = [self._alone(job).ended for job in left]  # what they do cannot be done for several at once
+        if failure is not None and "failed" not in ended:  # no fault of one of them
             for workload in {id(job.workload): job.workload for job in jobs}.values():
-                self._fusing.refuse(workload, str(failure))
-        # what they do cannot be done for several at once, or one of them raises: each by itself shows which
-        for job in left:
-            self._alone(job)
+                self._fusing.refuse(workload, why_apart(failure))
+
+    def _halve(self, jobs: list[Job]) -> None:
+        """Train them again from their starts, half as many at once."""
+        half = (len(jobs) + 1) // 2
+        self._fusing.narrow(jobs[0].workload, half)
+        for part in (jobs[:half], jobs[half:]):
+            if part:
+                self._train(part)
 
     def _together(self, jobs: list[Job]) -> Exception | None:
         """Train them fused. Returns: the exception that ended it before all of them had ended."""
@@ -114,10 +116,11 @@ class Wave:
             self._progress.end(job, run.outcome)
             self._watch.see(run.outcome)
 
-    def _alone(self, job: Job) -> None:
+    def _alone(self, job: Job) -> Outcome:
         outcome = run_job(job, self._progress)
         self._ended(job)
         self._watch.see(outcome)
+        return outcome
 
     def _ended(self, job: Job) -> None:
         self.jobs.remove(job)
