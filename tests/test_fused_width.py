@@ -38,7 +38,7 @@ def test_the_widest_where_it_costs_no_more(timed, most, expected):
 
 
 def test_one_where_fusing_does_not_pay(timed):
-    assert timed(lambda width: width * 1.2) == (1, [2, 4])  # two that are worse are enough
+    assert timed(lambda width: width * 1.2) == (1, [2, 4, 8])  # a few are tried in any case
     assert timed(lambda width: width * 1.0)[0] == 1
     assert timed(lambda width: width / 1.04)[0] == 1  # it must be 5% faster
     assert timed(lambda width: width / 1.07)[0] == 2

@@ -14,7 +14,7 @@ from lr_search._data import to_device
 from lr_search._step import Precision, autocast
 from lr_search.errors import WorkloadError
 from lr_search.evaluation import Metrics, metric_total
-from lr_search.fused.losses import batchable_attention
+from lr_search.fused.attention import batchable_attention
 from lr_search.fused.stack import Stack
 from lr_search.judging import Judge, require_objective
 from lr_search.optim import preserved_modes

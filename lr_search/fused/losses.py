@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.func import vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lr_search._step import Loss, Precision, autocast
+from lr_search.fused.attention import batchable_attention
 from lr_search.fused.dropout import SameMasks
 from lr_search.fused.stack import Stack
 
@@ -89,15 +89,3 @@ class FusedLoss:
 
 class ChangingPartsError(RuntimeError):
     """Which parameters are trained depends on the batch: the models must be trained one by one."""
-
-
-@contextlib.contextmanager
-def batchable_attention(device: torch.device) -> Iterator[None]:
-    """Inside, attention runs the operations that vmap knows: neither the kernel for eval mode nor, on a CPU, the flash kernel."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)

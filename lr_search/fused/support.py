@@ -41,7 +41,8 @@ class Support:
         stacks: whether one optimizer can step all models at once; if not, each has its own.
         metrics: whether its metrics can be computed for all models at once.
         draws: whether a forward pass draws random numbers.
-        row_bytes: memory that one model takes in a step, roughly: weights, gradients, optimizer and what the backward pass keeps.
+        row_bytes: memory that one model takes in a step, roughly: weights, gradients, optimizer, what the backward pass keeps,
+            and as much again while it runs.
     """
 
     reason: str = ""
@@ -100,7 +101,7 @@ def _tried(workload: Workload, seed: int) -> Support:
         stacks=stacks(workload.optimizer, optimizer),
         metrics=_metrics_work(workload, seed, stack),
         draws=own.draws,
-        row_bytes=own.kept_bytes + 8 * stack.weights[0].numel() * stack.weights.element_size(),
+        row_bytes=2 * own.kept_bytes + 8 * stack.weights[0].numel() * stack.weights.element_size(),
     )
 
 

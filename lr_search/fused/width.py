@@ -17,7 +17,8 @@ from lr_search.training import train
 from lr_search.workload import Workload
 
 WIDEST = 256
-TIMED_STEPS, CHUNKS, WARM_STEPS = 2, 4, 2  # a chunk's steps are timed together; the fastest chunk counts
+TIMED_STEPS, CHUNKS, WARM_STEPS = 2, 6, 2  # a chunk's steps are timed together; the fastest chunk counts
+SOME = 8  # up to so many are tried in any case
 GAIN = 1.05  # how much faster than one by one it must be to be worth it, and a width than a smaller one
 LR = 1e-9  # while it is measured: the weights stay where they are
 MEMORY_SHARE = 0.5  # of what is free
@@ -36,7 +37,7 @@ def fastest_width(workload: Workload, seed: int, support: Support, most: int) ->
     workload = replace(workload, num_steps=max(workload.num_steps, WARM_STEPS + CHUNKS * TIMED_STEPS))
     best, best_rate, worse = 1, 0.0, 0
     width = 1
-    while width <= most and worse < 2:
+    while width <= most and (worse < 2 or width <= SOME):
         try:
             seconds = _seconds_fused(workload, seed, support, width) if width > 1 else _seconds_alone(workload, seed)
         except LRSearchError:
