@@ -14,7 +14,7 @@ Time is CPU time on the CPU (the wall's, where nothing else runs), the wall's on
 
 Aims: on a CPU 4 times as fast with Adam and 3 times with SGD for the MLP at width 16, 1.5 times for the transformer of width 32 at its
 best width up to 16; width="auto" never below 0.95 times; on a GPU 15 times for the MLP and for a small CNN at the best width.
-Devices that are not run keep what the file has of them. Run it alone: it takes some six minutes a device.
+Devices that are not run keep what the file has of them. Run it alone: it takes some ten minutes a device.
 """
 
 from __future__ import annotations

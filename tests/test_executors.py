@@ -1,5 +1,7 @@
 """Every executor that runs in this process, under the suite for all of them."""
 
+import pytest
+
 import lr_search as lrs
 from tests.executor_contract import ExecutorContract, followed
 
@@ -18,6 +20,7 @@ class TestFusedExecutor(ExecutorContract):
         return lrs.FusedExecutor(width=4)
 
 
+@pytest.mark.slow
 class TestFusedExecutorOfItsOwnWidth(ExecutorContract):
     tolerance = 1e-3
 

@@ -30,7 +30,7 @@ def fuses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return curves
 
     monkeypatch.setattr(fused_ramp._FusedRamp, "run", noted)
-    monkeypatch.setattr(fused_ramp, "fastest_width", lambda workload, seed, support, most: most)
+    monkeypatch.setattr(fused_ramp, "fastest_width", lambda *args, least: least)
     return ramps
 
 
@@ -122,7 +122,7 @@ def test_what_it_costs_is_charged_to_each(fuses: list[int]) -> None:
     ("changes", "settings"),
     [
         ({"model": lambda: wide(drop=nn.Dropout(0.2))}, {}),
-        ({"optimizer": torch.optim.LBFGS}, {}),
+        ({"optimizer": torch.optim.LBFGS}, {"num_steps": 20, "gain_ratio": False}),
         ({}, {"extend": True}),
         ({}, {"valid_batches": 1}),
     ],
@@ -132,10 +132,10 @@ def test_what_cannot_be_fused_runs_one_after_the_other(
     fuses: list[int], changes: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     workload = line(**{"model": wide, **changes})
-    pooled = workload.range_test(seeds=2, **RAMP, **settings)
+    pooled = workload.range_test(seeds=2, **{**RAMP, **settings})
     assert fuses == []
     for seed, curve in enumerate(pooled.members):
-        np.testing.assert_array_equal(curve.loss, workload.range_test(seed, **RAMP, **settings).loss)
+        np.testing.assert_array_equal(curve.loss, workload.range_test(seed, **{**RAMP, **settings}).loss)
 
 
 def test_batches_of_other_shapes_by_seed_run_one_after_the_other(fuses: list[int]) -> None:
@@ -168,10 +168,10 @@ def test_the_global_random_state_is_left_alone(fuses: list[int]) -> None:
 
 
 def test_seeds_are_divided_by_the_fastest_width(fuses: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_ramp, "fastest_width", lambda *_: 2)
+    monkeypatch.setattr(fused_ramp, "fastest_width", lambda *_, least: 2)
     assert len(line(model=wide).range_test(seeds=5, **RAMP).members) == 5
     assert fuses == [2, 2, 1]
-    monkeypatch.setattr(fused_ramp, "fastest_width", lambda *_: 1)
+    monkeypatch.setattr(fused_ramp, "fastest_width", lambda *_, least: 1)
     line(model=wide).range_test(seeds=2, **RAMP)
     assert fuses == [2, 2, 1]
 

@@ -44,7 +44,7 @@ def fused_range_tests(
     if support.reason or support.draws:
         return None
     most = min(len(seeds), fitting_width(support, workload.torch_device))
-    width = fastest_width(workload, seeds[0], support, most)
+    width = fastest_width(workload, seeds[0], support, most, least=most)  # there are too few steps to look for the best
     if width == 1:
         return None
     curves: list[LRCurve] = []

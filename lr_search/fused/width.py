@@ -25,7 +25,7 @@ MEMORY_SHARE = 0.5  # of what is free
 MEMORY = Path("/proc/meminfo")
 
 
-def fastest_width(workload: Workload, seed: int, support: Support, most: int) -> int:
+def fastest_width(workload: Workload, seed: int, support: Support, most: int, *, least: int = 2) -> int:
     """The width with the most model-steps a second, measured on a few steps at 1 (one by one), 2, 4, ....
 
     Args:
@@ -33,6 +33,7 @@ def fastest_width(workload: Workload, seed: int, support: Support, most: int) ->
         seed: of the weights and batches.
         support: what is known of it.
         most: the widest to try.
+        least: the narrowest, beside 1, to try.
     """
     workload = replace(workload, num_steps=max(workload.num_steps, WARM_STEPS + CHUNKS * TIMED_STEPS))
     best, best_rate, worse = 1, 0.0, 0
@@ -49,7 +50,7 @@ def fastest_width(workload: Workload, seed: int, support: Support, most: int) ->
         worse = 0 if rate > best_rate else worse + 1
         if rate > best_rate * GAIN:
             best, best_rate = width, rate
-        width *= 2
+        width = max(2 * width, least)
     return most if 1 < best <= most < 2 * best and worse == 0 else best
 
 
