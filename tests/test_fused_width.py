@@ -44,6 +44,12 @@ def test_one_where_fusing_does_not_pay(timed):
     assert timed(lambda width: width / 1.07)[0] == 2
 
 
+def test_no_more_time_goes_into_it_than_a_share_of_what_is_to_be_trained(timed, monkeypatch):
+    clock = iter(range(1000))  # each look at it a second later
+    monkeypatch.setattr(widths.time, "perf_counter", lambda: float(next(clock)))
+    assert timed(lambda width: 0.0001, 64, alone=0.001) == (2, [2])
+
+
 def test_the_narrowest_to_try(monkeypatch):
     tried = []
     monkeypatch.setattr(widths, "_seconds_alone", lambda work, seed: 1.0)

@@ -18,6 +18,8 @@ from lr_search.workload import Workload
 
 WIDEST = 256
 TIMED_STEPS, CHUNKS, WARM_STEPS = 2, 6, 2  # a chunk's steps are timed together; the fastest chunk counts
+LONG_SECONDS = 0.1  # of a width's chunks: after so long, two are enough
+TRIED_SHARE = 0.05  # of the time that all would take one by one: wider ones are not tried after that
 SOME = 8  # up to so many are tried in any case
 GAIN = 1.05  # how much faster than one by one it must be to be worth it, and a width than a smaller one
 LR = 1e-9  # while it is measured: the weights stay where they are
@@ -37,8 +39,12 @@ def fastest_width(workload: Workload, seed: int, support: Support, most: int, *,
     """
     workload = replace(workload, num_steps=max(workload.num_steps, WARM_STEPS + CHUNKS * TIMED_STEPS))
     best, best_rate, worse = 1, 0.0, 0
+    begun, last, enough = time.perf_counter(), 0.0, 0.0
     width = 1
     while width <= most and (worse < 2 or width <= SOME):
+        tried = time.perf_counter()
+        if width > least and tried - begun + 2 * last > enough:
+            break
         try:
             seconds = _seconds_fused(workload, seed, support, width) if width > 1 else _seconds_alone(workload, seed)
         except LRSearchError:
@@ -50,6 +56,8 @@ def fastest_width(workload: Workload, seed: int, support: Support, most: int, *,
         worse = 0 if rate > best_rate else worse + 1
         if rate > best_rate * GAIN:
             best, best_rate = width, rate
+        last = time.perf_counter() - tried
+        enough = enough or TRIED_SHARE * seconds * most * workload.num_steps
         width = max(2 * width, least)
     return most if 1 < best <= most < 2 * best and worse == 0 else best
 
@@ -66,10 +74,12 @@ def _seconds_fused(workload: Workload, seed: int, support: Support, width: int) 
 
 def _fastest(advance: Callable[[int], object], close: Callable[[], None], workload: Workload) -> float:
     """Seconds a step."""
-    found = []
+    found: list[float] = []
     try:
-        advance(WARM_STEPS)
-        for _ in range(CHUNKS):
+        advance(1)
+        first = time.perf_counter()
+        advance(WARM_STEPS - 1)
+        while len(found) < CHUNKS and (len(found) < 2 or time.perf_counter() - first < LONG_SECONDS):
             begun = time.perf_counter()
             advance(TIMED_STEPS)  # reads the losses, which waits for the device
             found.append(time.perf_counter() - begun)
