@@ -81,7 +81,7 @@ class Plan:
 
 
 COMPARISONS = [
-    *(Asked(MLP, optimizer, 300, 3) for optimizer in OPTIMIZERS), Asked(CNN, "SGD", 300, 2), Asked(LARGE, "SGD", 60, 1),
+    *(Asked(MLP, optimizer, 300, 3) for optimizer in OPTIMIZERS), Asked(CNN, "SGD", 300, 2), Asked(LARGE, "SGD", 60, 3),
 ]  # fmt: skip
 FULL = Plan(list(TASKS), [1, 2, 4, 8, 16, 32, 64], 5, 0.06, COMPARISONS, 32)
 QUICK = Plan([MLP, CNN], [1, 2, 4, 8, 16], 3, 0.02, [Asked(MLP, "Adam", 60, 1)], 16)

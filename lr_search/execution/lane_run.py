@@ -27,7 +27,7 @@ class LaneRun:
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
         self.outcome: Outcome = begun(lane.workload)
-        self.outcome.worker += f" row {lane.index + 1}"
+        self.outcome.worker += f"/{lane.index + 1}"
         self._ended = False
 
     def tell(self, report: Report, evaluation: Evaluation) -> None:

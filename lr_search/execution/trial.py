@@ -56,7 +56,7 @@ class Outcome:
         seconds: in training and evaluating.
         started: UTC, ISO 8601.
         device: what it ran on, with the number of CPU threads.
-        worker: which process ran it: machine and process id.
+        worker: which process ran it: machine and process id; of trials that were trained together also /1, /2, ...
     """
 
     ended: Ended = "finished"

@@ -66,7 +66,7 @@ class Wave:
             return
         failure = self._together(jobs)
         left = [job for job in jobs if job in self.jobs]
-        if failure is not None and out_of_memory(failure):
+        if failure is not None and left and out_of_memory(failure):
             release_memory(jobs[0].workload.torch_device)
             self._halve(left)
             return
