@@ -12,8 +12,9 @@ from torch.nn import functional
 
 import lr_search as lrs
 from lr_search.evaluation import Evaluation
+from lr_search.fused.lane import Member
 from lr_search.fused.support import support_of
-from lr_search.fused.training import FusedTraining, Member
+from lr_search.fused.training import FusedTraining
 from lr_search.schedules import by_name
 from lr_search.snapshots import Snapshot, rebuilt
 

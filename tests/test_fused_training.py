@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 import lr_search as lrs
+from lr_search.fused.lane import Member
 from lr_search.fused.stack import Stack
 from lr_search.fused.support import support_of
-from lr_search.fused.training import FusedTraining, Member
+from lr_search.fused.training import FusedTraining
 from lr_search.fused.updates import StackedUpdate
 from lr_search.schedules import Constant, by_name
 from tests.fused_cases import (

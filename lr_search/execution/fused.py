@@ -28,8 +28,8 @@ class FusedExecutor:
     numbers, each at its own LR; each is evaluated, reported and pruned by itself. The answers are those of `LocalExecutor`, to
     rounding. The same command in other terminals shares the work.
 
-    Trials run one by one where they cannot be fused: range tests, probes, schedules that depend on results (refind,
-    reduce_on_plateau); and, with a warning that says why, a model, loss or optimizer that cannot (tried out on one batch
+    Trials run one by one where they cannot be fused: range tests, probes, schedules that depend on results (plateau,
+    refind); and, with a warning that says why, a model, loss or optimizer that cannot (tried out on one batch
     first). BatchNorm, dropout, attention and convolutions can; RNN kernels, and control flow that depends on data, cannot.
 
     Args:

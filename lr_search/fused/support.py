@@ -14,10 +14,10 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from lr_search._data import BatchWalk
-from lr_search._replay import Buffers
-from lr_search._step import autocast, checked_loss, takes_closure
+from lr_search._step import autocast, takes_closure
 from lr_search.errors import LRSearchError, told
 from lr_search.evaluation import metric_total
+from lr_search.fused.alone import Alone
 from lr_search.fused.evaluations import FusedMetrics
 from lr_search.fused.linearity import stacks
 from lr_search.fused.losses import ChangingPartsError, FusedLoss
@@ -83,7 +83,7 @@ def _tried(workload: Workload, seed: int) -> Support:
     walk = BatchWalk(workload.train_data, "train_data", device)
     batch = next(walk)
     walk.close()
-    own = _Own(workload, model, batch)
+    own = Alone(workload, model, batch)
     first = own.run()
     _require_same(
         "the loss", [first.loss], [own.run().loss], workload, f"{PURE}, which gives the same when it is called again"
@@ -137,57 +137,7 @@ def _require_plain(workload: Workload, model: nn.Module, optimizer: torch.optim.
     _require(not sparse, f"dense gradients, but got sparse ones of {', '.join(sparse)}")
 
 
-@dataclass
-class _Pass:
-    """One forward and backward pass of a model by itself."""
-
-    loss: torch.Tensor
-    gradients: list[torch.Tensor | None]
-    parameters: Sequence[tuple[str, torch.Tensor]]
-    buffers: list[torch.Tensor]
-
-    def named(self) -> list[tuple[str, torch.Tensor]]:
-        """The parameters that the loss moves."""
-        return [pair for pair, gradient in zip(self.parameters, self.gradients, strict=True) if gradient is not None]
-
-
-class _Own:
-    """A model by itself, on one batch, always under the same random numbers and from the same buffers."""
-
-    def __init__(self, workload: Workload, model: nn.Module, batch: Any) -> None:
-        self._workload, self.model, self.batch = workload, model, batch
-        self._rng = RNGState.capture(workload.torch_device)
-        self.draws = False
-        self.kept_bytes = 0
-
-    @contextmanager
-    def replayed(self) -> Iterator[None]:
-        """Inside, the random numbers and buffers of every pass; afterwards the buffers are as they were."""
-        self._rng.restore()
-        with Buffers(self.model).preserved():
-            yield
-
-    def run(self) -> _Pass:
-        """One pass, by the weights as they are."""
-        work, named = self._workload, [pair for pair in self.model.named_parameters() if pair[1].requires_grad]
-        self.kept_bytes = 0
-        with self.replayed():
-            counted = torch.autograd.graph.saved_tensors_hooks(self._counted, lambda tensor: tensor)
-            with counted, autocast(work.torch_device, work.precision):
-                loss = checked_loss(work.loss(self.model, self.batch))
-            gradients = torch.autograd.grad(loss.reshape(()), [p for _, p in named], allow_unused=True)
-            buffers = [buffer.detach().clone() for buffer in self.model.buffers()]
-            now = RNGState.capture(work.torch_device)
-        moved = not torch.equal(now.torch_cpu, self._rng.torch_cpu)
-        self.draws = moved or (now.cuda is not None and not torch.equal(now.cuda, self._rng.cuda))  # type: ignore[arg-type]
-        return _Pass(loss.detach().reshape(()), list(gradients), named, buffers)
-
-    def _counted(self, tensor: torch.Tensor) -> torch.Tensor:
-        self.kept_bytes += tensor.numel() * tensor.element_size()
-        return tensor
-
-
-def _try_loss(workload: Workload, own: _Own, stack: Stack) -> None:
+def _try_loss(workload: Workload, own: Alone, stack: Stack) -> None:
     """Two models with different weights: losses, gradients and buffers, fused, against each by itself."""
     stack.weights[1] += APART * _noise(stack.weights[1])
     fused = FusedLoss(stack, workload.loss, workload.precision, draws=own.draws)
@@ -195,7 +145,7 @@ def _try_loss(workload: Workload, own: _Own, stack: Stack) -> None:
         losses = fused.backward([own.batch])
     gradients = stack.views(stack.gradients)
     for row in (1, 0):  # the first one's weights are left in the model
-        found = own_pass(own, stack, row)
+        found = own.run_row(stack, row)
         by_name = dict(zip((name for name, _ in found.parameters), found.gradients, strict=True))
         wanted = [
             by_name[name] for name, p in own.model.named_parameters() if any(p is each for each in stack.parameters)
@@ -209,14 +159,6 @@ def _try_loss(workload: Workload, own: _Own, stack: Stack) -> None:
         _require_same(
             "a buffer", [b[row] for b in stack.buffers], found.buffers, workload, "buffers that are written to in place"
         )
-
-
-def own_pass(own: _Own, stack: Stack, row: int) -> _Pass:
-    """A pass of one row's model by itself; its buffers begin as they were."""
-    with torch.no_grad():
-        for parameter, view in zip(stack.parameters, stack.views(stack.weights[row : row + 1]), strict=True):
-            parameter.copy_(view[0])
-    return own.run()
 
 
 def _joined(tensors: Sequence[torch.Tensor | None]) -> list[torch.Tensor]:

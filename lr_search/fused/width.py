@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from lr_search.errors import LRSearchError
+from lr_search.fused.lane import Member
 from lr_search.fused.support import Support
-from lr_search.fused.training import FusedTraining, Member
+from lr_search.fused.training import FusedTraining
 from lr_search.schedules.constant import Constant
 from lr_search.training import train
 from lr_search.workload import Workload
