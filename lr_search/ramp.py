@@ -280,7 +280,7 @@ def range_test_of(
 
 
 def range_tests_of(workload: Workload, seeds: Sequence[int], **settings: Any) -> LRCurve:
-    """The pooled curve of the range tests of several seeds: fused where that gives the same sooner, else one after the other.
+    """The pooled curve of the range tests of several seeds: fused where that gives the same, else one after the other.
 
     Args:
         workload: what is trained.

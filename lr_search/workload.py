@@ -219,8 +219,7 @@ class Workload:
         Args:
             seed: of the weights and the batches.
             seeds: several of them instead, or how many: their curves are pooled. They are run in one fused ramp, to the same curves to
-                rounding, where that is faster, the model and the loss draw no random numbers, and `extend` and `valid_batches`
-                are left out.
+                rounding, where the model and the loss draw no random numbers and `extend` and `valid_batches` are left out.
             start_lr: LR at the first step; > 0, or 0 for a linear ramp.
             end_lr: LR at the last step, > start_lr.
             num_steps: steps in the ramp, >= 20.

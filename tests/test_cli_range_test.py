@@ -78,7 +78,9 @@ def test_several_seeds_are_pooled_and_each_has_its_say(cli, folder):
     assert found["seeds"] == f"3, alone they suggest {', '.join(alone)}"
     assert found["cost"].startswith(f"{pooled.steps_charged} steps")
     cli("range-test", f"{name}:good", "--seed", "5", "--save", "second.json")
-    assert (lrs.LRCurve.load(folder / "second.json").loss == pooled.members[1].loss).all()
+    np.testing.assert_allclose(
+        lrs.LRCurve.load(folder / "second.json").loss, pooled.members[1].loss, rtol=1e-3
+    )  # fused
 
 
 def test_a_ramp_that_ends_too_soon_is_told_and_extended_on_request(cli, folder):

@@ -20,7 +20,7 @@ RAMP: dict[str, Any] = {"start_lr": 1e-4, "num_steps": 60}
 
 @pytest.fixture
 def fuses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Fusing pays here, whatever a noisy machine says. Returns: the seeds of each fused ramp, how many."""
+    """How many seeds each fused ramp had."""
     ramps: list[int] = []
     run = fused_ramp._FusedRamp.run
 
@@ -30,7 +30,6 @@ def fuses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return curves
 
     monkeypatch.setattr(fused_ramp._FusedRamp, "run", noted)
-    monkeypatch.setattr(fused_ramp, "fastest_width", lambda *args, least: least)
     return ramps
 
 
@@ -167,13 +166,16 @@ def test_the_global_random_state_is_left_alone(fuses: list[int]) -> None:
     assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
 
 
-def test_seeds_are_divided_by_the_fastest_width(fuses: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_ramp, "fastest_width", lambda *_, least: 2)
+def test_seeds_are_divided_where_memory_does_not_hold_all(fuses: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_ramp, "fitting_width", lambda *_: 2)
     assert len(line(model=wide).range_test(seeds=5, **RAMP).members) == 5
     assert fuses == [2, 2, 1]
-    monkeypatch.setattr(fused_ramp, "fastest_width", lambda *_, least: 1)
-    line(model=wide).range_test(seeds=2, **RAMP)
-    assert fuses == [2, 2, 1]
+
+
+def test_the_same_seeds_give_the_same_bits(fuses: list[int]) -> None:
+    one, other = (line(model=wide).range_test(seeds=3, **RAMP) for _ in range(2))
+    assert fuses == [3, 3]
+    np.testing.assert_array_equal(one.loss, other.loss)
 
 
 def test_batches_are_stacked_in_their_containers() -> None:

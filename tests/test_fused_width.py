@@ -50,14 +50,6 @@ def test_no_more_time_goes_into_it_than_a_share_of_what_is_to_be_trained(timed, 
     assert timed(lambda width: 0.0001, 64, alone=0.001) == (2, [2])
 
 
-def test_the_narrowest_to_try(monkeypatch):
-    tried = []
-    monkeypatch.setattr(widths, "_seconds_alone", lambda work, seed: 1.0)
-    monkeypatch.setattr(widths, "_seconds_fused", lambda work, seed, support, width: tried.append(width) or 1.0)
-    assert fastest_width(workload(), 0, Support(), 6, least=6) == 6
-    assert tried == [6]
-
-
 def test_the_peak(timed):
     rates = {2: 1.5, 4: 3.0, 8: 4.0, 16: 3.5, 32: 3.0, 64: 100.0}  # model-steps a second, of one by one: 1
     assert timed(lambda width: width / rates[width]) == (8, [2, 4, 8, 16, 32])

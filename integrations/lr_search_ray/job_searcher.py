@@ -118,8 +118,8 @@ class JobSearcher(BridgeSearcher):
 
     def answered(self, trial: Trial) -> None:
         """Tell the worker which of several trials the pruner has cut, before Tune tells it to go on."""
-        indexes, worker = self._cuts.pop(trial.trial_id, []), trial.temporary_state.ray_actor
-        if indexes and worker is not None:
+        indexes = self._cuts.pop(trial.trial_id, [])
+        if indexes and (worker := trial.temporary_state.ray_actor) is not None:
             worker.cut.remote(indexes)
 
     def _hear_together(self, assigned: Assigned, result: Mapping[str, Any]) -> list[int]:

@@ -33,7 +33,8 @@ class FusedExecutor:
     first). BatchNorm, dropout, attention and convolutions can; RNN kernels, and control flow that depends on data, cannot.
 
     Args:
-        width: the most trials at once, >= 1; "auto": the fastest, measured on a few steps, or 1 where fusing does not pay. No more
+        width: the most trials at once, >= 1; "auto": the fastest, measured on a few steps, or 1 where fusing does not pay (on a busy
+            machine another the next time: give a number for the same last bits). No more
             than memory holds: halved when it runs out, and the trials that were at it begin again.
         parallel_per_study: how many trials of a study may run side by side whose points depend on results, >= 1. More than 1 is
             faster, and what such a study finds then depends on which trial ends first.

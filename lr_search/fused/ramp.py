@@ -20,7 +20,7 @@ from lr_search.fused.stack import Stack
 from lr_search.fused.support import Support, support_of
 from lr_search.fused.training import clip, idle_parameters
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate
-from lr_search.fused.width import fastest_width, fitting_width
+from lr_search.fused.width import fitting_width
 from lr_search.optim import preserved_rng, seed_everything
 from lr_search.workload import Workload
 
@@ -38,15 +38,12 @@ def fused_range_tests(
         gain_ratio: False for not to measure it.
 
     Returns:
-        A curve for each seed; None where they cannot be fused, or one after the other is faster.
+        A curve for each seed; None where they cannot be fused. No timing has a say: the same seeds give the same bits.
     """
     support = support_of(workload, seeds[0])
     if support.reason or support.draws:
         return None
-    most = min(len(seeds), fitting_width(support, workload.torch_device))
-    width = fastest_width(workload, seeds[0], support, most, least=most)  # there are too few steps to look for the best
-    if width == 1:
-        return None
+    width = min(len(seeds), fitting_width(support, workload.torch_device))
     curves: list[LRCurve] = []
     for part in np.array_split(np.asarray(seeds), -(-len(seeds) // width)):
         try:

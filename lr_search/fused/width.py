@@ -28,7 +28,7 @@ MEMORY_SHARE = 0.5  # of what is free
 MEMORY = Path("/proc/meminfo")
 
 
-def fastest_width(workload: Workload, seed: int, support: Support, most: int, *, least: int = 2) -> int:
+def fastest_width(workload: Workload, seed: int, support: Support, most: int) -> int:
     """The width with the most model-steps a second, measured on a few steps at 1 (one by one), 2, 4, ....
 
     Args:
@@ -36,7 +36,6 @@ def fastest_width(workload: Workload, seed: int, support: Support, most: int, *,
         seed: of the weights and batches.
         support: what is known of it.
         most: the widest to try.
-        least: the narrowest, beside 1, to try.
     """
     workload = replace(workload, num_steps=max(workload.num_steps, WARM_STEPS + CHUNKS * TIMED_STEPS))
     best, best_rate, worse = 1, 0.0, 0
@@ -44,7 +43,7 @@ def fastest_width(workload: Workload, seed: int, support: Support, most: int, *,
     width = 1
     while width <= most and (worse < 2 or width <= SOME):
         tried = time.perf_counter()
-        if width > least and tried - begun + 2 * last > enough:
+        if width > 2 and tried - begun + 2 * last > enough:
             break
         try:
             seconds = _seconds_fused(workload, seed, support, width) if width > 1 else _seconds_alone(workload, seed)
@@ -59,7 +58,7 @@ def fastest_width(workload: Workload, seed: int, support: Support, most: int, *,
             best, best_rate = width, rate
         last = time.perf_counter() - tried
         enough = enough or TRIED_SHARE * seconds * most * workload.num_steps
-        width = max(2 * width, least)
+        width *= 2
     return most if 1 < best <= most < 2 * best and worse == 0 else best
 
 
