@@ -63,7 +63,7 @@ def test_what_is_pruned_is_stopped_on_the_worker(tmp_path: Path) -> None:
     assert set(found.trials["outcome"]) == {"pruned"}
     assert set(found.trials["steps"]) == {10}
     waves = -(-len(found.trials) // 6)
-    assert len(noted.read_text()) < waves * 40  # and not 200 each
+    assert len(noted.read_text()) < waves * 100  # calls of the loss, one a step of a wave; and not 200 or more for each
 
 
 def test_a_model_that_cannot_be_fused_is_told_and_trained_apart() -> None:
