@@ -15,9 +15,11 @@ import torch
 
 import lr_search as lrs
 from lr_search import comparison
+from lr_search.execution import wave
 from lr_search.execution.executor import Executor
 from lr_search.execution.study import Job
 from lr_search.execution.trial import Outcome
+from lr_search.fused.training import FusedTraining
 from lr_search.progress import Progress
 from lr_search.storage import quiet_optuna
 from tests.workloads import data
@@ -25,6 +27,7 @@ from tests.workloads import data
 TIMES = ["seconds", "started", "ended", "worker", "device"]
 STEPS = 30  # of a training
 BEYOND: dict[str, Any] = {"lr_range": (1e-3, 10.0), "range_test": {"num_steps": 20}}  # from 3 on, they diverge
+LAST = torch.ones(8, 2)  # a batch that is unlike the others
 TAME: dict[str, Any] = {"lr_range": (1e-3, 0.5), "range_test": {"num_steps": 20}}
 
 
@@ -123,6 +126,20 @@ def followed(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Followed]]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield Followed
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def widths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many were trained together, each time that some were."""
+    found: list[int] = []
+
+    class Noted(FusedTraining):
+        def __init__(self, members: Any, seed: int, support: Any) -> None:
+            found.append(len(members))
+            super().__init__(members, seed, support)
+
+    monkeypatch.setattr(wave, "FusedTraining", Noted)
+    return found
 
 
 def shifted() -> torch.Tensor:

@@ -12,38 +12,24 @@ from torch import nn
 
 import lr_search as lrs
 from lr_search.errors import TrialsFailedError
-from lr_search.execution import wave
 from lr_search.fused import training as fused_training
 from lr_search.fused.losses import FusedLoss
-from lr_search.fused.training import FusedTraining
 from tests.comparing import (
+    LAST,
     STEPS,
     TAME,
     Breaking,
     CutAbove,
     compared,
     require_same,
+    widths,
 )
 from tests.workloads import line, shuffled, squared_error
 
+__all__ = ["widths"]
 TOLERANCE = 1e-3
 SETTINGS: dict[str, Any] = {"strategies": {"low": 0.01, "high": 0.1}, "seeds": 2, **TAME}
 LBFGS = partial(torch.optim.LBFGS, max_iter=2)
-LAST = torch.ones(8, 2)  # a batch that is unlike the others
-
-
-@pytest.fixture
-def widths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many were trained together, each time that some were."""
-    found: list[int] = []
-
-    class Noted(FusedTraining):
-        def __init__(self, members: Any, seed: int, support: Any) -> None:
-            found.append(len(members))
-            super().__init__(members, seed, support)
-
-    monkeypatch.setattr(wave, "FusedTraining", Noted)
-    return found
 
 
 # what cannot be fused

@@ -11,30 +11,13 @@ from torch import nn
 
 import lr_search as lrs
 from lr_search.errors import TrialsFailedError
-from lr_search.execution import wave
 from lr_search.fused import training as fused_training
 from lr_search.fused.losses import FusedLoss
-from lr_search.fused.training import FusedTraining
-from tests.comparing import TAME, CutAbove, Followed, compared, followed, require_same
+from tests.comparing import LAST, TAME, CutAbove, Followed, compared, followed, require_same, widths
 from tests.workloads import data, line, squared_error
 
-__all__ = ["followed"]
+__all__ = ["followed", "widths"]
 TOLERANCE = 1e-3
-LAST = torch.ones(8, 2)  # a batch that is unlike the others
-
-
-@pytest.fixture
-def widths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many were trained together, each time that some were."""
-    found: list[int] = []
-
-    class Noted(FusedTraining):
-        def __init__(self, members: Any, seed: int, support: Any) -> None:
-            found.append(len(members))
-            super().__init__(members, seed, support)
-
-    monkeypatch.setattr(wave, "FusedTraining", Noted)
-    return found
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from torch.nn.functional import mse_loss
 
 import lr_search as lrs
 from lr_search.fused import ramp as fused_ramp
-from lr_search.fused.batches import NotAlikeError, stacked
-from tests.workloads import line
+from tests.workloads import line, shuffled
 
 RAMP: dict[str, Any] = {"start_lr": 1e-4, "num_steps": 60}
 
@@ -178,12 +177,24 @@ def test_the_same_seeds_give_the_same_bits(fuses: list[int]) -> None:
     np.testing.assert_array_equal(one.loss, other.loss)
 
 
-def test_batches_are_stacked_in_their_containers() -> None:
-    made: Callable[[float], Any] = lambda x: {"a": torch.full((2,), x), "b": (torch.tensor(x), [torch.zeros(3)])}  # noqa: E731
-    found = stacked([made(1.0), made(2.0)])
-    assert found["a"].tolist() == [[1.0, 1.0], [2.0, 2.0]]
-    assert found["b"][0].tolist() == [1.0, 2.0]
-    assert found["b"][1][0].shape == (2, 3)
-    for wrong in ([torch.zeros(2), torch.zeros(3)], [torch.zeros(2), torch.zeros(2, dtype=torch.int64)], ["a", "b"]):
-        with pytest.raises(NotAlikeError):
-            stacked(wrong)
+@pytest.mark.parametrize(
+    "packed",
+    [lambda x: {"x": x[:, :1], "y": x[:, 1:]}, lambda x: (x[:, :1], [x[:, 1:]]), lambda x: (x[:, :1], x[:, 1:], 0.5)],
+    ids=["dictionary", "nested", "a number"],
+)
+def test_batches_of_any_form(fuses: list[int], packed: Callable[[torch.Tensor], Any]) -> None:
+    def loss(model: nn.Module, batch: Any) -> torch.Tensor:
+        x, y, *weight = batch.values() if isinstance(batch, dict) else batch
+        return mse_loss(model(x), y[0] if isinstance(y, list) else y) * (weight[0] if weight else 1.0)
+
+    require_same(line(model=wide, loss=loss, train_data=lambda: [packed(each) for each in shuffled()]))
+    assert fuses == [3]
+
+
+def test_what_is_no_number_is_not_fused(fuses: list[int]) -> None:
+    def loss(model: nn.Module, batch: Any) -> torch.Tensor:
+        return mse_loss(model(batch[0][:, :1]), batch[0][:, 1:])
+
+    workload = line(model=wide, loss=loss, train_data=lambda: [(each, "name") for each in shuffled()])
+    assert len(workload.range_test(seeds=2, **RAMP).members) == 2
+    assert fuses == []

@@ -1,12 +1,14 @@
 """How many trainings are fused: the fastest width, by timings that are given, and what fits into a memory that is given."""
 
+import sys
+
 import pytest
 import torch
 
 from lr_search.errors import WorkloadError
 from lr_search.fused import width as widths
 from lr_search.fused.support import Support, support_of
-from lr_search.fused.width import WIDEST, fastest_width, fitting_width, free_bytes, out_of_memory, release_memory
+from lr_search.fused.width import fastest_width, fitting_width, free_bytes, out_of_memory, release_memory
 from tests.fused_cases import workload
 
 CPU = torch.device("cpu")
@@ -99,7 +101,15 @@ def test_it_is_measured_on_the_workload_itself(num_steps, global_rng):
 
 @pytest.mark.parametrize(
     ("free", "row", "expected"),
-    [(1000, 100, 5), (1099, 100, 5), (1200, 100, 6), (100, 100, 1), (0, 100, 1), (1000, 0, 500), (None, 100, WIDEST)],
+    [
+        (1000, 100, 5),
+        (1099, 100, 5),
+        (1200, 100, 6),
+        (100, 100, 1),
+        (0, 100, 1),
+        (1000, 0, 500),
+        (None, 100, sys.maxsize),
+    ],
 )
 def test_half_of_the_free_memory_is_filled(monkeypatch, free, row, expected):
     monkeypatch.setattr(widths, "free_bytes", lambda device: free)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import fields
 from typing import Any, Literal
@@ -25,7 +26,7 @@ class Fusing:
         self._asked = width
         self._support: dict[int, tuple[Workload, Support]] = {}
         self._fastest: dict[int, tuple[int, int]] = {}  # the fastest width, and the most that was tried
-        self._limits: dict[int, int] = {}  # what memory was found to hold
+        self._limit = sys.maxsize  # what memory was found to hold
         self._told: set[str] = set()
 
     def support(self, workload: Workload, seed: int) -> Support:
@@ -65,19 +66,19 @@ class Fusing:
         """How many at once, of which `most` could begin now."""
         workload, seed = task.plan.workload, task.plan.seed
         support = self.support(workload, seed)
-        fits = min(WIDEST, fitting_width(support, workload.torch_device), self._limits.get(id(workload), WIDEST))
+        fits = min(fitting_width(support, workload.torch_device), self._limit)
         if self._asked != "auto":
             return min(self._asked, fits)
-        most = min(most, fits)
+        most = min(most, fits, WIDEST)
         width, tried = self._fastest.get(id(workload), (1, 0))
         if most > tried and 2 * width > tried:  # a wider one might be faster yet
             width = fastest_width(workload, seed, support, most)
             self._fastest[id(workload)] = width, most
         return min(width, fits)
 
-    def narrow(self, workload: Workload, width: int) -> None:
+    def narrow(self, width: int) -> None:
         """No more than that many from now on."""
-        self._limits[id(workload)] = min(width, self._limits.get(id(workload), width))
+        self._limit = min(width, self._limit)
 
 
 def alike(one: StudyTask, other: StudyTask) -> bool:

@@ -78,7 +78,7 @@ class Wave:
     def _halve(self, jobs: list[Job]) -> None:
         """Train them again from their starts, half as many at once."""
         half = (len(jobs) + 1) // 2
-        self._fusing.narrow(jobs[0].workload, half)
+        self._fusing.narrow(half)
         for part in (jobs[:half], jobs[half:]):
             if part:
                 self._train(part)

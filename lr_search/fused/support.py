@@ -6,14 +6,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from lr_search._data import BatchWalk
+from lr_search._data import BatchWalk, to_device
 from lr_search._step import autocast, takes_closure
 from lr_search.errors import LRSearchError, told
 from lr_search.evaluation import metric_total
@@ -28,6 +27,7 @@ from lr_search.workload import Workload
 
 ROUNDING = {"fp32": 1e-3, "bf16": 5e-2}  # how far a fused loss or gradient may lie from a model's own, relative to it
 APART = 0.05  # the second model of the trial, from the first: relative to the root mean square of its weights
+LOOPED = "There is a performance drop"  # vmap warns of what it can but do model by model
 PURE = "a loss that is a pure function of (model, batch)"
 
 
@@ -146,13 +146,9 @@ def _try_loss(workload: Workload, own: Alone, stack: Stack) -> None:
     gradients = stack.views(stack.gradients)
     for row in (1, 0):  # the first one's weights are left in the model
         found = own.run_row(stack, row)
-        by_name = dict(zip((name for name, _ in found.parameters), found.gradients, strict=True))
-        wanted = [
-            by_name[name] for name, p in own.model.named_parameters() if any(p is each for each in stack.parameters)
-        ]
-        order = [p for _, p in own.model.named_parameters() if any(p is each for each in stack.parameters)]
-        at = {id(p): index for index, p in enumerate(stack.parameters)}
-        got = [gradients[at[id(p)]][row] for p in order]
+        own_gradients = {id(p): gradient for (_, p), gradient in zip(found.parameters, found.gradients, strict=True)}
+        wanted = [own_gradients[id(parameter)] for parameter in stack.parameters]
+        got = [gradient[row] for gradient in gradients]
         same = f"{PURE} and of nothing else"
         _require_same("the loss", [losses[row]], [found.loss], workload, same)
         _require_same("the gradient", _joined(got), _joined(wanted), workload, same)
@@ -193,9 +189,9 @@ def _metrics_work(workload: Workload, seed: int, stack: Stack) -> bool:
     fused = FusedMetrics(stack, workload.metrics_or_loss, workload.precision)
     try:
         with judge.opened() as batches, preserved_modes(model), warnings.catch_warnings():
-            warnings.simplefilter("error")  # vmap warns of what it can but do one by one
+            warnings.filterwarnings("error", message=LOOPED)
             model.eval()
-            batch = next(iter(islice(batches, 1)))
+            batch = to_device(next(iter(batches)), workload.torch_device)
             rng = RNGState.capture(workload.torch_device)
             together = fused((0, 1), batch)
             for row in (1, 0):
@@ -235,7 +231,7 @@ def named_failures(model: nn.Module) -> Iterator[None]:
     hooks += [module.register_forward_hook(leave) for module in model.modules()]
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="There is a performance drop")
+            warnings.filterwarnings("ignore", message=LOOPED)
             yield
     except LRSearchError:
         raise

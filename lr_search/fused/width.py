@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from lr_search.schedules.constant import Constant
 from lr_search.training import train
 from lr_search.workload import Workload
 
-WIDEST = 256
+WIDEST = 256  # that is looked for
 TIMED_STEPS, CHUNKS, WARM_STEPS = 2, 6, 2  # a chunk's steps are timed together; the fastest chunk counts
 LONG_SECONDS = 0.1  # of a width's chunks: after so long, two are enough
 TRIED_SHARE = 0.05  # of the time that all would take one by one: wider ones are not tried after that
@@ -76,9 +77,8 @@ def _fastest(advance: Callable[[int], object], close: Callable[[], None], worklo
     """Seconds a step."""
     found: list[float] = []
     try:
-        advance(1)
+        advance(WARM_STEPS)
         first = time.perf_counter()
-        advance(WARM_STEPS - 1)
         while len(found) < CHUNKS and (len(found) < 2 or time.perf_counter() - first < LONG_SECONDS):
             begun = time.perf_counter()
             advance(TIMED_STEPS)  # reads the losses, which waits for the device
@@ -89,9 +89,9 @@ def _fastest(advance: Callable[[int], object], close: Callable[[], None], worklo
 
 
 def fitting_width(support: Support, device: torch.device) -> int:
-    """How many models fit into half of the memory that is free, by what one of them takes; at least 1."""
+    """How many models fit into half of the memory that is free, by what one of them takes; at least 1, and no bound where that is not known."""
     free = free_bytes(device)
-    return WIDEST if free is None else max(1, int(MEMORY_SHARE * free // max(1, support.row_bytes)))
+    return sys.maxsize if free is None else max(1, int(MEMORY_SHARE * free // max(1, support.row_bytes)))
 
 
 def free_bytes(device: torch.device) -> int | None:
