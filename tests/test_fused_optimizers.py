@@ -3,6 +3,7 @@
 from functools import partial
 
 import numpy as np
+import prodigyopt
 import pytest
 import torch
 from torch import nn
@@ -183,6 +184,13 @@ def test_another_optimizer_trains_as_alone(factory):
     by_themselves = alone(work, schedules)
     assert_same(fused(work, schedules), by_themselves)
     assert by_themselves[1].evaluations[-1].metrics["loss"] < by_themselves[1].evaluations[0].metrics["loss"]
+
+
+def test_one_that_looks_at_all_its_groups_together_trains_as_alone():
+    work = workload(optimizer=prodigyopt.Prodigy)
+    assert not support_of(work, 0).stacks
+    schedules = [Constant(lr) for lr in (0.5, 1.0, 2.0)]
+    assert_same(fused(work, schedules), alone(work, schedules))
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, partial(torch.optim.SGD, momentum=0.5)])
