@@ -25,7 +25,8 @@ import torch
 from torch import nn
 
 from lr_search import Workload
-from lr_search.optim import group_ratios, preserved_rng, seed_everything, set_lr, trainable
+from lr_search.optimizers.param_groups import group_ratios, set_lr, trainable
+from lr_search.rng import preserved_rng, seed_everything
 
 NUM_STEPS = 100
 START_LR = 1e-7

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lr_search._data import BatchWalk
 from lr_search._replay import Buffers
 from lr_search._step import autocast
-from lr_search.optim import preserved_rng, seed_everything
+from lr_search.rng import preserved_rng, seed_everything
 
 if TYPE_CHECKING:
     from lr_search.workload import Workload

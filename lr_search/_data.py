@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lr_search.errors import WorkloadError
-from lr_search.optim import RNGState
+from lr_search.rng import RNGState
 
 BatchSource = Callable[[], Iterable[Any]]
 

@@ -16,11 +16,12 @@ from lr_search._gain import GainMeter
 from lr_search._ramp_record import RampRecord, rounding_of
 from lr_search._replay import Buffers
 from lr_search._step import Stepper, takes_closure
-from lr_search.character import character
 from lr_search.curve import FloatArray, LRCurve
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError
 from lr_search.evaluation import Metrics, metric_sums
-from lr_search.optim import preserved_modes, preserved_rng
+from lr_search.optim import preserved_modes
+from lr_search.optimizers.character import character
+from lr_search.rng import preserved_rng
 
 BLOCK = 10  # steps between reads of the losses: each read waits for the device
 SHARED = ("DistributedDataParallel", "FullyShardedDataParallel")

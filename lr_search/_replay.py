@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lr_search.optim import RNGState
+from lr_search.rng import RNGState
 
 
 class Buffers:

@@ -9,8 +9,9 @@ from lr_search._ramp_run import RampRun, Sweep
 from lr_search._step import Stepper
 from lr_search.curve import LRCurve
 from lr_search.errors import require
-from lr_search.optim import capture, seed_everything
+from lr_search.optim import capture
 from lr_search.ramp import Ramp, ramp_lrs, run
+from lr_search.rng import seed_everything
 from lr_search.workload import Workload
 
 

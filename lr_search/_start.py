@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lr_search._data import BatchWalk
 from lr_search._step import Stepper
-from lr_search.optim import seed_everything
+from lr_search.rng import seed_everything
 from lr_search.workload import Workload
 
 

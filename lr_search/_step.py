@@ -13,9 +13,10 @@ from torch import nn
 
 from lr_search._data import tensors
 from lr_search._gain import GainMeter
-from lr_search._modes import Modes
 from lr_search.errors import WorkloadError, require
-from lr_search.optim import group_ratios, preserved_rng, set_lr, set_momentum, trainable
+from lr_search.optimizers.modes import Modes
+from lr_search.optimizers.param_groups import group_ratios, set_lr, set_momentum, trainable
+from lr_search.rng import preserved_rng
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Loss = Callable[[nn.Module, Any], torch.Tensor]

@@ -156,7 +156,7 @@ def list_names() -> None:
     """Print the strategies, schedules, optimizers, rules and executors there are: built in and plugged in."""
     with errors_told():
         from lr_search import plugins
-        from lr_search.optimizers import NAMES
+        from lr_search.optimizers.names import NAMES
         from lr_search.samplers.resolving import sampler_names
         from lr_search.suggest import DEFAULT_RULE, RULES
 

@@ -13,7 +13,7 @@ from lr_search.execution.local import LocalExecutor
 from lr_search.execution.studies import delete, finished_trials, open_studies
 from lr_search.execution.study import StudyTask
 from lr_search.fingerprint import fingerprint
-from lr_search.optimizers import Optimizers
+from lr_search.optimizers.names import NamedOptimizers
 from lr_search.planning import Pruner, question, study_plans
 from lr_search.progress import Progress
 from lr_search.report.reading import read_records
@@ -26,7 +26,7 @@ def compare(
     *,
     strategies: Sequence[Any] | Mapping[str, Any] = ("grid", "random", "range_test"),
     schedules: Sequence[str] | Mapping[str, Any] = ("constant", "triangular2", "sgdr"),
-    optimizers: Optimizers | None = None,
+    optimizers: NamedOptimizers | None = None,
     lr_range: tuple[float, float] = (1e-5, 10.0),
     range_test: Mapping[str, Any] | None = None,
     budget: float = 8,

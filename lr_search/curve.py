@@ -44,7 +44,7 @@ class LRCurve:
         num_forwards: forward passes beyond those, each over the batches of a step: for the gain ratio and metrics.
         ramp: "exponential" or "linear".
         members: the curves this one was pooled from.
-        optimizer: what is known of it, by `lr_search.character`: "scaling", "gain" and "fade"; empty where nothing is.
+        optimizer: what is known of it, by `lr_search.optimizers.character`: "scaling", "gain" and "fade"; empty where nothing is.
 
     Raises:
         InvalidInputError: the arrays differ in length, are empty, hold a value that is not finite, or the LR does not rise.

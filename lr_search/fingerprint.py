@@ -13,8 +13,8 @@ import torch
 from lr_search._data import BatchWalk, length, made, tensors
 from lr_search._step import autocast, checked_loss
 from lr_search.errors import FingerprintError, LRSearchError, WorkloadError
-from lr_search.optim import preserved_rng, seed_everything
-from lr_search.optimizer_call import optimizer_call
+from lr_search.optimizers.call import optimizer_call
+from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workload import Workload
 
 TOLERANCE = 1e-4  # relative, on the first loss: other thread counts and devices round otherwise

@@ -11,7 +11,7 @@ from torch import nn
 from lr_search._data import made, preserved_generators, rewind
 from lr_search.errors import InvalidInputError, WorkloadError
 from lr_search.evaluation import evaluate
-from lr_search.optim import preserved_rng, seed_everything
+from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workload import Workload
 
 

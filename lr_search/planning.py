@@ -19,9 +19,9 @@ from lr_search.execution.plan import StudyPlan, report_steps
 from lr_search.execution.pruner_names import require_packages
 from lr_search.ladder import Ladder
 from lr_search.layouts import PEAK, Layout, layouts_of
-from lr_search.optim import OptimizerFactory
-from lr_search.optimizers import Optimizers
-from lr_search.optimizers import resolve as resolve_optimizers
+from lr_search.optimizers.names import NamedOptimizers
+from lr_search.optimizers.names import resolve as resolve_optimizers
+from lr_search.optimizers.param_groups import OptimizerFactory
 from lr_search.ramp import most_steps_charged, ramp_lrs
 from lr_search.samplers.resolving import resolve
 from lr_search.samplers.strategies import Strategy
@@ -152,7 +152,7 @@ def question(
     name: str,
     strategies: Any,
     schedules: Any,
-    optimizers: Optimizers | None,
+    optimizers: NamedOptimizers | None,
     lr_range: tuple[float, float],
     range_test: Mapping[str, Any] | None,
     budget: float,
@@ -258,7 +258,7 @@ def _snapshots(snapshots: int) -> int:
     return int(snapshots)
 
 
-def _workloads(workload: Workload, optimizers: Optimizers | None) -> dict[str, Workload]:
+def _workloads(workload: Workload, optimizers: NamedOptimizers | None) -> dict[str, Workload]:
     if optimizers is None:
         return {optimizer_name(workload.optimizer): workload}
     return {name: replace(workload, optimizer=made) for name, made in resolve_optimizers(optimizers).items()}

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
 
 from lr_search.errors import InvalidInputError
 from lr_search.ladder import Ladder
 from lr_search.layouts import PEAK, Layout
-from lr_search.optimizers import Rules, class_of, default_lr, rules_of
+from lr_search.optimizers.names import Rules, default_lr, rules_of
+from lr_search.rng import preserved_rng, seed_everything
 from lr_search.samplers.strategies import Strategy, defaults
 from lr_search.workload import Workload
 
@@ -66,7 +71,7 @@ def side_of(
     Raises:
         InvalidInputError: a strategy needs the optimizer's default LR, and it has none.
     """
-    kind = class_of(workload)
+    kind = _class_of(workload)
     rules, lr = rules_of(kind), default_lr(workload.optimizer, kind)
     run = strategies if rules.searched else [next((s for s in strategies if s.needs_default), defaults)]
     for strategy in run:
@@ -108,3 +113,18 @@ def _note(
     if list(left) != list(asked):
         parts.append(f"is trained under {' and '.join(left)}, as its authors want it")
     return f"{name} {', and '.join(parts)}" if parts else ""
+
+
+def _class_of(workload: Workload) -> type[torch.optim.Optimizer] | None:
+    """The class of the workload's optimizer; None where making one raises an exception, which a training will tell."""
+    factory: Any = workload.optimizer
+    while isinstance(factory, partial):
+        factory = factory.func
+    if isinstance(factory, type):
+        return factory
+    try:
+        with preserved_rng(workload.torch_device):
+            seed_everything(0)
+            return type(workload.build()[1])
+    except Exception:
+        return None

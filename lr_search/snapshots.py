@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lr_search.errors import WorkloadError, require
-from lr_search.optim import preserved_rng, seed_everything
+from lr_search.rng import preserved_rng, seed_everything
 
 if TYPE_CHECKING:
     from lr_search.workload import Workload

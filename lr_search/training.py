@@ -20,7 +20,7 @@ from lr_search.curve import LRCurve
 from lr_search.errors import LRSearchError, require
 from lr_search.evaluation import Evaluation
 from lr_search.judging import Judge
-from lr_search.optim import RNGState, preserved_rng, seed_everything
+from lr_search.rng import RNGState, preserved_rng, seed_everything
 from lr_search.schedules.base import Schedule
 from lr_search.snapshots import Snapshot, Snapshots
 from lr_search.workload import Workload, require_workload

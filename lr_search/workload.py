@@ -16,7 +16,8 @@ from lr_search._step import DTYPES, Loss, Precision
 from lr_search.combining import Combine, require_combine
 from lr_search.errors import LRSearchError, WorkloadError, require
 from lr_search.evaluation import Metrics
-from lr_search.optim import OptimizerFactory, preserved_rng, seed_everything
+from lr_search.optimizers.param_groups import OptimizerFactory
+from lr_search.rng import preserved_rng, seed_everything
 
 if TYPE_CHECKING:
     from lr_search.curve import LRCurve

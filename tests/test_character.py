@@ -9,8 +9,8 @@ import torch
 from torch import optim
 
 import lr_search as lrs
-from lr_search import character as module
-from lr_search.character import character
+from lr_search.optimizers import character as module
+from lr_search.optimizers.character import character
 
 T, LAST = 100, 400  # the steps looked at
 

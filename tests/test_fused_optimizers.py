@@ -12,7 +12,7 @@ from lr_search.fused.linearity import stacks
 from lr_search.fused.stack import Stack
 from lr_search.fused.support import support_of
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate
-from lr_search.optim import set_momentum
+from lr_search.optimizers.param_groups import set_momentum
 from lr_search.schedules import Constant, by_name
 from tests.fused_cases import FEATURES, alone, assert_same, fused, workload
 from tests.unstacked_optimizers import GlobalNorm, Lars, Lookahead, SignOfLR

@@ -3,9 +3,7 @@
 import json
 from pathlib import Path
 
-import pytest
-
-from tests.imports import circle, imports_of, modules_imported, names_defined, source_files
+from tests.imports import circle, modules_imported, source_files
 
 # lowest first
 LAYERS = (

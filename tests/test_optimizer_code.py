@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lr_search import optimizers
-from lr_search.optimizer_call import optimizer_call
+from lr_search.optimizers.call import optimizer_call
 from lr_search.report.optimizer_code import optimizer_code
 
 ODD = {

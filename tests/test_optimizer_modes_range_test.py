@@ -87,7 +87,7 @@ def test_the_optimizers_character_does_not_depend_on_how_far_it_has_trained():
     model = seeded()
     fresh = schedulefree.SGDScheduleFree(model.parameters(), lr=1.0)
     trained = by_hand(seeded(), schedulefree.SGDScheduleFree, 20)
-    from lr_search.character import character
+    from lr_search.optimizers.character import character
 
     found = character(fresh)
     assert found == character(trained)

@@ -19,7 +19,7 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from lr_search.evaluation import Evaluation
 from lr_search.execution.running import TrialRun
 from lr_search.execution.trial import TrialSpec
-from lr_search.optim import seed_everything
+from lr_search.rng import seed_everything
 from lr_search.workload import Workload
 
 STATE = "training.pt"  # the file of a checkpoint

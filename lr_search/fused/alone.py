@@ -13,7 +13,7 @@ from torch import nn
 from lr_search._replay import Buffers
 from lr_search._step import autocast, checked_loss
 from lr_search.fused.stack import Stack
-from lr_search.optim import RNGState
+from lr_search.rng import RNGState
 from lr_search.workload import Workload
 
 

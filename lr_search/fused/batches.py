@@ -8,7 +8,7 @@ from typing import Any
 from torch.utils.data import default_collate
 
 from lr_search._data import BatchWalk
-from lr_search.optim import RNGState, seed_everything
+from lr_search.rng import RNGState, seed_everything
 from lr_search.workload import Workload
 
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from lr_search.fused.stack import Stack
 from lr_search.fused.updates import Layout, StackedUpdate, made
-from lr_search.optim import OptimizerFactory, group_ratios, preserved_rng, set_lr
+from lr_search.optimizers.param_groups import OptimizerFactory, group_ratios, set_lr
+from lr_search.rng import preserved_rng
 
 NUM_STEPS = 24  # rectifications, look-aheads and warm-ups begin within so many
 LRS = (0.3, 0.01, 0.07)  # of the models at the first step; they fall and rise against each other

@@ -11,7 +11,6 @@ import torch
 from lr_search._gain import COLUMNS
 from lr_search._ramp_record import RampRecord, rounding_of
 from lr_search._ramp_run import BLOCK
-from lr_search.character import character
 from lr_search.curve import FloatArray, LRCurve
 from lr_search.errors import LRSearchError
 from lr_search.fused.batches import SeededWalks
@@ -21,7 +20,8 @@ from lr_search.fused.support import Support, support_of
 from lr_search.fused.training import clip, idle_parameters
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate
 from lr_search.fused.width import fitting_width
-from lr_search.optim import preserved_rng, seed_everything
+from lr_search.optimizers.character import character
+from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workload import Workload
 
 

@@ -22,7 +22,9 @@ from lr_search.fused.linearity import stacks
 from lr_search.fused.losses import ChangingPartsError, FusedLoss
 from lr_search.fused.stack import Stack
 from lr_search.judging import Judge
-from lr_search.optim import RNGState, preserved_modes, preserved_rng, seed_everything, trainable
+from lr_search.optim import preserved_modes
+from lr_search.optimizers.param_groups import trainable
+from lr_search.rng import RNGState, preserved_rng, seed_everything
 from lr_search.workload import Workload
 
 ROUNDING = {"fp32": 1e-3, "bf16": 5e-2}  # how far a fused loss or gradient may lie from a model's own, relative to it

@@ -17,7 +17,8 @@ from lr_search.fused.losses import FusedLoss
 from lr_search.fused.stack import Stack
 from lr_search.fused.support import Support
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate, Update
-from lr_search.optim import RNGState, preserved_rng, seed_everything, trainable
+from lr_search.optimizers.param_groups import trainable
+from lr_search.rng import RNGState, preserved_rng, seed_everything
 from lr_search.snapshots import Snapshots
 from lr_search.training import BLOCK
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lr_search.fused.stack import Stack
-from lr_search.optim import OptimizerFactory, group_ratios, set_lr, set_momentum
+from lr_search.optimizers.param_groups import OptimizerFactory, group_ratios, set_lr, set_momentum
 
 PROBE_LR = 1e-3  # the LR an optimizer is built with; every step sets its own
 Columns = tuple[int, int]

@@ -87,7 +87,7 @@ class Schedule(ABC):
         Each parameter group's LR is the schedule times the ratio its LR had to the first group's.
         Call `.step()` once after each optimizer step.
         """
-        from lr_search.optim import AttachedSchedule
+        from lr_search.optimizers.param_groups import AttachedSchedule
 
         return AttachedSchedule(optimizer, self, last_epoch)
 

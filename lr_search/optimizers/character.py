@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from lr_search.optim import preserved_rng
+from lr_search.rng import preserved_rng
 
 STEPS = 400
 EARLY = 100  # what has not settled by then fades for good

@@ -18,12 +18,9 @@ from typing import Any
 import torch
 
 from lr_search.errors import MissingPackageError, require, unknown_name
-from lr_search.optim import OptimizerFactory, preserved_rng, seed_everything
-from lr_search.workload import Workload
+from lr_search.optimizers.param_groups import OptimizerFactory
 
-Optimizers = str | Sequence[str] | Mapping[str, str | OptimizerFactory]
-
-__all__ = ["NAMES", "RULES", "Rules", "by_name", "default_lr", "rules_of"]
+NamedOptimizers = str | Sequence[str] | Mapping[str, str | OptimizerFactory]
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ def by_name(name: str) -> OptimizerFactory:
     return partial(made, **home.settings) if home.settings else made
 
 
-def resolve(optimizers: Optimizers) -> dict[str, OptimizerFactory]:
+def resolve(optimizers: NamedOptimizers) -> dict[str, OptimizerFactory]:
     """The optimizers a user named: names, or name -> name or (params, lr=...) -> Optimizer.
 
     Raises:
@@ -121,21 +118,6 @@ def resolve(optimizers: Optimizers) -> dict[str, OptimizerFactory]:
     right = len(given) > 0 and all(isinstance(value, str) or callable(value) for value in given.values())
     require(right, rule, optimizers=optimizers)
     return {str(name): by_name(value) if isinstance(value, str) else value for name, value in given.items()}
-
-
-def class_of(workload: Workload) -> type[torch.optim.Optimizer] | None:
-    """The class of the workload's optimizer; None where making one raises an exception, which a training will tell."""
-    factory: Any = workload.optimizer
-    while isinstance(factory, partial):
-        factory = factory.func
-    if isinstance(factory, type):
-        return factory
-    try:
-        with preserved_rng(workload.torch_device):
-            seed_everything(0)
-            return type(workload.build()[1])
-    except Exception:
-        return None
 
 
 def rules_of(kind: type[torch.optim.Optimizer] | None) -> Rules:

@@ -1,0 +1,101 @@
+"""The only writer of an optimizer's `param_groups`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+
+from lr_search.errors import require
+from lr_search.schedules.base import Schedule
+
+Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
+
+
+def listed(optimizers: Optimizers) -> list[torch.optim.Optimizer]:
+    """One optimizer or several, as a list."""
+    return [optimizers] if isinstance(optimizers, torch.optim.Optimizer) else list(optimizers)
+
+
+def groups(optimizers: Optimizers) -> list[dict[str, Any]]:
+    """Every parameter group of one optimizer or several, in order."""
+    each = listed(optimizers)
+    return each[0].param_groups if len(each) == 1 else [group for one in each for group in one.param_groups]
+
+
+def group_ratios(optimizers: Optimizers) -> list[float]:
+    """Each parameter group's LR over the first group's. Read once, before any LR is written.
+
+    Where a warm-up has set the first group's LR to 0, the LRs that the warm-up leads to (`initial_lr`) are compared.
+
+    Raises:
+        InvalidInputError: the first group's LR is not above 0, so that there is nothing to compare with.
+    """
+    lrs = [float(group["lr"]) for group in groups(optimizers)]
+    if lrs[0] == 0:
+        lrs = [float(group.get("initial_lr", group["lr"])) for group in groups(optimizers)]
+    require(
+        lrs[0] > 0,
+        "the first parameter group's lr must be positive (the others keep their ratio to it)",
+        "Build the optimizer with a positive lr.",
+        lr=lrs[0],
+    )
+    return [lr / lrs[0] for lr in lrs]
+
+
+def set_lr(optimizers: Optimizers, lr: float, ratios: Sequence[float]) -> None:
+    """Give each parameter group `lr` times its ratio."""
+    for group, ratio in zip(groups(optimizers), ratios, strict=True):
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(lr * ratio)
+        else:
+            group["lr"] = lr * ratio
+
+
+def set_momentum(optimizers: Optimizers, momentum: float) -> None:
+    """Set every group's momentum, or the first of its betas."""
+    for group in groups(optimizers):
+        if "betas" in group:
+            group["betas"] = (momentum, *group["betas"][1:])
+        elif "momentum" in group:
+            group["momentum"] = momentum
+
+
+class AttachedSchedule(LRScheduler):
+    """A schedule of ours as a torch `LRScheduler`; made by `schedule.attach(optimizer)`."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, schedule: Schedule, last_epoch: int = -1) -> None:
+        self.schedule = schedule
+        self.ratios = group_ratios(optimizer)
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        """The LR of each group at the present step."""
+        lr = self.schedule(self.last_epoch)
+        momentum = self.schedule.momentum(self.last_epoch)
+        if momentum is not None:
+            set_momentum(self.optimizer, momentum)
+        return [lr * ratio for ratio in self.ratios]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers only, so that it loads with `weights_only=True`; the schedule itself comes from your code."""
+        return {"last_epoch": self.last_epoch, "ratios": list(self.ratios)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from that step, and set the optimizer's LRs to it."""
+        self.last_epoch = int(state_dict["last_epoch"])
+        self.ratios = list(state_dict["ratios"])
+        self._step_count = self.last_epoch + 1
+        lrs = self.get_lr()
+        set_lr(self.optimizer, self.schedule(self.last_epoch), self.ratios)
+        self._last_lr = lrs
+
+
+def trainable(groups: Iterable[dict[str, Any]]) -> list[torch.Tensor]:
+    """Every parameter an optimizer's groups hold, in order."""
+    return [parameter for group in groups for parameter in group["params"]]
+
+
+OptimizerFactory = Callable[..., torch.optim.Optimizer]

@@ -1,0 +1,73 @@
+"""The random states of Python, NumPy and torch: seeded, captured and put back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's generators (the CPU's and every GPU's)."""
+    seed = int(seed)  # Python's generator takes no number of NumPy's
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  the user's code may draw from the global generator
+    # not torch.manual_seed: where there is no GPU it keeps a stack trace of every call for the day CUDA starts
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
+
+
+@dataclass(frozen=True)
+class RNGState:
+    """The global random states of Python, NumPy and torch (the CPU's, and one GPU's where the training uses it)."""
+
+    python: Any
+    numpy: Any
+    torch_cpu: torch.Tensor
+    cuda: torch.Tensor | None
+    device: torch.device
+
+    @classmethod
+    def capture(cls, device: torch.device) -> RNGState:
+        """Read them all."""
+        cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        numpy_state = np.random.get_state()  # noqa: NPY002
+        return cls(random.getstate(), numpy_state, torch.get_rng_state(), cuda, device)
+
+    def restore(self) -> None:
+        """Write them all back."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)  # noqa: NPY002
+        torch.set_rng_state(self.torch_cpu)
+        if self.cuda is not None:
+            torch.cuda.set_rng_state(self.cuda, self.device)
+
+    def plain(self) -> dict[str, Any]:
+        """Plain containers, numbers and tensors: what `torch.load(weights_only=True)` takes."""
+        name, keys, *rest = self.numpy
+        numpy_state = (name, torch.from_numpy(keys.astype(np.int64)), *rest)
+        return {"python": self.python, "numpy": numpy_state, "torch_cpu": self.torch_cpu, "cuda": self.cuda}
+
+    @classmethod
+    def from_plain(cls, state: dict[str, Any], device: torch.device) -> RNGState:
+        """The state that `plain` gave, for a training on `device`."""
+        name, keys, *rest = state["numpy"]
+        cuda = state["cuda"].cpu() if state["cuda"] is not None and device.type == "cuda" else None
+        numpy_state = (name, keys.cpu().numpy().astype(np.uint32), *rest)
+        return cls(state["python"], numpy_state, state["torch_cpu"].cpu(), cuda, device)
+
+
+@contextmanager
+def preserved_rng(device: torch.device) -> Iterator[None]:
+    """Whatever is drawn inside leaves the global random states as they were, also after an exception."""
+    state = RNGState.capture(device)
+    try:
+        yield
+    finally:
+        state.restore()
