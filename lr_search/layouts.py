@@ -12,8 +12,8 @@ from lr_search import plugins
 from lr_search.controllers.base import Controller
 from lr_search.errors import InvalidInputError, require
 from lr_search.schedules.base import Schedule
-from lr_search.schedules.layout import by_name
-from lr_search.schedules.shape import Range, ranges_of
+from lr_search.schedules.named import by_name
+from lr_search.schedules.search_shape import Range, ranges_of
 from lr_search.workload import Workload
 
 PEAK = 0.1  # at which a layout is tried

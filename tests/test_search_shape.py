@@ -17,7 +17,7 @@ from lr_search.report.figures import plot_schedules, shapes_frame
 from lr_search.report.figures.panels import Panels
 from lr_search.report.findings import Findings
 from lr_search.schedules import SGDR, Triangular2
-from lr_search.schedules.shape import Range, ranges_of
+from lr_search.schedules.search_shape import Range, ranges_of
 from tests.workloads import line
 
 

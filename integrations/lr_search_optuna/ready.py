@@ -35,7 +35,7 @@ def objective(
 
     Args:
         workload: what is trained.
-        schedules: names; see `lr_search.schedules.by_name`.
+        schedules: names; see `lr_search.schedules.named`.
         prior: of the LR; default: the one that `seed_study` stored in the study.
         seed: of the weights and the batches.
         search_shape: whether the sampler also chooses the schedules' shapes. Pruners compare trials at the same steps, and

@@ -15,7 +15,7 @@ from lr_search.errors import require
 from lr_search.layouts import PEAK, named_layout
 from lr_search.prior import LRPrior
 from lr_search.schedules.base import Schedule
-from lr_search.schedules.shape import Range
+from lr_search.schedules.search_shape import Range
 
 ROUNDING = 1e-9  # relative: a searcher that works in log10 may miss a bound by the last bits
 REMEDY = "Take it from schedule_space(...), made for a training of this many steps."
@@ -78,7 +78,7 @@ def schedule_space(
     parameters that depend on others: each trial gets a value for every option, and uses those of its schedule.
 
     Args:
-        names: of schedules; see `lr_search.schedules.by_name`.
+        names: of schedules; see `lr_search.schedules.named`.
         num_steps: steps in the training, >= 1.
         steps_per_epoch: steps in one pass over the data; None where that has no end.
         search_shape: whether the shape is searched; False: the papers' rules choose it.

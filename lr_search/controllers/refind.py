@@ -12,8 +12,8 @@ from lr_search.errors import require
 from lr_search.evaluation import Evaluation
 from lr_search.ramp import most_steps_charged, ramp_lrs
 from lr_search.schedules.base import Schedule
+from lr_search.schedules.sgdr import SGDR
 from lr_search.schedules.triangular import ExpRange, Triangular, Triangular2
-from lr_search.schedules.warm_restarts import SGDR
 
 if TYPE_CHECKING:
     from lr_search.training import Training

@@ -14,7 +14,7 @@ from lr_search.ladder import Ladder
 from lr_search.layouts import PEAK, Layout
 from lr_search.samplers.strategies import Strategy
 from lr_search.schedules.base import Schedule
-from lr_search.schedules.shape import Range
+from lr_search.schedules.search_shape import Range
 from lr_search.training import checkpoints
 from lr_search.workload import Workload
 

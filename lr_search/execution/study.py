@@ -25,7 +25,7 @@ from lr_search.execution.trial import Outcome, TrialSpec, finding
 from lr_search.ladder import Probe
 from lr_search.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.samplers.strategies import PARAM, Search, Strategy
-from lr_search.schedules.shape import Range
+from lr_search.schedules.search_shape import Range
 from lr_search.storage import losses_told
 from lr_search.workload import Workload
 

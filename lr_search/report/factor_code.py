@@ -13,8 +13,8 @@ from lr_search.schedules.constant import Constant
 from lr_search.schedules.cosine import Cosine
 from lr_search.schedules.decay import Exponential, InverseSqrt, Linear, Polynomial, StepDecay
 from lr_search.schedules.one_cycle import OneCycle
+from lr_search.schedules.sgdr import ROUNDING, SGDR
 from lr_search.schedules.triangular import ExpRange, Triangular, Triangular2
-from lr_search.schedules.warm_restarts import ROUNDING, SGDR
 from lr_search.schedules.wsd import WSD
 
 Part = tuple[Schedule, int]  # a schedule and how many steps it lasts

@@ -7,7 +7,7 @@ from typing import Any
 
 from lr_search.report.recipe import recipe
 from lr_search.schedules.base import Schedule
-from lr_search.schedules.layout import by_name
+from lr_search.schedules.named import by_name
 
 DIGITS = 4  # of the LR: more promises what no search knows
 

@@ -28,8 +28,8 @@ from lr_search.schedules.constant import Constant
 from lr_search.schedules.cosine import Cosine
 from lr_search.schedules.decay import Exponential, Linear, Polynomial, StepDecay
 from lr_search.schedules.one_cycle import OneCycle
+from lr_search.schedules.sgdr import SGDR
 from lr_search.schedules.triangular import ExpRange, Triangular, Triangular2
-from lr_search.schedules.warm_restarts import SGDR
 
 WIDTH = 100  # characters of a line, at most
 MOST_MILESTONES = 12  # drops at uneven distances are listed up to this many

@@ -8,9 +8,9 @@ from typing import Literal
 from lr_search.errors import require
 from lr_search.schedules.cycles import restarts, triangles
 from lr_search.schedules.one_cycle import OneCycle
-from lr_search.schedules.shape import Range, searchable
+from lr_search.schedules.search_shape import Range, searchable
+from lr_search.schedules.sgdr import SGDR
 from lr_search.schedules.triangular import ExpRange, Triangular, Triangular2
-from lr_search.schedules.warm_restarts import SGDR
 
 BASE_RATIO = 1 / 4  # base_lr = max_lr / 3 or / 4 (Smith 2017, section 3.3)
 FINAL_RATIO = 1 / 10  # exp_range: what its decay leaves at the end of the training

@@ -10,7 +10,7 @@ from lr_search.errors import require
 from lr_search.schedules.constant import Constant
 from lr_search.schedules.cosine import Cosine
 from lr_search.schedules.decay import Exponential, InverseSqrt, Linear, Polynomial, StepDecay
-from lr_search.schedules.shape import Range, searchable
+from lr_search.schedules.search_shape import Range, searchable
 from lr_search.schedules.wsd import WSD
 
 WARMUP_SHARE = 1 / 20  # of the training, for the schedules that have a warm-up by definition
