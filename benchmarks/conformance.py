@@ -20,7 +20,7 @@ import pytest
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase
 
-from lr_search.prior import LRPrior
+from lr_search.curves.prior import LRPrior
 from lr_search.samplers import GridSampler, PerTrialSampler, ProbeSampler, RandomSampler, RangeTestSampler
 
 PRIOR = LRPrior(low=1e-5, high=10.0, mode=0.02, log10_std=0.6)

@@ -33,7 +33,7 @@ from torch import nn
 from truth import final_loss, short
 
 import lr_search as lrs
-from lr_search.stability import gain_crossing
+from lr_search.curves.gain_crossing import gain_crossing
 
 PATH = Path(__file__).with_name("factors.json")
 FIGURE = Path(__file__).parents[1] / "docs" / "factors.png"

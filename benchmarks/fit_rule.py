@@ -7,7 +7,7 @@ Runs the range test of every task of sets a, b and c and of the random tasks in 
 by a robust ridge regression on the middles of the tasks' basins (the LRs whose regret is below 0.1), for curves with a gain
 ratio and for curves without; then a second line to the regret of tasks left out, and from which value of it on a suggestion is called
 noisy. Prints how this does on tasks it has not seen: fitted on some sets and judged on another, and leaving out
-one task at a time. `--write` puts the weights into lr_search/calibration.json. The set "judge" is not read.
+one task at a time. `--write` puts the weights into lr_search/curves/calibration.json. The set "judge" is not read.
 
 Curves are kept in a file (`--curves`), to fit again without running them again.
 """
@@ -29,9 +29,9 @@ from truth import drops_of, truth
 from variants import PATH as VARIANTS
 
 from lr_search import LRCurve
-from lr_search.calibrated import FEATURES, anchor
+from lr_search.curves.calibrated import FEATURES, anchor
 
-TARGET = Path(__file__).parents[1] / "lr_search" / "calibration.json"
+TARGET = Path(__file__).parents[1] / "lr_search" / "curves" / "calibration.json"
 USED = {
     "gain": [
         "room", "fall", "weight_size", "momentum", "fading", "adaptive_update", "plain_update", "overshoot",

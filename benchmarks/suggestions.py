@@ -23,7 +23,7 @@ from peers import PEERS, versions
 from tasks import TASKS
 from truth import regret, truth
 
-from lr_search.suggest import RULES
+from lr_search.curves.suggest import RULES
 
 CACHE = Path(__file__).with_name("peers.json")
 CONSTANTS = (1e-1, 1e-2, 1e-3, 1e-4)

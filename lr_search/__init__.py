@@ -9,20 +9,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lr_search import controllers, errors, optimizers, samplers, schedules, suggest
+    from lr_search import controllers, errors, optimizers, samplers, schedules
     from lr_search.averaging import average_weights
     from lr_search.compared import Comparison
     from lr_search.comparison import compare
-    from lr_search.curve import LRCurve
+    from lr_search.curves import suggest
+    from lr_search.curves.curve import LRCurve
+    from lr_search.curves.prior import LRPrior
+    from lr_search.curves.suggest import Suggestion
     from lr_search.ensemble import SnapshotEnsemble
     from lr_search.evaluation import Evaluation
     from lr_search.execution import FusedExecutor, LocalExecutor
     from lr_search.loading import load
-    from lr_search.prior import LRPrior
     from lr_search.ramp import range_test
     from lr_search.refinding import Refinding, refind
     from lr_search.report.recommendation import Recommendation
-    from lr_search.suggest import Suggestion
     from lr_search.training import Training, train
     from lr_search.usual import classification, regression
     from lr_search.workload import Workload
@@ -61,13 +62,13 @@ _HOMES = {
     "Comparison": "compared",
     "Evaluation": "evaluation",
     "FusedExecutor": "execution",
-    "LRCurve": "curve",
-    "LRPrior": "prior",
+    "LRCurve": "curves.curve",
+    "LRPrior": "curves.prior",
     "LocalExecutor": "execution",
     "Recommendation": "report.recommendation",
     "Refinding": "refinding",
     "SnapshotEnsemble": "ensemble",
-    "Suggestion": "suggest",
+    "Suggestion": "curves.suggest",
     "Training": "training",
     "Workload": "workload",
     "average_weights": "averaging",
@@ -79,14 +80,21 @@ _HOMES = {
     "regression": "usual",
     "train": "training",
 }
-_MODULES = ("controllers", "errors", "optimizers", "samplers", "schedules", "suggest")
+_MODULES = {
+    "controllers": "controllers",
+    "errors": "errors",
+    "optimizers": "optimizers",
+    "samplers": "samplers",
+    "schedules": "schedules",
+    "suggest": "curves.suggest",
+}
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"lr_search.{name}")
+        return importlib.import_module(f"lr_search.{_MODULES[name]}")
     if name not in _HOMES:
         raise AttributeError(f"module 'lr_search' has no attribute {name!r}")
     return getattr(importlib.import_module(f"lr_search.{_HOMES[name]}"), name)

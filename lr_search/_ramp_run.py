@@ -16,7 +16,7 @@ from lr_search._gain import GainMeter
 from lr_search._ramp_record import RampRecord, rounding_of
 from lr_search._replay import Buffers
 from lr_search._step import Stepper, takes_closure
-from lr_search.curve import FloatArray, LRCurve
+from lr_search.curves.curve import FloatArray, LRCurve
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError
 from lr_search.evaluation import Metrics, metric_sums
 from lr_search.optim import preserved_modes

@@ -7,7 +7,7 @@ import copy
 from lr_search._data import BatchWalk
 from lr_search._ramp_run import RampRun, Sweep
 from lr_search._step import Stepper
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
 from lr_search.optim import capture
 from lr_search.ramp import Ramp, ramp_lrs, run

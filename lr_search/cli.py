@@ -156,9 +156,9 @@ def list_names() -> None:
     """Print the strategies, schedules, optimizers, rules and executors there are: built in and plugged in."""
     with errors_told():
         from lr_search import plugins
+        from lr_search.curves.suggest import DEFAULT_RULE, RULES
         from lr_search.optimizers.names import NAMES
         from lr_search.samplers.resolving import sampler_names
-        from lr_search.suggest import DEFAULT_RULE, RULES
 
         _print_group("strategies", plugins.STRATEGIES)
         typer.echo(f"  Optuna's samplers go by name as well: {', '.join(sampler_names())}")

@@ -13,7 +13,7 @@ from lr_search.cli_support import Seed, Target, errors_told, require_file
 from lr_search.errors import LRSearchError, OutputError, TrialsFailedError, told, unknown_name
 
 if TYPE_CHECKING:
-    from lr_search.curve import LRCurve
+    from lr_search.curves.curve import LRCurve
 
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -68,7 +68,7 @@ def range_test(
 
 def _require_rule(rule: str | None) -> None:
     """Find out before the training, not after."""
-    from lr_search.suggest import RULES
+    from lr_search.curves.suggest import RULES
 
     if rule is not None and rule not in RULES:
         raise unknown_name("rule", rule, RULES)
@@ -76,7 +76,7 @@ def _require_rule(rule: str | None) -> None:
 
 def _lines(curve: LRCurve, rule: str | None) -> Iterator[tuple[str, str]]:
     """What a curve tells, line by line: (what, the answer)."""
-    from lr_search.stability import gain_crossing
+    from lr_search.curves.gain_crossing import gain_crossing
 
     suggestion, phases, (base_lr, max_lr) = curve.suggest(rule), curve.phases(), curve.bounds()
     factor = 10**suggestion.log10_std

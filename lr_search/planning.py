@@ -13,11 +13,11 @@ import numpy as np
 from optuna.pruners import BasePruner
 
 from lr_search.controllers.base import first_schedule
+from lr_search.curves.probe import Ladder
 from lr_search.errors import InvalidInputError, require
 from lr_search.execution.auto_pruner import auto_pruner
 from lr_search.execution.plan import StudyPlan, report_steps
 from lr_search.execution.pruner_names import require_packages
-from lr_search.ladder import Ladder
 from lr_search.layouts import PEAK, Layout, layouts_of
 from lr_search.optimizers.names import NamedOptimizers
 from lr_search.optimizers.names import resolve as resolve_optimizers

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from lr_search._start import start
+from lr_search.curves.probe import FloatArray, Ladder, Probe, falls
 from lr_search.errors import LRSearchError, WorkloadError
-from lr_search.ladder import FloatArray, Ladder, Probe, falls
 from lr_search.rng import preserved_rng
 from lr_search.workload import Workload
 

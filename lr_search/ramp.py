@@ -18,12 +18,12 @@ from lr_search._data import BatchWalk, length
 from lr_search._ramp_run import RampRun, Sweep
 from lr_search._start import start
 from lr_search._step import Loss, Precision, Stepper
-from lr_search.curve import FloatArray, LRCurve
+from lr_search.curves.curve import FloatArray, LRCurve
+from lr_search.curves.suggest import edge
 from lr_search.errors import InvalidInputError, require
 from lr_search.evaluation import Metrics
 from lr_search.optim import capture, device_of
 from lr_search.rng import preserved_rng
-from lr_search.suggest import edge
 from lr_search.workload import Workload
 
 Ramp = Literal["exponential", "linear"]

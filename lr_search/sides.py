@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from lr_search.curves.probe import Ladder
 from lr_search.errors import InvalidInputError
-from lr_search.ladder import Ladder
 from lr_search.layouts import PEAK, Layout
 from lr_search.optimizers.names import Rules, default_lr, rules_of
 from lr_search.rng import preserved_rng, seed_everything

@@ -16,7 +16,7 @@ from lr_search._data import BatchWalk
 from lr_search._retest import range_test_within
 from lr_search._step import Stepper
 from lr_search.controllers.base import Controller, first_schedule
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
 from lr_search.errors import LRSearchError, require
 from lr_search.evaluation import Evaluation
 from lr_search.judging import Judge

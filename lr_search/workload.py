@@ -20,7 +20,7 @@ from lr_search.optimizers.param_groups import OptimizerFactory
 from lr_search.rng import preserved_rng, seed_everything
 
 if TYPE_CHECKING:
-    from lr_search.curve import LRCurve
+    from lr_search.curves.curve import LRCurve
     from lr_search.ramp import Ramp
 
 Direction = Literal["minimize", "maximize"]

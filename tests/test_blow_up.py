@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lr_search.blow_up import blow_up
+from lr_search.curves.noise import blow_up
 
 
 def exploding(explode_at: int = 60, num_steps: int = 100, growth: float = 1.5) -> np.ndarray:

@@ -10,8 +10,8 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from lr_search import calibrated as rule
-from lr_search.calibrated import (
+from lr_search.curves import calibrated as rule
+from lr_search.curves.calibrated import (
     FEATURES,
     Calibration,
     Line,
@@ -21,7 +21,7 @@ from lr_search.calibrated import (
     kind_of,
     uncertainty,
 )
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
 
 KERNEL = 0.2  # decades
 FALL, RISE, BREAK = -4.0, 0.0, -1.0  # log10(lr) where the loss falls, rises, and where the gain ratio is 0
@@ -299,7 +299,7 @@ def test_it_is_kept_within_a_decade_of_the_ramp(monkeypatch):
 
 
 def test_the_fitted_numbers_come_with_the_package_and_name_known_features():
-    record = json.loads(files("lr_search").joinpath("calibration.json").read_text())
+    record = json.loads(files("lr_search.curves").joinpath("calibration.json").read_text())
     assert set(record) == {"gain", "loss"}
     used = set()
     for kind in record.values():
@@ -315,7 +315,7 @@ def test_the_fitted_numbers_come_with_the_package_and_name_known_features():
 
 
 def test_the_rule_is_what_the_fitted_numbers_say():
-    record = json.loads(files("lr_search").joinpath("calibration.json").read_text())
+    record = json.loads(files("lr_search.curves").joinpath("calibration.json").read_text())
     for kind, one in (("gain", curve()), ("loss", curve(gain_ratio=None))):
         line = record[kind]["offset"]
         offset = line["constant"] + sum(weight * FEATURES[name](one) for name, weight in line["weights"].items())

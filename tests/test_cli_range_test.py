@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lr_search as lrs
-from lr_search.stability import gain_crossing
+from lr_search.curves.gain_crossing import gain_crossing
 from tests.command_line import write
 
 BAR = re.compile(r"\r|\d+%\||it/s|step/s|trials:")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
 from lr_search.errors import InvalidInputError, OutputError
 
 CENTRE, WIDTH, DEPTH, LEVEL = -2.0, 0.5, 1.5, 2.3  # of a dip in log10(lr)

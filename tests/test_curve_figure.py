@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import lr_search as lrs
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
 from lr_search.report import curve_figure
 from lr_search.report.style import png
 

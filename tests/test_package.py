@@ -99,7 +99,7 @@ def test_the_command_line_starts_without_torch():
 def test_schedules_curves_and_priors_load_no_torch_and_training_loads_no_optuna():
     loaded = in_a_new_process(
         "import sys\n"
-        "import lr_search.schedules, lr_search.curve, lr_search.suggest, lr_search.prior\n"
+        "import lr_search.schedules, lr_search.curves.curve, lr_search.curves.suggest, lr_search.curves.prior\n"
         "print(*(name for name in ('torch', 'optuna', 'matplotlib') if name in sys.modules))\n"
         "import lr_search.training, lr_search.ramp, lr_search.usual\n"
         "print(*(name for name in ('optuna', 'ray', 'matplotlib') if name in sys.modules))\n"
@@ -119,86 +119,6 @@ def test_a_report_is_written_without_pyplot(bowl_storage, tmp_path):
     assert "matplotlib.figure" in loaded
     assert "matplotlib.pyplot" not in loaded
     assert (tmp_path / "best_so_far.png").stat().st_size > 5_000
-
-
-# ---- who imports whom ----
-
-
-def imports(path, *, anywhere=False):
-    """The modules a file imports when it is loaded; `anywhere`: inside functions as well, but for types never."""
-    found, todo = set(), list(ast.parse(path.read_text()).body)
-    while todo:
-        node = todo.pop()
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            assert all(alias.name != "*" for alias in node.names), f"{path}: import *"
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            todo += node.orelse
-        elif anywhere or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            todo += list(ast.iter_child_nodes(node))
-    return found
-
-
-def ours(path):
-    """The modules of ours that a file imports when it is loaded."""
-    modules = {".".join(file.relative_to(HOUSE.parent).with_suffix("").parts) for file in FILES}
-    modules |= set(PACKAGES)
-    return {name for name in imports(path) if name in modules} - {"lr_search"}
-
-
-def roots(path, **how):
-    return {name.partition(".")[0] for name in imports(path, **how)}
-
-
-def files_in(*places):
-    chosen = [file for place in places for file in FILES if file == HOUSE / place or HOUSE / place in file.parents]
-    assert chosen
-    return chosen
-
-
-def test_the_finder_of_imports_sees_modules_and_skips_types_and_functions(tmp_path):
-    file = tmp_path / "some.py"
-    file.write_text(
-        "import a.b\nfrom c import d\nif TYPE_CHECKING:\n    import e\ntry:\n    import f\nexcept ImportError:\n    pass\n"
-        "class G:\n    import g\n    def m(self):\n        import h\n"
-    )
-    assert imports(file) == {"a.b", "c", "c.d", "f", "g"}
-    assert imports(file, anywhere=True) == {"a.b", "c", "c.d", "f", "g", "h"}
-
-
-def test_schedules_import_nothing_of_ours_but_errors_and_each_other():
-    for file in files_in("schedules"):
-        assert all(name == "lr_search.errors" or name.startswith("lr_search.schedules") for name in ours(file)), file
-        assert not {"torch", "optuna"} & roots(file), file
-
-
-def test_curve_suggest_and_prior_know_no_torch():
-    rooms = (
-        "blow_up", "calibrated", "curve", "errors", "phases", "pooling", "prior", "rules", "smoothing", "stability", "suggest",
-    )  # fmt: skip
-    for file in files_in(*(f"{room}.py" for room in rooms)):
-        assert ours(file) <= {f"lr_search.{room}" for room in rooms}, file
-        assert not {"torch", "optuna", "pandas"} & roots(file), file
-
-
-def test_training_and_the_range_test_know_no_optuna():
-    for file in files_in("training.py", "ramp.py", "workload.py", "evaluation.py", "_step.py", "_data.py", "optim.py"):
-        assert "optuna" not in roots(file, anywhere=True), file
-
-
-def test_only_the_report_draws():
-    for file in FILES:
-        if HOUSE / "report" not in file.parents:
-            assert not {"matplotlib", "jinja2"} & roots(file, anywhere=True), file
-        assert "matplotlib.pyplot" not in imports(file, anywhere=True), file
-
-
-def test_the_core_imports_no_integration():
-    for file in FILES:
-        assert not {"ray", "lr_search_ray", "lr_search_optuna"} & roots(file, anywhere=True), file
 
 
 def test_only_the_command_line_and_compare_print():

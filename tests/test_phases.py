@@ -12,9 +12,9 @@ from torch import nn
 
 import lr_search as lrs
 from lr_search import demo
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
+from lr_search.curves.phases import Phases, has_descent
 from lr_search.errors import InvalidInputError
-from lr_search.phases import Phases, has_descent
 
 KERNEL = 0.2  # decades: a normal rise under the smoothing's kernel is a wider normal rise
 TENTH = -NormalDist().inv_cdf(0.1)  # standard deviations from the middle of a normal rise to its 10 % and 90 %

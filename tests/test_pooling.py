@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from lr_search import LRPrior
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
+from lr_search.curves.pooling import pool, spread
 from lr_search.errors import InvalidInputError
-from lr_search.pooling import pool, spread
 
 LR = np.geomspace(1e-5, 1, 40)
 

@@ -9,9 +9,9 @@ import numpy as np
 import optuna
 import pytest
 
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
+from lr_search.curves.prior import LRPrior
 from lr_search.errors import InvalidInputError
-from lr_search.prior import LRPrior
 
 PRIORS = {
     "usual": LRPrior(low=1e-5, high=10.0, mode=0.02),

@@ -8,8 +8,8 @@ import numpy as np
 import optuna
 import pytest
 
+from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.errors import InvalidInputError
-from lr_search.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.samplers import RangeTestSampler
 
 RANGE = optuna.distributions.FloatDistribution(1e-5, 10.0, log=True)

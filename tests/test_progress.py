@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 import lr_search as lrs
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
 from lr_search.evaluation import Evaluation
 from lr_search.execution.study import Job, StudyTask
 from lr_search.execution.trial import Outcome

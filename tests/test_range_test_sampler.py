@@ -8,9 +8,9 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
+from lr_search.curves.prior import LRPrior
 from lr_search.errors import InvalidInputError
-from lr_search.prior import LRPrior
 from lr_search.samplers import RandomSampler, RangeTestSampler
 from lr_search.samplers.gaussian_process import believe, standardized
 from lr_search.samplers.points import uniform

@@ -13,9 +13,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lr_search as lrs
+from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.errors import InvalidInputError, UnknownNameError
 from lr_search.schedules import Constant, Triangular2
-from lr_search.stability import gain_crossing
 
 QUICK = {"num_steps": 20, "end_lr": 1.0}
 

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
+from lr_search.curves.gain_crossing import gain_crossing
+from lr_search.curves.rules import RULES
 from lr_search.errors import InvalidInputError
-from lr_search.rules import RULES
-from lr_search.stability import gain_crossing
 
 CENTRE, WIDTH = -2.0, 0.5  # of a dip in log10(lr)
 WIDER = math.hypot(WIDTH, 0.2)  # as the smoothing leaves it

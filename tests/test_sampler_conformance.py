@@ -14,7 +14,7 @@ import pytest
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase
 
-from lr_search.prior import LRPrior
+from lr_search.curves.prior import LRPrior
 from lr_search.samplers import (
     FixedSampler,
     GridSampler,

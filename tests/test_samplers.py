@@ -13,8 +13,8 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 
+from lr_search.curves.prior import LRPrior
 from lr_search.errors import InvalidInputError
-from lr_search.prior import LRPrior
 from lr_search.samplers import FixedSampler, GridSampler, PointSampler, ProbeSampler, RandomSampler, RangeTestSampler
 from lr_search.samplers.range_test import FIRST
 
@@ -125,7 +125,7 @@ def test_a_new_study_object_on_the_same_storage_goes_on(tmp_path: Path) -> None:
 def test_another_process_gives_the_same_points() -> None:
     code = f"""
 import json, optuna
-from lr_search.prior import LRPrior
+from lr_search.curves.prior import LRPrior
 from lr_search.samplers import FixedSampler, GridSampler, ProbeSampler, RandomSampler, RangeTestSampler
 prior = LRPrior(low={LOW}, high={HIGH}, mode=0.02, log10_std=0.6)
 samplers = [GridSampler(num_points=8, seed=9), RandomSampler(seed=9), RangeTestSampler(prior, seed=9)]

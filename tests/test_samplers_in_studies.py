@@ -18,8 +18,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
+from lr_search.curves.prior import LRPrior
 from lr_search.errors import InvalidInputError
-from lr_search.prior import LRPrior
 from lr_search.samplers import FixedSampler, GridSampler, PointSampler, ProbeSampler, RandomSampler
 from tests.workers import Start, workers
 

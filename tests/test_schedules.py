@@ -237,7 +237,7 @@ def test_schedules_import_no_torch_themselves() -> None:
 
 def test_schedules_and_curves_load_without_torch_and_optuna() -> None:
     code = (
-        "import sys, lr_search.schedules, lr_search.curve, lr_search.suggest, lr_search.prior\n"
+        "import sys, lr_search.schedules, lr_search.curves.curve, lr_search.suggest, lr_search.curves.prior\n"
         "print(sorted({'torch', 'optuna', 'matplotlib', 'ray', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

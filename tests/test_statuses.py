@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import lr_search as lrs
-from lr_search.prior import LRPrior
+from lr_search.curves.prior import LRPrior
 
 
 def digits(**settings: object) -> lrs.Workload:

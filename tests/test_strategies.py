@@ -13,8 +13,8 @@ from optuna.distributions import FloatDistribution
 from optuna.samplers import BaseSampler, TPESampler
 
 from lr_search import plugins
+from lr_search.curves.prior import LRPrior
 from lr_search.errors import InvalidInputError, MissingPackageError, UnknownNameError
-from lr_search.prior import LRPrior
 from lr_search.samplers import (
     FixedSampler,
     GridSampler,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
+from lr_search.curves.suggest import DEFAULT_RULE, RULES, Suggestion, judge, suggest
 from lr_search.errors import UnknownNameError
-from lr_search.suggest import DEFAULT_RULE, RULES, Suggestion, judge, suggest
 
 CENTRE, WIDTH = -2.0, 0.5  # of a dip in log10(lr)
 DECADE = 60  # steps

@@ -9,8 +9,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.trial import BaseTrial
 
+from lr_search.curves.prior import LRPrior
 from lr_search.errors import InvalidInputError, require
-from lr_search.prior import LRPrior
 from lr_search.samplers import PointSampler, RangeTestSampler
 from lr_search_optuna.stored import stored_prior
 

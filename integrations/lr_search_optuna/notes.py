@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from lr_search.prior import LRPrior
+from lr_search.curves.prior import LRPrior
 from lr_search.report.anytime import best_trial
 from lr_search.report.findings import Findings
 from lr_search.report.markdown import markdown_text, summary_markdown

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lr_search.curve import LRCurve
-from lr_search.prior import LRPrior
+from lr_search.curves.curve import LRCurve
+from lr_search.curves.prior import LRPrior
 from lr_search.report.curve_view import View
 from lr_search.report.style import GREY, PALETTE
 

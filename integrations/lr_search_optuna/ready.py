@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import optuna
 from optuna.trial import BaseTrial
 
+from lr_search.curves.prior import LRPrior
 from lr_search.errors import require
 from lr_search.layouts import layouts_of
-from lr_search.prior import LRPrior
 from lr_search.training import train
 from lr_search.workload import Workload, require_workload
 from lr_search_optuna.checks import require_direction
@@ -35,7 +35,7 @@ def objective(
 
     Args:
         workload: what is trained.
-        schedules: names; see `lr_search.schedules.named`.
+        schedules: names; see `lr_search.schedules.by_name`.
         prior: of the LR; default: the one that `seed_study` stored in the study.
         seed: of the weights and the batches.
         search_shape: whether the sampler also chooses the schedules' shapes. Pruners compare trials at the same steps, and

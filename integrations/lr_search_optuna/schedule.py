@@ -31,7 +31,7 @@ def suggest_schedule(
 
     Args:
         trial: Optuna's.
-        names: of schedules; see `lr_search.schedules.named`. The same in every trial of a study.
+        names: of schedules; see `lr_search.schedules.by_name`. The same in every trial of a study.
         num_steps: steps in the training, >= 1.
         lr: the peak LR, > 0: that of `suggest_lr`.
         steps_per_epoch: steps in one pass over the data; None where that has no end.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import optuna
 
-from lr_search.prior import PRIOR_ATTRIBUTE, LRPrior
+from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 
 
 def stored_prior(study: optuna.Study) -> LRPrior | None:

@@ -11,9 +11,9 @@ from ray import tune
 from ray.tune.search.sample import Domain, Float, LogUniform
 
 from lr_search.controllers.base import Controller
+from lr_search.curves.prior import LRPrior
 from lr_search.errors import require
 from lr_search.layouts import PEAK, named_layout
-from lr_search.prior import LRPrior
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.search_shape import Range
 
@@ -78,7 +78,7 @@ def schedule_space(
     parameters that depend on others: each trial gets a value for every option, and uses those of its schedule.
 
     Args:
-        names: of schedules; see `lr_search.schedules.named`.
+        names: of schedules; see `lr_search.schedules.by_name`.
         num_steps: steps in the training, >= 1.
         steps_per_epoch: steps in one pass over the data; None where that has no end.
         search_shape: whether the shape is searched; False: the papers' rules choose it.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from lr_search.controllers.base import Controller
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
 from lr_search.evaluation import Evaluation
 from lr_search.ramp import most_steps_charged, ramp_lrs

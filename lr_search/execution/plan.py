@@ -10,7 +10,7 @@ from typing import Any, Literal
 import optuna
 
 from lr_search.controllers.base import first_schedule
-from lr_search.ladder import Ladder
+from lr_search.curves.probe import Ladder
 from lr_search.layouts import PEAK, Layout
 from lr_search.samplers.strategies import Strategy
 from lr_search.schedules.base import Schedule

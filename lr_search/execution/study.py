@@ -13,7 +13,9 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
+from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
+from lr_search.curves.probe import Probe
 from lr_search.errors import StorageError
 from lr_search.evaluation import Evaluation
 from lr_search.execution import claims
@@ -22,8 +24,6 @@ from lr_search.execution.ownership import Claim
 from lr_search.execution.plan import FIRST, RECORD, StudyPlan
 from lr_search.execution.pruning import Pruning, Reports
 from lr_search.execution.trial import Outcome, TrialSpec, finding
-from lr_search.ladder import Probe
-from lr_search.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.samplers.strategies import PARAM, Search, Strategy
 from lr_search.schedules.search_shape import Range
 from lr_search.storage import losses_told

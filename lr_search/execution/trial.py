@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lr_search.controllers.base import Controller
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
+from lr_search.curves.probe import Ladder, Probe
 from lr_search.evaluation import Evaluation
-from lr_search.ladder import Ladder, Probe
 from lr_search.schedules.base import Schedule
 
 EVALUATIONS = "evaluations"  # in a record

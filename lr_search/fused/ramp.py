@@ -11,7 +11,7 @@ import torch
 from lr_search._gain import COLUMNS
 from lr_search._ramp_record import RampRecord, rounding_of
 from lr_search._ramp_run import BLOCK
-from lr_search.curve import FloatArray, LRCurve
+from lr_search.curves.curve import FloatArray, LRCurve
 from lr_search.errors import LRSearchError
 from lr_search.fused.batches import SeededWalks
 from lr_search.fused.losses import FusedLoss

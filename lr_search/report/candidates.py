@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from lr_search.curve import FloatArray
+from lr_search.curves.curve import FloatArray
 from lr_search.report.records import StudyRecord, TrialRecord
 from lr_search.report.statistics import Interval, mean_interval, paired_interval
 

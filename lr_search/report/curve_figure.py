@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lr_search.curve import LRCurve
+from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
 from lr_search.report.curve_panels import (
     draw_gain_ratio,

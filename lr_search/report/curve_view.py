@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from lr_search.curve import FloatArray, LRCurve
-from lr_search.phases import Phases
-from lr_search.smoothing import Smoother
-from lr_search.suggest import Suggestion
+from lr_search.curves.curve import FloatArray, LRCurve
+from lr_search.curves.phases import Phases
+from lr_search.curves.smoothing import Smoother
+from lr_search.curves.suggest import Suggestion
 
 LOSSES = ("loss", "valid_loss")  # metrics that share the loss's panel
 FROM_THE_GAIN_RATIO = (

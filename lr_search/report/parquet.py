@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from lr_search.curves.prior import LRPrior
 from lr_search.errors import MissingPackageError, OutputError, StorageError
 from lr_search.execution.trial import EVALUATIONS, split_record
-from lr_search.prior import LRPrior
 from lr_search.report.findings import Findings
 from lr_search.report.records import StudyRecord, TrialRecord
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from lr_search.prior import LRPrior
+from lr_search.curves.prior import LRPrior
 from lr_search.report.style import PALETTE, own_axes, short_number
 
 LINE, INTERVAL = PALETTE[4], PALETTE[2]

@@ -13,9 +13,9 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
+from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.execution.plan import PLAN, RECORD, plan_of
 from lr_search.execution.trial import split_record
-from lr_search.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.report.collection import no_collection
 from lr_search.report.records import StudyRecord, TrialRecord
 from lr_search.samplers.strategies import PARAM

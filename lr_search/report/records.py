@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from lr_search.curve import LRCurve
-from lr_search.prior import LRPrior
+from lr_search.curves.curve import LRCurve
+from lr_search.curves.prior import LRPrior
 
 
 @dataclass(frozen=True)

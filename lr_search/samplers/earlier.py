@@ -6,8 +6,8 @@ import numpy as np
 from optuna.distributions import FloatDistribution
 from optuna.study import Study
 
+from lr_search.curves.prior import LRPrior
 from lr_search.errors import InvalidInputError, require
-from lr_search.prior import LRPrior
 from lr_search.samplers.gaussian_process import MIXED_NOISES, NOISES, believe, paths, standardized
 from lr_search.samplers.results import results_of
 

@@ -13,8 +13,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.errors import InvalidInputError, require
-from lr_search.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.samplers.gaussian_process import MIXED_NOISES, NOISES, believe, standardized
 from lr_search.samplers.points import Inner, PointSampler, radical_inverse, uniform
 from lr_search.samplers.results import Results, results_of

@@ -8,9 +8,9 @@ from functools import partial
 
 import optuna
 
+from lr_search.curves.prior import LRPrior
+from lr_search.curves.probe import Ladder
 from lr_search.errors import require
-from lr_search.ladder import Ladder
-from lr_search.prior import LRPrior
 from lr_search.samplers.fixed import FixedSampler
 from lr_search.samplers.grid import GridSampler
 from lr_search.samplers.handover import HandoverSampler

@@ -1,11 +1,11 @@
 """Schedules: pure functions `step -> lr`. They know no torch and no optimizer."""
 
 from lr_search.schedules.base import Schedule
-from lr_search.schedules.named import by_name
 from lr_search.schedules.compose import Joined, join, warmup
 from lr_search.schedules.constant import Constant
 from lr_search.schedules.cosine import Cosine
 from lr_search.schedules.decay import Exponential, InverseSqrt, Linear, Polynomial, StepDecay
+from lr_search.schedules.named import by_name
 from lr_search.schedules.one_cycle import OneCycle
 from lr_search.schedules.sgdr import SGDR
 from lr_search.schedules.triangular import ExpRange, Triangular, Triangular2

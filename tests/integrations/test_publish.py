@@ -16,8 +16,8 @@ import optuna_dashboard
 import pytest
 
 import lr_search as lrs
+from lr_search.curves.prior import PRIOR_ATTRIBUTE
 from lr_search.errors import InvalidInputError, MissingPackageError
-from lr_search.prior import PRIOR_ATTRIBUTE
 from lr_search_optuna import publish, seed_study
 from tests.bowl import compare_in_bowl
 from tests.workloads import line

@@ -4,8 +4,8 @@ import optuna
 import pytest
 
 from lr_search import LRPrior
+from lr_search.curves.prior import PRIOR_ATTRIBUTE
 from lr_search.errors import InvalidInputError, UnknownNameError
-from lr_search.prior import PRIOR_ATTRIBUTE
 from lr_search.samplers import RangeTestSampler
 from lr_search_optuna import STEPS_ATTRIBUTE, seed_study, suggest_lr
 from tests.workloads import line

@@ -11,8 +11,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FixedTrial, TrialState
 
 from lr_search import LRPrior
+from lr_search.curves.prior import PRIOR_ATTRIBUTE
 from lr_search.errors import InvalidInputError
-from lr_search.prior import PRIOR_ATTRIBUTE
 from lr_search.samplers import FixedSampler, GridSampler, RangeTestSampler
 from lr_search_optuna import suggest_lr
 

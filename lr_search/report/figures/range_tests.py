@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from lr_search.curve import LRCurve
-from lr_search.prior import LRPrior
+from lr_search.curves.curve import LRCurve
+from lr_search.curves.prior import LRPrior
 from lr_search.report.anytime import best_trial
 from lr_search.report.curve_figure import plot_curve
 from lr_search.report.figures.panels import SHORT, Panels, grid

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from lr_search.blow_up import step_noise
+from lr_search.curves.noise import step_noise
+from lr_search.curves.phases import Phases, bounds, phases
+from lr_search.curves.smoothing import TINY, Smoother
 from lr_search.errors import InvalidInputError, OutputError, require
-from lr_search.phases import Phases, bounds, phases
-from lr_search.smoothing import TINY, Smoother
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from lr_search.suggest import Suggestion
+    from lr_search.curves.suggest import Suggestion
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Stopped = Literal["finished", "diverged", "non_finite"]
@@ -117,7 +117,7 @@ class LRCurve:
         Args:
             curves: at least one, of the same ramp.
         """
-        from lr_search.pooling import pool
+        from lr_search.curves.pooling import pool
 
         return pool(curves)
 
@@ -196,7 +196,7 @@ class LRCurve:
     @property
     def spread(self) -> FloatArray:
         """(n,) the standard deviation of the loss over pooled curves; 0 for a single one."""
-        from lr_search.pooling import spread
+        from lr_search.curves.pooling import spread
 
         return spread(self)
 
@@ -207,7 +207,7 @@ class LRCurve:
     def bounds(
         self, metric: str | None = None, *, direction: Literal["minimize", "maximize"] | None = None
     ) -> tuple[float, float]:
-        """The LR range for CLR, SGDR or one-cycle: base_lr and max_lr; see `lr_search.phases.bounds`.
+        """The LR range for CLR, SGDR or one-cycle: base_lr and max_lr; see `lr_search.curves.phases.bounds`.
 
         Args:
             metric: read it off this metric, such as "valid_accuracy"; default: off the loss.
@@ -227,7 +227,7 @@ class LRCurve:
         Raises:
             UnknownNameError: no rule has that name.
         """
-        from lr_search.suggest import suggest
+        from lr_search.curves.suggest import suggest
 
         return suggest(self, rule)
 

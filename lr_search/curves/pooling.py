@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lr_search.curve import FloatArray, LRCurve
+from lr_search.curves.curve import FloatArray, LRCurve
 from lr_search.errors import require
 
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from lr_search.blow_up import step_noise
+from lr_search.curves.gain_crossing import gain_crossing
+from lr_search.curves.noise import step_noise
+from lr_search.curves.smoothing import Smoother
 from lr_search.errors import require
-from lr_search.smoothing import Smoother
-from lr_search.stability import gain_crossing
 
 if TYPE_CHECKING:
-    from lr_search.curve import LRCurve
+    from lr_search.curves.curve import LRCurve
 
 FloatArray = npt.NDArray[np.float64]
 

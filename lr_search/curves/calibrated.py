@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from lr_search.phases import BEGUN, has_descent
-from lr_search.smoothing import TINY
-from lr_search.stability import gain_crossing
+from lr_search.curves.gain_crossing import gain_crossing
+from lr_search.curves.phases import BEGUN, has_descent
+from lr_search.curves.smoothing import TINY
 
 if TYPE_CHECKING:
-    from lr_search.curve import LRCurve
+    from lr_search.curves.curve import LRCurve
 
 Kind = Literal["gain", "loss"]
 ROUNDED = 1e-6  # relative updates below it drown in the weights' rounding
@@ -91,7 +91,7 @@ def kind_of(curve: LRCurve) -> Kind:
 @cache
 def calibrations() -> dict[Kind, Calibration]:
     """What was fitted, from calibration.json."""
-    record = json.loads(files("lr_search").joinpath("calibration.json").read_text())
+    record = json.loads(files("lr_search.curves").joinpath("calibration.json").read_text())
     return {
         kind: Calibration(
             Line(**record[kind]["offset"]),

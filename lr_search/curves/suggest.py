@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 
-from lr_search.calibrated import calibrated, is_doubtful, kind_of, uncertainty
-from lr_search.curve import LRCurve
+from lr_search.curves.calibrated import calibrated, is_doubtful, kind_of, uncertainty
+from lr_search.curves.curve import LRCurve
+from lr_search.curves.gain_crossing import gain_crossing
+from lr_search.curves.phases import FLAT, has_descent
+from lr_search.curves.rules import RULES as SIMPLE_RULES
+from lr_search.curves.smoothing import TINY
 from lr_search.errors import unknown_name
-from lr_search.phases import FLAT, has_descent
-from lr_search.rules import RULES as SIMPLE_RULES
-from lr_search.smoothing import TINY
-from lr_search.stability import gain_crossing
 
 Status = Literal["ok", "flat", "at_edge", "noisy", "diverged_at_start"]
 RULES: dict[str, Callable[[LRCurve], float]] = {"calibrated": calibrated, **SIMPLE_RULES}

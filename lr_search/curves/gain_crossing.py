@@ -9,7 +9,7 @@ import numpy as np
 from lr_search.errors import require
 
 if TYPE_CHECKING:
-    from lr_search.curve import LRCurve
+    from lr_search.curves.curve import LRCurve
 
 HOLD_DECADES = 0.2  # the smoothing's width: a shorter stay below the level may be one step's noise
 
@@ -29,7 +29,7 @@ def gain_crossing(curve: LRCurve, level: float = 0.5) -> float | None:
         The LR; the ramp's first above 0 where the ratio is below the level from the start; None where it was not measured,
         or never falls below.
 
-    >>> from lr_search.curve import LRCurve
+    >>> from lr_search.curves.curve import LRCurve
     >>> lr = np.linspace(0.0, 1.0, 201)
     >>> curve = LRCurve(lr, np.ones(201), gain_ratio=1 - lr * 4 / 2, ramp="linear")
     >>> round(gain_crossing(curve), 3), round(gain_crossing(curve, level=0.0), 3)
