@@ -31,11 +31,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.overhead_peers import END_LR, START_LR, Peer, available, quiet
 from benchmarks.overhead_tasks import TASKS, Batch, Task, loss
 from lr_search import range_test
-from lr_search._data import BatchWalk
 from lr_search._ramp_run import RampRun
 from lr_search._step import Stepper
 from lr_search.optim import capture
 from lr_search.ramp import ramp_lrs
+from lr_search.workloads.batches import BatchWalk
 
 AIM = 1.05
 BLOCK = 10

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from lr_search.refinding import Refinding, refind
     from lr_search.report.recommendation import Recommendation
     from lr_search.training import Training, train
-    from lr_search.usual import classification, regression
-    from lr_search.workload import Workload
+    from lr_search.workloads.supervised import classification, regression
+    from lr_search.workloads.workload import Workload
 
 __all__ = [
     "Comparison",
@@ -70,14 +70,14 @@ _HOMES = {
     "SnapshotEnsemble": "ensemble",
     "Suggestion": "curves.suggest",
     "Training": "training",
-    "Workload": "workload",
+    "Workload": "workloads.workload",
     "average_weights": "averaging",
-    "classification": "usual",
+    "classification": "workloads.supervised",
     "compare": "comparison",
     "load": "loading",
     "range_test": "ramp",
     "refind": "refinding",
-    "regression": "usual",
+    "regression": "workloads.supervised",
     "train": "training",
 }
 _MODULES = {

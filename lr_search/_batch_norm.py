@@ -9,13 +9,13 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lr_search._data import BatchWalk
 from lr_search._replay import Buffers
 from lr_search._step import autocast
 from lr_search.rng import preserved_rng, seed_everything
+from lr_search.workloads.batches import BatchWalk
 
 if TYPE_CHECKING:
-    from lr_search.workload import Workload
+    from lr_search.workloads.workload import Workload
 
 MOST_BATCHES = 50  # as the README of Schedule-Free advises
 

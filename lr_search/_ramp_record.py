@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from lr_search._step import DTYPES, Precision
 from lr_search.curves.curve import FloatArray, LRCurve, Stopped
 from lr_search.curves.noise import blow_up
+from lr_search.workloads.parts import DTYPES, Precision
 
 ROUNDING = 16  # a reduction of the loss within so many of its last bits is not measured,
 HALF = 0.25  # nor one within so much of the last bit of what a forward pass in half precision computes with

@@ -11,17 +11,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from lr_search._data import BatchWalk, aside, made, preserved_generators, to_device
 from lr_search._gain import GainMeter
 from lr_search._ramp_record import RampRecord, rounding_of
 from lr_search._replay import Buffers
 from lr_search._step import Stepper, takes_closure
 from lr_search.curves.curve import FloatArray, LRCurve
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError
-from lr_search.evaluation import Metrics, metric_sums
+from lr_search.evaluation import metric_sums
 from lr_search.optim import preserved_modes
 from lr_search.optimizers.character import character
 from lr_search.rng import preserved_rng
+from lr_search.workloads.batches import BatchWalk, aside, made, preserved_generators, to_device
+from lr_search.workloads.parts import Metrics
 
 BLOCK = 10  # steps between reads of the losses: each read waits for the device
 SHARED = ("DistributedDataParallel", "FullyShardedDataParallel")

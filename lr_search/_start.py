@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lr_search._data import BatchWalk
 from lr_search._step import Stepper
 from lr_search.rng import seed_everything
-from lr_search.workload import Workload
+from lr_search.workloads.batches import BatchWalk
+from lr_search.workloads.workload import Workload
 
 
 def start(workload: Workload, seed: int) -> tuple[Stepper, BatchWalk]:

@@ -6,22 +6,18 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 
-from lr_search._data import tensors
 from lr_search._gain import GainMeter
 from lr_search.errors import WorkloadError, require
 from lr_search.optimizers.modes import Modes
 from lr_search.optimizers.param_groups import group_ratios, set_lr, set_momentum, trainable
 from lr_search.rng import preserved_rng
-
-Precision = Literal["fp32", "bf16", "fp16"]
-Loss = Callable[[nn.Module, Any], torch.Tensor]
-
-DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+from lr_search.workloads.batches import tensors
+from lr_search.workloads.parts import DTYPES, Loss, Precision
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[Any]:

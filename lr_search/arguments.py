@@ -12,7 +12,7 @@ from lr_search.errors import InvalidInputError, LRSearchError, told, unknown_nam
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
-    from lr_search.workload import Workload
+    from lr_search.workloads.workload import Workload
 
 
 def find_workload(target: str) -> Workload:
@@ -22,7 +22,7 @@ def find_workload(target: str) -> Workload:
         InvalidInputError: the module or name does not exist, or cannot be imported or called.
         WorkloadError: it is something else.
     """
-    from lr_search.workload import Workload, require_workload
+    from lr_search.workloads.workload import Workload, require_workload
 
     value = find_named(target)
     if not isinstance(value, Workload) and callable(value) and not isinstance(value, type):
@@ -54,7 +54,7 @@ def find_named(target: str) -> Any:
 
 def factory_of(target: str) -> str | None:
     """The target, if it names a function that makes the workload rather than the workload."""
-    from lr_search.workload import Workload
+    from lr_search.workloads.workload import Workload
 
     return None if isinstance(find_named(target), Workload) else target
 

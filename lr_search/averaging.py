@@ -9,7 +9,7 @@ from torch import nn
 
 from lr_search._batch_norm import gather_statistics
 from lr_search.snapshots import Snapshot, chosen, rebuilt
-from lr_search.workload import Workload, require_workload
+from lr_search.workloads.workload import Workload, require_workload
 
 
 def average_weights(

@@ -18,7 +18,7 @@ from lr_search.planning import Pruner, question, study_plans
 from lr_search.progress import Progress
 from lr_search.report.reading import read_records
 from lr_search.storage import StorageLike, losses_told, open_storage, quiet_optuna
-from lr_search.workload import Workload, require_workload
+from lr_search.workloads.workload import Workload, require_workload
 
 
 def compare(

@@ -11,7 +11,7 @@ from lr_search.planning import Question
 from lr_search.report.records import TrialRecord
 from lr_search.schedules.constant import Constant
 from lr_search.training import train
-from lr_search.workload import PROBE_LR, Workload
+from lr_search.workloads.workload import PROBE_LR, Workload
 
 STEPS = 20
 BETWEEN = 5  # steps between evaluations

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from lr_search.errors import MissingPackageError
-from lr_search.usual import classification
-from lr_search.workload import Workload
+from lr_search.workloads.supervised import classification
+from lr_search.workloads.workload import Workload
 
 TRAIN_SHARE = 0.8
 

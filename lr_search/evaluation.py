@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from lr_search._data import batch_length, to_device
-from lr_search._step import Precision, autocast
+from lr_search._step import autocast
 from lr_search.errors import WorkloadError
 from lr_search.optim import preserved_modes
-
-Metrics = Callable[[nn.Module, Any], Mapping[str, Any]]
+from lr_search.workloads.batches import batch_length, to_device
+from lr_search.workloads.parts import Metrics, Precision
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from lr_search._data import BatchWalk, length, made, tensors
 from lr_search._step import autocast, checked_loss
 from lr_search.errors import FingerprintError, LRSearchError, WorkloadError
 from lr_search.optimizers.call import optimizer_call
 from lr_search.rng import preserved_rng, seed_everything
-from lr_search.workload import Workload
+from lr_search.workloads.batches import BatchWalk, length, made, tensors
+from lr_search.workloads.workload import Workload
 
 TOLERANCE = 1e-4  # relative, on the first loss: other thread counts and devices round otherwise
 OPTIMIZER_CALL = "optimizer_call"  # how the optimizer is made again: for the report, and never compared

@@ -14,7 +14,7 @@ from lr_search.errors import InvalidInputError, require
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.named import by_name
 from lr_search.schedules.search_shape import Range, ranges_of
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 PEAK = 0.1  # at which a layout is tried
 

@@ -26,7 +26,7 @@ from lr_search.ramp import most_steps_charged, ramp_lrs
 from lr_search.samplers.resolving import resolve
 from lr_search.samplers.strategies import Strategy
 from lr_search.sides import Side, side_of
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 RANGE_TEST: dict[str, Any] = {"num_steps": 100, "curves": 1}
 Pruner = BasePruner | Literal["auto"] | None

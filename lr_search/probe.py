@@ -9,7 +9,7 @@ from lr_search._start import start
 from lr_search.curves.probe import FloatArray, Ladder, Probe, falls
 from lr_search.errors import LRSearchError, WorkloadError
 from lr_search.rng import preserved_rng
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 
 def descending_probe(

@@ -8,25 +8,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from lr_search._data import BatchWalk, length
 from lr_search._ramp_run import RampRun, Sweep
 from lr_search._start import start
-from lr_search._step import Loss, Precision, Stepper
-from lr_search.curves.curve import FloatArray, LRCurve
+from lr_search._step import Stepper
+from lr_search.curves.curve import FloatArray, LRCurve, Ramp
 from lr_search.curves.suggest import edge
 from lr_search.errors import InvalidInputError, require
-from lr_search.evaluation import Metrics
 from lr_search.optim import capture, device_of
 from lr_search.rng import preserved_rng
-from lr_search.workload import Workload
+from lr_search.workloads.batches import BatchWalk, length
+from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision
+from lr_search.workloads.workload import Workload
 
-Ramp = Literal["exponential", "linear"]
 LEAST_STEPS = 20
 END_FACTOR, HIGHEST_LR = 10.0, 1e4  # how `extend` moves the ramp's end: by a decade at a time, so far at most
 START_FACTOR, LOWEST_LR = 1e-3, 1e-12  # and its start
@@ -122,7 +121,7 @@ def range_test(
         )  # fmt: skip
         sweep = None
         if valid_data is not None:
-            sweep = Sweep.of(valid_data, metrics or _LossOf(losses[0]), valid_batches, device)
+            sweep = Sweep.of(valid_data, metrics or LossMetric(losses[0]), valid_batches, device)
         return RampRun(
             stepper, BatchWalk(lambda: batches, "batches", device, rewound=False), ramp,
             gain_ratio=gain_ratio, metrics=None if sweep is not None else metrics, sweep=sweep,
@@ -240,16 +239,6 @@ def ramp_lrs(start_lr: float, end_lr: float, num_steps: int, ramp: Ramp) -> Floa
     if ramp == "linear":
         return np.linspace(start_lr, end_lr, num_steps)
     return np.geomspace(start_lr, end_lr, num_steps)
-
-
-class _LossOf:
-    """The loss as a metric."""
-
-    def __init__(self, loss: Loss) -> None:
-        self._loss = loss
-
-    def __call__(self, model: nn.Module, batch: Any) -> dict[str, torch.Tensor]:
-        return {"loss": self._loss(model, batch)}
 
 
 def range_test_of(

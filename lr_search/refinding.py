@@ -17,7 +17,7 @@ from lr_search.errors import require
 from lr_search.ramp import ramp_lrs
 from lr_search.schedules.base import Schedule
 from lr_search.training import train
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd

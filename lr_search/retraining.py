@@ -11,7 +11,7 @@ from lr_search.execution.trial import TrialSpec
 from lr_search.planning import Question
 from lr_search.report.recommendation import Recommendation, lack
 from lr_search.report.records import StudyRecord, TrialRecord
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 COLUMNS = ("strategy", "schedule", "optimizer", "seed")
 

@@ -15,7 +15,7 @@ from lr_search.layouts import PEAK, Layout
 from lr_search.optimizers.names import Rules, default_lr, rules_of
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.samplers.strategies import Strategy, defaults
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 
 @dataclass(frozen=True)

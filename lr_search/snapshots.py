@@ -15,7 +15,7 @@ from lr_search.errors import WorkloadError, require
 from lr_search.rng import preserved_rng, seed_everything
 
 if TYPE_CHECKING:
-    from lr_search.workload import Workload
+    from lr_search.workloads.workload import Workload
 
 
 @dataclass(frozen=True)

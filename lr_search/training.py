@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from lr_search._batch_norm import gather_statistics
-from lr_search._data import BatchWalk
 from lr_search._retest import range_test_within
 from lr_search._step import Stepper
 from lr_search.controllers.base import Controller, first_schedule
@@ -23,7 +22,8 @@ from lr_search.judging import Judge
 from lr_search.rng import RNGState, preserved_rng, seed_everything
 from lr_search.schedules.base import Schedule
 from lr_search.snapshots import Snapshot, Snapshots
-from lr_search.workload import Workload, require_workload
+from lr_search.workloads.batches import BatchWalk
+from lr_search.workloads.workload import Workload, require_workload
 
 Stopped = Literal["finished", "diverged", "closed"]
 BLOCK = 16  # steps between reads of the losses: each read waits for the device

@@ -9,7 +9,7 @@ import torch
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
-from lr_search._data import BatchWalk, batch_length, generators, length, tensors, to_device
+from lr_search.workloads.batches import BatchWalk, batch_length, generators, length, tensors, to_device
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 NUMBERS = TensorDataset(torch.arange(12))

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 import lr_search as lrs
 from lr_search.errors import InvalidInputError, WorkloadError
 from lr_search.schedules import Constant
-from lr_search.usual import TensorBatches
+from lr_search.workloads.supervised import TensorBatches
 
 
 def make_linear():

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 import lr_search as lrs
-from lr_search.usual import DatasetBatches
+from lr_search.workloads.supervised import DatasetBatches
 
 from .data import Split, Tensors
 

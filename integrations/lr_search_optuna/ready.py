@@ -11,7 +11,7 @@ from lr_search.curves.prior import LRPrior
 from lr_search.errors import require
 from lr_search.layouts import layouts_of
 from lr_search.training import train
-from lr_search.workload import Workload, require_workload
+from lr_search.workloads.workload import Workload, require_workload
 from lr_search_optuna.checks import require_direction
 from lr_search_optuna.lr import suggest_lr
 from lr_search_optuna.reporting import report_evaluations

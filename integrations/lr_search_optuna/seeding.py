@@ -13,7 +13,7 @@ from lr_search import plugins
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.errors import InvalidInputError, require, unknown_name
-from lr_search.workload import Workload, require_workload
+from lr_search.workloads.workload import Workload, require_workload
 from lr_search_optuna.checks import require_direction
 from lr_search_optuna.stored import stored_prior
 

@@ -12,7 +12,7 @@ from lr_search.errors import InvalidInputError, require
 from lr_search.evaluation import Evaluation
 from lr_search.execution.running import TrialRun
 from lr_search.execution.trial import TrialSpec
-from lr_search.workload import Workload, require_workload
+from lr_search.workloads.workload import Workload, require_workload
 from lr_search_ray.packing import packed, unpacked
 from lr_search_ray.place import Place, worker_place
 from lr_search_ray.spaces import schedule_of
@@ -72,7 +72,7 @@ def tune_objective(
         WorkloadError: it is no workload, or cannot be pickled.
 
     >>> batches = [[0.0], [1.0]]
-    >>> from lr_search.workload import Workload
+    >>> from lr_search.workloads.workload import Workload
     >>> import torch
     >>> workload = Workload(
     ...     model=lambda: torch.nn.Linear(1, 1),

@@ -16,7 +16,7 @@ import lr_search
 from lr_search.arguments import find_named, find_workload
 from lr_search.errors import LRSearchError, WorkloadError, require
 from lr_search.fingerprint import TOLERANCE, fingerprint
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 from lr_search_ray.unpicklable import Culprit, unpicklable
 
 BUILT = ("model", "loss", "train_data", "valid_data", "test_data", "metrics", "param_groups", "combine")

@@ -15,7 +15,7 @@ from lr_search.fused.losses import ChangingPartsError
 from lr_search.fused.support import Support, support_of
 from lr_search.fused.training import FusedTraining
 from lr_search.fused.width import fitting_width, out_of_memory, release_memory
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 from lr_search_ray.assignment import APART, CHARGED, EVALUATION, HALVED, OUTCOME, TOGETHER
 
 

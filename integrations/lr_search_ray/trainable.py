@@ -20,7 +20,7 @@ from lr_search.evaluation import Evaluation
 from lr_search.execution.running import TrialRun
 from lr_search.execution.trial import TrialSpec
 from lr_search.rng import seed_everything
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 STATE = "training.pt"  # the file of a checkpoint
 

@@ -8,7 +8,7 @@ from lr_search.controllers.plateau import ReduceOnPlateau
 from lr_search.controllers.refind import NUM_STEPS, Refind
 from lr_search.errors import require
 from lr_search.schedules.named import by_name
-from lr_search.workload import Direction
+from lr_search.workloads.workload import Direction
 
 CYCLIC = ("triangular", "triangular2", "exp_range", "sgdr")
 

@@ -11,7 +11,7 @@ from lr_search.errors import InvalidInputError, require
 from lr_search.evaluation import Evaluation
 from lr_search.schedules.base import require_peak
 from lr_search.schedules.constant import Constant
-from lr_search.workload import Direction
+from lr_search.workloads.workload import Direction
 
 if TYPE_CHECKING:
     from lr_search.training import Training

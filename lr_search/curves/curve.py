@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lr_search.curves.suggest import Suggestion
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+Ramp = Literal["exponential", "linear"]
 Stopped = Literal["finished", "diverged", "non_finite"]
 
 FORMAT = 1

@@ -10,7 +10,7 @@ from lr_search.errors import TrialsFailedError, require
 from lr_search.execution.study import StudyTask
 from lr_search.execution.trial import Outcome
 from lr_search.progress import Progress
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 FAILURES_IN_A_ROW = 3
 

@@ -17,7 +17,7 @@ from lr_search.execution.wave import Wave
 from lr_search.execution.work import Work
 from lr_search.progress import Progress
 from lr_search.training import Training
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 
 @dataclass(frozen=True)

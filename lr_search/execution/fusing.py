@@ -12,7 +12,7 @@ from lr_search.execution.study import StudyTask
 from lr_search.fused.losses import ChangingPartsError
 from lr_search.fused.support import Support, support_of
 from lr_search.fused.width import WIDEST, fastest_width, fitting_width
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 
 class Fusing:

@@ -8,7 +8,7 @@ from lr_search.execution.running import Report, begun, conclude, cut, fail, judg
 from lr_search.execution.trial import Outcome, TrialSpec
 from lr_search.fused.lane import Lane, Member
 from lr_search.schedules.base import Schedule
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 
 def member(workload: Workload, spec: TrialSpec) -> Member:

@@ -16,7 +16,7 @@ from lr_search.execution.trial import Outcome, TrialSpec
 from lr_search.execution.work import Work
 from lr_search.progress import Progress
 from lr_search.training import Training
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 POLL_SECONDS = 0.5  # while what is left runs in other processes
 

@@ -16,7 +16,7 @@ from lr_search.samplers.strategies import Strategy
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.search_shape import Range
 from lr_search.training import checkpoints
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 Kind = Literal["search", "range_test", "probe", "confirm"]
 FIRST = ("range_test", "probe")  # what searches wait for

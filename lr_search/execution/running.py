@@ -24,7 +24,7 @@ from lr_search.execution.trial import Outcome, TrialSpec
 from lr_search.probe import descending_probe
 from lr_search.snapshots import Snapshot
 from lr_search.training import Training, train
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 Report = Callable[[Evaluation], bool]  # told of each evaluation; whether to prune the trial here
 

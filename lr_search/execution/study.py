@@ -27,7 +27,7 @@ from lr_search.execution.trial import Outcome, TrialSpec, finding
 from lr_search.samplers.strategies import PARAM, Search, Strategy
 from lr_search.schedules.search_shape import Range
 from lr_search.storage import losses_told
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 
 class Job:

@@ -14,7 +14,7 @@ from lr_search._replay import Buffers
 from lr_search._step import autocast, checked_loss
 from lr_search.fused.stack import Stack
 from lr_search.rng import RNGState
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 
 @dataclass

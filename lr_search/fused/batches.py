@@ -7,9 +7,9 @@ from typing import Any
 
 from torch.utils.data import default_collate
 
-from lr_search._data import BatchWalk
 from lr_search.rng import RNGState, seed_everything
-from lr_search.workload import Workload
+from lr_search.workloads.batches import BatchWalk
+from lr_search.workloads.workload import Workload
 
 
 class SeededWalks:

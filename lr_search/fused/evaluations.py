@@ -10,15 +10,16 @@ import torch
 from torch import nn
 from torch.func import vmap
 
-from lr_search._data import to_device
-from lr_search._step import Precision, autocast
+from lr_search._step import autocast
 from lr_search.errors import WorkloadError
-from lr_search.evaluation import Metrics, metric_total
+from lr_search.evaluation import metric_total
 from lr_search.fused.attention import batchable_attention
 from lr_search.fused.stack import Stack
 from lr_search.judging import Judge, require_objective
 from lr_search.optim import preserved_modes
-from lr_search.workload import Workload
+from lr_search.workloads.batches import to_device
+from lr_search.workloads.parts import Metrics, Precision
+from lr_search.workloads.workload import Workload
 
 Sums = Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # metric -> its sums and counts over a batch, (rows,) each
 

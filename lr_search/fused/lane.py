@@ -13,7 +13,7 @@ from lr_search.fused.evaluations import FusedJudge
 from lr_search.schedules.base import Schedule
 from lr_search.snapshots import Snapshot, Snapshots
 from lr_search.training import checkpoints
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 
 @dataclass(frozen=True)

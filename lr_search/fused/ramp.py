@@ -22,7 +22,7 @@ from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate
 from lr_search.fused.width import fitting_width
 from lr_search.optimizers.character import character
 from lr_search.rng import preserved_rng, seed_everything
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 
 def fused_range_tests(

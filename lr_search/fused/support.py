@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from lr_search._data import BatchWalk, to_device
 from lr_search._step import autocast, takes_closure
 from lr_search.errors import LRSearchError, told
 from lr_search.evaluation import metric_total
@@ -25,7 +24,8 @@ from lr_search.judging import Judge
 from lr_search.optim import preserved_modes
 from lr_search.optimizers.param_groups import trainable
 from lr_search.rng import RNGState, preserved_rng, seed_everything
-from lr_search.workload import Workload
+from lr_search.workloads.batches import BatchWalk, to_device
+from lr_search.workloads.workload import Workload
 
 ROUNDING = {"fp32": 1e-3, "bf16": 5e-2}  # how far a fused loss or gradient may lie from a model's own, relative to it
 APART = 0.05  # the second model of the trial, from the first: relative to the root mean square of its weights

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from lr_search._data import BatchWalk
 from lr_search.errors import LRSearchError
 from lr_search.fused.evaluations import FusedJudge
 from lr_search.fused.lane import Lane, Member
@@ -21,6 +20,7 @@ from lr_search.optimizers.param_groups import trainable
 from lr_search.rng import RNGState, preserved_rng, seed_everything
 from lr_search.snapshots import Snapshots
 from lr_search.training import BLOCK
+from lr_search.workloads.batches import BatchWalk
 
 COMPACT_SHARE = 1 / 8  # of the rows; when so many have ended, the others are moved together
 

@@ -16,7 +16,7 @@ from lr_search.fused.support import Support
 from lr_search.fused.training import FusedTraining
 from lr_search.schedules.constant import Constant
 from lr_search.training import train
-from lr_search.workload import Workload
+from lr_search.workloads.workload import Workload
 
 WIDEST = 256  # that is looked for
 TIMED_STEPS, CHUNKS, WARM_STEPS = 2, 6, 2  # a chunk's steps are timed together; the fastest chunk counts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,17 +11,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from lr_search._data import BatchSource, length, made
-from lr_search._step import DTYPES, Loss, Precision
-from lr_search.combining import Combine, require_combine
 from lr_search.errors import LRSearchError, WorkloadError, require
-from lr_search.evaluation import Metrics
 from lr_search.optimizers.param_groups import OptimizerFactory
 from lr_search.rng import preserved_rng, seed_everything
+from lr_search.workloads.batches import BatchSource, length, made
+from lr_search.workloads.combining import Combine, require_combine
+from lr_search.workloads.parts import DTYPES, Loss, LossMetric, Metrics, Precision
 
 if TYPE_CHECKING:
-    from lr_search.curves.curve import LRCurve
-    from lr_search.ramp import Ramp
+    from lr_search.curves.curve import LRCurve, Ramp
 
 Direction = Literal["minimize", "maximize"]
 PROBE_LR = 1e-3  # the LR an optimizer is built with; every step sets its own
@@ -162,7 +160,7 @@ class Workload:
     @property
     def metrics_or_loss(self) -> Metrics:
         """The metrics, or the loss alone."""
-        return self.metrics if self.metrics is not None else _LossMetric(self.loss)
+        return self.metrics if self.metrics is not None else LossMetric(self.loss)
 
     def build(self) -> tuple[nn.Module, torch.optim.Optimizer]:
         """The model on its device and its optimizer, from the global RNG as it is.
@@ -243,16 +241,6 @@ class Workload:
         chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
         require(len(chosen) > 0, "seeds must be at least 1", seeds=seeds)
         return range_tests_of(self, chosen, **settings)
-
-
-@dataclass(frozen=True)
-class _LossMetric:
-    """The default metrics: the loss alone."""
-
-    loss: Loss
-
-    def __call__(self, model: nn.Module, batch: Any) -> Mapping[str, torch.Tensor]:
-        return {"loss": self.loss(model, batch)}
 
 
 def require_workload(value: object) -> Workload:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lr_search.errors import InvalidInputError, require
 from lr_search.optimizers.param_groups import OptimizerFactory
-from lr_search.workload import Direction, Workload
+from lr_search.workloads.workload import Direction, Workload
 
 Data = Any  # a torch Dataset of (input, target) pairs, or a pair of arrays or tensors (examples, ...)
 
