@@ -21,7 +21,7 @@ from lr_search.fused.support import Support, support_of
 from lr_search.fused.training import FusedTraining
 from lr_search.fused.width import fastest_width
 from lr_search.schedules.constant import Constant
-from lr_search.training import train
+from lr_search.training.training import train
 
 SEED, LR = 0, 1e-3
 MOST_STEPS = 20_000  # of a training that is timed

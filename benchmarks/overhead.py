@@ -32,9 +32,9 @@ from benchmarks.overhead_peers import END_LR, START_LR, Peer, available, quiet
 from benchmarks.overhead_tasks import TASKS, Batch, Task, loss
 from lr_search import range_test
 from lr_search._ramp_run import RampRun
-from lr_search._step import Stepper
-from lr_search.optim import capture
 from lr_search.ramp import ramp_lrs
+from lr_search.training.state import capture
+from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk
 
 AIM = 1.05

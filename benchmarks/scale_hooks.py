@@ -15,7 +15,6 @@ import sqlalchemy
 from optuna.storages import InMemoryStorage
 from storage import NeverPrunes, workload
 
-from lr_search.evaluation import Evaluation
 from lr_search.execution.studies import open_studies
 from lr_search.execution.study import StudyTask
 from lr_search.execution.trial import Outcome
@@ -24,6 +23,7 @@ from lr_search.fingerprint import fingerprint
 from lr_search.planning import question, study_plans
 from lr_search.progress import Progress
 from lr_search.storage import open_storage, quiet_optuna
+from lr_search.training.evaluation import Evaluation
 from lr_search_ray import OptunaPruningScheduler
 from lr_search_ray.assignment import CHARGED, EVALUATION, OUTCOME
 from lr_search_ray.job_searcher import JobSearcher

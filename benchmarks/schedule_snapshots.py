@@ -14,7 +14,7 @@ from torch import nn
 
 import lr_search as lrs
 from lr_search.schedules import SGDR, Constant, Cosine, Linear, Schedule
-from lr_search.snapshots import Snapshot
+from lr_search.training.snapshots import Snapshot
 
 MEMBERS = 6
 ALPHAS = np.linspace(0, 1, 11)  # between two snapshots

@@ -14,7 +14,6 @@ from search_curves import EVALUATIONS, HIGH, LOW, evaluation_steps, looked_up, r
 from tasks import TASKS
 
 import lr_search as lrs
-from lr_search.evaluation import Evaluation
 from lr_search.execution.running import run_trial
 from lr_search.execution.study import Job, StudyTask
 from lr_search.execution.trial import Outcome
@@ -23,6 +22,7 @@ from lr_search.report.records import StudyRecord
 from lr_search.samplers import RangeTestSampler
 from lr_search.samplers.resolving import resolve
 from lr_search.samplers.strategies import Search, Strategy
+from lr_search.training.evaluation import Evaluation
 
 BUDGETS = (1, 2, 3, 4, 8, 16)
 PRUNED_AT = 8

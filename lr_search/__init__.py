@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from lr_search.curves.prior import LRPrior
     from lr_search.curves.suggest import Suggestion
     from lr_search.ensemble import SnapshotEnsemble
-    from lr_search.evaluation import Evaluation
     from lr_search.execution import FusedExecutor, LocalExecutor
     from lr_search.loading import load
     from lr_search.ramp import range_test
     from lr_search.refinding import Refinding, refind
     from lr_search.report.recommendation import Recommendation
-    from lr_search.training import Training, train
+    from lr_search.training.evaluation import Evaluation
+    from lr_search.training.training import Training, train
     from lr_search.workloads.supervised import classification, regression
     from lr_search.workloads.workload import Workload
 
@@ -60,7 +60,7 @@ __all__ = [
 
 _HOMES = {
     "Comparison": "compared",
-    "Evaluation": "evaluation",
+    "Evaluation": "training.evaluation",
     "FusedExecutor": "execution",
     "LRCurve": "curves.curve",
     "LRPrior": "curves.prior",
@@ -69,7 +69,7 @@ _HOMES = {
     "Refinding": "refinding",
     "SnapshotEnsemble": "ensemble",
     "Suggestion": "curves.suggest",
-    "Training": "training",
+    "Training": "training.training",
     "Workload": "workloads.workload",
     "average_weights": "averaging",
     "classification": "workloads.supervised",
@@ -78,7 +78,7 @@ _HOMES = {
     "range_test": "ramp",
     "refind": "refinding",
     "regression": "workloads.supervised",
-    "train": "training",
+    "train": "training.training",
 }
 _MODULES = {
     "controllers": "controllers",

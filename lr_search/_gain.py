@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from lr_search._replay import Buffers, ReplayedRNG
+from lr_search.training.replay import Buffers, ReplayedRNG
 
 COLUMNS = 6  # loss before, loss after, predicted reduction, norms of the update, of the weights and of the gradient
 SAME = 1e-4  # how far a loss that is evaluated again may lie from the first time, relative to it

@@ -13,14 +13,14 @@ from torch import nn
 
 from lr_search._gain import GainMeter
 from lr_search._ramp_record import RampRecord, rounding_of
-from lr_search._replay import Buffers
-from lr_search._step import Stepper, takes_closure
 from lr_search.curves.curve import FloatArray, LRCurve
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError
-from lr_search.evaluation import metric_sums
-from lr_search.optim import preserved_modes
 from lr_search.optimizers.character import character
 from lr_search.rng import preserved_rng
+from lr_search.training.evaluation import metric_sums
+from lr_search.training.replay import Buffers
+from lr_search.training.state import preserved_modes
+from lr_search.training.step import Stepper, takes_closure
 from lr_search.workloads.batches import BatchWalk, aside, made, preserved_generators, to_device
 from lr_search.workloads.parts import Metrics
 
@@ -84,13 +84,14 @@ class RampRun:
     ) -> None:
         self._stepper, self._batches = stepper, batches
         self._asked, self._sweep = gain_ratio, sweep
+        self._meter: GainMeter | None = None
         num_weights = sum(parameter.numel() for parameter in stepper.parameters if parameter.requires_grad)
         self._record = RampRecord(ramp, num_weights)
         self._metrics, self._buffers = metrics, Buffers(stepper.model)
         self._observed: list[dict[str, torch.Tensor]] = []  # of the present block
         stepper.observer = self._observe if metrics is not None or sweep is not None else None
         if gain_ratio is not False and self._measurable(gain_ratio):
-            stepper.meter = GainMeter(stepper.model, stepper.parameters, stepper.device)
+            stepper.meter = self._meter = GainMeter(stepper.model, stepper.parameters, stepper.device)
 
     def _measurable(self, asked: bool | None) -> bool:
         """Whether one gradient and one loss belong to a step."""
@@ -107,7 +108,7 @@ class RampRun:
 
     def close(self) -> None:
         """Let go of the batches and of the copies; the curve stays."""
-        self._stepper.meter = self._stepper.observer = self._sweep = None
+        self._stepper.meter = self._meter = self._stepper.observer = self._sweep = None
         self._buffers.clear()
         if isinstance(self._batches, BatchWalk):
             self._batches.close()
@@ -174,7 +175,7 @@ class RampRun:
         for name in observed[0] if observed else ():
             column = self._averaged(torch.stack([values[name].double() for values in observed]))
             record.take_metric(name, column.tolist())
-        meter = self._stepper.meter
+        meter = self._meter
         rows = None if meter is None else meter.read()
         if meter is None or not num_steps:
             return
@@ -193,7 +194,7 @@ class RampRun:
             if error is None:
                 raise InvalidInputError(UNREPEATABLE)
             raise InvalidInputError(FAILED.format(kind=type(error).__name__, error=str(error).rstrip("."))) from error
-        self._stepper.meter = None
+        self._stepper.meter = self._meter = None
 
     def curve(self) -> LRCurve:
         """What was recorded so far."""

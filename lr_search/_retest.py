@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 
 from lr_search._ramp_run import RampRun, Sweep
-from lr_search._step import Stepper
 from lr_search.curves.curve import LRCurve, Ramp
 from lr_search.errors import require
-from lr_search.optim import capture
 from lr_search.ramp import ramp_lrs, run
 from lr_search.rng import seed_everything
+from lr_search.training.state import capture
+from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk
 from lr_search.workloads.workload import Workload
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lr_search._step import Stepper
 from lr_search.rng import seed_everything
+from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk
 from lr_search.workloads.workload import Workload
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from lr_search._batch_norm import gather_statistics
-from lr_search.snapshots import Snapshot, chosen, rebuilt
+from lr_search.training.batch_norm import gather_statistics
+from lr_search.training.snapshots import Snapshot, chosen, rebuilt
 from lr_search.workloads.workload import Workload, require_workload
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lr_search.report.findings import Findings
     from lr_search.report.recommendation import Recommendation
-    from lr_search.training import Training
+    from lr_search.training.training import Training
 
 Read = Callable[[], Sequence[StudyRecord]]
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lr_search.errors import InvalidInputError, OutputError, WorkloadError, require
-from lr_search.snapshots import Snapshot, chosen, rebuilt, weights_of
+from lr_search.training.snapshots import Snapshot, chosen, rebuilt, weights_of
 from lr_search.workloads.combining import COMBINE, Combine, require_combine
 from lr_search.workloads.workload import Workload, require_workload
 

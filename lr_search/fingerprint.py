@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from lr_search._step import autocast, checked_loss
 from lr_search.errors import FingerprintError, LRSearchError, WorkloadError
 from lr_search.optimizers.call import optimizer_call
 from lr_search.rng import preserved_rng, seed_everything
+from lr_search.training.step import autocast, checked_loss
 from lr_search.workloads.batches import BatchWalk, length, made, tensors
 from lr_search.workloads.workload import Workload
 

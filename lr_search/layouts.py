@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 from lr_search import plugins
-from lr_search.controllers.base import Controller
 from lr_search.errors import InvalidInputError, require
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.named import by_name
 from lr_search.schedules.search_shape import Range, ranges_of
+from lr_search.training.controller import Controller
 from lr_search.workloads.workload import Workload
 
 PEAK = 0.1  # at which a layout is tried

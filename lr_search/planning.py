@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 from optuna.pruners import BasePruner
 
-from lr_search.controllers.base import first_schedule
 from lr_search.curves.probe import Ladder
 from lr_search.errors import InvalidInputError, require
 from lr_search.execution.auto_pruner import auto_pruner
@@ -26,6 +25,7 @@ from lr_search.ramp import most_steps_charged, ramp_lrs
 from lr_search.samplers.resolving import resolve
 from lr_search.samplers.strategies import Strategy
 from lr_search.sides import Side, side_of
+from lr_search.training.controller import first_schedule
 from lr_search.workloads.workload import Workload
 
 RANGE_TEST: dict[str, Any] = {"num_steps": 100, "curves": 1}

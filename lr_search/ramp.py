@@ -16,12 +16,12 @@ from torch import nn
 
 from lr_search._ramp_run import RampRun, Sweep
 from lr_search._start import start
-from lr_search._step import Stepper
 from lr_search.curves.curve import FloatArray, LRCurve, Ramp
 from lr_search.curves.suggest import edge
 from lr_search.errors import InvalidInputError, require
-from lr_search.optim import capture, device_of
 from lr_search.rng import preserved_rng
+from lr_search.training.state import capture, device_of
+from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk, length
 from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision
 from lr_search.workloads.workload import Workload

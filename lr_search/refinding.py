@@ -16,7 +16,7 @@ from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.errors import require
 from lr_search.ramp import ramp_lrs
 from lr_search.schedules.base import Schedule
-from lr_search.training import train
+from lr_search.training.training import train
 from lr_search.workloads.workload import Workload
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from optuna.trial import FrozenTrial
 from ray.tune import Checkpoint
 from ray.tune.search import Searcher
 
-from lr_search.evaluation import Evaluation
 from lr_search.execution.plan import RECORD
 from lr_search.execution.study import Job, StudyTask
 from lr_search.execution.trial import Outcome
 from lr_search.execution.work import Work
 from lr_search.progress import Progress
+from lr_search.training.evaluation import Evaluation
 from lr_search_ray.assignment import ASSIGNMENT, CHARGED, EVALUATION, OUTCOME, Assignment
 from lr_search_ray.job_searcher import JobSearcher
 from tests import sharing

@@ -11,12 +11,12 @@ from torch import nn
 from torch.nn import functional
 
 import lr_search as lrs
-from lr_search.evaluation import Evaluation
 from lr_search.fused.lane import Member
 from lr_search.fused.support import support_of
 from lr_search.fused.training import FusedTraining
 from lr_search.schedules import by_name
-from lr_search.snapshots import Snapshot, rebuilt
+from lr_search.training.evaluation import Evaluation
+from lr_search.training.snapshots import Snapshot, rebuilt
 
 NUM_STEPS, FEATURES, CLASSES = 50, 16, 4
 momentum_sgd = partial(torch.optim.SGD, momentum=0.9, weight_decay=1e-3)

@@ -14,7 +14,6 @@ import torch
 from optuna.trial import FrozenTrial
 
 import lr_search as lrs
-from lr_search.evaluation import Evaluation
 from lr_search.execution import local
 from lr_search.execution.studies import open_studies
 from lr_search.execution.study import Job, StudyTask
@@ -22,6 +21,7 @@ from lr_search.execution.trial import Outcome
 from lr_search.planning import question, study_plans
 from lr_search.progress import Progress
 from lr_search.storage import StorageLike, open_storage, quiet_optuna
+from lr_search.training.evaluation import Evaluation
 from tests.workloads import line, squared_error
 
 # children of a server that has imported everything: quick to start, and each with connections of its own

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lr_search as lrs
-from lr_search.snapshots import Snapshot
+from lr_search.training.snapshots import Snapshot
 
 FOUR_CYCLES = lrs.schedules.Triangular(0.01, 0.2, step_size=2.5)  # in 20 steps
 

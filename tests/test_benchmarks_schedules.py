@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import lr_search as lrs
-from lr_search.controllers.base import first_schedule
-from lr_search.snapshots import Snapshot
+from lr_search.training.controller import first_schedule
+from lr_search.training.snapshots import Snapshot
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 

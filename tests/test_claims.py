@@ -12,12 +12,12 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 import lr_search as lrs
-from lr_search.evaluation import Evaluation
 from lr_search.execution import claims, ownership
 from lr_search.execution.ownership import Claim
 from lr_search.execution.study import StudyTask
 from lr_search.execution.trial import Outcome
 from lr_search.storage import open_storage
+from lr_search.training.evaluation import Evaluation
 from tests import sharing
 from tests.workloads import line
 

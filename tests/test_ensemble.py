@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import lr_search as lrs
-from lr_search.snapshots import Snapshot
+from lr_search.training.snapshots import Snapshot
 from lr_search.workloads.combining import COMBINE
 
 FOUR_CYCLES = lrs.schedules.Triangular(0.01, 0.2, step_size=2.5)  # in 20 steps

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lr_search.errors import WorkloadError
-from lr_search.evaluation import evaluate
+from lr_search.training.evaluation import evaluate
 
 CPU = torch.device("cpu")
 VALUES = torch.tensor([3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0, 5.0, 3.0])

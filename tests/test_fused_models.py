@@ -8,7 +8,7 @@ from torch import nn
 from lr_search.fused.stack import Stack
 from lr_search.fused.support import support_of
 from lr_search.schedules import Constant
-from lr_search.snapshots import rebuilt
+from lr_search.training.snapshots import rebuilt
 from tests.fused_cases import (
     CASES,
     EVERY_CASE,

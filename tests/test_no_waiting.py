@@ -15,9 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import lr_search as lrs
 from lr_search._ramp_run import BLOCK, RampRun, Sweep
-from lr_search._step import Stepper
 from lr_search.schedules import Constant
-from lr_search.training import BLOCK as TRAINING_BLOCK
+from lr_search.training.step import Stepper
+from lr_search.training.training import BLOCK as TRAINING_BLOCK
 from lr_search.workloads.batches import BatchWalk
 
 ASKED = ("item", "tolist", "cpu", "numpy", "nonzero", "equal", "allclose", "masked_select", "unique", "__array__")

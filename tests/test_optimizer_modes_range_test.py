@@ -8,8 +8,8 @@ import pytest
 import schedulefree
 
 import lr_search as lrs
-from lr_search.optim import capture
 from lr_search.schedules import Constant
+from lr_search.training.state import capture
 from tests.schedule_free import EVERY_KIND, KINDS, LR, by_hand, free, plain, same, seeded, wide
 from tests.workloads import data, squared_error
 

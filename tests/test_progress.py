@@ -9,11 +9,11 @@ import pytest
 
 import lr_search as lrs
 from lr_search.curves.curve import LRCurve
-from lr_search.evaluation import Evaluation
 from lr_search.execution.study import Job, StudyTask
 from lr_search.execution.trial import Outcome
 from lr_search.progress import Progress
 from lr_search.storage import quiet_optuna
+from lr_search.training.evaluation import Evaluation
 from tests import sharing
 from tests.terminal import Screen, screen
 from tests.workloads import line

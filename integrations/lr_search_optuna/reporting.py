@@ -9,8 +9,8 @@ import optuna
 from optuna.trial import BaseTrial
 
 from lr_search.errors import InvalidInputError, unknown_name
-from lr_search.evaluation import Evaluation
-from lr_search.training import Training
+from lr_search.training.evaluation import Evaluation
+from lr_search.training.training import Training
 from lr_search_optuna.checks import require_direction
 
 DIVERGED = "diverged"  # the trial attribute that says why

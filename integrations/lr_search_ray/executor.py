@@ -12,7 +12,7 @@ from lr_search.execution.executor import require_parallel
 from lr_search.execution.study import StudyTask
 from lr_search.execution.trial import TrialSpec
 from lr_search.progress import Progress
-from lr_search.training import Training
+from lr_search.training.training import Training
 from lr_search.workloads.workload import Workload
 from lr_search_ray.cluster import checked_resources
 from lr_search_ray.session import Session, opened

@@ -9,9 +9,9 @@ from typing import Any
 from ray import tune
 
 from lr_search.errors import InvalidInputError, require
-from lr_search.evaluation import Evaluation
 from lr_search.execution.running import TrialRun
 from lr_search.execution.trial import TrialSpec
+from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Workload, require_workload
 from lr_search_ray.packing import packed, unpacked
 from lr_search_ray.place import Place, worker_place

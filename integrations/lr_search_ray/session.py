@@ -28,7 +28,7 @@ from lr_search.execution.study import StudyTask
 from lr_search.execution.trial import TrialSpec
 from lr_search.execution.work import Work
 from lr_search.progress import Progress
-from lr_search.training import Training
+from lr_search.training.training import Training
 from lr_search.workloads.workload import Workload
 from lr_search_ray import cluster
 from lr_search_ray.bridge import OptunaPruningScheduler

@@ -6,15 +6,15 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from lr_search.controllers.base import Controller
 from lr_search.errors import InvalidInputError, require
-from lr_search.evaluation import Evaluation
 from lr_search.schedules.base import require_peak
 from lr_search.schedules.constant import Constant
+from lr_search.training.controller import Controller
+from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Direction
 
 if TYPE_CHECKING:
-    from lr_search.training import Training
+    from lr_search.training.training import Training
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,17 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from lr_search.controllers.base import Controller
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
-from lr_search.evaluation import Evaluation
 from lr_search.ramp import most_steps_charged, ramp_lrs
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.sgdr import SGDR
 from lr_search.schedules.triangular import ExpRange, Triangular, Triangular2
+from lr_search.training.controller import Controller
+from lr_search.training.evaluation import Evaluation
 
 if TYPE_CHECKING:
-    from lr_search.training import Training
+    from lr_search.training.training import Training
 
 Cyclic = Triangular | Triangular2 | ExpRange | SGDR
 BELOW, ABOVE = 1e-3, 1e2  # of the present peak: where a ramp begins and ends

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from optuna.pruners import BasePruner, PercentilePruner
 
-from lr_search.controllers.base import Controller
 from lr_search.schedules.base import Schedule
+from lr_search.training.controller import Controller
 
 Kind = Literal["constant", "annealed", "cyclic"]
 

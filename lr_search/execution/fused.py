@@ -16,7 +16,7 @@ from lr_search.execution.trial import TrialSpec
 from lr_search.execution.wave import Wave
 from lr_search.execution.work import Work
 from lr_search.progress import Progress
-from lr_search.training import Training
+from lr_search.training.training import Training
 from lr_search.workloads.workload import Workload
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lr_search.evaluation import Evaluation
 from lr_search.execution.executor import FailureWatch, require_parallel
 from lr_search.execution.interrupts import interrupts_held
 from lr_search.execution.ownership import Heartbeat
@@ -15,7 +14,8 @@ from lr_search.execution.study import Job, StudyTask
 from lr_search.execution.trial import Outcome, TrialSpec
 from lr_search.execution.work import Work
 from lr_search.progress import Progress
-from lr_search.training import Training
+from lr_search.training.evaluation import Evaluation
+from lr_search.training.training import Training
 from lr_search.workloads.workload import Workload
 
 POLL_SECONDS = 0.5  # while what is left runs in other processes

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import optuna
 
-from lr_search.controllers.base import first_schedule
 from lr_search.curves.probe import Ladder
 from lr_search.layouts import PEAK, Layout
 from lr_search.samplers.strategies import Strategy
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.search_shape import Range
-from lr_search.training import checkpoints
+from lr_search.training.controller import first_schedule
+from lr_search.training.training import checkpoints
 from lr_search.workloads.workload import Workload
 
 Kind = Literal["search", "range_test", "probe", "confirm"]

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from lr_search.controllers.base import first_schedule
 from lr_search.ensemble import SnapshotEnsemble
 from lr_search.errors import StorageError, WorkloadError, told
-from lr_search.evaluation import Evaluation
 from lr_search.execution.trial import Outcome, TrialSpec
 from lr_search.probe import descending_probe
-from lr_search.snapshots import Snapshot
-from lr_search.training import Training, train
+from lr_search.training.controller import first_schedule
+from lr_search.training.evaluation import Evaluation
+from lr_search.training.snapshots import Snapshot
+from lr_search.training.training import Training, train
 from lr_search.workloads.workload import Workload
 
 Report = Callable[[Evaluation], bool]  # told of each evaluation; whether to prune the trial here

@@ -11,7 +11,6 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from lr_search.controllers.base import Controller, first_schedule
 from lr_search.environment import environment
 from lr_search.errors import StorageError
 from lr_search.execution.claims import OWNER, at_work, kept
@@ -20,6 +19,7 @@ from lr_search.execution.study import StudyTask
 from lr_search.fingerprint import OPTIMIZER_CALL, check_fingerprint
 from lr_search.report.reading import read_records
 from lr_search.report.records import TrialRecord
+from lr_search.training.controller import Controller, first_schedule
 
 FORMAT = 1
 SHAPE_POINTS = 301  # of a schedule, for its picture

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lr_search.controllers.base import Controller
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.probe import Ladder, Probe
-from lr_search.evaluation import Evaluation
 from lr_search.schedules.base import Schedule
+from lr_search.training.controller import Controller
+from lr_search.training.evaluation import Evaluation
 
 EVALUATIONS = "evaluations"  # in a record
 _SPLIT = f', "{EVALUATIONS}": {{"step"'

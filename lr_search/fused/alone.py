@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from lr_search._replay import Buffers
-from lr_search._step import autocast, checked_loss
 from lr_search.fused.stack import Stack
 from lr_search.rng import RNGState
+from lr_search.training.replay import Buffers
+from lr_search.training.step import autocast, checked_loss
 from lr_search.workloads.workload import Workload
 
 

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 from torch.func import vmap
 
-from lr_search._step import autocast
 from lr_search.errors import WorkloadError
-from lr_search.evaluation import metric_total
 from lr_search.fused.attention import batchable_attention
 from lr_search.fused.stack import Stack
-from lr_search.judging import Judge, require_objective
-from lr_search.optim import preserved_modes
+from lr_search.training.evaluation import metric_total
+from lr_search.training.judge import Judge, require_objective
+from lr_search.training.state import preserved_modes
+from lr_search.training.step import autocast
 from lr_search.workloads.batches import to_device
 from lr_search.workloads.parts import Metrics, Precision
 from lr_search.workloads.workload import Workload

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import nn
 
-from lr_search.evaluation import Evaluation
 from lr_search.fused.evaluations import FusedJudge
 from lr_search.schedules.base import Schedule
-from lr_search.snapshots import Snapshot, Snapshots
-from lr_search.training import checkpoints
+from lr_search.training.evaluation import Evaluation
+from lr_search.training.snapshots import Snapshot, Snapshots
+from lr_search.training.training import checkpoints
 from lr_search.workloads.workload import Workload
 
 

@@ -12,18 +12,18 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from lr_search._step import autocast, takes_closure
 from lr_search.errors import LRSearchError, told
-from lr_search.evaluation import metric_total
 from lr_search.fused.alone import Alone
 from lr_search.fused.evaluations import FusedMetrics
 from lr_search.fused.linearity import stacks
 from lr_search.fused.losses import ChangingPartsError, FusedLoss
 from lr_search.fused.stack import Stack
-from lr_search.judging import Judge
-from lr_search.optim import preserved_modes
 from lr_search.optimizers.param_groups import trainable
 from lr_search.rng import RNGState, preserved_rng, seed_everything
+from lr_search.training.evaluation import metric_total
+from lr_search.training.judge import Judge
+from lr_search.training.state import preserved_modes
+from lr_search.training.step import autocast, takes_closure
 from lr_search.workloads.batches import BatchWalk, to_device
 from lr_search.workloads.workload import Workload
 

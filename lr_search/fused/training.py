@@ -18,8 +18,8 @@ from lr_search.fused.support import Support
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate, Update
 from lr_search.optimizers.param_groups import trainable
 from lr_search.rng import RNGState, preserved_rng, seed_everything
-from lr_search.snapshots import Snapshots
-from lr_search.training import BLOCK
+from lr_search.training.snapshots import Snapshots
+from lr_search.training.training import BLOCK
 from lr_search.workloads.batches import BatchWalk
 
 COMPACT_SHARE = 1 / 8  # of the rows; when so many have ended, the others are moved together

@@ -15,7 +15,7 @@ from lr_search.schedules.compose import warmup
 from lr_search.schedules.decay_layouts import WARMUP_SHARE
 
 if TYPE_CHECKING:
-    from lr_search.controllers.base import Controller
+    from lr_search.training.controller import Controller
 
 WARMED = ("inverse_sqrt", "wsd")  # have a warm-up by definition
 COMMON = ("lr", "num_steps", "steps_per_epoch", "warmup_steps")

@@ -18,9 +18,9 @@ import ray
 import torch
 
 import lr_search as lrs
-from lr_search.controllers.base import Control, Controller
-from lr_search.evaluation import Evaluation
 from lr_search.schedules import Constant, by_name
+from lr_search.training.controller import Control, Controller
+from lr_search.training.evaluation import Evaluation
 from lr_search_ray import RayExecutor
 from tests.on_ray import Noted, own_ray, require_same
 from tests.workloads import line, shuffled

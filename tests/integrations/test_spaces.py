@@ -18,8 +18,8 @@ from ray.tune.search.sample import Float
 
 import lr_search as lrs
 from lr_search import LRPrior, plugins
-from lr_search.controllers.base import Controller
 from lr_search.errors import InvalidInputError, UnknownNameError
+from lr_search.training.controller import Controller
 from lr_search_optuna import suggest_schedule
 from lr_search_ray import spaces
 from lr_search_ray.spaces import schedule_of, schedule_space, search_space

@@ -6,12 +6,11 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
 
-from lr_search._gain import GainMeter
 from lr_search.errors import WorkloadError, require
 from lr_search.optimizers.modes import Modes
 from lr_search.optimizers.param_groups import group_ratios, set_lr, set_momentum, trainable
@@ -48,6 +47,19 @@ def takes_closure(optimizer: torch.optim.Optimizer) -> bool:
     return first is not None and first.name == "closure" and first.default is inspect.Parameter.empty
 
 
+class Meter(Protocol):
+    """Measures at every step how the loss on its own batch changes: a range test's gain meter."""
+
+    def mark(self) -> None:
+        """The weights are about to be stepped."""
+
+    def before_step(self, loss: torch.Tensor, again: Callable[[], torch.Tensor]) -> None:
+        """The gradients are there, and have not been clipped; `again` evaluates the loss on the same batch."""
+
+    def after_step(self, loss: torch.Tensor, again: Callable[[], torch.Tensor], clipped_by: torch.Tensor | float) -> None:
+        """The step is taken; `clipped_by`: the factor that all gradients were scaled by."""
+
+
 class Stepper:
     """Steps one model with one optimizer, or with several.
 
@@ -82,7 +94,7 @@ class Stepper:
         self.losses = [loss] if callable(loss) else list(loss)
         self.modes = Modes(model, self.optimizers)
         self.scaler = torch.amp.GradScaler(device.type) if scaler is None and precision == "fp16" else scaler
-        self.meter: GainMeter | None = None
+        self.meter: Meter | None = None
         self.observer: Callable[[list[Any]], None] | None = None  # is shown the batches of a step before it is taken
         self.accumulate, self._clip_norm, self.precision = accumulate, clip_norm, precision
         self._check_closures()

@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from lr_search.errors import InvalidInputError, WorkloadError
-from lr_search.evaluation import evaluate
 from lr_search.rng import preserved_rng, seed_everything
+from lr_search.training.evaluation import evaluate
 from lr_search.workloads.batches import made, preserved_generators, rewind
 from lr_search.workloads.workload import Workload
 

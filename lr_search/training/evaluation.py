@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from lr_search._step import autocast
 from lr_search.errors import WorkloadError
-from lr_search.optim import preserved_modes
+from lr_search.training.state import preserved_modes
+from lr_search.training.step import autocast
 from lr_search.workloads.batches import batch_length, to_device
 from lr_search.workloads.parts import Metrics, Precision
 

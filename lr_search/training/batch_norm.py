@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lr_search._replay import Buffers
-from lr_search._step import autocast
 from lr_search.rng import preserved_rng, seed_everything
+from lr_search.training.replay import Buffers
+from lr_search.training.step import autocast
 from lr_search.workloads.batches import BatchWalk
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lr_search.evaluation import Evaluation
 from lr_search.schedules.base import Schedule
+from lr_search.training.evaluation import Evaluation
 
 if TYPE_CHECKING:
-    from lr_search.training import Training
+    from lr_search.training.training import Training
 
 
 class Control(Protocol):

@@ -11,17 +11,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from lr_search._batch_norm import gather_statistics
-from lr_search._retest import range_test_within
-from lr_search._step import Stepper
-from lr_search.controllers.base import Controller, first_schedule
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import LRSearchError, require
-from lr_search.evaluation import Evaluation
-from lr_search.judging import Judge
 from lr_search.rng import RNGState, preserved_rng, seed_everything
 from lr_search.schedules.base import Schedule
-from lr_search.snapshots import Snapshot, Snapshots
+from lr_search.training.batch_norm import gather_statistics
+from lr_search.training.controller import Controller, first_schedule
+from lr_search.training.evaluation import Evaluation
+from lr_search.training.judge import Judge
+from lr_search.training.snapshots import Snapshot, Snapshots
+from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk
 from lr_search.workloads.workload import Workload, require_workload
 
@@ -200,6 +199,8 @@ class Training(Iterator[Evaluation]):
         Raises:
             InvalidInputError: a setting breaks a rule, or the training has diverged.
         """
+        from lr_search._retest import range_test_within
+
         require(self.stopped != "diverged", "a range test needs a training that has not diverged", got=self.reason)
         seed = self.seed if seed is None else seed
         curve = range_test_within(self.workload, self._stepper, seed=seed, **settings)

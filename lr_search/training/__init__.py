@@ -1,0 +1,3 @@
+"""One training: its steps, evaluations and snapshots, and the state that comes back."""
+
+__all__: list[str] = []
