@@ -31,8 +31,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.overhead_peers import END_LR, START_LR, Peer, available, quiet
 from benchmarks.overhead_tasks import TASKS, Batch, Task, loss
 from lr_search import range_test
-from lr_search._ramp_run import RampRun
-from lr_search.ramp import ramp_lrs
+from lr_search.ramp.range_test import ramp_lrs
+from lr_search.ramp.run import RampRun
 from lr_search.training.state import capture
 from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lr_search import controllers, errors, optimizers, samplers, schedules
-    from lr_search.averaging import average_weights
     from lr_search.compared import Comparison
     from lr_search.comparison import compare
     from lr_search.curves import suggest
     from lr_search.curves.curve import LRCurve
     from lr_search.curves.prior import LRPrior
     from lr_search.curves.suggest import Suggestion
-    from lr_search.ensemble import SnapshotEnsemble
+    from lr_search.ensembles.averaging import average_weights
+    from lr_search.ensembles.ensemble import SnapshotEnsemble
     from lr_search.execution import FusedExecutor, LocalExecutor
     from lr_search.loading import load
-    from lr_search.ramp import range_test
-    from lr_search.refinding import Refinding, refind
+    from lr_search.ramp.range_test import range_test
+    from lr_search.ramp.refinding import Refinding, refind
     from lr_search.report.recommendation import Recommendation
     from lr_search.training.evaluation import Evaluation
     from lr_search.training.training import Training, train
@@ -66,17 +66,17 @@ _HOMES = {
     "LRPrior": "curves.prior",
     "LocalExecutor": "execution",
     "Recommendation": "report.recommendation",
-    "Refinding": "refinding",
-    "SnapshotEnsemble": "ensemble",
+    "Refinding": "ramp.refinding",
+    "SnapshotEnsemble": "ensembles.ensemble",
     "Suggestion": "curves.suggest",
     "Training": "training.training",
     "Workload": "workloads.workload",
-    "average_weights": "averaging",
+    "average_weights": "ensembles.averaging",
     "classification": "workloads.supervised",
     "compare": "comparison",
     "load": "loading",
-    "range_test": "ramp",
-    "refind": "refinding",
+    "range_test": "ramp.range_test",
+    "refind": "ramp.refinding",
     "regression": "workloads.supervised",
     "train": "training.training",
 }

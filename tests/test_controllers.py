@@ -15,7 +15,7 @@ from torch import nn
 import lr_search as lrs
 from lr_search.controllers import Controller, ReduceOnPlateau, Refind
 from lr_search.errors import InvalidInputError
-from lr_search.ramp import most_steps_charged
+from lr_search.ramp.range_test import most_steps_charged
 from lr_search.report.figures import plot_schedules, shapes_frame
 from lr_search.report.figures.panels import Panels
 from lr_search.report.findings import Findings

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import lr_search as lrs
-from lr_search._ramp_run import BLOCK, RampRun, Sweep
+from lr_search.ramp.run import BLOCK, RampRun, Sweep
 from lr_search.schedules import Constant
 from lr_search.training.step import Stepper
 from lr_search.training.training import BLOCK as TRAINING_BLOCK
@@ -35,7 +35,7 @@ OPTIMIZERS = {
 @pytest.fixture(autouse=True)
 def known_optimizers(monkeypatch):
     """What kind of optimizer it is, is found out once a process, on a weight of its own on the CPU."""
-    monkeypatch.setattr("lr_search._ramp_run.character", lambda optimizer: {})
+    monkeypatch.setattr("lr_search.ramp.run.character", lambda optimizer: {})
 
 
 class Reads:

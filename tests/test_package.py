@@ -101,7 +101,7 @@ def test_schedules_curves_and_priors_load_no_torch_and_training_loads_no_optuna(
         "import sys\n"
         "import lr_search.schedules, lr_search.curves.curve, lr_search.curves.suggest, lr_search.curves.prior\n"
         "print(*(name for name in ('torch', 'optuna', 'matplotlib') if name in sys.modules))\n"
-        "import lr_search.training.training, lr_search.ramp, lr_search.workloads.supervised\n"
+        "import lr_search.training.training, lr_search.ramp.range_test, lr_search.workloads.supervised\n"
         "print(*(name for name in ('optuna', 'ray', 'matplotlib') if name in sys.modules))\n"
     )
     assert loaded == []

@@ -16,7 +16,7 @@ import lr_search as lrs
 from lr_search.curves.probe import Ladder, Probe, falls
 from lr_search.errors import FingerprintError, InvalidInputError, WorkloadError
 from lr_search.execution.trial import Outcome, finding
-from lr_search.probe import descending_probe
+from lr_search.ramp.descending_probe import descending_probe
 from lr_search.samplers import ProbeSampler, Strategy, strategies
 from tests.bowl import bowl
 from tests.workloads import line, squared_error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
-from lr_search.ramp import most_steps_charged, ramp_lrs
+from lr_search.ramp.range_test import most_steps_charged, ramp_lrs
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.sgdr import SGDR
 from lr_search.schedules.triangular import ExpRange, Triangular, Triangular2

@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from lr_search._gain import COLUMNS
-from lr_search._ramp_record import RampRecord, rounding_of
-from lr_search._ramp_run import BLOCK
 from lr_search.curves.curve import FloatArray, LRCurve
 from lr_search.errors import LRSearchError
 from lr_search.fused.batches import SeededWalks
@@ -21,6 +18,9 @@ from lr_search.fused.training import clip, idle_parameters
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate
 from lr_search.fused.width import fitting_width
 from lr_search.optimizers.character import character
+from lr_search.ramp.gain_meter import COLUMNS
+from lr_search.ramp.record import RampRecord, rounding_of
+from lr_search.ramp.run import BLOCK
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workloads.workload import Workload
 

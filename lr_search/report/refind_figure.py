@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lr_search.curves.curve import FloatArray
-from lr_search.refinding import Refinding
+from lr_search.ramp.refinding import Refinding
 from lr_search.report.style import GREY, PALETTE, fit_y, own_axes
 
 RANGE, SUGGESTED, EDGE, SCHEDULE = PALETTE[2], PALETTE[3], PALETTE[0], GREY  # as in the picture of a range test

@@ -56,7 +56,9 @@ class Meter(Protocol):
     def before_step(self, loss: torch.Tensor, again: Callable[[], torch.Tensor]) -> None:
         """The gradients are there, and have not been clipped; `again` evaluates the loss on the same batch."""
 
-    def after_step(self, loss: torch.Tensor, again: Callable[[], torch.Tensor], clipped_by: torch.Tensor | float) -> None:
+    def after_step(
+        self, loss: torch.Tensor, again: Callable[[], torch.Tensor], clipped_by: torch.Tensor | float
+    ) -> None:
         """The step is taken; `clipped_by`: the factor that all gradients were scaled by."""
 
 

@@ -199,7 +199,7 @@ class Training(Iterator[Evaluation]):
         Raises:
             InvalidInputError: a setting breaks a rule, or the training has diverged.
         """
-        from lr_search._retest import range_test_within
+        from lr_search.ramp.retest import range_test_within
 
         require(self.stopped != "diverged", "a range test needs a training that has not diverged", got=self.reason)
         seed = self.seed if seed is None else seed

@@ -230,7 +230,7 @@ class Workload:
         Reference:
             Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186, section 3.3.
         """
-        from lr_search.ramp import range_test_of, range_tests_of
+        from lr_search.ramp.range_test import range_test_of, range_tests_of
 
         settings: dict[str, Any] = {
             "start_lr": start_lr, "end_lr": end_lr, "num_steps": num_steps, "ramp": ramp,

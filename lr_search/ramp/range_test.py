@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from lr_search._ramp_run import RampRun, Sweep
-from lr_search._start import start
 from lr_search.curves.curve import FloatArray, LRCurve, Ramp
 from lr_search.curves.suggest import edge
 from lr_search.errors import InvalidInputError, require
+from lr_search.ramp.run import RampRun, Sweep
+from lr_search.ramp.start import start
 from lr_search.rng import preserved_rng
 from lr_search.training.state import capture, device_of
 from lr_search.training.step import Stepper

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 
-from lr_search._ramp_run import RampRun, Sweep
 from lr_search.curves.curve import LRCurve, Ramp
 from lr_search.errors import require
-from lr_search.ramp import ramp_lrs, run
+from lr_search.ramp.range_test import ramp_lrs, run
+from lr_search.ramp.run import RampRun, Sweep
 from lr_search.rng import seed_everything
 from lr_search.training.state import capture
 from lr_search.training.step import Stepper

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lr_search._retest import range_test_within
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.errors import require
-from lr_search.ramp import ramp_lrs
+from lr_search.ramp.range_test import ramp_lrs
+from lr_search.ramp.retest import range_test_within
 from lr_search.schedules.base import Schedule
 from lr_search.training.training import train
 from lr_search.workloads.workload import Workload

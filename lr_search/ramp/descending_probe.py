@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lr_search._start import start
 from lr_search.curves.probe import FloatArray, Ladder, Probe, falls
 from lr_search.errors import LRSearchError, WorkloadError
+from lr_search.ramp.start import start
 from lr_search.rng import preserved_rng
 from lr_search.workloads.workload import Workload
 

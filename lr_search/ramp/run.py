@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from lr_search._gain import GainMeter
-from lr_search._ramp_record import RampRecord, rounding_of
 from lr_search.curves.curve import FloatArray, LRCurve
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError
 from lr_search.optimizers.character import character
+from lr_search.ramp.gain_meter import GainMeter
+from lr_search.ramp.record import RampRecord, rounding_of
 from lr_search.rng import preserved_rng
 from lr_search.training.evaluation import metric_sums
 from lr_search.training.replay import Buffers
