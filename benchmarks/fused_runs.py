@@ -18,7 +18,7 @@ from fused_tasks import SANE_LRS, TASKS
 import lr_search as lrs
 from lr_search.fused.lane import Member
 from lr_search.fused.support import Support, support_of
-from lr_search.fused.training import FusedTraining
+from lr_search.fused.trials import FusedTraining
 from lr_search.fused.width import fastest_width
 from lr_search.schedules.constant import Constant
 from lr_search.training.training import train

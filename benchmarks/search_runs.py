@@ -20,8 +20,8 @@ from lr_search.execution.trial import Outcome
 from lr_search.progress import Progress
 from lr_search.report.records import StudyRecord
 from lr_search.samplers import RangeTestSampler
-from lr_search.samplers.resolving import resolve
 from lr_search.samplers.strategies import Search, Strategy
+from lr_search.samplers.strategy_names import resolve
 from lr_search.training.evaluation import Evaluation
 
 BUDGETS = (1, 2, 3, 4, 8, 16)

@@ -158,7 +158,7 @@ def list_names() -> None:
         from lr_search import plugins
         from lr_search.curves.suggest import DEFAULT_RULE, RULES
         from lr_search.optimizers.names import NAMES
-        from lr_search.samplers.resolving import sampler_names
+        from lr_search.samplers.strategy_names import sampler_names
 
         _print_group("strategies", plugins.STRATEGIES)
         typer.echo(f"  Optuna's samplers go by name as well: {', '.join(sampler_names())}")
@@ -175,7 +175,7 @@ def list_names() -> None:
 
 def _print_group(title: str, group: str) -> None:
     from lr_search import plugins
-    from lr_search.samplers.resolving import resolve
+    from lr_search.samplers.strategy_names import resolve
 
     typer.echo(title)
     for name, point in plugins.registered(group).items():

@@ -8,7 +8,7 @@ from lr_search.execution.plan import StudyPlan
 from lr_search.planning import Question
 from lr_search.report.candidates import candidates
 from lr_search.report.records import StudyRecord
-from lr_search.samplers.resolving import resolve
+from lr_search.samplers.strategy_names import resolve
 
 FRESH = 1_000  # fresh seeds start this far above the largest that was searched
 

@@ -22,8 +22,8 @@ from lr_search.optimizers.names import NamedOptimizers
 from lr_search.optimizers.names import resolve as resolve_optimizers
 from lr_search.optimizers.param_groups import OptimizerFactory
 from lr_search.ramp.range_test import most_steps_charged, ramp_lrs
-from lr_search.samplers.resolving import resolve
 from lr_search.samplers.strategies import Strategy
+from lr_search.samplers.strategy_names import resolve
 from lr_search.sides import Side, side_of
 from lr_search.training.controller import first_schedule
 from lr_search.workloads.workload import Workload

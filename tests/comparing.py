@@ -19,7 +19,7 @@ from lr_search.execution import wave
 from lr_search.execution.executor import Executor
 from lr_search.execution.study import Job
 from lr_search.execution.trial import Outcome
-from lr_search.fused.training import FusedTraining
+from lr_search.fused.trials import FusedTraining
 from lr_search.progress import Progress
 from lr_search.storage import quiet_optuna
 from tests.workloads import data

@@ -13,7 +13,7 @@ from torch.nn import functional
 import lr_search as lrs
 from lr_search.fused.lane import Member
 from lr_search.fused.support import support_of
-from lr_search.fused.training import FusedTraining
+from lr_search.fused.trials import FusedTraining
 from lr_search.schedules import by_name
 from lr_search.training.evaluation import Evaluation
 from lr_search.training.snapshots import Snapshot, rebuilt

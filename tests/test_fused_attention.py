@@ -9,7 +9,7 @@ from torch import nn
 from torch.func import vmap
 from torch.nn import functional
 
-from lr_search.fused.attention import batchable_attention
+from lr_search.fused.vmap_attention import batchable_attention
 
 CPU = torch.device("cpu")
 MODELS, EXAMPLES, HEADS, LENGTH = 3, 2, 4, 5

@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import vmap
 from torch.nn import functional
 
-from lr_search.fused.dropout import SameMasks
+from lr_search.fused.vmap_dropout import SameMasks
 
 ORDERS = {
     "contiguous": lambda x: x,

@@ -20,7 +20,7 @@ from lr_search.execution.executor_names import executor_by_name
 from lr_search.execution.fusing import Fusing
 from lr_search.execution.study import StudyTask
 from lr_search.fused.lane import Member
-from lr_search.fused.training import FusedTraining
+from lr_search.fused.trials import FusedTraining
 from lr_search.schedules import by_name
 from tests import sharing
 from tests.comparing import (

@@ -12,7 +12,7 @@ from torch import nn
 
 import lr_search as lrs
 from lr_search.errors import TrialsFailedError
-from lr_search.fused import training as fused_training
+from lr_search.fused import trials as fused_training
 from lr_search.fused.losses import FusedLoss
 from tests.comparing import (
     LAST,

@@ -6,7 +6,7 @@ from torch import nn
 
 from lr_search.fused.losses import ChangingPartsError, FusedLoss
 from lr_search.fused.stack import Stack
-from lr_search.fused.training import clip
+from lr_search.fused.trials import clip
 from lr_search.schedules import Constant
 from tests.fused_cases import CLASSES, FEATURES, cross_entropy, examples, fused, mlp, workload
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from lr_search.fused.lane import Member
 from lr_search.fused.support import Support
-from lr_search.fused.training import FusedTraining
+from lr_search.fused.trials import FusedTraining
 from lr_search.schedules import Constant, by_name
 from tests.workloads import line
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 import lr_search as lrs
-from lr_search.fused import ramp as fused_ramp
+from lr_search.fused import range_tests as fused_ramp
 from tests.workloads import line, shuffled
 
 RAMP: dict[str, Any] = {"start_lr": 1e-4, "num_steps": 60}

@@ -11,7 +11,7 @@ import lr_search as lrs
 from lr_search.fused.lane import Member
 from lr_search.fused.stack import Stack
 from lr_search.fused.support import support_of
-from lr_search.fused.training import FusedTraining
+from lr_search.fused.trials import FusedTraining
 from lr_search.fused.updates import StackedUpdate
 from lr_search.schedules import Constant, by_name
 from tests.fused_cases import (

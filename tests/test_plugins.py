@@ -14,7 +14,7 @@ import pytest
 
 import lr_search as lrs
 from lr_search.samplers import optuna_names
-from lr_search.samplers.resolving import resolve
+from lr_search.samplers.strategy_names import resolve
 from tests.command_line import write
 from tests.workloads import line
 

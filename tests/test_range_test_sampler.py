@@ -14,7 +14,7 @@ from lr_search.errors import InvalidInputError
 from lr_search.samplers import RandomSampler, RangeTestSampler
 from lr_search.samplers.gaussian_process import believe, standardized
 from lr_search.samplers.points import uniform
-from lr_search.samplers.range_test import CELL, FIRST, MARGIN
+from lr_search.samplers.range_test_sampler import CELL, FIRST, MARGIN
 
 LOW, HIGH = 1e-5, 10.0
 RANGE = FloatDistribution(LOW, HIGH, log=True)

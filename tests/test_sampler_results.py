@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from lr_search.samplers.results import ALIKE, MANY, results_of
+from lr_search.samplers.trial_results import ALIKE, MANY, results_of
 
 RANGE = FloatDistribution(1e-5, 10.0, log=True)
 

@@ -16,7 +16,7 @@ from optuna.distributions import FloatDistribution
 from lr_search.curves.prior import LRPrior
 from lr_search.errors import InvalidInputError
 from lr_search.samplers import FixedSampler, GridSampler, PointSampler, ProbeSampler, RandomSampler, RangeTestSampler
-from lr_search.samplers.range_test import FIRST
+from lr_search.samplers.range_test_sampler import FIRST
 
 LOW, HIGH = 1e-5, 10.0
 RANGE = FloatDistribution(LOW, HIGH, log=True)

@@ -26,8 +26,8 @@ from lr_search.samplers import (
 )
 from lr_search.samplers.optuna_names import NAMES, NOT_BY_NAME
 from lr_search.samplers.per_trial import PerTrialSampler
-from lr_search.samplers.resolving import resolve
 from lr_search.samplers.strategies import Search
+from lr_search.samplers.strategy_names import resolve
 from tests.bowl import compare_in_bowl
 
 LOW, HIGH = 1e-5, 10.0

@@ -13,7 +13,7 @@ from lr_search.execution.trial import TrialSpec
 from lr_search.fused.lane import Lane
 from lr_search.fused.losses import ChangingPartsError
 from lr_search.fused.support import Support, support_of
-from lr_search.fused.training import FusedTraining
+from lr_search.fused.trials import FusedTraining
 from lr_search.fused.width import fitting_width, out_of_memory, release_memory
 from lr_search.workloads.workload import Workload
 from lr_search_ray.assignment import APART, CHARGED, EVALUATION, HALVED, OUTCOME, TOGETHER

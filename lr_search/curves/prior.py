@@ -124,7 +124,7 @@ class LRPrior:
         >>> 3e-3 < LRPrior.from_study(study).mode < 3e-2
         True
         """
-        from lr_search.samplers.earlier import prior_of_study
+        from lr_search.samplers.study_prior import prior_of_study
 
         return prior_of_study(study, param)
 

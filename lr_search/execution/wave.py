@@ -12,7 +12,7 @@ from lr_search.execution.ownership import Heartbeat
 from lr_search.execution.study import Job, StudyTask
 from lr_search.execution.trial import Outcome
 from lr_search.execution.work import Work
-from lr_search.fused.training import FusedTraining
+from lr_search.fused.trials import FusedTraining
 from lr_search.fused.width import out_of_memory, release_memory
 from lr_search.progress import Progress
 

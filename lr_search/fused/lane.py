@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import nn
 
-from lr_search.fused.evaluations import FusedJudge
+from lr_search.fused.metrics import FusedJudge
 from lr_search.schedules.base import Schedule
 from lr_search.training.evaluation import Evaluation
 from lr_search.training.snapshots import Snapshot, Snapshots

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch.func import vmap
 
-from lr_search.fused.attention import batchable_attention
-from lr_search.fused.dropout import SameMasks
 from lr_search.fused.stack import Stack
+from lr_search.fused.vmap_attention import batchable_attention
+from lr_search.fused.vmap_dropout import SameMasks
 from lr_search.training.step import autocast
 from lr_search.workloads.parts import Loss, Precision
 

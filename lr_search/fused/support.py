@@ -13,10 +13,10 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from lr_search.errors import LRSearchError, told
-from lr_search.fused.alone import Alone
-from lr_search.fused.evaluations import FusedMetrics
 from lr_search.fused.linearity import stacks
 from lr_search.fused.losses import ChangingPartsError, FusedLoss
+from lr_search.fused.metrics import FusedMetrics
+from lr_search.fused.reference import Alone
 from lr_search.fused.stack import Stack
 from lr_search.optimizers.param_groups import trainable
 from lr_search.rng import RNGState, preserved_rng, seed_everything

@@ -279,7 +279,7 @@ def range_tests_of(workload: Workload, seeds: Sequence[int], **settings: Any) ->
     """
     curves: list[LRCurve] | None = None
     if len(seeds) > 1 and not settings["extend"] and settings["valid_batches"] == 0:
-        from lr_search.fused.ramp import fused_range_tests
+        from lr_search.fused.range_tests import fused_range_tests
 
         lrs = ramp_lrs(settings["start_lr"], settings["end_lr"], settings["num_steps"], settings["ramp"])
         curves = fused_range_tests(workload, seeds, lrs, settings["ramp"], gain_ratio=settings["gain_ratio"])

@@ -10,7 +10,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lr_search.errors import require
-from lr_search.samplers.grid import GridSampler
+from lr_search.samplers.grid_sampler import GridSampler
 
 MOST_IN_FULL = 3
 

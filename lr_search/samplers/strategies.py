@@ -11,15 +11,15 @@ import optuna
 from lr_search.curves.prior import LRPrior
 from lr_search.curves.probe import Ladder
 from lr_search.errors import require
-from lr_search.samplers.fixed import FixedSampler
-from lr_search.samplers.grid import GridSampler
+from lr_search.samplers.fixed_sampler import FixedSampler
+from lr_search.samplers.grid_sampler import GridSampler
 from lr_search.samplers.handover import HandoverSampler
 from lr_search.samplers.one_epoch import OneEpochPruner, OneEpochSampler
 from lr_search.samplers.one_epoch import first_round as one_epoch_round
 from lr_search.samplers.per_trial import PerTrialSampler
-from lr_search.samplers.probe import ProbeSampler
-from lr_search.samplers.random import RandomSampler
-from lr_search.samplers.range_test import FIRST, RangeTestSampler
+from lr_search.samplers.probe_sampler import ProbeSampler
+from lr_search.samplers.random_sampler import RandomSampler
+from lr_search.samplers.range_test_sampler import FIRST, RangeTestSampler
 
 PARAM = "lr"
 

@@ -12,7 +12,7 @@ import optuna
 
 from lr_search import plugins
 from lr_search.errors import InvalidInputError, require, unknown_name
-from lr_search.samplers.fixed import FixedSampler
+from lr_search.samplers.fixed_sampler import FixedSampler
 from lr_search.samplers.optuna_names import NAMES, sampler_class
 from lr_search.samplers.per_trial import PerTrialSampler
 from lr_search.samplers.points import PointSampler

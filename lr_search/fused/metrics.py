@@ -11,8 +11,8 @@ from torch import nn
 from torch.func import vmap
 
 from lr_search.errors import WorkloadError
-from lr_search.fused.attention import batchable_attention
 from lr_search.fused.stack import Stack
+from lr_search.fused.vmap_attention import batchable_attention
 from lr_search.training.evaluation import metric_total
 from lr_search.training.judge import Judge, require_objective
 from lr_search.training.state import preserved_modes

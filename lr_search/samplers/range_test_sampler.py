@@ -17,7 +17,7 @@ from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.errors import InvalidInputError, require
 from lr_search.samplers.gaussian_process import MIXED_NOISES, NOISES, believe, standardized
 from lr_search.samplers.points import Inner, PointSampler, radical_inverse, uniform
-from lr_search.samplers.results import Results, results_of
+from lr_search.samplers.trial_results import Results, results_of
 
 FIRST = 3  # the prior's points before results decide: its mode and two quantiles
 BETA = 1.0  # how many trials the prior counts for beside the results

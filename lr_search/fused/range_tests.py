@@ -10,11 +10,11 @@ import torch
 
 from lr_search.curves.curve import FloatArray, LRCurve
 from lr_search.errors import LRSearchError
-from lr_search.fused.batches import SeededWalks
 from lr_search.fused.losses import FusedLoss
+from lr_search.fused.seed_batches import SeededWalks
 from lr_search.fused.stack import Stack
 from lr_search.fused.support import Support, support_of
-from lr_search.fused.training import clip, idle_parameters
+from lr_search.fused.trials import clip, idle_parameters
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate
 from lr_search.fused.width import fitting_width
 from lr_search.optimizers.character import character

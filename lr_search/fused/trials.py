@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from lr_search.errors import LRSearchError
-from lr_search.fused.evaluations import FusedJudge
 from lr_search.fused.lane import Lane, Member
 from lr_search.fused.losses import FusedLoss
+from lr_search.fused.metrics import FusedJudge
 from lr_search.fused.stack import Stack
 from lr_search.fused.support import Support
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate, Update

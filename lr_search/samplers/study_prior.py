@@ -9,7 +9,7 @@ from optuna.study import Study
 from lr_search.curves.prior import LRPrior
 from lr_search.errors import InvalidInputError, require
 from lr_search.samplers.gaussian_process import MIXED_NOISES, NOISES, believe, paths, standardized
-from lr_search.samplers.results import results_of
+from lr_search.samplers.trial_results import results_of
 
 PLACES = 121
 DRAWS = 400
