@@ -36,7 +36,7 @@ from fused_tables import AUTO, LOCAL, comparison_cells, rate_cells, text
 from fused_tasks import OPTIMIZERS, TASKS
 
 import lr_search as lrs
-from lr_search.execution.executor import Executor
+from lr_search.executors.executor import Executor
 
 CPU_INFO = Path("/proc/cpuinfo")
 EXECUTORS: dict[str, Executor] = {

@@ -24,9 +24,9 @@ import sqlalchemy
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
-from lr_search.execution.plan import PLAN, RECORD
 from lr_search.report.statistics import paired_interval
-from lr_search.storage import open_storage, quiet_optuna
+from lr_search.storage.open import open_storage, quiet_optuna
+from lr_search.storage.keys import PLAN, RECORD
 
 PATH = Path(__file__).with_name("report.json")
 NAME = "many"

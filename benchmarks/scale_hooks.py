@@ -15,14 +15,14 @@ import sqlalchemy
 from optuna.storages import InMemoryStorage
 from storage import NeverPrunes, workload
 
-from lr_search.execution.studies import open_studies
-from lr_search.execution.study import StudyTask
-from lr_search.execution.trial import Outcome
-from lr_search.execution.work import Work
-from lr_search.fingerprint import fingerprint
+from lr_search.executors.progress import Progress
+from lr_search.executors.work import Work
 from lr_search.planning import question, study_plans
-from lr_search.progress import Progress
-from lr_search.storage import open_storage, quiet_optuna
+from lr_search.storage.fingerprint import fingerprint
+from lr_search.storage.open import open_storage, quiet_optuna
+from lr_search.studies.opening import open_studies
+from lr_search.studies.study import StudyTask
+from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 from lr_search_ray import OptunaPruningScheduler
 from lr_search_ray.assignment import CHARGED, EVALUATION, OUTCOME

@@ -14,14 +14,14 @@ from search_curves import EVALUATIONS, HIGH, LOW, evaluation_steps, looked_up, r
 from tasks import TASKS
 
 import lr_search as lrs
-from lr_search.execution.running import run_trial
-from lr_search.execution.study import Job, StudyTask
-from lr_search.execution.trial import Outcome
-from lr_search.progress import Progress
-from lr_search.report.records import StudyRecord
+from lr_search.executors.progress import Progress
+from lr_search.executors.trial_run import run_trial
 from lr_search.samplers import RangeTestSampler
 from lr_search.samplers.strategies import Search, Strategy
 from lr_search.samplers.strategy_names import resolve
+from lr_search.storage.records import StudyRecord
+from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 
 BUDGETS = (1, 2, 3, 4, 8, 16)

@@ -18,11 +18,11 @@ import torch
 from torch import nn
 
 import lr_search as lrs
-from lr_search.execution.studies import open_studies
-from lr_search.fingerprint import fingerprint
+from lr_search.executors.progress import Progress
 from lr_search.planning import question, study_plans
-from lr_search.progress import Progress
-from lr_search.storage import open_storage, quiet_optuna
+from lr_search.storage.fingerprint import fingerprint
+from lr_search.storage.open import open_storage, quiet_optuna
+from lr_search.studies.opening import open_studies
 
 EVALUATIONS = 10
 TRIAL_SECONDS = 1.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lr_search.curves.suggest import Suggestion
     from lr_search.ensembles.averaging import average_weights
     from lr_search.ensembles.ensemble import SnapshotEnsemble
-    from lr_search.execution import FusedExecutor, LocalExecutor
+    from lr_search.executors import FusedExecutor, LocalExecutor
     from lr_search.loading import load
     from lr_search.ramp.range_test import range_test
     from lr_search.ramp.refinding import Refinding, refind
@@ -61,10 +61,10 @@ __all__ = [
 _HOMES = {
     "Comparison": "compared",
     "Evaluation": "training.evaluation",
-    "FusedExecutor": "execution",
+    "FusedExecutor": "executors",
     "LRCurve": "curves.curve",
     "LRPrior": "curves.prior",
-    "LocalExecutor": "execution",
+    "LocalExecutor": "executors",
     "Recommendation": "report.recommendation",
     "Refinding": "ramp.refinding",
     "SnapshotEnsemble": "ensembles.ensemble",

@@ -107,7 +107,7 @@ def pruner(name: str) -> BasePruner | Literal["auto"] | None:
     """One of Optuna's pruners; or "auto", or none."""
     if name.lower() in ("auto", "none"):
         return "auto" if name.lower() == "auto" else None
-    from lr_search.execution.pruner_names import pruner_by_name
+    from lr_search.studies.pruner_names import pruner_by_name
 
     return pruner_by_name(name)
 

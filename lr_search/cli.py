@@ -113,7 +113,7 @@ def compare(
     called = name or target
     with errors_told(storage, called), warnings_told():
         import lr_search.comparison as comparisons
-        from lr_search.execution.executor_names import executor_by_name
+        from lr_search.executors.executor_names import executor_by_name
 
         if not dry_run:
             require_writable(out)

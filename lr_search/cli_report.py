@@ -99,7 +99,7 @@ def _text(comparison: Comparison) -> str:
 def _watched(comparison: Comparison, out: Path, every: float) -> Comparison:
     """Show it whenever it has changed, until nobody works on it any more. Returns: as it is then."""
     from lr_search.execution.busy import is_busy
-    from lr_search.execution.interrupts import interrupts_held
+    from lr_search.executors.interrupts import interrupts_held
 
     shown, written, quiet = "", -PAGE_SECONDS, 0
     try:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lr_search.errors import InvalidInputError, require
-from lr_search.execution.local import LocalExecutor
+from lr_search.executors.local import LocalExecutor
 from lr_search.planning import Question
-from lr_search.report.reading import read_records
-from lr_search.report.records import StudyRecord
-from lr_search.storage import StorageLike, losses_told, open_storage, quiet_optuna
+from lr_search.storage.open import StorageLike, losses_told, open_storage, quiet_optuna
+from lr_search.storage.reading import read_records
+from lr_search.storage.records import StudyRecord
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,16 +8,16 @@ from typing import Any
 from lr_search.compared import Comparison
 from lr_search.cost import plan_text
 from lr_search.errors import require
-from lr_search.execution.executor import Executor, session
-from lr_search.execution.local import LocalExecutor
-from lr_search.execution.studies import delete, finished_trials, open_studies
-from lr_search.execution.study import StudyTask
-from lr_search.fingerprint import fingerprint
+from lr_search.executors.executor import Executor, session
+from lr_search.executors.local import LocalExecutor
+from lr_search.executors.progress import Progress
 from lr_search.optimizers.names import NamedOptimizers
 from lr_search.planning import Pruner, question, study_plans
-from lr_search.progress import Progress
-from lr_search.report.reading import read_records
-from lr_search.storage import StorageLike, losses_told, open_storage, quiet_optuna
+from lr_search.storage.fingerprint import fingerprint
+from lr_search.storage.open import StorageLike, losses_told, open_storage, quiet_optuna
+from lr_search.storage.reading import read_records
+from lr_search.studies.opening import delete, finished_trials, open_studies
+from lr_search.studies.study import StudyTask
 from lr_search.workloads.workload import Workload, require_workload
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from lr_search.errors import LRSearchError
 from lr_search.planning import Question
-from lr_search.report.records import TrialRecord
 from lr_search.schedules.constant import Constant
+from lr_search.storage.records import TrialRecord
 from lr_search.training.training import train
 from lr_search.workloads.workload import PROBE_LR, Workload
 

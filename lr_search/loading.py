@@ -10,10 +10,10 @@ from optuna.storages import BaseStorage
 
 from lr_search.compared import Comparison
 from lr_search.errors import InvalidInputError, StorageError, unknown_name
-from lr_search.merging import merged
-from lr_search.report.reading import comparison_names
-from lr_search.report.records import StudyRecord
-from lr_search.storage import StorageLike, losses_told, open_storage, quiet_optuna
+from lr_search.storage.merging import merged
+from lr_search.storage.open import StorageLike, losses_told, open_storage, quiet_optuna
+from lr_search.storage.reading import comparison_names
+from lr_search.storage.records import StudyRecord
 
 Source = StorageLike | Path
 Named = tuple[Source, str]

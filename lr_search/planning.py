@@ -14,17 +14,17 @@ from optuna.pruners import BasePruner
 
 from lr_search.curves.probe import Ladder
 from lr_search.errors import InvalidInputError, require
-from lr_search.execution.auto_pruner import auto_pruner
-from lr_search.execution.plan import StudyPlan, report_steps
-from lr_search.execution.pruner_names import require_packages
-from lr_search.layouts import PEAK, Layout, layouts_of
 from lr_search.optimizers.names import NamedOptimizers
 from lr_search.optimizers.names import resolve as resolve_optimizers
 from lr_search.optimizers.param_groups import OptimizerFactory
 from lr_search.ramp.range_test import most_steps_charged, ramp_lrs
 from lr_search.samplers.strategies import Strategy
 from lr_search.samplers.strategy_names import resolve
-from lr_search.sides import Side, side_of
+from lr_search.studies.auto_pruner import auto_pruner
+from lr_search.studies.optimizer_side import Side, side_of
+from lr_search.studies.plan import StudyPlan, report_steps
+from lr_search.studies.pruner_names import require_packages
+from lr_search.studies.schedule_layout import PEAK, Layout, layouts_of
 from lr_search.training.controller import first_schedule
 from lr_search.workloads.workload import Workload
 

@@ -15,13 +15,13 @@ import torch
 
 import lr_search as lrs
 from lr_search import comparison
-from lr_search.execution import wave
-from lr_search.execution.executor import Executor
-from lr_search.execution.study import Job
-from lr_search.execution.trial import Outcome
+from lr_search.executors import wave
+from lr_search.executors.executor import Executor
+from lr_search.executors.progress import Progress
 from lr_search.fused.trials import FusedTraining
-from lr_search.progress import Progress
-from lr_search.storage import quiet_optuna
+from lr_search.storage.open import quiet_optuna
+from lr_search.studies.study import Job
+from lr_search.studies.trial import Outcome
 from tests.workloads import data
 
 TIMES = ["seconds", "started", "ended", "worker", "device"]

@@ -9,11 +9,11 @@ from optuna.trial import FrozenTrial
 from ray.tune import Checkpoint
 from ray.tune.search import Searcher
 
-from lr_search.execution.plan import RECORD
-from lr_search.execution.study import Job, StudyTask
-from lr_search.execution.trial import Outcome
-from lr_search.execution.work import Work
-from lr_search.progress import Progress
+from lr_search.executors.progress import Progress
+from lr_search.executors.work import Work
+from lr_search.storage.keys import RECORD
+from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 from lr_search_ray.assignment import ASSIGNMENT, CHARGED, EVALUATION, OUTCOME, Assignment
 from lr_search_ray.job_searcher import JobSearcher

@@ -13,7 +13,7 @@ import torch
 
 import lr_search as lrs
 from lr_search.errors import TrialsFailedError, WorkloadError
-from lr_search.execution.executor import Executor
+from lr_search.executors.executor import Executor
 from lr_search.schedules import by_name
 from tests.comparing import (
     BEYOND,

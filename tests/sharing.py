@@ -14,13 +14,13 @@ import torch
 from optuna.trial import FrozenTrial
 
 import lr_search as lrs
-from lr_search.execution import local
-from lr_search.execution.studies import open_studies
-from lr_search.execution.study import Job, StudyTask
-from lr_search.execution.trial import Outcome
+from lr_search.executors import local
+from lr_search.executors.progress import Progress
 from lr_search.planning import question, study_plans
-from lr_search.progress import Progress
-from lr_search.storage import StorageLike, open_storage, quiet_optuna
+from lr_search.storage.open import StorageLike, open_storage, quiet_optuna
+from lr_search.studies.opening import open_studies
+from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 from tests.workloads import line, squared_error
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lr_search.report.records import StudyRecord, TrialRecord
+from lr_search.storage.records import StudyRecord, TrialRecord
 
 PLAN = {
     "comparison": "by hand",

@@ -11,11 +11,11 @@ from optuna.pruners import MedianPruner, PatientPruner, PercentilePruner
 import lr_search as lrs
 from lr_search import arguments
 from lr_search.errors import FingerprintError, InvalidInputError, UnknownNameError
-from lr_search.execution.auto_pruner import RULES, auto_pruner, kind_of
-from lr_search.execution.plan import StudyPlan, report_steps
-from lr_search.execution.pruner_names import NAMES, pruner_by_name
 from lr_search.planning import question, study_plans
 from lr_search.schedules import Constant, Schedule, by_name
+from lr_search.studies.auto_pruner import RULES, auto_pruner, kind_of
+from lr_search.studies.plan import StudyPlan, report_steps
+from lr_search.studies.pruner_names import NAMES, pruner_by_name
 from tests.layouts import CONTROLLERS, CYCLIC, KINDS
 from tests.workloads import line
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import lr_search as lrs
-from lr_search.storage import quiet_optuna
+from lr_search.storage.open import quiet_optuna
 
 ROOT = Path(__file__).parents[1]
 README = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())

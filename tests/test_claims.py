@@ -12,11 +12,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 import lr_search as lrs
-from lr_search.execution import claims, ownership
-from lr_search.execution.ownership import Claim
-from lr_search.execution.study import StudyTask
-from lr_search.execution.trial import Outcome
-from lr_search.storage import open_storage
+from lr_search.storage import claims, ownership
+from lr_search.storage.open import open_storage
+from lr_search.storage.ownership import Claim
+from lr_search.studies.study import StudyTask
+from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 from tests import sharing
 from tests.workloads import line

@@ -65,7 +65,7 @@ def test_csv_is_the_summary_and_md_and_html_are_those_of_the_folder(cli, url, tm
 def test_without_an_answer_the_exit_code_is_3_and_the_report_says_so(form, cli, tmp_path):
     empty = f"sqlite:///{tmp_path}/empty.db"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("lr_search.execution.local.LocalExecutor.run", lambda *_: None)
+        patched.setattr("lr_search.executors.local.LocalExecutor.run", lambda *_: None)
         compare_in_bowl(empty)
     result = cli("report", empty, "--format", form, "--out", tmp_path / "out", code=3)
     assert "No trial is complete yet" in result.stdout or form == "csv"

@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from lr_search.environment import _of_process, environment, git_commit
+from lr_search.storage.environment import _of_process, environment, git_commit
 from tests.bowl import compare_in_bowl
 
 
@@ -44,7 +44,7 @@ def test_every_study_keeps_where_it_began_and_another_environment_may_go_on_with
     url = f"sqlite:///{tmp_path}/a.db"
     quick = {"strategies": ["grid"], "schedules": ["constant"], "seeds": 1}
     first = len(compare_in_bowl(url, budget=2, **quick).trials)
-    monkeypatch.setattr("lr_search.execution.studies.environment", lambda: {"torch": "99"})
+    monkeypatch.setattr("lr_search.studies.opening.environment", lambda: {"torch": "99"})
     more = compare_in_bowl(url, budget=3, **quick)
     assert len(more.trials) == first + 1
     kept = [study.plan["environment"] for study in more.records]

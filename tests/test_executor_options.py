@@ -10,7 +10,7 @@ import pytest
 import lr_search as lrs
 from lr_search import arguments
 from lr_search.errors import InvalidInputError, UnknownNameError
-from lr_search.execution.executor_names import executor_by_name
+from lr_search.executors.executor_names import executor_by_name
 
 
 def test_options_are_numbers_words_and_switches() -> None:

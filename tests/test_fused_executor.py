@@ -14,14 +14,14 @@ import torch
 
 import lr_search as lrs
 from lr_search.errors import InvalidInputError
-from lr_search.execution import wave
-from lr_search.execution.executor import Executor
-from lr_search.execution.executor_names import executor_by_name
-from lr_search.execution.fusing import Fusing
-from lr_search.execution.study import StudyTask
+from lr_search.executors import wave
+from lr_search.executors.executor import Executor
+from lr_search.executors.executor_names import executor_by_name
+from lr_search.executors.fusing import Fusing
 from lr_search.fused.lane import Member
 from lr_search.fused.trials import FusedTraining
 from lr_search.schedules import by_name
+from lr_search.studies.study import StudyTask
 from tests import sharing
 from tests.comparing import (
     BEYOND,

@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 import lr_search as lrs
-from lr_search.execution.interrupts import interrupts_held
+from lr_search.executors.interrupts import interrupts_held
 from lr_search.samplers import RandomSampler
 from tests.workloads import line
 

@@ -12,13 +12,13 @@ from optuna.trial import TrialState
 import lr_search as lrs
 from lr_search.controllers import Refind
 from lr_search.errors import InvalidInputError
-from lr_search.execution.study import Job, StudyTask
-from lr_search.fingerprint import fingerprint
 from lr_search.planning import question, study_plans
 from lr_search.samplers import GridSampler
 from lr_search.samplers.one_epoch import OneEpochPruner, OneEpochSampler, first_round
 from lr_search.schedules import Triangular
-from lr_search.storage import quiet_optuna
+from lr_search.storage.fingerprint import fingerprint
+from lr_search.storage.open import quiet_optuna
+from lr_search.studies.study import Job, StudyTask
 from tests.workloads import line
 
 EPOCH, STEPS = 8, 40  # 8 batches a pass
@@ -159,7 +159,7 @@ def test_shapes_that_are_searched_have_no_common_first_round() -> None:
 
 def tasks(storage: optuna.storages.BaseStorage, count: int) -> list[StudyTask]:
     """The same study, as several processes see it."""
-    from lr_search.execution.studies import open_studies
+    from lr_search.studies.opening import open_studies
 
     asked = question(
         work(), name="a", strategies=["one_epoch"], schedules=["constant"], optimizers=None, lr_range=(1e-3, 0.5),
@@ -173,8 +173,8 @@ def tasks(storage: optuna.storages.BaseStorage, count: int) -> list[StudyTask]:
 
 
 def run(job: Job | None) -> None:
-    from lr_search.execution.local import run_job
-    from lr_search.progress import Progress
+    from lr_search.executors.local import run_job
+    from lr_search.executors.progress import Progress
 
     assert job is not None
     run_job(job, Progress(0, 0, shown=False))

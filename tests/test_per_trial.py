@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from scipy.stats import qmc
 
 from lr_search.samplers import HandoverSampler, PerTrialSampler
-from lr_search.storage import open_storage
+from lr_search.storage.open import open_storage
 from tests.workers import Start, workers
 
 LOW, HIGH = 1e-5, 10.0
@@ -84,7 +84,7 @@ def test_a_restart_goes_on_as_an_undisturbed_study_and_repeats_no_point(name: st
 KILLED = """
 import json, sys, time
 from lr_search.samplers import PerTrialSampler
-from lr_search.storage import open_storage
+from lr_search.storage.open import open_storage
 from tests.test_per_trial import FACTORIES, objective
 import optuna
 storage = open_storage(sys.argv[1])

@@ -14,10 +14,10 @@ import torch
 from sqlalchemy.engine import make_url
 
 import lr_search as lrs
-from lr_search import storage as storages
 from lr_search.errors import MissingPackageError, StorageError
-from lr_search.execution.running import run_trial
-from lr_search.storage import open_storage
+from lr_search.executors.trial_run import run_trial
+from lr_search.storage import open as storages
+from lr_search.storage.open import open_storage
 from tests import postgresql, sharing
 from tests.postgresql import Server
 from tests.sharing import begun

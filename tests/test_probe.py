@@ -15,9 +15,9 @@ from optuna.distributions import FloatDistribution
 import lr_search as lrs
 from lr_search.curves.probe import Ladder, Probe, falls
 from lr_search.errors import FingerprintError, InvalidInputError, WorkloadError
-from lr_search.execution.trial import Outcome, finding
 from lr_search.ramp.descending_probe import descending_probe
 from lr_search.samplers import ProbeSampler, Strategy, strategies
+from lr_search.studies.trial import Outcome, finding
 from tests.bowl import bowl
 from tests.workloads import line, squared_error
 

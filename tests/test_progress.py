@@ -9,10 +9,10 @@ import pytest
 
 import lr_search as lrs
 from lr_search.curves.curve import LRCurve
-from lr_search.execution.study import Job, StudyTask
-from lr_search.execution.trial import Outcome
-from lr_search.progress import Progress
-from lr_search.storage import quiet_optuna
+from lr_search.executors.progress import Progress
+from lr_search.storage.open import quiet_optuna
+from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 from tests import sharing
 from tests.terminal import Screen, screen

@@ -26,7 +26,7 @@ from torch import nn
 
 import lr_search as lrs
 from lr_search.errors import InvalidInputError, MissingPackageError
-from lr_search.execution.pruning import WORST, reckonable
+from lr_search.studies.pruning import WORST, reckonable
 from tests.workloads import data, line, squared_error
 
 STEPS, EVERY, BUDGET = 12, 2, 5
@@ -211,7 +211,7 @@ def test_a_diverged_trial_is_the_worst_wherever_the_others_reported() -> None:
 
 
 def test_wilcoxon_without_its_package_says_so_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lr_search.execution.pruner_names.find_spec", lambda name: None)
+    monkeypatch.setattr("lr_search.studies.pruner_names.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match="WilcoxonPruner needs scipy: pip install scipy"):
         compared(experimental(WilcoxonPruner))
 

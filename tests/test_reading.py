@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import sqlalchemy
 
-from lr_search.execution.plan import PLAN, RECORD
-from lr_search.report.reading import comparison_names, read_records
-from lr_search.storage import open_storage
+from lr_search.storage.keys import PLAN, RECORD
+from lr_search.storage.open import open_storage
+from lr_search.storage.reading import comparison_names, read_records
 from tests.bowl import compare_in_bowl
 from tests.study_records import PLAN as BY_HAND
 

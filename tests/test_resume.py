@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 import lr_search as lrs
-from lr_search.execution.ownership import CLAIM_SECONDS, LOST_SECONDS, Claim, born, is_alive
-from lr_search.storage import open_storage, quiet_optuna
+from lr_search.storage.open import open_storage, quiet_optuna
+from lr_search.storage.ownership import CLAIM_SECONDS, LOST_SECONDS, Claim, born, is_alive
 
 SCRIPT = """
 import sys, time, torch

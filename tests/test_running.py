@@ -12,8 +12,8 @@ from torch import nn
 import lr_search as lrs
 from lr_search.curves.probe import Ladder
 from lr_search.errors import StorageError, WorkloadError
-from lr_search.execution.running import TrialRun, run_trial
-from lr_search.execution.trial import TrialSpec
+from lr_search.executors.trial_run import TrialRun, run_trial
+from lr_search.studies.trial import TrialSpec
 from tests.workloads import data, line, squared_error
 
 SCHEDULES = ["constant", "sgdr", "one_cycle", "plateau", "refind"]

@@ -81,7 +81,7 @@ WORKER = f"""
 import sys, time
 import optuna
 from lr_search.samplers import GridSampler, ProbeSampler, RandomSampler
-from lr_search.storage import open_storage
+from lr_search.storage.open import open_storage
 storage = open_storage(sys.argv[1])
 samplers = {{"grid": GridSampler(8, seed=3), "random": RandomSampler(seed=3), "probe": ProbeSampler(0.5, seed=3)}}
 for name, sampler in samplers.items():

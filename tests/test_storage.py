@@ -11,18 +11,18 @@ import optuna
 import pytest
 
 from lr_search.errors import StorageError
-from lr_search.storage import open_storage, quiet_optuna
+from lr_search.storage.open import open_storage, quiet_optuna
 
 OPEN = """
 import sys, time
-from lr_search.storage import open_storage
+from lr_search.storage.open import open_storage
 time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
 open_storage(sys.argv[1]).get_all_studies()
 """
 
 POP = """
 import sys, optuna
-from lr_search.storage import open_storage
+from lr_search.storage.open import open_storage
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 study = optuna.load_study(study_name="queue", storage=open_storage(sys.argv[1]))
 taken = []

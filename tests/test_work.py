@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from optuna.storages import InMemoryStorage
 
-from lr_search.execution import claims
-from lr_search.execution.study import Job
-from lr_search.execution.trial import Outcome
-from lr_search.execution.work import POLL_SECONDS, Work
+from lr_search.executors.work import POLL_SECONDS, Work
+from lr_search.storage import claims
+from lr_search.studies.study import Job
+from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 from tests import sharing
 from tests.workloads import line

@@ -9,7 +9,7 @@ from optuna.trial import BaseTrial
 
 from lr_search.curves.prior import LRPrior
 from lr_search.errors import require
-from lr_search.layouts import layouts_of
+from lr_search.studies.schedule_layout import layouts_of
 from lr_search.training.training import train
 from lr_search.workloads.workload import Workload, require_workload
 from lr_search_optuna.checks import require_direction

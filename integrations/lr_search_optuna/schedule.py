@@ -8,9 +8,9 @@ from typing import Any
 from optuna.trial import BaseTrial
 
 from lr_search.errors import InvalidInputError, require
-from lr_search.execution.study import suggested
-from lr_search.layouts import Layout, named_layout
 from lr_search.schedules.base import Schedule
+from lr_search.studies.schedule_layout import Layout, named_layout
+from lr_search.studies.study import suggested
 from lr_search.training.controller import Controller
 
 

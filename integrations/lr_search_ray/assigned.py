@@ -9,8 +9,8 @@ from typing import Any
 
 from ray.tune import Checkpoint
 
-from lr_search.execution.study import Job
-from lr_search.execution.trial import Outcome
+from lr_search.studies.study import Job
+from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 from lr_search_ray.assignment import CHARGED, EVALUATION, OUTCOME, Assignment
 

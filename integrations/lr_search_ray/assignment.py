@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import ray.cloudpickle as cloudpickle
 from ray.tune import Checkpoint
 
-from lr_search.execution.trial import TrialSpec
+from lr_search.studies.trial import TrialSpec
 
 ASSIGNMENT = "assignment"  # the one entry of a trial's configuration
 EVALUATION, OUTCOME, RAISED, CHARGED = "evaluation", "outcome", "raised", "steps_charged"  # of a result

@@ -12,7 +12,7 @@ import ray
 from ray.util.client import ray as ray_client
 
 from lr_search.errors import ClusterError, MissingPackageError, require
-from lr_search.execution.interrupts import interrupts_held
+from lr_search.executors.interrupts import interrupts_held
 from lr_search_ray.address import RUN_THERE, chosen, require_answer, same
 from lr_search_ray.quiet import quiet
 

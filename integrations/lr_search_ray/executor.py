@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lr_search.errors import require
-from lr_search.execution.executor import require_parallel
-from lr_search.execution.study import StudyTask
-from lr_search.execution.trial import TrialSpec
-from lr_search.progress import Progress
+from lr_search.executors.executor import require_parallel
+from lr_search.executors.progress import Progress
+from lr_search.studies.study import StudyTask
+from lr_search.studies.trial import TrialSpec
 from lr_search.training.training import Training
 from lr_search.workloads.workload import Workload
 from lr_search_ray.cluster import checked_resources

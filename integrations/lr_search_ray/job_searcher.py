@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lr_search.execution.executor import FailureWatch
-from lr_search.execution.fusing import alike
-from lr_search.execution.running import cut
-from lr_search.execution.study import Job, StudyTask
-from lr_search.execution.work import Work
-from lr_search.progress import Progress
+from lr_search.executors.executor import FailureWatch
+from lr_search.executors.fusing import alike
+from lr_search.executors.progress import Progress
+from lr_search.executors.trial_run import cut
+from lr_search.executors.work import Work
+from lr_search.studies.study import Job, StudyTask
 from lr_search_ray.assigned import Assigned, Part
 from lr_search_ray.assignment import APART, ASSIGNMENT, HALVED, RAISED, TOGETHER
 from lr_search_ray.bridge import BridgeSearcher

@@ -13,10 +13,10 @@ import ray.cloudpickle as cloudpickle
 import torch
 
 from lr_search.errors import LRSearchError
-from lr_search.execution.local import LocalExecutor
-from lr_search.execution.running import TrialRun
-from lr_search.execution.trial import TrialSpec
+from lr_search.executors.local import LocalExecutor
+from lr_search.executors.trial_run import TrialRun
 from lr_search.fused.support import Support
+from lr_search.studies.trial import TrialSpec
 from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Workload
 from lr_search_ray.assignment import ASSIGNMENT, CHARGED, EVALUATION, OUTCOME, RAISED, Assignment

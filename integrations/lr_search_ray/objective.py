@@ -9,8 +9,8 @@ from typing import Any
 from ray import tune
 
 from lr_search.errors import InvalidInputError, require
-from lr_search.execution.running import TrialRun
-from lr_search.execution.trial import TrialSpec
+from lr_search.executors.trial_run import TrialRun
+from lr_search.studies.trial import TrialSpec
 from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Workload, require_workload
 from lr_search_ray.packing import packed, unpacked

@@ -22,12 +22,12 @@ from ray.tune import Callback, CheckpointConfig, Stopper
 from tqdm import tqdm
 
 from lr_search.errors import WorkloadError, require
-from lr_search.execution.ownership import Heartbeat
-from lr_search.execution.running import training_of
-from lr_search.execution.study import StudyTask
-from lr_search.execution.trial import TrialSpec
-from lr_search.execution.work import Work
-from lr_search.progress import Progress
+from lr_search.executors.progress import Progress
+from lr_search.executors.trial_run import training_of
+from lr_search.executors.work import Work
+from lr_search.storage.ownership import Heartbeat
+from lr_search.studies.study import StudyTask
+from lr_search.studies.trial import TrialSpec
 from lr_search.training.training import Training
 from lr_search.workloads.workload import Workload
 from lr_search_ray import cluster

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from lr_search.errors import LRSearchError
-from lr_search.execution.fusing import why_apart
-from lr_search.execution.lane_run import LaneRun, member
-from lr_search.execution.trial import TrialSpec
+from lr_search.executors.fusing import why_apart
+from lr_search.executors.lane_run import LaneRun, member
 from lr_search.fused.lane import Lane
 from lr_search.fused.losses import ChangingPartsError
 from lr_search.fused.support import Support, support_of
 from lr_search.fused.trials import FusedTraining
 from lr_search.fused.width import fitting_width, out_of_memory, release_memory
+from lr_search.studies.trial import TrialSpec
 from lr_search.workloads.workload import Workload
 from lr_search_ray.assignment import APART, CHARGED, EVALUATION, HALVED, OUTCOME, TOGETHER
 

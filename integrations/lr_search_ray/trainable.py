@@ -16,9 +16,9 @@ import torch
 from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
-from lr_search.execution.running import TrialRun
-from lr_search.execution.trial import TrialSpec
+from lr_search.executors.trial_run import TrialRun
 from lr_search.rng import seed_everything
+from lr_search.studies.trial import TrialSpec
 from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Workload
 

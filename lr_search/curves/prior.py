@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import optuna
     from matplotlib.axes import Axes
 
+PRIOR_ATTRIBUTE = "lr_search_prior"  # of a study: the prior that all who work on it share
 FORMAT = 1
 FIELDS = ("low", "high", "mode", "log10_std", "tails")
 TAILS = 0.1  # the share that is spread evenly over the whole range: a curve's prior can be decades off
 PEAK_STD = 0.5  # decades by which the best peak of a schedule lies off the best constant LR, beside all else
-PRIOR_ATTRIBUTE = "lr_search_prior"  # of a study: the prior that all who work on it share
 NORMAL = NormalDist()
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from lr_search.execution.claims import at_work
-from lr_search.storage import losses_told, open_storage, quiet_optuna
+from lr_search.storage.claims import at_work
+from lr_search.storage.open import losses_told, open_storage, quiet_optuna
 
 if TYPE_CHECKING:
     from lr_search.compared import Comparison

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from lr_search.curves.curve import FloatArray
-from lr_search.report.records import StudyRecord, TrialRecord
 from lr_search.report.statistics import Interval, mean_interval, paired_interval
+from lr_search.storage.records import StudyRecord, TrialRecord
 
 WIDTH_DECADES = 0.15  # how far, in decades, a trial speaks for its neighbours
 WITHIN = 0.05  # "as good": this share of the way from the best to the objective at step 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lr_search.report.anytime import Lines
-from lr_search.report.records import StudyRecord
+from lr_search.storage.records import StudyRecord
 
 PARTS = ["range tests", "finished", "diverged", "pruned", "failed"]
 COSTS_COLUMNS = ["strategy", "schedule", "optimizer", "part", "steps", "seconds"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lr_search.environment import environment
 from lr_search.report.findings import Findings
-from lr_search.report.records import StudyRecord
+from lr_search.storage.environment import environment
+from lr_search.storage.records import StudyRecord
 
 Facts = list[tuple[str, str]]
 UNRECORDED = "The runs left no record of their environment; this report was made under"

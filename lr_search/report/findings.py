@@ -13,9 +13,9 @@ from lr_search.report.candidates import Candidate, basins_frame, candidates
 from lr_search.report.costs import costs_frame
 from lr_search.report.pairwise import pairwise_frame
 from lr_search.report.recommendation import Recommendation, lack, recommend
-from lr_search.report.records import StudyRecord
 from lr_search.report.summary import summary_frame
 from lr_search.report.tables import curves_frame, evaluations_frame, trials_frame
+from lr_search.storage.records import StudyRecord
 
 KINDS = ["search", "range_test", "probe", "confirm"]
 

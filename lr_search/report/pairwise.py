@@ -9,9 +9,9 @@ import pandas as pd
 
 from lr_search.errors import InvalidInputError
 from lr_search.report.anytime import Key, Lines
-from lr_search.report.records import StudyRecord
 from lr_search.report.statistics import MIN_SEEDS, FloatArray, Interval, holm
 from lr_search.report.summary import finals
+from lr_search.storage.records import StudyRecord
 
 NAMES = ("strategy", "schedule", "optimizer")
 PAIRWISE_COLUMNS = [*NAMES, *(f"than_{name}" for name in NAMES), "seeds", "worse_by", "low", "high", "p", "verdict"]

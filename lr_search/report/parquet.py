@@ -10,9 +10,9 @@ import pandas as pd
 
 from lr_search.curves.prior import LRPrior
 from lr_search.errors import MissingPackageError, OutputError, StorageError
-from lr_search.execution.trial import EVALUATIONS, split_record
 from lr_search.report.findings import Findings
-from lr_search.report.records import StudyRecord, TrialRecord
+from lr_search.storage.keys import EVALUATIONS, split_record
+from lr_search.storage.records import StudyRecord, TrialRecord
 
 STUDIES, RECORDS = "studies.parquet", "records.parquet"
 

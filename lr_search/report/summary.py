@@ -10,8 +10,8 @@ import pandas as pd
 
 from lr_search.report.anytime import Key, Line, Lines, best_trial
 from lr_search.report.anytime_statistics import geometric_mean
-from lr_search.report.records import StudyRecord
 from lr_search.report.statistics import Direction, FloatArray, mean_ranks
+from lr_search.storage.records import StudyRecord
 
 SUMMARY_COLUMNS = [
     "strategy", "schedule", "optimizer", "best", "best_std", "best_lr", "ensemble", "mean_rank", "area", "steps",

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lr_search.report.collection import no_collection
-from lr_search.report.records import StudyRecord, TrialRecord, range_tests_of
+from lr_search.storage.collection import no_collection
+from lr_search.storage.records import StudyRecord, TrialRecord, range_tests_of
 
 KEYS = ["strategy", "schedule", "optimizer", "seed"]
 STATES = ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]

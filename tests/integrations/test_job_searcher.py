@@ -2,8 +2,8 @@
 
 from optuna.trial import TrialState
 
-from lr_search.execution.plan import RECORD
-from lr_search.execution.trial import Outcome
+from lr_search.storage.keys import RECORD
+from lr_search.studies.trial import Outcome
 from lr_search_ray.assignment import CHARGED, EVALUATION
 from tests.driven import CURVE, FINISHED, Cuts, evaluation, searching, steps
 

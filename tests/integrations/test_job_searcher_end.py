@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from lr_search.errors import StorageError, WorkloadError
-from lr_search.execution.claims import OWNER
-from lr_search.execution.study import Job, StudyTask
+from lr_search.storage.keys import OWNER
+from lr_search.studies.study import Job, StudyTask
 from lr_search_ray.assignment import RAISED
 from tests.driven import FINISHED, Cuts, Tune, searching
 

@@ -7,8 +7,8 @@ from optuna.trial import TrialState
 from ray.tune import Checkpoint
 
 from lr_search.errors import TrialsFailedError
-from lr_search.execution.plan import RECORD
-from lr_search.execution.trial import Outcome
+from lr_search.storage.keys import RECORD
+from lr_search.studies.trial import Outcome
 from tests.driven import CURVE, FINISHED, Cuts, searching, steps
 
 # losses

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from lr_search.execution.plan import RECORD
-from lr_search.execution.trial import Outcome
+from lr_search.storage.keys import RECORD
+from lr_search.studies.trial import Outcome
 from lr_search_ray.assignment import APART, CHARGED, EVALUATION, HALVED, OUTCOME, TOGETHER, Assignment
 from tests.driven import FINISHED, Cuts, Tune, evaluation, searching
 

@@ -14,8 +14,8 @@ from lr_search.report.anytime import best_trial
 from lr_search.report.curve_figure import plot_curve
 from lr_search.report.figures.panels import SHORT, Panels, grid
 from lr_search.report.figures.picture import Picture, legend_below, listed, made, shared_legend
-from lr_search.report.records import StudyRecord
 from lr_search.report.style import PALETTE, Look, own_axes, plain, short_number, strategy_looks
+from lr_search.storage.records import StudyRecord
 
 MOST_CURVES = 12  # in one figure
 PRIOR_SHARE = 0.2  # of the axes' height that the prior's highest point takes

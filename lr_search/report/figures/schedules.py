@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from lr_search.report.anytime import best_trial
 from lr_search.report.figures.panels import SHORT, Pair, Panels
 from lr_search.report.figures.picture import Picture, legend_below, made
-from lr_search.report.records import StudyRecord, TrialRecord
 from lr_search.report.style import LINES, PALETTE, own_axes, plain, short_number
+from lr_search.storage.records import StudyRecord, TrialRecord
 
 PLANNED, TRAINED = "planned", "trained"
 SHAPE_COLUMNS = ["schedule", "optimizer", "kind", "peak_lr", "step", "lr", "end_of_cycle"]

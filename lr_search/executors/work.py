@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from lr_search.execution.plan import FIRST
-from lr_search.execution.study import Job, StudyTask
+from lr_search.studies.plan import FIRST
+from lr_search.studies.study import Job, StudyTask
 
 POLL_SECONDS = 0.5  # between looks at what other processes have done
 POLL_SHARE = 1 / 20  # of the time that may go into those looks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,11 +9,9 @@ from typing import Any, Literal
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.probe import Ladder, Probe
 from lr_search.schedules.base import Schedule
+from lr_search.storage.keys import EVALUATIONS
 from lr_search.training.controller import Controller
 from lr_search.training.evaluation import Evaluation
-
-EVALUATIONS = "evaluations"  # in a record
-_SPLIT = f', "{EVALUATIONS}": {{"step"'
 
 Ended = Literal["finished", "diverged", "pruned", "failed"]
 
@@ -95,20 +92,6 @@ class Outcome:
                 "metrics": {name: [e.metrics.get(name, float("nan")) for e in self.evaluations] for name in names},
             },
         }
-
-
-def split_record(text: str) -> tuple[dict[str, Any], str]:
-    """A record's JSON without its evaluations, and theirs as text, to be read when they are asked for: they are most of it.
-
-    Inside of a JSON string a quote stands behind a backslash, so that no text of a user's can look like the place to split.
-
-    >>> split_record('{"steps": 3, "evaluations": {"step": [0, 3], "metrics": {}}}')
-    ({'steps': 3}, '{"step": [0, 3], "metrics": {}}')
-    """
-    head, found, evaluations = text.partition(_SPLIT)
-    if not found or not text.endswith("}}}"):  # of the metrics, the evaluations and the record
-        return json.loads(text), ""
-    return json.loads(f"{head}}}"), f'{{"step"{evaluations[:-1]}'
 
 
 def finding(record: Mapping[str, Any]) -> LRCurve | Probe:

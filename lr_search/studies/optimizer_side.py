@@ -11,10 +11,10 @@ import torch
 
 from lr_search.curves.probe import Ladder
 from lr_search.errors import InvalidInputError
-from lr_search.layouts import PEAK, Layout
 from lr_search.optimizers.names import Rules, default_lr, rules_of
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.samplers.strategies import Strategy, defaults
+from lr_search.studies.schedule_layout import PEAK, Layout
 from lr_search.workloads.workload import Workload
 
 

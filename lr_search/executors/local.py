@@ -6,14 +6,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lr_search.execution.executor import FailureWatch, require_parallel
-from lr_search.execution.interrupts import interrupts_held
-from lr_search.execution.ownership import Heartbeat
-from lr_search.execution.running import run_trial, training_of
-from lr_search.execution.study import Job, StudyTask
-from lr_search.execution.trial import Outcome, TrialSpec
-from lr_search.execution.work import Work
-from lr_search.progress import Progress
+from lr_search.executors.executor import FailureWatch, require_parallel
+from lr_search.executors.interrupts import interrupts_held
+from lr_search.executors.progress import Progress
+from lr_search.executors.trial_run import run_trial, training_of
+from lr_search.executors.work import Work
+from lr_search.storage.ownership import Heartbeat
+from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.evaluation import Evaluation
 from lr_search.training.training import Training
 from lr_search.workloads.workload import Workload

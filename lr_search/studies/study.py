@@ -17,15 +17,15 @@ from lr_search.curves.curve import LRCurve
 from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.curves.probe import Probe
 from lr_search.errors import StorageError
-from lr_search.execution import claims
-from lr_search.execution.claims import OWNER
-from lr_search.execution.ownership import Claim
-from lr_search.execution.plan import FIRST, RECORD, StudyPlan
-from lr_search.execution.pruning import Pruning, Reports
-from lr_search.execution.trial import Outcome, TrialSpec, finding
 from lr_search.samplers.strategies import PARAM, Search, Strategy
 from lr_search.schedules.search_shape import Range
-from lr_search.storage import losses_told
+from lr_search.storage import claims
+from lr_search.storage.keys import OWNER, RECORD
+from lr_search.storage.open import losses_told
+from lr_search.storage.ownership import Claim
+from lr_search.studies.plan import FIRST, StudyPlan
+from lr_search.studies.pruning import Pruning, Reports
+from lr_search.studies.trial import Outcome, TrialSpec, finding
 from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Workload
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from lr_search.execution.overview import Overview, Tally
+    from lr_search.executors.tally import Overview, Tally
 
 Bar: TypeAlias = "tqdm[NoReturn]"  # without anything to iterate over
 BARS = 2  # above the studies' lines

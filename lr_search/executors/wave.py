@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from lr_search.errors import LRSearchError
-from lr_search.execution.executor import FailureWatch
-from lr_search.execution.fusing import Fusing, why_apart
-from lr_search.execution.interrupts import interrupts_held
-from lr_search.execution.lane_run import LaneRun, member
-from lr_search.execution.local import run_job
-from lr_search.execution.ownership import Heartbeat
-from lr_search.execution.study import Job, StudyTask
-from lr_search.execution.trial import Outcome
-from lr_search.execution.work import Work
+from lr_search.executors.executor import FailureWatch
+from lr_search.executors.fusing import Fusing, why_apart
+from lr_search.executors.interrupts import interrupts_held
+from lr_search.executors.lane_run import LaneRun, member
+from lr_search.executors.local import run_job
+from lr_search.executors.progress import Progress
+from lr_search.executors.work import Work
 from lr_search.fused.trials import FusedTraining
 from lr_search.fused.width import out_of_memory, release_memory
-from lr_search.progress import Progress
+from lr_search.storage.ownership import Heartbeat
+from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.trial import Outcome
 
 
 class Wave:

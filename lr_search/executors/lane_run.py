@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lr_search.errors import StorageError, WorkloadError
-from lr_search.execution.running import Report, begun, conclude, cut, fail, judged_by, kept_snapshots
-from lr_search.execution.trial import Outcome, TrialSpec
+from lr_search.executors.trial_run import Report, begun, conclude, cut, fail, judged_by, kept_snapshots
 from lr_search.fused.lane import Lane, Member
 from lr_search.schedules.base import Schedule
+from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Workload
 

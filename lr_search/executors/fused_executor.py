@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lr_search.errors import require
-from lr_search.execution.executor import FailureWatch, require_parallel
-from lr_search.execution.fusing import Fusing
-from lr_search.execution.local import POLL_SECONDS, LocalExecutor
-from lr_search.execution.study import StudyTask
-from lr_search.execution.trial import TrialSpec
-from lr_search.execution.wave import Wave
-from lr_search.execution.work import Work
-from lr_search.progress import Progress
+from lr_search.executors.executor import FailureWatch, require_parallel
+from lr_search.executors.fusing import Fusing
+from lr_search.executors.local import POLL_SECONDS, LocalExecutor
+from lr_search.executors.progress import Progress
+from lr_search.executors.wave import Wave
+from lr_search.executors.work import Work
+from lr_search.studies.study import StudyTask
+from lr_search.studies.trial import TrialSpec
 from lr_search.training.training import Training
 from lr_search.workloads.workload import Workload
 

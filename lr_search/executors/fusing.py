@@ -8,10 +8,10 @@ from dataclasses import fields
 from typing import Any, Literal
 
 from lr_search.errors import told
-from lr_search.execution.study import StudyTask
 from lr_search.fused.losses import ChangingPartsError
 from lr_search.fused.support import Support, support_of
 from lr_search.fused.width import WIDEST, fastest_width, fitting_width
+from lr_search.studies.study import StudyTask
 from lr_search.workloads.workload import Workload
 
 

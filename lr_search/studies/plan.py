@@ -10,18 +10,16 @@ from typing import Any, Literal
 import optuna
 
 from lr_search.curves.probe import Ladder
-from lr_search.layouts import PEAK, Layout
 from lr_search.samplers.strategies import Strategy
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.search_shape import Range
+from lr_search.studies.schedule_layout import PEAK, Layout
 from lr_search.training.controller import first_schedule
 from lr_search.training.training import checkpoints
 from lr_search.workloads.workload import Workload
 
 Kind = Literal["search", "range_test", "probe", "confirm"]
 FIRST = ("range_test", "probe")  # what searches wait for
-PLAN = "lr_search"  # the study attribute that holds the plan
-RECORD = "record"  # the trial attribute that holds the outcome
 
 
 @dataclass(frozen=True)
@@ -129,12 +127,6 @@ class StudyPlan:
             "search_shape": {} if self.layout is None else _plain(self.layout.ranges),
             **({} if self.default_lr is None else {"default_lr": self.default_lr}),
         }
-
-
-def plan_of(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The plan among a study's attributes; None in a study of another program."""
-    found = attributes.get(PLAN)
-    return found if isinstance(found, Mapping) and "comparison" in found else None
 
 
 def report_steps(workload: Workload, schedule: Schedule) -> list[int]:

@@ -22,9 +22,8 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
-from lr_search.execution.ownership import Claim, is_alive
-
-OWNER = "owner"  # the trial attribute that holds who runs it
+from lr_search.storage.keys import OWNER
+from lr_search.storage.ownership import Claim, is_alive
 
 
 def take(study: optuna.Study, trials: Iterable[FrozenTrial], claim: Claim) -> tuple[int, bool]:

@@ -14,12 +14,11 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
-from lr_search.execution.plan import PLAN, RECORD, plan_of
-from lr_search.execution.trial import split_record
-from lr_search.report.collection import no_collection
-from lr_search.report.records import StudyRecord, TrialRecord
 from lr_search.samplers.strategies import PARAM
-from lr_search.storage import READS_ONLY
+from lr_search.storage.collection import no_collection
+from lr_search.storage.keys import PLAN, RECORD, plan_of, split_record
+from lr_search.storage.open import READS_ONLY
+from lr_search.storage.records import StudyRecord, TrialRecord
 
 STUDIES_AT_ONCE = 500  # in one statement: databases limit its parameters
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lr_search.errors import FingerprintError
-from lr_search.fingerprint import SETTINGS, differences
-from lr_search.report.records import StudyRecord
+from lr_search.storage.fingerprint import SETTINGS, differences
+from lr_search.storage.records import StudyRecord
 
 SAME = ("num_steps", "objective", "direction")  # in every study
 OF_OPTIMIZER = (*SETTINGS, "optimizer")  # in every study with the same optimizer

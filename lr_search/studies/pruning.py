@@ -15,10 +15,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from lr_search.errors import InvalidInputError
+from lr_search.storage.keys import VERDICT
 
 READING_SHARE = 1 / 50  # of the time between reports that may go into reading other trials
 WORST = 1e100  # stands for inf and nan, which Optuna's pruners cannot reckon with
-VERDICT = "pruned at"  # the trial attribute that holds the step, and what else the pruner wanted to write
 
 
 class Pruning:

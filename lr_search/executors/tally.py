@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from lr_search.execution.plan import FIRST, RECORD
-from lr_search.execution.study import Job, StudyTask
-from lr_search.execution.trial import Ended, Outcome
 from lr_search.samplers.strategies import PARAM
+from lr_search.storage.keys import RECORD
+from lr_search.studies.plan import FIRST
+from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.trial import Ended, Outcome
 
 
 class Tally:

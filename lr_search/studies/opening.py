@@ -11,14 +11,15 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from lr_search.environment import environment
 from lr_search.errors import StorageError
-from lr_search.execution.claims import OWNER, at_work, kept
-from lr_search.execution.plan import FIRST, PLAN, StudyPlan, plan_of
-from lr_search.execution.study import StudyTask
-from lr_search.fingerprint import OPTIMIZER_CALL, check_fingerprint
-from lr_search.report.reading import read_records
-from lr_search.report.records import TrialRecord
+from lr_search.storage.claims import at_work, kept
+from lr_search.storage.environment import environment
+from lr_search.storage.fingerprint import OPTIMIZER_CALL, check_fingerprint
+from lr_search.storage.keys import OWNER, PLAN, plan_of
+from lr_search.storage.reading import read_records
+from lr_search.storage.records import TrialRecord
+from lr_search.studies.plan import FIRST, StudyPlan
+from lr_search.studies.study import StudyTask
 from lr_search.training.controller import Controller, first_schedule
 
 FORMAT = 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from lr_search import plugins
 from lr_search.errors import InvalidInputError, unknown_name
-from lr_search.execution.executor import Executor
+from lr_search.executors.executor import Executor
 
 
 def executor_by_name(

@@ -18,8 +18,8 @@ from torch import nn
 
 from lr_search.ensembles.ensemble import SnapshotEnsemble
 from lr_search.errors import StorageError, WorkloadError, told
-from lr_search.execution.trial import Outcome, TrialSpec
 from lr_search.ramp.descending_probe import descending_probe
+from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.controller import first_schedule
 from lr_search.training.evaluation import Evaluation
 from lr_search.training.snapshots import Snapshot

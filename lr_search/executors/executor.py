@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from lr_search.errors import TrialsFailedError, require
-from lr_search.execution.study import StudyTask
-from lr_search.execution.trial import Outcome
-from lr_search.progress import Progress
+from lr_search.executors.progress import Progress
+from lr_search.studies.study import StudyTask
+from lr_search.studies.trial import Outcome
 from lr_search.workloads.workload import Workload
 
 FAILURES_IN_A_ROW = 3

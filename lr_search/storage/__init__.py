@@ -1,0 +1,3 @@
+"""What is kept, by whom, and how it is read back."""
+
+__all__: list[str] = []
