@@ -22,7 +22,7 @@ from scipy import stats
 from search_curves import GRID, kept, looked_up
 from search_runs import Found, searched
 
-from lr_search.report.candidates import candidates
+from lr_search.results.candidates import candidates
 from lr_search.storage.records import StudyRecord
 
 PATH = Path(__file__).with_name("recommendation.json")

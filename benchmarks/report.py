@@ -24,9 +24,9 @@ import sqlalchemy
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
-from lr_search.report.statistics import paired_interval
-from lr_search.storage.open import open_storage, quiet_optuna
+from lr_search.results.statistics import paired_interval
 from lr_search.storage.keys import PLAN, RECORD
+from lr_search.storage.open import open_storage, quiet_optuna
 
 PATH = Path(__file__).with_name("report.json")
 NAME = "many"
@@ -43,7 +43,7 @@ PARTS = {
 SCRIPT = """
 import resource, sys, time
 began = time.perf_counter()
-import lr_search as lrs, lr_search.loading, lr_search.report.findings, lr_search.report.page
+import lr_search as lrs, lr_search.loading, lr_search.results.findings, lr_search.report.page
 imported = time.perf_counter()
 found = lrs.load(sys.argv[1])
 {part}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lr_search.loading import load
     from lr_search.ramp.range_test import range_test
     from lr_search.ramp.refinding import Refinding, refind
-    from lr_search.report.recommendation import Recommendation
+    from lr_search.results.recommendation import Recommendation
     from lr_search.training.evaluation import Evaluation
     from lr_search.training.training import Training, train
     from lr_search.workloads.supervised import classification, regression
@@ -65,7 +65,7 @@ _HOMES = {
     "LRCurve": "curves.curve",
     "LRPrior": "curves.prior",
     "LocalExecutor": "executors",
-    "Recommendation": "report.recommendation",
+    "Recommendation": "results.recommendation",
     "Refinding": "ramp.refinding",
     "SnapshotEnsemble": "ensembles.ensemble",
     "Suggestion": "curves.suggest",

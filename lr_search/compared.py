@@ -17,8 +17,8 @@ from lr_search.storage.records import StudyRecord
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lr_search.report.findings import Findings
-    from lr_search.report.recommendation import Recommendation
+    from lr_search.results.findings import Findings
+    from lr_search.results.recommendation import Recommendation
     from lr_search.training.training import Training
 
 Read = Callable[[], Sequence[StudyRecord]]
@@ -55,7 +55,7 @@ class Comparison:
     @cached_property
     def findings(self) -> Findings:
         """Everything that is found in the studies, each part when it is asked for first."""
-        from lr_search.report.findings import Findings
+        from lr_search.results.findings import Findings
 
         with quiet_optuna(), losses_told():
             found = read_records(open_storage(self.storage), self.name) if self._read is None else self._read()
@@ -67,12 +67,12 @@ class Comparison:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """A row a trial, in the order of studies and trial numbers; see `lr_search.report.tables.trials_frame`."""
+        """A row a trial, in the order of studies and trial numbers; see `lr_search.results.tables.trials_frame`."""
         return self.findings.trials
 
     @property
     def evaluations(self) -> pd.DataFrame:
-        """A row for each evaluation of a trial and each metric; see `lr_search.report.tables.evaluations_frame`."""
+        """A row for each evaluation of a trial and each metric; see `lr_search.results.tables.evaluations_frame`."""
         return self.findings.evaluations
 
     @property
@@ -86,15 +86,15 @@ class Comparison:
         return self.findings.confirmations
 
     def summary(self) -> pd.DataFrame:
-        """A row for each strategy x schedule x optimizer, best first; see `lr_search.report.summary.summary_frame`."""
+        """A row for each strategy x schedule x optimizer, best first; see `lr_search.results.summary.summary_frame`."""
         return self.findings.summary
 
     def anytime(self) -> pd.DataFrame:
-        """The best so far against steps spent, a row a finished trial; see `lr_search.report.anytime.anytime_frame`."""
+        """The best so far against steps spent, a row a finished trial; see `lr_search.results.anytime.anytime_frame`."""
         return self.findings.anytime
 
     def pairwise(self, to: Mapping[str, str] | None = None) -> pd.DataFrame:
-        """How much worse each way of searching is than the best, paired over seeds; see `lr_search.report.pairwise.pairwise_frame`.
+        """How much worse each way of searching is than the best, paired over seeds; see `lr_search.results.pairwise.pairwise_frame`.
 
         Args:
             to: another reference, such as {"strategy": "random"}.
@@ -102,11 +102,11 @@ class Comparison:
         return self.findings.pairwise(to)
 
     def basins(self) -> pd.DataFrame:
-        """How the objective depends on the LR under each schedule; see `lr_search.report.candidates.basins_frame`."""
+        """How the objective depends on the LR under each schedule; see `lr_search.results.candidates.basins_frame`."""
         return self.findings.basins
 
     def costs(self) -> pd.DataFrame:
-        """Where the steps of each way of searching went; see `lr_search.report.costs.costs_frame`."""
+        """Where the steps of each way of searching went; see `lr_search.results.costs.costs_frame`."""
         return self.findings.costs
 
     def recommend(self) -> Recommendation:
@@ -115,7 +115,7 @@ class Comparison:
         Raises:
             LRSearchError: no trial is complete, or all diverged; the message says what to do.
         """
-        from lr_search.report.recommendation import recommend
+        from lr_search.results.recommendation import recommend
 
         return self.findings.recommendation or recommend(self.records)
 
@@ -166,7 +166,7 @@ class Comparison:
             MissingPackageError: PyArrow is not installed.
             OutputError: the folder cannot be written to.
         """
-        from lr_search.report.parquet import write_parquet
+        from lr_search.results.parquet import write_parquet
 
         return write_parquet(self.findings, Path(directory))
 

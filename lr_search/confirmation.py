@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lr_search.planning import Question
-from lr_search.report.candidates import candidates
+from lr_search.results.candidates import candidates
 from lr_search.samplers.strategy_names import resolve
 from lr_search.storage.records import StudyRecord
 from lr_search.studies.plan import StudyPlan

@@ -50,7 +50,7 @@ def load(storage: Source | Sequence[Source | Named], name: str | None = None) ->
 def _one(source: Source, name: str | None) -> Comparison:
     folder = _folder(source)
     if folder is not None:
-        from lr_search.report.parquet import parquet_name, read_parquet
+        from lr_search.results.parquet import parquet_name, read_parquet
 
         held = parquet_name(folder)
         if name not in (None, held):

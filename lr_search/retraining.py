@@ -8,7 +8,7 @@ from typing import Any
 
 from lr_search.errors import InvalidInputError
 from lr_search.planning import Question
-from lr_search.report.recommendation import Recommendation, lack
+from lr_search.results.recommendation import Recommendation, lack
 from lr_search.storage.records import StudyRecord, TrialRecord
 from lr_search.studies.trial import TrialSpec
 from lr_search.workloads.workload import Workload

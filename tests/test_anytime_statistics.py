@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lr_search.errors import InvalidInputError
-from lr_search.report.anytime_statistics import anytime_area, geometric_mean, speed_up, steps_to
+from lr_search.results.anytime_statistics import anytime_area, geometric_mean, speed_up, steps_to
 
 NAN, INF = math.nan, math.inf
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lr_search.report.candidates import MOST_LRS, basins_frame, candidates
+from lr_search.results.candidates import MOST_LRS, basins_frame, candidates
 from tests.study_records import study
 
 GRID = np.geomspace(1e-4, 1.0, 9)  # half a decade apart: no trial speaks for its neighbour but a little

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 import lr_search as lrs
-from lr_search.report.findings import Findings
 from lr_search.report.terminal import as_text
+from lr_search.results.findings import Findings
 from tests.bowl import compare_in_bowl
 from tests.study_records import study
 

@@ -18,7 +18,7 @@ from lr_search.errors import InvalidInputError
 from lr_search.ramp.range_test import most_steps_charged
 from lr_search.report.figures import plot_schedules, shapes_frame
 from lr_search.report.figures.panels import Panels
-from lr_search.report.findings import Findings
+from lr_search.results.findings import Findings
 from lr_search.schedules import SGDR, Constant, ExpRange, Schedule, Triangular, Triangular2, by_name, join
 from tests.workloads import data, line
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lr_search.report.costs import costs_frame
+from lr_search.results.costs import costs_frame
 from tests.study_records import STEPS, study
 
 

@@ -21,8 +21,8 @@ from lr_search.report.figures import (
     shapes_frame,
 )
 from lr_search.report.figures.panels import Panels
-from lr_search.report.findings import Findings
 from lr_search.report.style import new_figure, png, strategy_looks, svg
+from lr_search.results.findings import Findings
 from tests.study_records import study
 
 BOWL = [

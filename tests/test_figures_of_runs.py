@@ -16,7 +16,7 @@ from lr_search.report.figures import (
     shapes_frame,
 )
 from lr_search.report.figures.panels import Panels
-from lr_search.report.findings import Findings
+from lr_search.results.findings import Findings
 from tests.study_records import study
 
 

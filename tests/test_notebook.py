@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import lr_search as lrs
-from lr_search.report.findings import Findings
 from lr_search.report.notebook import comparison_html
+from lr_search.results.findings import Findings
 from tests.study_records import study
 
 HOSTILE = '<script>alert("1")</script>'

@@ -10,7 +10,7 @@ from torch import nn
 
 from lr_search import optimizers
 from lr_search.optimizers.call import optimizer_call
-from lr_search.report.optimizer_code import optimizer_code
+from lr_search.results.code.optimizer_code import optimizer_code
 
 ODD = {
     "sgd": partial(torch.optim.SGD, momentum=0.95, nesterov=True, weight_decay=5e-4, foreach=False),

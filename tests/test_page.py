@@ -19,9 +19,9 @@ import torch
 import lr_search as lrs
 from lr_search.errors import OutputError
 from lr_search.report.cells import csv_text
-from lr_search.report.findings import Findings
 from lr_search.report.page import page_html, save_report
-from lr_search.report.tables import shown
+from lr_search.results.findings import Findings
+from lr_search.results.tables import shown
 from tests.bowl import bowl
 from tests.study_records import study
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from lr_search.report.findings import Findings
 from lr_search.report.page import page_html
+from lr_search.results.findings import Findings
 from tests import browser as chromium
 from tests.study_records import study
 from tests.test_page import HOSTILE, IMAGE, METRIC, contrast, hostile_report

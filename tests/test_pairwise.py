@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lr_search.errors import InvalidInputError
-from lr_search.report.pairwise import pairwise_frame
+from lr_search.results.pairwise import pairwise_frame
 from tests.study_records import study
 
 BEST = [0.10, 0.30, 0.50, 0.20]

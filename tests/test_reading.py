@@ -76,7 +76,7 @@ def test_another_programs_study_is_left_alone(url):
 
 
 def test_a_database_and_memory_give_the_same_frame(url):
-    from lr_search.report.tables import trials_frame
+    from lr_search.results.tables import trials_frame
 
     memory = optuna.storages.InMemoryStorage()
     for name in optuna.get_all_study_names(url):

@@ -9,7 +9,7 @@ from torch import nn
 
 from lr_search import optimizers
 from lr_search.optimizers.call import optimizer_call
-from lr_search.report.recipe import recipe
+from lr_search.results.code.recipe import recipe
 from lr_search.schedules import OneCycle, by_name
 from tests.schedule_cases import Harmonic
 

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from lr_search.errors import LRSearchError
-from lr_search.report.candidates import candidates
-from lr_search.report.recommendation import recommend
+from lr_search.results.candidates import candidates
+from lr_search.results.recommendation import recommend
 from tests.study_records import study
 
 

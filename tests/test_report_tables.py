@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 import lr_search as lrs
-from lr_search.report.anytime import anytime_frame
-from lr_search.report.summary import summary_frame
-from lr_search.report.tables import evaluations_frame, trials_frame
+from lr_search.results.anytime import anytime_frame
+from lr_search.results.summary import summary_frame
+from lr_search.results.tables import evaluations_frame, trials_frame
 from tests.bowl import BUDGET, EVAL_EVERY, LR_RANGE, NUM_STEPS, compare_in_bowl, losses, lrs_of, weights
 from tests.bowl_results import KEYS, bests_by_hand, by_formula, range_test_steps
 from tests.study_records import study

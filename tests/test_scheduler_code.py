@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from lr_search.errors import InvalidInputError
-from lr_search.report.factor_code import number
-from lr_search.report.scheduler_code import SchedulerCode, scheduler_code
+from lr_search.results.code.factor_code import number
+from lr_search.results.code.scheduler_code import SchedulerCode, scheduler_code
 from lr_search.schedules import (
     SGDR,
     WSD,

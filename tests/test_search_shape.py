@@ -14,7 +14,7 @@ from lr_search.cli import app
 from lr_search.errors import InvalidInputError
 from lr_search.report.figures import plot_schedules, shapes_frame
 from lr_search.report.figures.panels import Panels
-from lr_search.report.findings import Findings
+from lr_search.results.findings import Findings
 from lr_search.schedules import SGDR, Triangular2
 from lr_search.schedules.search_shape import Range, ranges_of
 from lr_search.studies.schedule_layout import layouts_of

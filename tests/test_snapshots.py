@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 import lr_search as lrs
-from lr_search.report.findings import Findings
 from lr_search.report.markdown import summary_markdown
 from lr_search.report.page import save_report
-from lr_search.report.summary import summary_frame
-from lr_search.report.tables import trials_frame
+from lr_search.results.findings import Findings
+from lr_search.results.summary import summary_frame
+from lr_search.results.tables import trials_frame
 from tests.study_records import study
 
 SGDR = lrs.schedules.SGDR

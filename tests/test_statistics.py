@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from lr_search.errors import InvalidInputError
-from lr_search.report.statistics import MIN_SEEDS, Interval, holm, mean_interval, mean_ranks, paired_interval
+from lr_search.results.statistics import MIN_SEEDS, Interval, holm, mean_interval, mean_ranks, paired_interval
 
 SIMULATIONS = 2_000
 NAN, INF = math.nan, math.inf

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lr_search.report.anytime import Lines, anytime_frame
-from lr_search.report.summary import summary_frame
-from lr_search.report.tables import trials_frame
+from lr_search.results.anytime import Lines, anytime_frame
+from lr_search.results.summary import summary_frame
+from lr_search.results.tables import trials_frame
 from tests.bowl import losses
 from tests.bowl_results import KEYS, bests_by_hand, by_formula
 from tests.study_records import study

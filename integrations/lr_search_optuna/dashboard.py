@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 
 from lr_search.compared import Comparison
 from lr_search.errors import InvalidInputError, MissingPackageError
-from lr_search.report.findings import Findings
 from lr_search.report.style import PALETTE, strategy_colors
+from lr_search.results.findings import Findings
 from lr_search.storage.open import open_storage, quiet_optuna
 from lr_search.storage.records import StudyRecord
 from lr_search_optuna.notes import HEADING, comparison_note, study_note

@@ -9,9 +9,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from lr_search.curves.prior import LRPrior
-from lr_search.report.anytime import best_trial
-from lr_search.report.findings import Findings
 from lr_search.report.markdown import markdown_text, summary_markdown
+from lr_search.results.anytime import best_trial
+from lr_search.results.findings import Findings
 from lr_search.storage.records import StudyRecord
 from lr_search_optuna.reporting import DIVERGED
 from lr_search_optuna.seeding import STEPS_ATTRIBUTE

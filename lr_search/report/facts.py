@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lr_search.report.findings import Findings
+from lr_search.results.findings import Findings
 from lr_search.storage.environment import environment
 from lr_search.storage.records import StudyRecord
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lr_search.report.cells import cell
-from lr_search.report.findings import Findings
-from lr_search.report.tables import shown
+from lr_search.results.findings import Findings
+from lr_search.results.tables import shown
 
 SUMMARY_HEADS = {
     "best": "best objective (mean)",

@@ -12,8 +12,8 @@ from lr_search.report.page_tables import Table, summary_table
 if TYPE_CHECKING:
     from lr_search.curves.curve import LRCurve
     from lr_search.curves.suggest import Suggestion
-    from lr_search.report.findings import Findings
-    from lr_search.report.recommendation import Recommendation
+    from lr_search.results.findings import Findings
+    from lr_search.results.recommendation import Recommendation
 
 BOX = "border-left:4px solid #0b57a4;padding:.4em 1em;margin:.4em 0"
 CELL = "padding:.2em .6em;text-align:"

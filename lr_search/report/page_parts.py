@@ -15,8 +15,8 @@ from markupsafe import Markup
 from lr_search.report import facts, page_tables, words
 from lr_search.report.cells import csv_text
 from lr_search.report.figures import Picture, pictures
-from lr_search.report.findings import Findings
 from lr_search.report.style import png, svg
+from lr_search.results.findings import Findings
 
 MOST_ROWS = 10_000  # of the trials in the page; all are in trials.csv
 FIRST_ROWS = 200  # of them that are there without a script

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from lr_search.report.cells import NOTHING, cell, percent
-from lr_search.report.findings import Findings
-from lr_search.report.tables import COLUMNS, shown
+from lr_search.results.findings import Findings
+from lr_search.results.tables import COLUMNS, shown
 
 Cells = tuple[str, ...]
 NAMES = ("strategy", "schedule", "optimizer")

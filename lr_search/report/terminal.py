@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 
 from lr_search.report.cells import csv_text
-from lr_search.report.findings import Findings
 from lr_search.report.markdown import summary_markdown
 from lr_search.report.page import page_html
 from lr_search.report.page_tables import Column, summary_table
+from lr_search.results.findings import Findings
 
 # what is left out first where not all fits
 LAST = ("area", "seconds", "mean rank", "trials", "× grid", "seeds", "steps", "pruned", "diverged", "× random")

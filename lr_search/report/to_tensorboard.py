@@ -51,7 +51,7 @@ def write_tensorboard(trials: pd.DataFrame, evaluations: pd.DataFrame, directory
 
     >>> import tempfile
     >>> import lr_search as lrs
-    >>> from lr_search.report.tables import evaluations_frame, trials_frame
+    >>> from lr_search.results.tables import evaluations_frame, trials_frame
     >>> folder = Path(tempfile.mkdtemp()) / "runs"
     >>> write_tensorboard(trials_frame([]), evaluations_frame([]), folder) == folder
     True

@@ -6,9 +6,9 @@ import math
 
 from lr_search.report.cells import cell
 from lr_search.report.facts import Facts, steps_taken
-from lr_search.report.findings import Findings
-from lr_search.report.recommendation import Recommendation
-from lr_search.report.statistics import MIN_SEEDS, Interval
+from lr_search.results.findings import Findings
+from lr_search.results.recommendation import Recommendation
+from lr_search.results.statistics import MIN_SEEDS, Interval
 
 CONFIRM = 3  # fresh seeds that are proposed
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from lr_search.report.costs import PARTS
 from lr_search.report.figures.panels import Panels
 from lr_search.report.figures.picture import Picture, legend_below, made
 from lr_search.report.figures.ways import WAY, row_labels, varying, way_name
 from lr_search.report.style import GREY, PALETTE, new_figure
+from lr_search.results.costs import PARTS
 
 MOST_ROWS = 30
 WIDTH, ROW = 7.2, 0.36  # inches

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from lr_search.report.figures.panels import SHORT, Panels
 from lr_search.report.figures.picture import Picture, legend_below, made, names_of
 from lr_search.report.figures.ways import WAY, row_labels, varying, way_name
-from lr_search.report.statistics import MIN_SEEDS
 from lr_search.report.style import GREY, Look, new_figure, own_axes, plain, strategy_looks
+from lr_search.results.statistics import MIN_SEEDS
 
 MOST_ROWS = 30
 THAN = [f"than_{name}" for name in WAY]

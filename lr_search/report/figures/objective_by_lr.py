@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from lr_search.report.candidates import Candidate
 from lr_search.report.figures.panels import SHORT, Pair, Panels
 from lr_search.report.figures.picture import Picture, legend_below, made, names_of, present, shared_legend, thinned
-from lr_search.report.statistics import Direction
 from lr_search.report.style import (
     GREY,
     MANY,
@@ -24,6 +22,8 @@ from lr_search.report.style import (
     short_number,
     strategy_looks,
 )
+from lr_search.results.candidates import Candidate
+from lr_search.results.statistics import Direction
 
 MOST_POINTS = 2_000  # in one panel
 BASIN, FIT, BEST = "#d9ead9", PALETTE[6], PALETTE[3]

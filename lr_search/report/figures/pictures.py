@@ -13,7 +13,7 @@ from lr_search.report.figures.pruning import pruning_picture
 from lr_search.report.figures.range_tests import range_tests_picture
 from lr_search.report.figures.schedules import schedules_picture
 from lr_search.report.figures.timeline import timeline_picture
-from lr_search.report.findings import Findings
+from lr_search.results.findings import Findings
 
 DRAW = (
     anytime_picture,

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from lr_search.report.anytime import best_trial
 from lr_search.report.figures.panels import SHORT, Pair, Panels
 from lr_search.report.figures.picture import Picture, legend_below, made
 from lr_search.report.style import LINES, PALETTE, own_axes, plain, short_number
+from lr_search.results.anytime import best_trial
 from lr_search.storage.records import StudyRecord, TrialRecord
 
 PLANNED, TRAINED = "planned", "trained"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lr_search.errors import require
-from lr_search.report.factor_code import (
+from lr_search.results.code.factor_code import (
     Part,
     can_write,
     factor_code,

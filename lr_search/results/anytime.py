@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from lr_search.curves.curve import FloatArray
-from lr_search.report.anytime_statistics import anytime_area, speed_up, steps_to
-from lr_search.report.statistics import Direction
-from lr_search.report.tables import KEYS, steps_charged
+from lr_search.results.anytime_statistics import anytime_area, speed_up, steps_to
+from lr_search.results.statistics import Direction
+from lr_search.results.tables import KEYS, steps_charged
 from lr_search.storage.records import StudyRecord, TrialRecord, range_tests_of
 
 WITHIN = 0.05  # "close to the best known": this share of the way from the best to the objective at step 0

@@ -8,13 +8,13 @@ from functools import cached_property
 import pandas as pd
 
 from lr_search.errors import LRSearchError
-from lr_search.report.anytime import Lines, anytime_frame
-from lr_search.report.candidates import Candidate, basins_frame, candidates
-from lr_search.report.costs import costs_frame
-from lr_search.report.pairwise import pairwise_frame
-from lr_search.report.recommendation import Recommendation, lack, recommend
-from lr_search.report.summary import summary_frame
-from lr_search.report.tables import curves_frame, evaluations_frame, trials_frame
+from lr_search.results.anytime import Lines, anytime_frame
+from lr_search.results.candidates import Candidate, basins_frame, candidates
+from lr_search.results.costs import costs_frame
+from lr_search.results.pairwise import pairwise_frame
+from lr_search.results.recommendation import Recommendation, lack, recommend
+from lr_search.results.summary import summary_frame
+from lr_search.results.tables import curves_frame, evaluations_frame, trials_frame
 from lr_search.storage.records import StudyRecord
 
 KINDS = ["search", "range_test", "probe", "confirm"]

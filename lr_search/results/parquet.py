@@ -10,7 +10,7 @@ import pandas as pd
 
 from lr_search.curves.prior import LRPrior
 from lr_search.errors import MissingPackageError, OutputError, StorageError
-from lr_search.report.findings import Findings
+from lr_search.results.findings import Findings
 from lr_search.storage.keys import EVALUATIONS, split_record
 from lr_search.storage.records import StudyRecord, TrialRecord
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lr_search.report.recipe import recipe
+from lr_search.results.code.recipe import recipe
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.named import by_name
 

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lr_search.errors import LRSearchError
-from lr_search.report.candidates import Candidate, candidates
-from lr_search.report.recommended_code import code_for
-from lr_search.report.statistics import MIN_SEEDS, Interval, mean_interval, paired_interval
+from lr_search.results.candidates import Candidate, candidates
+from lr_search.results.code.recommended_code import code_for
+from lr_search.results.statistics import MIN_SEEDS, Interval, mean_interval, paired_interval
 from lr_search.storage.records import StudyRecord
 
 

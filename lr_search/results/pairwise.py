@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from lr_search.errors import InvalidInputError
-from lr_search.report.anytime import Key, Lines
-from lr_search.report.statistics import MIN_SEEDS, FloatArray, Interval, holm
-from lr_search.report.summary import finals
+from lr_search.results.anytime import Key, Lines
+from lr_search.results.statistics import MIN_SEEDS, FloatArray, Interval, holm
+from lr_search.results.summary import finals
 from lr_search.storage.records import StudyRecord
 
 NAMES = ("strategy", "schedule", "optimizer")
@@ -22,7 +22,7 @@ def pairwise_frame(records: Sequence[StudyRecord], to: Mapping[str, str] | None 
     """A row for each strategy x schedule x optimizer: how much worse what it found is than what the reference found.
 
     Seeds are shared, so the differences are paired: of each seed, the best objective that the one found less the other's. Their mean
-    has Student's t-interval; over all rows, p and interval are corrected after Holm (see `lr_search.report.statistics.holm`).
+    has Student's t-interval; over all rows, p and interval are corrected after Holm (see `lr_search.results.statistics.holm`).
 
     Columns:
         strategy, schedule, optimizer (category): which; than_strategy, than_schedule, than_optimizer (category): the reference.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lr_search.report.anytime import Lines
+from lr_search.results.anytime import Lines
 from lr_search.storage.records import StudyRecord
 
 PARTS = ["range tests", "finished", "diverged", "pruned", "failed"]

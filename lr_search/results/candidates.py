@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lr_search.curves.curve import FloatArray
-from lr_search.report.statistics import Interval, mean_interval, paired_interval
+from lr_search.results.statistics import Interval, mean_interval, paired_interval
 from lr_search.storage.records import StudyRecord, TrialRecord
 
 WIDTH_DECADES = 0.15  # how far, in decades, a trial speaks for its neighbours

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lr_search.report.optimizer_code import optimizer_imports, optimizer_lines
-from lr_search.report.scheduler_code import SchedulerCode, scheduler_code
+from lr_search.results.code.optimizer_code import optimizer_imports, optimizer_lines
+from lr_search.results.code.scheduler_code import SchedulerCode, scheduler_code
 from lr_search.schedules.base import Schedule
 
 OWN = "# the schedule is your own function: `schedule` is what it makes for this LR and number of steps"

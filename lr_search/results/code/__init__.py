@@ -1,0 +1,3 @@
+"""The answer as plain PyTorch."""
+
+__all__: list[str] = []
