@@ -10,7 +10,7 @@ from factors_tables import TEXTBOOK, Series, best_place, best_places, places_of,
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from lr_search.report.style import GREY, MARKERS, PALETTE, new_figure, png, short_number
+from lr_search.report.plots.style import GREY, MARKERS, PALETTE, new_figure, png, short_number
 
 COLORS = {"SGD": PALETTE[0], "Adam": PALETTE[3]}
 BASE: dict[str, float] = {

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from factors_fit import FloatArray, Slope, parabola_minimum, slope
 
-from lr_search.report.style import short_number
+from lr_search.report.plots.style import short_number
 
 Entry = dict[str, Any]
 Series = dict[tuple[str, str], dict[float, Entry]]  # (factor, optimizer) -> value -> what was measured

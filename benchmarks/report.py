@@ -43,7 +43,7 @@ PARTS = {
 SCRIPT = """
 import resource, sys, time
 began = time.perf_counter()
-import lr_search as lrs, lr_search.loading, lr_search.results.findings, lr_search.report.page
+import lr_search as lrs, lr_search.comparison.loading, lr_search.results.findings, lr_search.report.page
 imported = time.perf_counter()
 found = lrs.load(sys.argv[1])
 {part}

@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 import lr_search as lrs
+from lr_search.comparison.question import question, study_plans
 from lr_search.executors.progress import Progress
-from lr_search.planning import question, study_plans
 from lr_search.storage.fingerprint import fingerprint
 from lr_search.storage.open import open_storage, quiet_optuna
 from lr_search.studies.opening import open_studies

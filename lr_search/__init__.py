@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lr_search import controllers, errors, optimizers, samplers, schedules
-    from lr_search.compared import Comparison
-    from lr_search.comparison import compare
+    from lr_search.comparison.compare import compare
+    from lr_search.comparison.comparison import Comparison
+    from lr_search.comparison.loading import load
     from lr_search.curves import suggest
     from lr_search.curves.curve import LRCurve
     from lr_search.curves.prior import LRPrior
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from lr_search.ensembles.averaging import average_weights
     from lr_search.ensembles.ensemble import SnapshotEnsemble
     from lr_search.executors import FusedExecutor, LocalExecutor
-    from lr_search.loading import load
     from lr_search.ramp.range_test import range_test
     from lr_search.ramp.refinding import Refinding, refind
     from lr_search.results.recommendation import Recommendation
@@ -59,7 +59,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Comparison": "compared",
+    "Comparison": "comparison.comparison",
     "Evaluation": "training.evaluation",
     "FusedExecutor": "executors",
     "LRCurve": "curves.curve",
@@ -73,8 +73,8 @@ _HOMES = {
     "Workload": "workloads.workload",
     "average_weights": "ensembles.averaging",
     "classification": "workloads.supervised",
-    "compare": "comparison",
-    "load": "loading",
+    "compare": "comparison.compare",
+    "load": "comparison.loading",
     "range_test": "ramp.range_test",
     "refind": "ramp.refinding",
     "regression": "workloads.supervised",

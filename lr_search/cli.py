@@ -14,7 +14,7 @@ from lr_search.cli_support import Seed, Seeds, Target, errors_told, require_writ
 from lr_search.errors import LRSearchError, TrialsFailedError
 
 if TYPE_CHECKING:
-    from lr_search.compared import Comparison
+    from lr_search.comparison.comparison import Comparison
 
 DEFAULT_STORAGE = "sqlite:///lr_search.db"
 
@@ -51,7 +51,7 @@ def demo(
     with errors_told(storage, "digits"), warnings_told():
         import torch
 
-        from lr_search.comparison import compare
+        from lr_search.comparison.compare import compare
         from lr_search.demo import workload
 
         torch.set_num_threads(1)  # so small a network gains nothing from more, and loses much on a busy machine
@@ -112,7 +112,7 @@ def compare(
     """Search the learning rate in several ways under several schedules; report what was found and what it cost."""
     called = name or target
     with errors_told(storage, called), warnings_told():
-        import lr_search.comparison as comparisons
+        import lr_search.comparison.compare as comparisons
         from lr_search.executors.executor_names import executor_by_name
 
         if not dry_run:

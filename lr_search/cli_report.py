@@ -15,7 +15,7 @@ from lr_search.cli_support import NO_ANSWER, errors_told, warnings_told
 from lr_search.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from lr_search.compared import Comparison
+    from lr_search.comparison.comparison import Comparison
 
 Out = Annotated[Path, typer.Option(help="Folder the report is written to.")]
 PAGE_SECONDS = 30.0  # between two pages of a comparison that runs: drawing them takes time from it
@@ -66,7 +66,7 @@ def report(
     The exit code is 0 where there is a recommendation, 3 where no trial ended well (yet), 2 for wrong use.
     """
     with errors_told(), warnings_told():
-        from lr_search.loading import load
+        from lr_search.comparison.loading import load
 
         if watch and form != Format.TEXT:
             raise InvalidInputError(f"--watch shows a table, but got --format {form.value}. Leave one of them out.")
@@ -98,7 +98,7 @@ def _text(comparison: Comparison) -> str:
 
 def _watched(comparison: Comparison, out: Path, every: float) -> Comparison:
     """Show it whenever it has changed, until nobody works on it any more. Returns: as it is then."""
-    from lr_search.execution.busy import is_busy
+    from lr_search.comparison.busy import is_busy
     from lr_search.executors.interrupts import interrupts_held
 
     shown, written, quiet = "", -PAGE_SECONDS, 0

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import lr_search as lrs
-from lr_search import comparison
+from lr_search.comparison import compare as comparison
 from lr_search.executors import wave
 from lr_search.executors.executor import Executor
 from lr_search.executors.progress import Progress

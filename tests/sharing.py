@@ -14,9 +14,9 @@ import torch
 from optuna.trial import FrozenTrial
 
 import lr_search as lrs
+from lr_search.comparison.question import question, study_plans
 from lr_search.executors import local
 from lr_search.executors.progress import Progress
-from lr_search.planning import question, study_plans
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna
 from lr_search.studies.opening import open_studies
 from lr_search.studies.study import Job, StudyTask
@@ -27,7 +27,7 @@ from tests.workloads import line, squared_error
 # children of a server that has imported everything: quick to start, and each with connections of its own
 PROCESSES = multiprocessing.get_context("forkserver")
 DATABASES = ["alembic.command", "optuna.storages._rdb.models", "psycopg", "sqlalchemy.dialects.sqlite"]
-PROCESSES.set_forkserver_preload(["lr_search.comparison", "optuna", "pandas", *DATABASES])
+PROCESSES.set_forkserver_preload(["lr_search.comparison.compare", "optuna", "pandas", *DATABASES])
 NAME = "shared"
 
 

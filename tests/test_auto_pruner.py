@@ -10,8 +10,8 @@ from optuna.pruners import MedianPruner, PatientPruner, PercentilePruner
 
 import lr_search as lrs
 from lr_search import arguments
+from lr_search.comparison.question import question, study_plans
 from lr_search.errors import FingerprintError, InvalidInputError, UnknownNameError
-from lr_search.planning import question, study_plans
 from lr_search.schedules import Constant, Schedule, by_name
 from lr_search.studies.auto_pruner import RULES, auto_pruner, kind_of
 from lr_search.studies.plan import StudyPlan, report_steps

@@ -14,8 +14,8 @@ from matplotlib.text import Text
 
 import lr_search as lrs
 from lr_search.curves.curve import LRCurve
-from lr_search.report import curve_figure
-from lr_search.report.style import png
+from lr_search.report.plots import curve_plot as curve_figure
+from lr_search.report.plots.style import png
 
 LR = np.geomspace(1e-6, 10, 120)
 

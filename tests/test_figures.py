@@ -7,8 +7,8 @@ import pytest
 from matplotlib.axes import Axes
 from scipy import stats
 
+from lr_search.report.figures import all_pictures as pictures
 from lr_search.report.figures import (
-    pictures,
     plot_anytime,
     plot_costs,
     plot_forest,
@@ -21,7 +21,7 @@ from lr_search.report.figures import (
     shapes_frame,
 )
 from lr_search.report.figures.panels import Panels
-from lr_search.report.style import new_figure, png, strategy_looks, svg
+from lr_search.report.plots.style import new_figure, png, strategy_looks, svg
 from lr_search.results.findings import Findings
 from tests.study_records import study
 

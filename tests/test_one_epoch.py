@@ -10,9 +10,9 @@ import pytest
 from optuna.trial import TrialState
 
 import lr_search as lrs
+from lr_search.comparison.question import question, study_plans
 from lr_search.controllers import Refind
 from lr_search.errors import InvalidInputError
-from lr_search.planning import question, study_plans
 from lr_search.samplers import GridSampler
 from lr_search.samplers.one_epoch import OneEpochPruner, OneEpochSampler, first_round
 from lr_search.schedules import Triangular

@@ -73,7 +73,7 @@ def small(**changes: Any) -> lrs.Workload:
 @pytest.fixture(autouse=True)
 def _unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan tells the time by the pace of a few steps, which takes longer than these trainings."""
-    monkeypatch.setattr("lr_search.cost.seconds_a_step", lambda workload: None)
+    monkeypatch.setattr("lr_search.comparison.cost.seconds_a_step", lambda workload: None)
 
 
 def compared(pruner: BasePruner, storage: Any = None, **changes: Any) -> lrs.Comparison:

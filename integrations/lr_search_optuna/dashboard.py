@@ -10,9 +10,9 @@ from types import ModuleType
 import optuna
 from optuna.trial import TrialState
 
-from lr_search.compared import Comparison
+from lr_search.comparison.comparison import Comparison
 from lr_search.errors import InvalidInputError, MissingPackageError
-from lr_search.report.style import PALETTE, strategy_colors
+from lr_search.report.plots.style import PALETTE, strategy_colors
 from lr_search.results.findings import Findings
 from lr_search.storage.open import open_storage, quiet_optuna
 from lr_search.storage.records import StudyRecord

@@ -12,8 +12,8 @@ import numpy as np
 
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.prior import LRPrior
-from lr_search.report.curve_view import View
-from lr_search.report.style import GREY, PALETTE
+from lr_search.report.plots.curve_view import View
+from lr_search.report.plots.style import GREY, PALETTE
 
 DIGITS = 4  # of each number: a figure is stored in the study's attributes
 GRID = 121  # points of a prior's curve

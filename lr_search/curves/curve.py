@@ -255,7 +255,7 @@ class LRCurve:
             InvalidInputError: there are more Axes than panels.
             UnknownNameError: no rule has that name.
         """
-        from lr_search.report.curve_figure import plot_curve
+        from lr_search.report.plots.curve_plot import plot_curve
 
         return plot_curve(self, ax, rule=rule, lr_against_step=lr_against_step, legend=legend)
 

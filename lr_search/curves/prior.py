@@ -183,7 +183,7 @@ class LRPrior:
         Returns:
             The Axes; `prior.plot().figure.savefig(path)` saves the picture.
         """
-        from lr_search.report.prior_figure import plot_prior
+        from lr_search.report.plots.prior_plot import plot_prior
 
         return plot_prior(self, ax)
 

@@ -88,7 +88,7 @@ class Refinding:
             ax: where; default: a new figure's.
             rule: as of `to_frame`.
         """
-        from lr_search.report.refind_figure import plot_refinding
+        from lr_search.report.plots.refinding_plot import plot_refinding
 
         return plot_refinding(self, ax, rule=rule)
 

@@ -46,8 +46,8 @@ def suggestion_html(found: Suggestion) -> str:
 
 def curve_html(curve: LRCurve) -> str:
     """The suggestion, and the picture."""
-    from lr_search.report.curve_figure import plot_curve
-    from lr_search.report.style import png
+    from lr_search.report.plots.curve_plot import plot_curve
+    from lr_search.report.plots.style import png
 
     found = curve.suggest()
     figure = plot_curve(curve).figure.figure

@@ -14,9 +14,9 @@ from markupsafe import Markup
 
 from lr_search.report import facts, page_parts
 from lr_search.report.cells import csv_text
+from lr_search.report.files import write_files
 from lr_search.report.markdown import summary_markdown
 from lr_search.report.page_parts import Drawn, draw
-from lr_search.report.saved import write_files
 from lr_search.results.findings import Findings
 
 PAGE = "report.html"

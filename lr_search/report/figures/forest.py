@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from lr_search.report.figures.panels import SHORT, Panels
 from lr_search.report.figures.picture import Picture, legend_below, made, names_of
 from lr_search.report.figures.ways import WAY, row_labels, varying, way_name
-from lr_search.report.style import GREY, Look, new_figure, own_axes, plain, strategy_looks
+from lr_search.report.plots.style import GREY, Look, new_figure, own_axes, plain, strategy_looks
 from lr_search.results.statistics import MIN_SEEDS
 
 MOST_ROWS = 30

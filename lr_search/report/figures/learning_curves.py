@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from lr_search.report.figures.panels import COLUMNS, SHORT, WIDTHS, Panels
 from lr_search.report.figures.picture import Picture, evenly, made
-from lr_search.report.style import fit_y, new_figure, own_axes, plain, short_number
+from lr_search.report.plots.style import fit_y, new_figure, own_axes, plain, short_number
 from lr_search.results.statistics import Direction
 from lr_search.results.tables import KEYS, TRAIN_LOSS
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from lr_search.report.figures.panels import SHORT, Pair, Panels
 from lr_search.report.figures.picture import Picture, legend_below, made, names_of, present, shared_legend, thinned
-from lr_search.report.style import (
+from lr_search.report.plots.style import (
     GREY,
     MANY,
     PALETTE,

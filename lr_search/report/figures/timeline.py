@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from lr_search.report.figures.panels import Panels
 from lr_search.report.figures.picture import Picture, legend_below, made
-from lr_search.report.style import MANY, PALETTE, new_figure, plain
+from lr_search.report.plots.style import MANY, PALETTE, new_figure, plain
 
 MOST_WORKERS = 24
 MOST_BARS = 2_000  # more are merged where the same follows on the same

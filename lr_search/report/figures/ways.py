@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lr_search.report.style import plain
+from lr_search.report.plots.style import plain
 
 WAY = ["strategy", "schedule", "optimizer"]
 IN_A_LINE = 34  # letters

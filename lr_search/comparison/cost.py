@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lr_search.comparison.question import Question
 from lr_search.errors import LRSearchError
-from lr_search.planning import Question
 from lr_search.schedules.constant import Constant
 from lr_search.storage.records import TrialRecord
 from lr_search.training.training import train

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lr_search.comparison.question import Question
 from lr_search.errors import InvalidInputError
-from lr_search.planning import Question
 from lr_search.results.recommendation import Recommendation, lack
 from lr_search.storage.records import StudyRecord, TrialRecord
 from lr_search.studies.trial import TrialSpec

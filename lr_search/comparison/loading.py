@@ -8,7 +8,7 @@ from pathlib import Path
 
 from optuna.storages import BaseStorage
 
-from lr_search.compared import Comparison
+from lr_search.comparison.comparison import Comparison
 from lr_search.errors import InvalidInputError, StorageError, unknown_name
 from lr_search.storage.merging import merged
 from lr_search.storage.open import StorageLike, losses_told, open_storage, quiet_optuna

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
-from lr_search.report.curve_panels import (
+from lr_search.report.plots.curve_panels import (
     draw_gain_ratio,
     draw_loss,
     draw_lr_against_step,
@@ -21,8 +21,8 @@ from lr_search.report.curve_panels import (
     name_phases,
     shade_phases,
 )
-from lr_search.report.curve_view import View
-from lr_search.report.style import GREY, PALETTE, escaped, log_lr, new_figure, short_number
+from lr_search.report.plots.curve_view import View
+from lr_search.report.plots.style import GREY, PALETTE, escaped, log_lr, new_figure, short_number
 
 WIDTH = 8.6  # inches; the legends stand beside the panels
 HEIGHTS = {"loss": 3.1, "slope": 1.25, "gain_ratio": 1.5, "metrics": 1.4, "lr_against_step": 1.4}

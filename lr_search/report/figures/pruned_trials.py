@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from lr_search.report.figures.panels import Panels
 from lr_search.report.figures.picture import Picture, legend_below, made, names_of, present, thinned
-from lr_search.report.style import GREY, MANY, Look, log_lr, own_axes, plain, short_number, strategy_looks
+from lr_search.report.plots.style import GREY, MANY, Look, log_lr, own_axes, plain, short_number, strategy_looks
 
 MOST_POINTS = 2_000
 CUT_COLUMNS = ["strategy", "schedule", "optimizer", "seed", "number", "lr", "steps", "outcome"]

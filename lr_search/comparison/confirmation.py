@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lr_search.planning import Question
+from lr_search.comparison.question import Question
 from lr_search.results.candidates import candidates
 from lr_search.samplers.strategy_names import resolve
 from lr_search.storage.records import StudyRecord

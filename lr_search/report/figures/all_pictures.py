@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from lr_search.report.figures.anytime import anytime_picture
-from lr_search.report.figures.costs import costs_picture
+from lr_search.report.figures.best_so_far import anytime_picture
 from lr_search.report.figures.forest import forest_picture
 from lr_search.report.figures.learning_curves import learning_curves_picture
 from lr_search.report.figures.objective_by_lr import objective_by_lr_picture
 from lr_search.report.figures.panels import Panels
 from lr_search.report.figures.picture import Picture
-from lr_search.report.figures.pruning import pruning_picture
-from lr_search.report.figures.range_tests import range_tests_picture
-from lr_search.report.figures.schedules import schedules_picture
+from lr_search.report.figures.pruned_trials import pruning_picture
+from lr_search.report.figures.range_test_curves import range_tests_picture
+from lr_search.report.figures.schedule_shapes import schedules_picture
+from lr_search.report.figures.steps_spent import costs_picture
 from lr_search.report.figures.timeline import timeline_picture
 from lr_search.results.findings import Findings
 

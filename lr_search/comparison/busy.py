@@ -11,7 +11,7 @@ from lr_search.storage.claims import at_work
 from lr_search.storage.open import losses_told, open_storage, quiet_optuna
 
 if TYPE_CHECKING:
-    from lr_search.compared import Comparison
+    from lr_search.comparison.comparison import Comparison
 
 
 def is_busy(comparison: Comparison) -> bool:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from lr_search.curves.curve import FloatArray
 from lr_search.ramp.refinding import Refinding
-from lr_search.report.style import GREY, PALETTE, fit_y, own_axes
+from lr_search.report.plots.style import GREY, PALETTE, fit_y, own_axes
 
 RANGE, SUGGESTED, EDGE, SCHEDULE = PALETTE[2], PALETTE[3], PALETTE[0], GREY  # as in the picture of a range test
 SHAPE_POINTS = 601  # of the schedule

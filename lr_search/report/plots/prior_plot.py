@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lr_search.curves.prior import LRPrior
-from lr_search.report.style import PALETTE, own_axes, short_number
+from lr_search.report.plots.style import PALETTE, own_axes, short_number
 
 LINE, INTERVAL = PALETTE[4], PALETTE[2]
 SHARES = (0.1, 0.9)

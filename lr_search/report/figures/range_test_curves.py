@@ -10,10 +10,10 @@ from matplotlib.lines import Line2D
 
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.prior import LRPrior
-from lr_search.report.curve_figure import plot_curve
 from lr_search.report.figures.panels import SHORT, Panels, grid
 from lr_search.report.figures.picture import Picture, legend_below, listed, made, shared_legend
-from lr_search.report.style import PALETTE, Look, own_axes, plain, short_number, strategy_looks
+from lr_search.report.plots.curve_plot import plot_curve
+from lr_search.report.plots.style import PALETTE, Look, own_axes, plain, short_number, strategy_looks
 from lr_search.results.anytime import best_trial
 from lr_search.storage.records import StudyRecord
 

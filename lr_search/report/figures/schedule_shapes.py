@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from lr_search.report.figures.panels import SHORT, Pair, Panels
 from lr_search.report.figures.picture import Picture, legend_below, made
-from lr_search.report.style import LINES, PALETTE, own_axes, plain, short_number
+from lr_search.report.plots.style import LINES, PALETTE, own_axes, plain, short_number
 from lr_search.results.anytime import best_trial
 from lr_search.storage.records import StudyRecord, TrialRecord
 

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lr_search.comparison.question import Question
 from lr_search.errors import InvalidInputError, require
 from lr_search.executors.local import LocalExecutor
-from lr_search.planning import Question
 from lr_search.storage.open import StorageLike, losses_told, open_storage, quiet_optuna
 from lr_search.storage.reading import read_records
 from lr_search.storage.records import StudyRecord
@@ -133,7 +133,7 @@ class Comparison:
         Raises:
             InvalidInputError: there is no such trial, or the comparison was loaded, so that what it trains is not known.
         """
-        from lr_search.retraining import to_retrain
+        from lr_search.comparison.retraining import to_retrain
 
         if self._asked is None:
             raise InvalidInputError(
@@ -178,7 +178,7 @@ class Comparison:
             MissingPackageError: PyArrow is not installed.
             StorageError: there is no such folder, or none that `to_parquet` wrote.
         """
-        from lr_search.loading import load
+        from lr_search.comparison.loading import load
 
         return load(Path(directory))
 

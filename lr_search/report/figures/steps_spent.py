@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from lr_search.report.figures.panels import Panels
 from lr_search.report.figures.picture import Picture, legend_below, made
 from lr_search.report.figures.ways import WAY, row_labels, varying, way_name
-from lr_search.report.style import GREY, PALETTE, new_figure
+from lr_search.report.plots.style import GREY, PALETTE, new_figure
 from lr_search.results.costs import PARTS
 
 MOST_ROWS = 30

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 
 from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.curves.prior import LRPrior
-from lr_search.report.curve_view import BLOWING_UP, DESCENDING, NO_DESCENT, TOO_SLOW, View
-from lr_search.report.phase_names import NamesInARow
-from lr_search.report.style import GREY, PALETTE, plain, short_number
+from lr_search.report.plots.curve_view import BLOWING_UP, DESCENDING, NO_DESCENT, TOO_SLOW, View
+from lr_search.report.plots.phase_names import NamesInARow
+from lr_search.report.plots.style import GREY, PALETTE, plain, short_number
 
 RAW, SMOOTH, SUGGESTED, BOUNDS, PRIOR = GREY, PALETTE[0], PALETTE[3], PALETTE[2], PALETTE[4]
 METRICS = [PALETTE[1], PALETTE[2], PALETTE[4], PALETTE[6]]

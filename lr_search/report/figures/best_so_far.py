@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from lr_search.report.figures.panels import SHORT, Pair, Panels
 from lr_search.report.figures.picture import Picture, legend_below, listed, made, names_of, shared_legend
-from lr_search.report.style import LINES, LONGEST_NAME, Look, fit_y, own_axes, plain, strategy_looks
+from lr_search.report.plots.style import LINES, LONGEST_NAME, Look, fit_y, own_axes, plain, strategy_looks
 from lr_search.results.statistics import MIN_SEEDS, mean_interval
 
 GROUP = ["strategy", "schedule", "optimizer"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lr_search.compared import Comparison
-from lr_search.cost import plan_text
+from lr_search.comparison.comparison import Comparison
+from lr_search.comparison.cost import plan_text
+from lr_search.comparison.question import Pruner, question, study_plans
 from lr_search.errors import require
 from lr_search.executors.executor import Executor, session
 from lr_search.executors.local import LocalExecutor
 from lr_search.executors.progress import Progress
 from lr_search.optimizers.names import NamedOptimizers
-from lr_search.planning import Pruner, question, study_plans
 from lr_search.storage.fingerprint import fingerprint
 from lr_search.storage.open import StorageLike, losses_told, open_storage, quiet_optuna
 from lr_search.storage.reading import read_records
@@ -117,7 +117,7 @@ def compare(
             )
             _run(running, tasks, Progress(*left, name=name, shown=progress))
             if confirm:
-                from lr_search.confirmation import confirmation_plans
+                from lr_search.comparison.confirmation import confirmation_plans
 
                 extra = confirmation_plans(asked, read_records(opened, name), confirm)
                 prints |= {(p.optimizer, p.seed): fingerprint(p.workload, p.seed) for p in extra}

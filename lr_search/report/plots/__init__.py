@@ -1,0 +1,3 @@
+"""Figures of one curve or prior."""
+
+__all__: list[str] = []
