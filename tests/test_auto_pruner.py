@@ -9,7 +9,7 @@ import pytest
 from optuna.pruners import MedianPruner, PatientPruner, PercentilePruner
 
 import lr_search as lrs
-from lr_search import arguments
+from lr_search.cli import arguments
 from lr_search.comparison.question import question, study_plans
 from lr_search.errors import FingerprintError, InvalidInputError, UnknownNameError
 from lr_search.schedules import Constant, Schedule, by_name

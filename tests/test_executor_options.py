@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import lr_search as lrs
-from lr_search import arguments
+from lr_search.cli import arguments
 from lr_search.errors import InvalidInputError, UnknownNameError
 from lr_search.executors.executor_names import executor_by_name
 

@@ -13,9 +13,9 @@ from typing import Any
 from ray import cloudpickle
 
 import lr_search
-from lr_search.arguments import find_named, find_workload
 from lr_search.errors import LRSearchError, WorkloadError, require
 from lr_search.storage.fingerprint import TOLERANCE, fingerprint
+from lr_search.workloads.target import find_named, find_workload
 from lr_search.workloads.workload import Workload
 from lr_search_ray.unpicklable import Culprit, unpicklable
 

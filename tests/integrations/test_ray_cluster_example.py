@@ -17,7 +17,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 import lr_search as lrs
-from lr_search.arguments import find_workload
+from lr_search.workloads.target import find_workload
 from tests.processes import ROOT
 from tests.ray_drivers import TIMES, alive, descendants, until
 

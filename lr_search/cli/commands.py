@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lr_search import arguments
-from lr_search.cli_range_test import range_test
-from lr_search.cli_report import Out, report, show
-from lr_search.cli_support import Seed, Seeds, Target, errors_told, require_writable, warnings_told
+from lr_search.cli import arguments
+from lr_search.cli.command_support import Seed, Seeds, Target, errors_told, require_writable, warnings_told
+from lr_search.cli.range_test_command import range_test
+from lr_search.cli.report_command import Out, report, show
 from lr_search.errors import LRSearchError, TrialsFailedError
+from lr_search.workloads.target import factory_of, find_workload
 
 if TYPE_CHECKING:
     from lr_search.comparison.comparison import Comparison
@@ -118,7 +119,7 @@ def compare(
         if not dry_run:
             require_writable(out)
         comparison = comparisons.compare(
-            arguments.find_workload(target),
+            find_workload(target),
             strategies=arguments.strategies(strategies),
             schedules=arguments.names(schedules),
             optimizers=None if optimizers is None else arguments.names(optimizers),
@@ -133,7 +134,7 @@ def compare(
             executor=executor_by_name(
                 executor,
                 arguments.options(executor_options),
-                {"verbose": verbose, "factory": arguments.factory_of(target)},
+                {"verbose": verbose, "factory": factory_of(target)},
             ),
             storage=storage,
             name=called,

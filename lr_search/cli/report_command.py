@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lr_search.cli_support import NO_ANSWER, errors_told, warnings_told
+from lr_search.cli.command_support import NO_ANSWER, errors_told, warnings_told
 from lr_search.errors import InvalidInputError
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lr_search import arguments
-from lr_search.cli_support import Seed, Target, errors_told, require_file
+from lr_search.cli.command_support import Seed, Target, errors_told, require_file
 from lr_search.errors import LRSearchError, OutputError, TrialsFailedError, told, unknown_name
+from lr_search.workloads.target import find_workload
 
 if TYPE_CHECKING:
     from lr_search.curves.curve import LRCurve
@@ -41,7 +41,7 @@ def range_test(
 ) -> None:
     """Train once while the LR rises every step, and suggest an LR, bounds for cycles, and how far to trust them."""
     with errors_told():
-        workload = arguments.find_workload(target)
+        workload = find_workload(target)
         require_file(save, "--save")
         require_file(plot, "--plot", PICTURES)
         _require_rule(rule)

@@ -1,17 +1,15 @@
-"""What the words of the command line mean: a workload, strategies, a range of LRs, a pruner."""
+"""From "pkg.mod:name" to the workload it names."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lr_search.errors import InvalidInputError, LRSearchError, told, unknown_name
 
 if TYPE_CHECKING:
-    from optuna.pruners import BasePruner
-
     from lr_search.workloads.workload import Workload
 
 
@@ -73,63 +71,3 @@ def _imported(name: str) -> Any:
         raise
     except (Exception, SystemExit) as error:  # SystemExit: a script that reads its own command line
         raise InvalidInputError(f"The module {name!r} must import, but it raised {told(error)}.") from error
-
-
-def names(text: str) -> list[str]:
-    """A comma-separated list."""
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def strategies(text: str) -> dict[str, Any]:
-    """A comma-separated list of NAME or NAME=LR."""
-    found: dict[str, Any] = {}
-    for item in names(text):
-        name, equals, lr = item.partition("=")
-        if name in found:
-            raise InvalidInputError(f"--strategies must differ in name, but got {name!r} twice.")
-        try:
-            found[name] = float(lr) if equals else name
-        except ValueError:
-            raise InvalidInputError(f"--strategies takes NAME or NAME=LR, but got {item!r}.") from None
-    return found
-
-
-def pair(text: str) -> tuple[float, float]:
-    """LOW,HIGH."""
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise InvalidInputError(f"--lr-range must be LOW,HIGH such as 1e-5,10, but got {text!r}.") from None
-    return low, high
-
-
-def pruner(name: str) -> BasePruner | Literal["auto"] | None:
-    """One of Optuna's pruners; or "auto", or none."""
-    if name.lower() in ("auto", "none"):
-        return "auto" if name.lower() == "auto" else None
-    from lr_search.studies.pruner_names import pruner_by_name
-
-    return pruner_by_name(name)
-
-
-def options(text: str) -> dict[str, Any]:
-    """A comma-separated list of NAME=VALUE; a value that is a number, true, false or none becomes that."""
-    found: dict[str, Any] = {}
-    for item in names(text):
-        name, equals, value = (part.strip() for part in item.partition("="))
-        if not equals or not name or name in found:
-            raise InvalidInputError(f"--executor-options must be NAME=VALUE,... with each name once, but got {text!r}.")
-        found[name.replace("-", "_")] = _plain(value)
-    return found
-
-
-def _plain(value: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
-    if value.lower() in words:
-        return words[value.lower()]
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    return value
