@@ -25,8 +25,8 @@ from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 from lr_search_ray import OptunaPruningScheduler
-from lr_search_ray.assignment import CHARGED, EVALUATION, OUTCOME
-from lr_search_ray.job_searcher import JobSearcher
+from lr_search_ray.jobs.job_searcher import JobSearcher
+from lr_search_ray.jobs.messages import CHARGED, EVALUATION, OUTCOME
 
 REPORTS = 10  # a trial
 AT_ONCE = 8  # trials on their way

@@ -19,7 +19,7 @@ from scale_work import EVALUATIONS, Span, between, spans
 
 import lr_search as lrs
 from lr_search_ray import RayExecutor, tune_objective
-from lr_search_ray.quiet import quiet
+from lr_search_ray.cluster.quiet import quiet
 
 STRATEGIES, SEEDS = ("grid", "random"), 2  # so many studies, whose points depend on no results
 Made = Callable[[Path], lrs.Workload]

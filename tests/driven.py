@@ -15,8 +15,8 @@ from lr_search.storage.keys import RECORD
 from lr_search.studies.study import Job, StudyTask
 from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
-from lr_search_ray.assignment import ASSIGNMENT, CHARGED, EVALUATION, OUTCOME, Assignment
-from lr_search_ray.job_searcher import JobSearcher
+from lr_search_ray.jobs.job_searcher import JobSearcher
+from lr_search_ray.jobs.messages import ASSIGNMENT, CHARGED, EVALUATION, OUTCOME, Assignment
 from tests import sharing
 from tests.workloads import line
 

@@ -15,7 +15,7 @@ import torch
 
 import lr_search as lrs
 from lr_search.errors import WorkloadError
-from lr_search_ray.quiet import quiet
+from lr_search_ray.cluster.quiet import quiet
 
 TIMES = ["seconds", "started", "ended", "worker"]
 

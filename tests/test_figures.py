@@ -7,8 +7,8 @@ import pytest
 from matplotlib.axes import Axes
 from scipy import stats
 
-from lr_search.report.figures import all_pictures as pictures
 from lr_search.report.figures import (
+    pictures,
     plot_anytime,
     plot_costs,
     plot_forest,

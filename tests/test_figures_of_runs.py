@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lr_search.report.figures import all_pictures as pictures
 from lr_search.report.figures import (
+    pictures,
     plot_costs,
     plot_forest,
     plot_learning_curves,

@@ -8,12 +8,12 @@
 (0.001, 16)
 """
 
-from lr_search_optuna.dashboard import publish
-from lr_search_optuna.lr import suggest_lr
-from lr_search_optuna.ready import objective
-from lr_search_optuna.reporting import report_evaluations
-from lr_search_optuna.schedule import suggest_schedule
-from lr_search_optuna.seeding import STEPS_ATTRIBUTE, seed_study
+from lr_search_optuna.dashboard.publish import publish
+from lr_search_optuna.objective import objective
+from lr_search_optuna.report_evaluations import report_evaluations
+from lr_search_optuna.seed_study import STEPS_ATTRIBUTE, seed_study
+from lr_search_optuna.suggest_lr import suggest_lr
+from lr_search_optuna.suggest_schedule import suggest_schedule
 
 __all__ = [
     "STEPS_ATTRIBUTE",

@@ -7,15 +7,15 @@ For people with a Tuner of their own: `StudySearcher` and `OptunaPruningSchedule
 `schedule_of`, `tune_objective`.
 """
 
-from lr_search_ray.requirement import require_ray
+from lr_search_ray.cluster.requirement import require_ray
 
 require_ray()
 
-from lr_search_ray.bridge import OptunaPruningScheduler  # noqa: E402
-from lr_search_ray.executor import RayExecutor  # noqa: E402
-from lr_search_ray.objective import tune_objective  # noqa: E402
-from lr_search_ray.spaces import schedule_of, schedule_space, search_space  # noqa: E402
-from lr_search_ray.study_searcher import StudySearcher  # noqa: E402
+from lr_search_ray.ray_executor import RayExecutor  # noqa: E402
+from lr_search_ray.tune.bridge import OptunaPruningScheduler  # noqa: E402
+from lr_search_ray.tune.spaces import schedule_of, schedule_space, search_space  # noqa: E402
+from lr_search_ray.tune.study_searcher import StudySearcher  # noqa: E402
+from lr_search_ray.tune.tune_objective import tune_objective  # noqa: E402
 
 __all__ = [
     "OptunaPruningScheduler",

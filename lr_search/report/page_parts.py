@@ -15,8 +15,7 @@ from markupsafe import Markup
 from lr_search.report import facts, page_tables
 from lr_search.report import sentences as words
 from lr_search.report.cells import csv_text
-from lr_search.report.figures import Picture
-from lr_search.report.figures import all_pictures as pictures
+from lr_search.report.figures import Picture, pictures
 from lr_search.report.plots.style import png, svg
 from lr_search.results.findings import Findings
 

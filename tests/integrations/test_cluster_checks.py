@@ -16,8 +16,11 @@ from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_put
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from lr_search.errors import ClusterError, InvalidInputError
-from lr_search_ray import autoscaler
-from lr_search_ray.cluster import (
+from lr_search_ray.cluster import autoscaler
+from lr_search_ray.cluster.checkpoints import require_shared
+from lr_search_ray.cluster.connecting import connected
+from lr_search_ray.cluster.quiet import quiet
+from lr_search_ray.cluster.resources import (
     checked_resources,
     hint,
     machines,
@@ -27,9 +30,6 @@ from lr_search_ray.cluster import (
     slots,
     taken_up,
 )
-from lr_search_ray.connecting import connected
-from lr_search_ray.quiet import quiet
-from lr_search_ray.shared_storage import require_shared
 
 GROWS = (
     b"__autoscaler_cluster_config",

@@ -16,9 +16,9 @@ import ray
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
 from lr_search.errors import ClusterError, InvalidInputError, MissingPackageError
-from lr_search_ray.address import chosen, require_answer, same
-from lr_search_ray.connecting import connected
-from lr_search_ray.quiet import quiet
+from lr_search_ray.cluster.address import chosen, require_answer, same
+from lr_search_ray.cluster.connecting import connected
+from lr_search_ray.cluster.quiet import quiet
 from tests.processes import ROOT, python, write
 
 METADATA = b"CLUSTER_METADATA", b"cluster"  # key and namespace, in which a cluster says what it runs on
@@ -219,7 +219,7 @@ def test_a_running_ray_has_its_runtime_env_already(address):
 
 
 def test_a_ray_through_its_client_cannot_be_used(address, monkeypatch):
-    monkeypatch.setattr("lr_search_ray.connecting.ray_client.is_connected", lambda: True)
+    monkeypatch.setattr("lr_search_ray.cluster.connecting.ray_client.is_connected", lambda: True)
     assert "must run on the cluster, but this one is connected through the Ray Client" in refusal()
 
 
@@ -298,7 +298,7 @@ import os, signal, sys, time
 from pathlib import Path
 import ray
 from ray import tune
-from lr_search_ray.connecting import connected
+from lr_search_ray.cluster.connecting import connected
 
 folder, verbose = Path(sys.argv[1]), sys.argv[2] == "verbose"
 
@@ -360,7 +360,7 @@ INTERRUPTED = """
 import os, signal, sys, threading, time
 from pathlib import Path
 import ray
-from lr_search_ray.connecting import connected
+from lr_search_ray.cluster.connecting import connected
 
 def children():
     return [number for each in Path("/proc/self/task").glob("*/children") for number in each.read_text().split()]
@@ -392,7 +392,7 @@ def test_ctrl_c_leaves_nothing_running(tmp_path, when):
 JOINS = """
 import os, sys
 import ray
-from lr_search_ray.connecting import connected
+from lr_search_ray.cluster.connecting import connected
 
 with connected(runtime_env={"env_vars": {"GIVEN": "yes"}}):
     print(ray.get_runtime_context().gcs_address, ray.get(ray.remote(lambda: os.environ["GIVEN"]).remote()))
@@ -423,7 +423,7 @@ def test_ray_address_is_joined_with_a_runtime_env_and_left_running(address, tmp_
 def test_a_runtime_env_that_cannot_be_set_up_is_told(address, tmp_path, monkeypatch, runtime_env, told):
     monkeypatch.setenv("RAY_ADDRESS", address)
     code = JOINS.replace('{"env_vars": {"GIVEN": "yes"}}', repr(runtime_env))
-    code = code.replace("\nwith", "\nimport lr_search_ray.connecting as ours\nours.SETUP_SECONDS = 2.0\nwith")
+    code = code.replace("\nwith", "\nimport lr_search_ray.cluster.connecting as ours\nours.SETUP_SECONDS = 2.0\nwith")
     with pytest.raises(AssertionError) as caught:
         python(tmp_path, write(tmp_path / "joins.py", code))
     assert re.search(

@@ -4,7 +4,7 @@ from optuna.trial import TrialState
 
 from lr_search.storage.keys import RECORD
 from lr_search.studies.trial import Outcome
-from lr_search_ray.assignment import CHARGED, EVALUATION
+from lr_search_ray.jobs.messages import CHARGED, EVALUATION
 from tests.driven import CURVE, FINISHED, Cuts, evaluation, searching, steps
 
 # what is proposed

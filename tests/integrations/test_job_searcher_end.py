@@ -7,7 +7,7 @@ import pytest
 from lr_search.errors import StorageError, WorkloadError
 from lr_search.storage.keys import OWNER
 from lr_search.studies.study import Job, StudyTask
-from lr_search_ray.assignment import RAISED
+from lr_search_ray.jobs.messages import RAISED
 from tests.driven import FINISHED, Cuts, Tune, searching
 
 

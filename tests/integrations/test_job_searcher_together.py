@@ -6,7 +6,7 @@ import pytest
 
 from lr_search.storage.keys import RECORD
 from lr_search.studies.trial import Outcome
-from lr_search_ray.assignment import APART, CHARGED, EVALUATION, HALVED, OUTCOME, TOGETHER, Assignment
+from lr_search_ray.jobs.messages import APART, CHARGED, EVALUATION, HALVED, OUTCOME, TOGETHER, Assignment
 from tests.driven import FINISHED, Cuts, Tune, evaluation, searching
 
 ONE = {"budget": 6}

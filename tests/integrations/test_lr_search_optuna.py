@@ -41,7 +41,7 @@ def test_all_is_sorted_and_complete():
 def test_importing_it_loads_no_dashboard_and_no_pyplot():
     code = "import sys, lr_search_optuna; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert "lr_search_optuna.dashboard" in loaded
+    assert "lr_search_optuna.dashboard.publish" in loaded
     assert not {"optuna_dashboard", "optunahub", "plotly", "matplotlib.pyplot", "ray"} & set(loaded)
 
 

@@ -6,7 +6,7 @@ import sysconfig
 
 import pytest
 
-from lr_search_ray.place import Place, worker_place
+from lr_search_ray.cluster.driver_path import Place, worker_place
 from tests.processes import python, write
 
 
@@ -76,8 +76,8 @@ def test_what_is_not_on_this_machine_is_left_out(path, tmp_path):
 START = """
     import logging, os, sys
     import ray
-    from lr_search_ray.packing import packed, unpacked
-    from lr_search_ray.place import worker_place
+    from lr_search_ray.jobs.packing import packed, unpacked
+    from lr_search_ray.cluster.driver_path import worker_place
 
     def start(**settings):
         ray.init(

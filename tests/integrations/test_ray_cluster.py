@@ -7,7 +7,7 @@ import pytest
 from ray._private.node import Node
 from ray.cluster_utils import Cluster
 
-from lr_search_ray.quiet import quiet
+from lr_search_ray.cluster.quiet import quiet
 from tests.ray_drivers import Driver, descendants, folder_of_work, pause_of, run_locally, same, script, steps
 
 pytestmark = pytest.mark.slow

@@ -21,8 +21,8 @@ from lr_search import LRPrior, plugins
 from lr_search.errors import InvalidInputError, UnknownNameError
 from lr_search.training.controller import Controller
 from lr_search_optuna import suggest_schedule
-from lr_search_ray import spaces
-from lr_search_ray.spaces import schedule_of, schedule_space, search_space
+from lr_search_ray.tune import spaces
+from lr_search_ray.tune.spaces import schedule_of, schedule_space, search_space
 
 PRIOR = LRPrior(low=1e-5, high=10.0, mode=0.02, log10_std=0.5, tails=0.2)
 NUM_STEPS = 1000

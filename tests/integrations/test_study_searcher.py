@@ -19,7 +19,7 @@ from lr_search import LRPrior
 from lr_search.errors import InvalidInputError
 from lr_search.samplers import RangeTestSampler
 from lr_search_ray import OptunaPruningScheduler, StudySearcher, search_space
-from lr_search_ray.quiet import quiet
+from lr_search_ray.cluster.quiet import quiet
 
 SPACE = {"lr": tune.loguniform(1e-4, 1.0)}
 

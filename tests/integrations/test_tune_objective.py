@@ -16,10 +16,10 @@ from ray.tune.schedulers import ASHAScheduler
 import lr_search as lrs
 from lr_search.errors import InvalidInputError, WorkloadError
 from lr_search_ray import schedule_space, search_space, tune_objective
-from lr_search_ray.objective import ObjectiveTrainable
-from lr_search_ray.packing import packed
-from lr_search_ray.place import worker_place
-from lr_search_ray.quiet import quiet
+from lr_search_ray.cluster.driver_path import worker_place
+from lr_search_ray.cluster.quiet import quiet
+from lr_search_ray.jobs.packing import packed
+from lr_search_ray.tune.tune_objective import ObjectiveTrainable
 from tests.workloads import line
 
 RATES = (0.003, 0.02, 0.1, 0.4)

@@ -16,9 +16,9 @@ from lr_search.executors.progress import Progress
 from lr_search.executors.trial_run import cut
 from lr_search.executors.work import Work
 from lr_search.studies.study import Job, StudyTask
-from lr_search_ray.assigned import Assigned, Part
-from lr_search_ray.assignment import APART, ASSIGNMENT, HALVED, RAISED, TOGETHER
-from lr_search_ray.bridge import BridgeSearcher
+from lr_search_ray.jobs.messages import APART, ASSIGNMENT, HALVED, RAISED, TOGETHER
+from lr_search_ray.jobs.tune_trial import Assigned, Part
+from lr_search_ray.tune.bridge import BridgeSearcher
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial

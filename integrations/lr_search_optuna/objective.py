@@ -13,9 +13,9 @@ from lr_search.studies.schedule_layout import layouts_of
 from lr_search.training.training import train
 from lr_search.workloads.workload import Workload, require_workload
 from lr_search_optuna.checks import require_direction
-from lr_search_optuna.lr import suggest_lr
-from lr_search_optuna.reporting import report_evaluations
-from lr_search_optuna.schedule import suggest_schedule
+from lr_search_optuna.report_evaluations import report_evaluations
+from lr_search_optuna.suggest_lr import suggest_lr
+from lr_search_optuna.suggest_schedule import suggest_schedule
 
 
 def objective(

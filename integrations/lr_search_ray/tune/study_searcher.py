@@ -13,7 +13,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from lr_search.errors import InvalidInputError, require
 from lr_search.studies.pruning import reckonable
-from lr_search_ray.bridge import BridgeSearcher
+from lr_search_ray.tune.bridge import BridgeSearcher
 
 TRIAL_ATTRIBUTE = "ray_trial_id"  # the trial attribute by which a restored Tuner finds its trials again
 

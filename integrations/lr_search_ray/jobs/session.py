@@ -30,19 +30,19 @@ from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import TrialSpec
 from lr_search.training.training import Training
 from lr_search.workloads.workload import Workload
-from lr_search_ray import cluster
-from lr_search_ray.bridge import OptunaPruningScheduler
-from lr_search_ray.connecting import connected
-from lr_search_ray.job_searcher import JobSearcher
-from lr_search_ray.job_trainable import Held, JobTrainable, trained
-from lr_search_ray.packing import packed
-from lr_search_ray.place import worker_place
-from lr_search_ray.shared_storage import as_ray_takes_it, delete, require_shared
+from lr_search_ray.cluster import resources as cluster
+from lr_search_ray.cluster.checkpoints import as_ray_takes_it, delete, require_shared
+from lr_search_ray.cluster.connecting import connected
+from lr_search_ray.cluster.driver_path import worker_place
+from lr_search_ray.jobs.job_searcher import JobSearcher
+from lr_search_ray.jobs.packing import packed
+from lr_search_ray.jobs.worker import Held, JobTrainable, trained
+from lr_search_ray.tune.bridge import OptunaPruningScheduler
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
-    from lr_search_ray.executor import RayExecutor
+    from lr_search_ray.ray_executor import RayExecutor
 
 RECOUNT_SECONDS = 10.0  # between looks at how many trials the cluster, as it is now, can hold
 

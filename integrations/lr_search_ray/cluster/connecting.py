@@ -13,8 +13,8 @@ from ray.util.client import ray as ray_client
 
 from lr_search.errors import ClusterError, MissingPackageError, require
 from lr_search.executors.interrupts import interrupts_held
-from lr_search_ray.address import RUN_THERE, chosen, require_answer, same
-from lr_search_ray.quiet import quiet
+from lr_search_ray.cluster.address import RUN_THERE, chosen, require_answer, same
+from lr_search_ray.cluster.quiet import quiet
 
 SETUP_SECONDS = (
     660.0  # a little longer than Ray gives the setup itself; a worker that cannot be started it tries for ever

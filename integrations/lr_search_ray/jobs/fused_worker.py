@@ -16,7 +16,7 @@ from lr_search.fused.trials import FusedTraining
 from lr_search.fused.width import fitting_width, out_of_memory, release_memory
 from lr_search.studies.trial import TrialSpec
 from lr_search.workloads.workload import Workload
-from lr_search_ray.assignment import APART, CHARGED, EVALUATION, HALVED, OUTCOME, TOGETHER
+from lr_search_ray.jobs.messages import APART, CHARGED, EVALUATION, HALVED, OUTCOME, TOGETHER
 
 
 class Together:

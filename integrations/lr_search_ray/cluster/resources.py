@@ -12,7 +12,7 @@ import ray
 from ray.tune import PlacementGroupFactory
 
 from lr_search.errors import ClusterError, require
-from lr_search_ray.autoscaler import addable
+from lr_search_ray.cluster.autoscaler import addable
 
 RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}
 MISTAKEN = {"cpus": "cpu", "gpus": "gpu", "num_cpus": "cpu", "num_gpus": "gpu"}

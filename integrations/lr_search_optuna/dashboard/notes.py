@@ -13,9 +13,9 @@ from lr_search.report.markdown import markdown_text, summary_markdown
 from lr_search.results.anytime import best_trial
 from lr_search.results.findings import Findings
 from lr_search.storage.records import StudyRecord
-from lr_search_optuna.reporting import DIVERGED
-from lr_search_optuna.seeding import STEPS_ATTRIBUTE
-from lr_search_optuna.stored import stored_prior
+from lr_search_optuna.dashboard.stored import stored_prior
+from lr_search_optuna.report_evaluations import DIVERGED
+from lr_search_optuna.seed_study import STEPS_ATTRIBUTE
 
 HEADING = "# lr_search: "
 SPACE = "\u2003"  # the dashboard's tables have none between their columns

@@ -16,7 +16,7 @@ from ray.train._internal.storage import get_fs_and_path
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lr_search.errors import ClusterError
-from lr_search_ray.cluster import Node, nodes
+from lr_search_ray.cluster.resources import Node, nodes
 
 PATIENCE_SECONDS = 5.0  # network file systems show other machines' new files late
 FILE = "file://"

@@ -16,9 +16,9 @@ from lr_search.report.plots.style import PALETTE, strategy_colors
 from lr_search.results.findings import Findings
 from lr_search.storage.open import open_storage, quiet_optuna
 from lr_search.storage.records import StudyRecord
-from lr_search_optuna.notes import HEADING, comparison_note, study_note
-from lr_search_optuna.plots import Plot, curve_plot, objective_plot, value_axis
-from lr_search_optuna.stored import stored_prior
+from lr_search_optuna.dashboard.notes import HEADING, comparison_note, study_note
+from lr_search_optuna.dashboard.plots import Plot, curve_plot, objective_plot, value_axis
+from lr_search_optuna.dashboard.stored import stored_prior
 
 MARK = re.compile(f"^{HEADING}", re.MULTILINE)  # what follows it in a note is ours; what comes before is kept
 

@@ -14,8 +14,8 @@ from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import TrialSpec
 from lr_search.training.training import Training
 from lr_search.workloads.workload import Workload
-from lr_search_ray.cluster import checked_resources
-from lr_search_ray.session import Session, opened
+from lr_search_ray.cluster.resources import checked_resources
+from lr_search_ray.jobs.session import Session, opened
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.errors import InvalidInputError, require, unknown_name
 from lr_search.workloads.workload import Workload, require_workload
 from lr_search_optuna.checks import require_direction
-from lr_search_optuna.stored import stored_prior
+from lr_search_optuna.dashboard.stored import stored_prior
 
 STEPS_ATTRIBUTE = "lr_search_range_test_steps"  # the study attribute with what the prior cost
 APART = 1_000_003  # between the seeds of several curves, as in `compare`

@@ -12,7 +12,7 @@ from optuna.trial import BaseTrial
 from lr_search.curves.prior import LRPrior
 from lr_search.errors import InvalidInputError, require
 from lr_search.samplers import PointSampler, RangeTestSampler
-from lr_search_optuna.stored import stored_prior
+from lr_search_optuna.dashboard.stored import stored_prior
 
 SEED = 0  # the same for every worker
 ANY_LR = (sys.float_info.min, sys.float_info.max)

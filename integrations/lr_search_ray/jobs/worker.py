@@ -19,11 +19,11 @@ from lr_search.fused.support import Support
 from lr_search.studies.trial import TrialSpec
 from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Workload
-from lr_search_ray.assignment import ASSIGNMENT, CHARGED, EVALUATION, OUTCOME, RAISED, Assignment
-from lr_search_ray.packing import unpacked
-from lr_search_ray.place import Place
-from lr_search_ray.together import Together
-from lr_search_ray.trainable import TrialTrainable, use_assigned_device
+from lr_search_ray.cluster.driver_path import Place
+from lr_search_ray.jobs.fused_worker import Together
+from lr_search_ray.jobs.messages import ASSIGNMENT, CHARGED, EVALUATION, OUTCOME, RAISED, Assignment
+from lr_search_ray.jobs.packing import unpacked
+from lr_search_ray.tune.trial_trainable import TrialTrainable, use_assigned_device
 
 
 @dataclass(frozen=True)

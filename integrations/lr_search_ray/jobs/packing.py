@@ -17,7 +17,7 @@ from lr_search.errors import LRSearchError, WorkloadError, require
 from lr_search.storage.fingerprint import TOLERANCE, fingerprint
 from lr_search.workloads.target import find_named, find_workload
 from lr_search.workloads.workload import Workload
-from lr_search_ray.unpicklable import Culprit, unpicklable
+from lr_search_ray.jobs.unpicklable import Culprit, unpicklable
 
 BUILT = ("model", "loss", "train_data", "valid_data", "test_data", "metrics", "param_groups", "combine")
 SENT = tuple(field.name for field in fields(Workload) if field.name not in BUILT)

@@ -12,7 +12,7 @@ from ray.tune import Checkpoint
 from lr_search.studies.study import Job
 from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
-from lr_search_ray.assignment import CHARGED, EVALUATION, OUTCOME, Assignment
+from lr_search_ray.jobs.messages import CHARGED, EVALUATION, OUTCOME, Assignment
 
 
 @dataclass

@@ -13,10 +13,10 @@ from lr_search.executors.trial_run import TrialRun
 from lr_search.studies.trial import TrialSpec
 from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Workload, require_workload
-from lr_search_ray.packing import packed, unpacked
-from lr_search_ray.place import Place, worker_place
-from lr_search_ray.spaces import schedule_of
-from lr_search_ray.trainable import TrialTrainable
+from lr_search_ray.cluster.driver_path import Place, worker_place
+from lr_search_ray.jobs.packing import packed, unpacked
+from lr_search_ray.tune.spaces import schedule_of
+from lr_search_ray.tune.trial_trainable import TrialTrainable
 
 
 class ObjectiveTrainable(TrialTrainable):

@@ -1,0 +1,3 @@
+"""Comparisons on Ray Tune: jobs handed to workers, and what they answer."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""For Tuners of the user's own: searchers, spaces and trainables."""
+
+__all__: list[str] = []
