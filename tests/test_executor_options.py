@@ -11,6 +11,7 @@ import lr_search as lrs
 from lr_search.cli import arguments
 from lr_search.errors import InvalidInputError, UnknownNameError
 from lr_search.executors.executor_names import executor_by_name
+from lr_search.workloads import target
 
 
 def test_options_are_numbers_words_and_switches() -> None:
@@ -57,5 +58,5 @@ def test_a_target_that_makes_the_workload_is_a_factory(tmp_path: Path, monkeypat
         "from tests.workloads import line\nready = line()\n\ndef make():\n    return line()\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert arguments.factory_of("lr_search_target:make") == "lr_search_target:make"
-    assert arguments.factory_of("lr_search_target:ready") is None
+    assert target.factory_of("lr_search_target:make") == "lr_search_target:make"
+    assert target.factory_of("lr_search_target:ready") is None
