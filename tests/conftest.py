@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 import lr_search as lrs
 from lr_search.cli import app
-from tests import postgresql
-from tests.bowl import compare_in_bowl
+from tests.helpers import postgresql
+from tests.helpers.bowl import compare_in_bowl
 
 pytest.register_assert_rewrite("optuna.testing.pytest_samplers")
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.imports import circle, imports_of, modules_imported, source_files
+from tests.helpers.imports import circle, imports_of, modules_imported, source_files
 
 # lowest first
 LAYERS = (

@@ -15,8 +15,8 @@ import pytest
 import lr_search as lrs
 from lr_search.samplers import optuna_names
 from lr_search.samplers.strategy_names import resolve
-from tests.command_line import write
-from tests.workloads import line
+from tests.helpers.command_line import write
+from tests.helpers.workloads import line
 
 PROJECT = """
 [build-system]

@@ -11,7 +11,7 @@ import pytest
 
 from lr_search.cli import app
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 

@@ -1,0 +1,189 @@
+"""lr-search report: formats for other programs, exit codes, several storages, and watching a comparison that runs."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import optuna
+import pandas as pd
+import pytest
+
+import lr_search as lrs
+from lr_search.report.terminal import as_text
+from lr_search.results.findings import Findings
+from tests.helpers.bowl import compare_in_bowl
+from tests.helpers.study_records import study
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    found = f"sqlite:///{tmp_path_factory.mktemp('report')}/bowl.db"
+    compare_in_bowl(found, strategies=["grid", "random"], seeds=3, schedules=["constant"])
+    return found
+
+
+def test_the_table_is_in_the_terminal_and_the_report_in_the_folder(cli, url, tmp_path):
+    result = cli("report", url, "--out", tmp_path / "there")
+    best = lrs.load(url).recommend()
+    lines = result.stdout.splitlines()
+    assert lines[0].split()[:2] == ["strategy", "schedule"]
+    assert {line.split()[0] for line in lines[1:3]} == {"grid", "random"}
+    assert f"Train with: constant, peak learning rate {best.lr:.3g}, SGD" in lines
+    assert (tmp_path / "there" / "report.html").exists()
+
+
+def test_json_is_read_back(cli, url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = json.loads(cli("report", url, "--format", "json").stdout)
+    found = lrs.load(url)
+    assert told["name"] == "bowl"
+    assert told["recommendation"] == found.recommend().to_json()
+    assert [row["best"] for row in told["summary"]] == found.summary()["best"].tolist()
+    assert [row["worse_by"] for row in told["pairwise"]] == found.pairwise()["worse_by"].tolist()
+    assert {row["part"] for row in told["costs"]} >= {"finished", "diverged"}
+    assert (told["running"], told["lack"]) == (0, None)
+    assert list(tmp_path.iterdir()) == []  # what is printed for other programs writes nothing
+
+
+def test_csv_is_the_summary_and_md_and_html_are_those_of_the_folder(cli, url, tmp_path):
+    folder = lrs.load(url).save(tmp_path).parent
+    assert cli("report", url, "--format", "csv").stdout == (folder / "summary.csv").read_text()
+    assert cli("report", url, "--format", "md").stdout == (folder / "summary.md").read_text()
+    csv = pd.read_csv(io.StringIO(cli("report", url, "--format", "csv").stdout))
+    assert csv["best"].tolist() == lrs.load(url).summary()["best"].tolist()
+    html = cli("report", url, "--format", "html").stdout
+    assert html.startswith("<!doctype html>")
+    assert html.rstrip().endswith("</html>")
+
+
+@pytest.mark.parametrize("form", ["text", "md", "csv", "json", "html"])
+def test_without_an_answer_the_exit_code_is_3_and_the_report_says_so(form, cli, tmp_path):
+    empty = f"sqlite:///{tmp_path}/empty.db"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("lr_search.executors.local.LocalExecutor.run", lambda *_: None)
+        compare_in_bowl(empty)
+    result = cli("report", empty, "--format", form, "--out", tmp_path / "out", code=3)
+    assert "No trial is complete yet" in result.stdout or form == "csv"
+
+
+def test_two_storages_are_reported_as_one(cli, url, tmp_path):
+    other = f"sqlite:///{tmp_path}/other.db"
+    compare_in_bowl(other, strategies=["tpe"], seeds=3, schedules=["constant"])
+    told = json.loads(cli("report", url, "--also", other, "--format", "json").stdout)
+    assert {row["strategy"] for row in told["summary"]} == {"grid", "random", "tpe"}
+
+
+def test_what_two_storages_both_hold_is_a_note(cli, url, tmp_path):
+    other = f"sqlite:///{tmp_path}/other.db"
+    compare_in_bowl(other, strategies=["grid"], seeds=1, schedules=["constant"])
+    result = cli("report", url, "--also", other, "--format", "csv")
+    assert result.stderr.startswith("note: 1 study is in more than one of the comparisons")
+    assert ".py" not in result.stderr
+
+
+def test_watching_prints_a_table_only(cli, url):
+    result = cli("report", url, "--watch", "--format", "json", code=2)
+    assert "--watch shows a table, but got --format json" in result.stderr
+
+
+def test_watching_a_comparison_that_nobody_works_on_ends_by_itself(cli, url, tmp_path):
+    result = cli("report", url, "--watch", "--every", "0.1", "--out", tmp_path / "out")
+    assert "Nobody works on it any more." in result.stdout
+    assert result.stdout.count("Train with") == 2  # once while watching, once at the end
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+RUN = """
+import sys, time
+import lr_search as lrs
+from tests.helpers.bowl import bowl
+slow = lambda model, batch: (time.sleep(0.02), (model(batch) ** 2).mean())[1]
+lrs.compare(bowl(loss=slow), strategies=["grid"], schedules=["constant"], budget=int(sys.argv[2]), seeds=1, storage=sys.argv[1],
+            name="bowl", lr_range=(1e-3, 0.5))
+"""
+
+
+def started(url, budget):
+    program = subprocess.Popen([sys.executable, "-c", RUN, url, str(budget)], stdout=subprocess.DEVNULL)
+    wait(lambda: any(t.state.is_finished() for name in names(url) for t in trials(url, name)))
+    return program
+
+
+def names(url):
+    try:
+        return optuna.get_all_study_names(url)
+    except Exception:  # not made yet, or just being made
+        return []
+
+
+def trials(url, name):
+    return optuna.load_study(study_name=name, storage=url).trials
+
+
+def wait(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def watch(url, folder):
+    words = ["report", url, "--watch", "--every", "0.2", "--out", str(folder / "out")]
+    return [sys.executable, "-m", "lr_search", *words]
+
+
+@pytest.mark.slow
+def test_watching_follows_a_comparison_to_its_end(tmp_path):
+    url = f"sqlite:///{tmp_path}/a.db"
+    program = started(url, budget=40)
+    command = watch(url, tmp_path)
+    seen = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert program.wait(60) == 0
+    assert "running." in seen  # while it ran
+    assert len({line for line in seen.splitlines() if line.startswith("grid")}) > 1  # and changed
+    last = seen[seen.rindex("strategy") :]
+    assert "running." not in last
+    assert f"Train with: constant, peak learning rate {lrs.load(url).recommend().lr:.3g}" in last
+
+
+@pytest.mark.slow
+def test_a_killed_comparison_is_not_watched_for_ever_and_ctrl_c_ends_watching(tmp_path):
+    url = f"sqlite:///{tmp_path}/a.db"
+    program = started(url, budget=400)
+    command = watch(url, tmp_path)
+    heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background of a shell ignores it
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeded)
+    wait(lambda: (tmp_path / "out" / "report.html").exists())
+    watching.send_signal(signal.SIGINT)
+    told, error = watching.communicate(timeout=60)
+    assert watching.returncode == 0
+    assert (error, "Report: " in told) == ("", True)
+    os.kill(program.pid, signal.SIGKILL)
+    program.wait()
+    left = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert "Nobody works on it any more." in left
+
+
+def test_a_narrow_terminal_gets_the_columns_that_matter_and_is_told_of_the_others():
+    records = [study([(0.1, 0.5), (0.2, 0.4)], strategy=name, seed=s) for name in ("grid", "random") for s in range(3)]
+    wide, narrow = (as_text(Findings("by hand", records), width) for width in (250, 80))
+    assert all(len(line) <= 80 for line in narrow.splitlines() if not line.startswith("("))
+    assert "area" in wide.splitlines()[0]
+    assert "area" not in narrow.splitlines()[0]
+    assert "(area, seconds" in narrow
+    assert "steps to 5%" in narrow.splitlines()[0]
+
+
+def test_a_name_with_line_breaks_breaks_no_row():
+    text = as_text(Findings("by hand", [study([(0.1, 0.5)], strategy="two\nlines")]), 120)
+    assert text.splitlines()[1].startswith("two lines")
+
+
+def test_running_trials_are_counted():
+    text = as_text(Findings("by hand", [study([(0.1, 0.5), (0.2, "RUNNING"), (0.3, "RUNNING")])]), 120)
+    assert text.endswith("1 trials are done, 2 running.")

@@ -1,0 +1,204 @@
+"""`schedule.attach(optimizer)` does what setting the LR and the momentum by hand does, for every schedule."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.optim import lr_scheduler
+
+from lr_search.errors import InvalidInputError
+from lr_search.schedules import Constant, Linear, Schedule, Triangular, warmup
+from tests.helpers.schedule_cases import CASES, Breathing, Case
+
+RATIOS = (1.0, 0.25)
+TRIANGLES = Triangular(0.02, 0.1, 7)
+
+
+class Quadratic:
+    """One parameter vector a group, pulled towards 1; the groups' LRs differ by RATIOS."""
+
+    def __init__(self, optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.SGD, **settings: Any) -> None:
+        self.parameters = [torch.zeros(3, requires_grad=True) for _ in RATIOS]
+        groups = [{"params": [p], "lr": 0.4 * r} for p, r in zip(self.parameters, RATIOS, strict=True)]
+        self.optimizer = optimizer(groups, **settings)
+
+    def step(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = 2 * (parameter.detach() - 1)
+        self.optimizer.step()
+
+    @property
+    def lrs(self) -> list[float]:
+        return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    @property
+    def momenta(self) -> list[float]:
+        return [float(group["momentum"]) for group in self.optimizer.param_groups]
+
+    @property
+    def weights(self) -> torch.Tensor:
+        return torch.stack([p.detach().clone() for p in self.parameters])
+
+
+def saved_and_loaded(state: dict[str, Any]) -> dict[str, Any]:
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return dict(torch.load(file, weights_only=True))
+
+
+def three_cycles(case: Case) -> int:
+    """The steps of a schedule's first three cycles; for one without so many, enough to see most of it."""
+    return case.ends[2] if len(case.ends) >= 3 else 110
+
+
+def write_by_hand(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int) -> None:
+    momentum = schedule.momentum(step)
+    for group, ratio in zip(optimizer.param_groups, RATIOS, strict=True):
+        group["lr"] = schedule(step) * ratio
+        if momentum is not None:
+            group["momentum"] = momentum
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture
+def schedule(case: Case) -> Schedule:
+    return case.schedule
+
+
+def test_three_cycles_are_the_same_as_by_hand(case: Case) -> None:
+    schedule = case.schedule
+    attached, by_hand = Quadratic(momentum=0.9), Quadratic(momentum=0.9)
+    scheduler = schedule.attach(attached.optimizer)
+    assert isinstance(scheduler, lr_scheduler.LRScheduler)
+    ours, theirs = [], []
+    for step in range(three_cycles(case)):
+        write_by_hand(by_hand.optimizer, schedule, step)
+        ours.append(attached.lrs + attached.momenta)
+        theirs.append(by_hand.lrs + by_hand.momenta)
+        assert scheduler.get_last_lr() == attached.lrs
+        attached.step()
+        by_hand.step()
+        scheduler.step()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    assert not torch.equal(attached.weights, torch.zeros_like(attached.weights))
+    torch.testing.assert_close(attached.weights, by_hand.weights, rtol=1e-6, atol=0)
+
+
+def test_an_lr_in_a_tensor_is_written_into_that_tensor() -> None:
+    schedule = TRIANGLES
+    parameter = torch.zeros(1, requires_grad=True)
+    lr = torch.tensor(0.4, dtype=torch.float64)
+    optimizer = torch.optim.Adam([parameter], lr=lr)
+    scheduler = schedule.attach(optimizer)
+    for step in range(45):
+        assert optimizer.param_groups[0]["lr"] is lr
+        assert lr.item() == pytest.approx(schedule(step), rel=1e-12)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_a_saved_state_goes_on_mid_cycle(case: Case) -> None:
+    schedule, num_steps = case.schedule, three_cycles(case)
+    stop = num_steps // 2 + 2  # in the middle of a cycle
+    assert stop not in case.ends
+    whole, first = Quadratic(momentum=0.9), Quadratic(momentum=0.9)
+    scheduler, before = schedule.attach(whole.optimizer), schedule.attach(first.optimizer)
+    for _ in range(stop):
+        for work, its in ((whole, scheduler), (first, before)):
+            work.step()
+            its.step()
+    state = saved_and_loaded({"scheduler": before.state_dict(), "optimizer": first.optimizer.state_dict()})
+
+    second = Quadratic(momentum=0.9)
+    after = schedule.attach(second.optimizer)
+    with torch.no_grad():
+        for parameter, weights in zip(second.parameters, first.weights, strict=True):
+            parameter.copy_(weights)
+    second.optimizer.load_state_dict(state["optimizer"])
+    after.load_state_dict(state["scheduler"])
+    for step in range(stop, num_steps):
+        assert second.lrs == whole.lrs == [schedule(step) * ratio for ratio in RATIOS]
+        assert second.momenta == whole.momenta
+        assert after.get_last_lr() == second.lrs
+        for work, its in ((whole, scheduler), (second, after)):
+            work.step()
+            its.step()
+    torch.testing.assert_close(second.weights, whole.weights, rtol=0, atol=0)
+
+
+def test_loading_the_state_alone_sets_the_optimizer_s_lrs_and_momentum(schedule: Schedule) -> None:
+    first = Quadratic(momentum=0.9)
+    scheduler = schedule.attach(first.optimizer)
+    for _ in range(9):
+        first.step()
+        scheduler.step()
+    state = saved_and_loaded(scheduler.state_dict())
+
+    other = Quadratic(momentum=0.9)
+    other.optimizer.param_groups[1]["lr"] = 7.0  # the saved ratios count
+    loaded = schedule.attach(other.optimizer)
+    loaded.load_state_dict(state)
+    assert other.lrs == pytest.approx([schedule(9) * ratio for ratio in RATIOS], rel=1e-12)
+    assert other.momenta == first.momenta
+    assert loaded.get_last_lr() == other.lrs
+    assert loaded.state_dict() == state
+
+
+def test_last_epoch_means_what_it_means_in_torch(schedule: Schedule) -> None:
+    ours, torchs = Quadratic(), Quadratic()
+    for work in (ours, torchs):
+        for group in work.optimizer.param_groups:
+            group["initial_lr"] = group["lr"]  # torch wants it for last_epoch >= 0
+    attached = schedule.attach(ours.optimizer, last_epoch=12)
+    reference = lr_scheduler.LambdaLR(torchs.optimizer, lambda step: schedule(step) / 0.4, last_epoch=12)
+    for _ in range(20):
+        assert ours.lrs == pytest.approx(torchs.lrs, rel=1e-12)
+        for work, its in ((ours, attached), (torchs, reference)):
+            work.step()
+            its.step()
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
+def test_a_user_s_schedule_moves_the_momentum_as_torch_s_does(optimizer: Callable[..., torch.optim.Optimizer]) -> None:
+    settings = {"momentum": 0.9} if optimizer is torch.optim.SGD else {}
+    ours, theirs = Quadratic(optimizer, **settings), Quadratic(optimizer, **settings)
+    attached = Breathing(0.02, 0.1, 8).attach(ours.optimizer)
+    bounds = [[lr * ratio for ratio in RATIOS] for lr in (0.02, 0.1)]
+    reference = lr_scheduler.CyclicLR(theirs.optimizer, *bounds, 8, base_momentum=0.85, max_momentum=0.95)
+    for _ in range(48):
+        assert ours.lrs == pytest.approx(theirs.lrs)
+        key = "momentum" if optimizer is torch.optim.SGD else "betas"
+        for mine, its in zip(ours.optimizer.param_groups, theirs.optimizer.param_groups, strict=True):
+            assert mine[key] == pytest.approx(its[key])
+        for work, scheduler in ((ours, attached), (theirs, reference)):
+            work.step()
+            scheduler.step()
+
+
+def test_the_ratios_outlast_a_warm_up_from_0_and_an_end_at_0() -> None:
+    work = Quadratic()
+    first = warmup(Linear(0.1, 5), 5).attach(work.optimizer)
+    assert work.lrs == [0.0, 0.0]
+    warmup(TRIANGLES, 5).attach(work.optimizer)  # while all LRs are 0
+    for _ in range(11):
+        work.step()
+        first.step()
+    assert work.lrs == [0.0, 0.0]
+    Constant(0.1).attach(work.optimizer)
+    assert work.lrs == pytest.approx([0.1 * ratio for ratio in RATIOS])
+
+
+@pytest.mark.parametrize("lr", [0.0, -0.1])
+def test_a_first_group_without_a_positive_lr_is_an_error(lr: float) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    optimizer.param_groups[0]["lr"] = lr
+    with pytest.raises(InvalidInputError, match=f"lr must be positive .*but got lr={lr}"):
+        Constant(0.1).attach(optimizer)

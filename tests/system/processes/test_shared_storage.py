@@ -1,0 +1,165 @@
+"""Several processes on one storage: nothing is made, taken or run twice, and the budget holds."""
+
+import collections
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import pytest
+
+import lr_search as lrs
+from tests.helpers import sharing
+from tests.helpers.sharing import NAME, begun, settings, started, states, together
+from tests.helpers.workloads import line
+
+TIMES = ["seconds", "started", "ended", "device", "worker"]
+FEW = {"schedules": ["constant"], "budget": 3}  # 8 studies
+ONE_STUDY = {"strategies": ["grid"], "schedules": ["constant"], "seeds": 1}
+SEARCH = f"{NAME}/grid/constant/SGD/seed 0"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """A function that returns the URL of an empty database."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgresql_server").new_database
+    numbers = iter(range(100))
+    return lambda: f"sqlite:///{tmp_path}/{next(numbers)}.db"
+
+
+@pytest.fixture
+def url(new_url: Any) -> str:
+    return str(new_url())
+
+
+def alone(**changes: Any) -> pd.DataFrame:
+    """What an undisturbed process finds."""
+    found = lrs.compare(line(loss=sharing.slow_error), storage=None, progress=False, **settings(**changes))
+    return found.trials.drop(columns=TIMES)
+
+
+def test_databases_opened_at_one_moment_are_made_once(new_url: Any) -> None:
+    assert together(3, sharing.open_and_list, [new_url() for _ in range(3)]) == [[0] * 3] * 3
+
+
+def test_studies_made_at_one_moment_are_made_once(url: str) -> None:
+    names = together(3, sharing.make_studies, url, FEW)
+    assert len(names[0]) == 8
+    assert names == [names[0]] * 3
+    assert sorted(states(url)) == sorted(names[0])
+
+
+def test_an_attribute_made_by_several_is_the_firsts_for_all(url: str) -> None:
+    made = together(3, sharing.make_attributes, url, 20, ONE_STUDY)
+    assert made == [made[0]] * 3
+    assert len(set(made[0])) > 1  # it was not always the same process
+
+
+def test_the_last_places_go_to_one_process_each(url: str) -> None:
+    asked = [each for found in together(3, sharing.ask_for_all, url, FEW) for each in found]
+    firsts = [name for name in states(url) if "range test" in name]
+    places = dict.fromkeys(firsts, 2)
+    places |= {name: 3 for name in states(url) if "/grid/" in name or "/random/" in name}
+    assert sorted(asked) == sorted((name, number) for name, count in places.items() for number in range(count))
+
+
+def test_waiting_trials_and_new_ones_are_taken_once_and_no_more_than_fit(url: str) -> None:
+    changes = {**FEW, "strategies": ["grid"], "seeds": 6}
+    together(1, sharing.abandon, url, 2, changes)
+    for task in sharing.tasks(url, **changes):
+        assert task.sweep() == 2
+    asked = [each for found in together(3, sharing.ask_for_all, url, changes) for each in found]
+    assert sorted(asked) == sorted((name, number) for name in states(url) for number in range(3))
+
+
+@pytest.mark.slow
+def test_what_a_dead_process_left_is_swept_and_taken_once(url: str) -> None:
+    changes = {**ONE_STUDY, "budget": 30}
+    together(1, sharing.abandon, url, 30, changes)
+    taken = [number for found in together(3, sharing.sweep_and_ask, url, changes) for number in found]
+    assert sorted(taken) == list(range(30))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pruner", [None, optuna.pruners.NopPruner()])
+def test_many_tiny_trials_are_run_once_within_the_budget(url: str, pruner: optuna.pruners.BasePruner | None) -> None:
+    changes = {"strategies": ["grid", "random"], "seeds": 2, "budget": 6, "pruner": pruner}
+    ran = [each for found in together(4, sharing.finish_at_once, url, changes) for each in found]
+    assert [count for count in collections.Counter(ran).values() if count > 1] == []
+    # 30 + 10 + 10 steps, again and again: of 180, 150 are spent after 9 trials, and a full one still fits
+    count = 6 if pruner is None else 10
+    assert sorted(ran) == sorted((name, number) for name in states(url) for number in range(count))
+    for name, found in states(url).items():
+        assert set(found[:count]) <= {"COMPLETE", "PRUNED"}, name
+        assert set(found[count:]) <= {"WAITING"}, name  # taken by one too many, and never started
+
+
+@pytest.mark.slow
+def test_a_comparison_shared_by_three_is_that_of_one(url: str, tmp_path: Path) -> None:
+    together(3, sharing.compare, url, tmp_path / "log", {})
+    ran = started(tmp_path / "log")
+    assert len({process for process, _, _ in ran}) == 3
+    assert len({(study, number) for _, study, number in ran}) == len(ran)
+    assert sum("range test" in study for _, study, _ in ran) == 2 * 2
+    assert len(states(url)) == 14
+    pd.testing.assert_frame_equal(lrs.load(url, NAME).trials.drop(columns=TIMES), alone(), check_exact=True)
+
+
+@pytest.mark.slow
+def test_a_pruned_comparison_shared_by_three_keeps_the_budget(url: str, tmp_path: Path) -> None:
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=0)
+    together(3, sharing.compare, url, tmp_path / "log", {"pruner": pruner})
+    ran = started(tmp_path / "log")
+    assert len({(study, number) for _, study, number in ran}) == len(ran)
+    trials = lrs.load(url, NAME).trials
+    assert (trials["state"] == "PRUNED").any()
+    assert len(trials) == sum("range test" not in study for _, study, _ in ran)
+    assert (trials["steps_charged"] - trials["steps"] + 30 <= 4 * 30).all()  # each was begun where a full one fitted
+
+
+@pytest.mark.slow
+def test_a_killed_processs_trial_is_run_by_another_under_its_number_and_lr(url: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with begun(3, sharing.compare, None, url, log, {}) as (victim, *others):
+        while not any(process == str(victim.process.pid) for process, _, _ in started(log)):
+            assert victim.process.is_alive()
+        victim.kill()
+        for worker in others:
+            worker.result()
+    pd.testing.assert_frame_equal(lrs.load(url, NAME).trials.drop(columns=TIMES), alone(), check_exact=True)
+    twice = [key for key, count in collections.Counter((s, n) for _, s, n in started(log)).items() if count > 1]
+    assert len(twice) <= 1  # what it was killed in
+
+
+@pytest.mark.slow
+def test_a_report_made_while_two_write_is_in_order(url: str, tmp_path: Path) -> None:
+    seen = []
+    with begun(2, sharing.compare, None, url, tmp_path / "log", {}) as workers:
+        while any(worker.process.is_alive() for worker in workers):
+            try:
+                found = lrs.load(url, NAME)
+            except lrs.errors.LRSearchError:  # nothing is there yet
+                continue
+            finished = found.trials[found.trials["state"] == "COMPLETE"]
+            assert (finished["steps"] == 30).all()
+            assert finished["lr"].notna().all()
+            seen.append(len(finished))
+            if seen[-1] > 0:
+                found.save(tmp_path / "report")
+        for worker in workers:
+            worker.result()
+    assert seen == sorted(seen)
+    assert seen[0] < seen[-1]
+    assert len(lrs.load(url, NAME).trials) == len(alone())
+
+
+def test_what_another_process_works_on_is_not_deleted(url: str) -> None:
+    changes = {**ONE_STUDY, "budget": 2}
+    job = sharing.tasks(url, **changes)[0].ask()
+    assert job is not None
+    with pytest.raises(lrs.errors.StorageError, match="Stop it first, or leave out fresh"):
+        lrs.compare(line(), storage=url, fresh=True, progress=False, **settings(**changes))
+    job.release()
+    trials = lrs.compare(line(), storage=url, fresh=True, progress=False, **settings(**changes)).trials
+    assert trials["state"].tolist() == ["COMPLETE"] * 2

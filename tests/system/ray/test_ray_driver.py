@@ -1,0 +1,161 @@
+"""The process that calls compare() with a RayExecutor: killed, interrupted, out of time, and two of them at once."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.helpers.ray_drivers import (
+    CLI,
+    COMMAND,
+    SETTINGS,
+    Driver,
+    alive,
+    descendants,
+    folder_of_work,
+    frame,
+    pause_of,
+    run_locally,
+    same,
+    script,
+    states,
+    steps,
+    until,
+)
+
+pytestmark = pytest.mark.slow
+KEYS = ["strategy", "schedule", "number"]
+QUICK, SLOW = (
+    0.003,
+    0.2,
+)  # seconds a step: a trial of a second, and one of a minute with half a minute between its results
+
+
+def command() -> list[str]:
+    """The same comparison from the command line."""
+    return ["-c", CLI, *COMMAND]
+
+
+def finished(folder: Path) -> int:
+    return states(folder).count("COMPLETE")
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same comparison where nothing happens to it."""
+    folder = tmp_path_factory.mktemp("local")
+    run_locally(folder, SETTINGS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(local: Path) -> pd.DataFrame:
+    """Its trials."""
+    return frame(local)
+
+
+@pytest.fixture(scope="module")
+def left_behind() -> Iterator[dict[int, str]]:
+    """Ray's processes, which must not outlive their driver for long; Ray's two agents give up a minute after it."""
+    processes: dict[int, str] = {}
+    yield processes
+    until(lambda: not alive(processes))
+
+
+@pytest.mark.parametrize("words", [script(SETTINGS), command()], ids=["script", "command"])
+def test_killed_and_started_again_it_goes_on_with_what_is_left(
+    tmp_path: Path, words: list[str], undisturbed: pd.DataFrame, left_behind: dict[int, str]
+) -> None:
+    folder = folder_of_work(tmp_path, pause=QUICK)
+    with Driver(folder, *words) as driver:
+        driver.wait_until(lambda: finished(folder) >= 4 and states(folder).count("RUNNING") == 2)
+        pause_of(folder, SLOW)  # or they might end before the process does
+        rays = descendants(driver.process.pid)
+        driver.process.send_signal(signal.SIGKILL)
+    left_behind |= rays
+    workers = {pid: name for pid, name in rays.items() if pid in steps(folder)}
+    assert workers
+    until(lambda: not alive(workers))
+    before = frame(folder)
+    killed = before[before["state"] == "RUNNING"].dropna(subset=["lr"])  # one may just have been taken
+    assert 0 < len(killed) < len(before) < len(undisturbed)
+
+    pause_of(folder, 0)
+    with Driver(folder, *words) as driver:
+        assert driver.ended() == 0, driver.written
+    same(folder, undisturbed)
+    before, killed, after = (table.set_index(KEYS) for table in (before, killed, frame(folder)))
+    kept = before[before["state"] == "COMPLETE"]
+    assert after.loc[kept.index, "started"].tolist() == kept["started"].tolist()
+    assert after.loc[killed.index, "lr"].tolist() == killed["lr"].tolist()
+
+
+def stopped(folder: Path, how: Callable[[Driver], None]) -> Driver:
+    """The command, stopped while two workers are in the middle of a step of Tune's."""
+    for file in folder.glob("steps-*"):
+        file.unlink()
+    with Driver(folder, *command(), terminal=True) as driver:
+        driver.wait_until(lambda: len(steps(folder).keys() - {driver.process.pid}) == 2)
+        rays, begun = descendants(driver.process.pid), sum(steps(folder).values())
+        how(driver)
+        driver.ended()
+    until(lambda: not alive(rays))
+    assert "Traceback" not in driver.written
+    assert "RUNNING" not in states(folder)
+    # Tune by itself would wait 15 s for the end of that step
+    assert sum(steps(folder).values()) - begun < 2 * 30
+    return driver
+
+
+def test_stopped_in_the_middle_of_a_step_the_same_command_goes_on(tmp_path: Path, undisturbed: pd.DataFrame) -> None:
+    folder = folder_of_work(tmp_path, pause=SLOW)
+    for presses in (b"\x03", b"\x03\x03"):
+        driver = stopped(folder, lambda driver, keys=presses: driver.press(keys))
+        assert driver.process.returncode == 130, driver.written
+        assert "Stopped." in driver.written
+        assert f"Go on with:  lr-search {' '.join(COMMAND)}" in driver.written
+    driver = stopped(folder, lambda driver: driver.process.terminate())  # as `ray job stop`, Slurm and Docker do
+    assert driver.process.returncode == 143, driver.written
+    assert "SIGTERM" not in driver.written  # as Ray would say
+
+    pause_of(folder, 0)
+    with Driver(folder, *command()) as driver:
+        assert driver.ended() == 0, driver.written
+    same(folder, undisturbed)
+
+
+def test_a_time_budget_ends_it_and_the_next_call_goes_on_with_whatever_executor(
+    tmp_path: Path, undisturbed: pd.DataFrame
+) -> None:
+    folder = folder_of_work(tmp_path, pause=SLOW)
+    with Driver(folder, *script(SETTINGS, time_budget_seconds=10)) as driver:
+        assert driver.ended() == 0, driver.written
+    assert "The time budget of 10 s is over; 2 trials were put back. The same call goes on with them." in driver.written
+    assert "RUNNING" not in states(folder)
+    assert finished(folder) < len(undisturbed)
+    run_locally(folder, SETTINGS)
+    same(folder, undisturbed)
+
+
+def test_two_drivers_on_one_storage_share_the_work(tmp_path: Path, local: Path, undisturbed: pd.DataFrame) -> None:
+    folder = folder_of_work(tmp_path, pause=QUICK)
+    with Driver(folder, *script(SETTINGS)) as one, Driver(folder, *script(SETTINGS)) as other:
+        drivers = one, other
+        workers: list[dict[int, str]] = [{}, {}]
+
+        def both_over() -> bool:
+            for driver, known in zip(drivers, workers, strict=True):
+                known.update(descendants(driver.process.pid))
+            return all(driver.process.poll() is not None for driver in drivers)
+
+        until(both_over)
+        for driver in drivers:
+            assert driver.ended() == 0, driver.written
+    same(folder, undisturbed)
+    done = steps(folder)
+    begun = [done.pop(driver.process.pid) for driver in drivers]  # by trying the workload
+    shares = [sum(done.get(pid, 0) for pid in known) for known in workers]
+    assert all(share > 0 for share in shares)
+    assert sum(shares) == sum(done.values()) == sum(steps(local).values()) - begun[0]
