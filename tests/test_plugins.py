@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import lr_search as lrs
-from lr_search.samplers import optuna_names
+from lr_search.samplers import per_trial
 from lr_search.samplers.strategy_names import resolve
 from tests.helpers.command_line import write
 from tests.helpers.workloads import line
@@ -137,7 +137,7 @@ def test_optuna_s_samplers_go_by_name_at_the_command_line(
     cli("compare", f"{write(folder)}:good", "--strategies", "cmaes,NSGAIISampler", *settings)
     trials = pd.read_csv(folder / "report" / "trials.csv")
     assert trials.groupby("strategy")["lr"].nunique().to_dict() == {"NSGAIISampler": 3, "cmaes": 3}
-    monkeypatch.setattr(optuna_names, "find_spec", lambda package: None)
+    monkeypatch.setattr(per_trial, "find_spec", lambda package: None)
     refused = cli("compare", f"{write(folder)}:good", "--strategies", "cmaes", *settings, code=2)
     assert "error: CmaEsSampler needs cmaes: pip install cmaes" in refused.stderr
     refused = cli("compare", f"{write(folder)}:good", "--strategies", "cmeas", *settings, code=2)

@@ -1,19 +1,29 @@
-"""Any Optuna sampler, made anew for each trial, so that a restart does not repeat its points."""
+"""Any Optuna sampler: by name, and made anew for each trial, so that a restart does not repeat its points."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, QMCSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from lr_search.errors import InvalidInputError, LRSearchError, MissingPackageError, told
-from lr_search.samplers.optuna_names import require_packages
+
+# they need arguments, or (BruteForce) a parameter with a few values
+NOT_BY_NAME = ("BaseSampler", "BaseGASampler", "BruteForceSampler", "GridSampler", "PartialFixedSampler")
+NEEDS = {"CmaEsSampler": "cmaes", "GPSampler": "scipy", "QMCSampler": "scipy"}
+OPTUNA_SAMPLERS = {  # by the first word of its class
+    kind.removesuffix("Sampler").lower(): kind
+    for kind in optuna.samplers.__all__
+    if kind.endswith("Sampler") and kind not in NOT_BY_NAME
+}
 
 
 class PerTrialSampler(BaseSampler):
@@ -134,3 +144,24 @@ def _parameters(factory: Callable[..., Any]) -> set[str]:
         return set(inspect.signature(factory).parameters)
     except (TypeError, ValueError):
         return set()
+
+
+def sampler_class(name: str) -> type[BaseSampler] | None:
+    """Optuna's sampler of that name, or None.
+
+    Args:
+        name: of the class, with or without the last word, in any case: "TPESampler", "cmaes", "CMA-ES".
+
+    >>> sampler_class("CMA-ES").__name__
+    'CmaEsSampler'
+    """
+    kind = OPTUNA_SAMPLERS.get(name.lower().replace("-", "").removesuffix("sampler"))
+    return None if kind is None else getattr(optuna.samplers, kind)
+
+
+def require_packages(kind: type[BaseSampler]) -> None:
+    """Find out before the first trial. Raises: MissingPackageError: what the sampler needs is not installed."""
+    for name in (each.__name__ for each in kind.__mro__):
+        package = NEEDS.get(name)
+        if package is not None and find_spec(package) is None:
+            raise MissingPackageError(f"{name} needs {package}: pip install {package}")

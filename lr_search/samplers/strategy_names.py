@@ -13,8 +13,7 @@ import optuna
 from lr_search import plugins
 from lr_search.errors import InvalidInputError, require, unknown_name
 from lr_search.samplers.fixed_sampler import FixedSampler
-from lr_search.samplers.optuna_names import NAMES, sampler_class
-from lr_search.samplers.per_trial import PerTrialSampler
+from lr_search.samplers.per_trial import OPTUNA_SAMPLERS, PerTrialSampler, sampler_class
 from lr_search.samplers.points import PointSampler
 from lr_search.samplers.strategies import PARAM, Search, Strategy
 
@@ -42,7 +41,7 @@ def resolve(strategies: Sequence[Any] | Mapping[str, Any]) -> list[Strategy]:
 
 def sampler_names() -> list[str]:
     """The names under which Optuna's own samplers are strategies, but for those that are registered."""
-    return sorted(NAMES.keys() - plugins.registered(plugins.STRATEGIES).keys())
+    return sorted(OPTUNA_SAMPLERS.keys() - plugins.registered(plugins.STRATEGIES).keys())
 
 
 def _named(name: Any, value: Any) -> Strategy:

@@ -21,11 +21,10 @@ from lr_search.samplers import (
     RandomSampler,
     RangeTestSampler,
     Strategy,
-    optuna_names,
+    per_trial,
     strategies,
 )
-from lr_search.samplers.optuna_names import NAMES, NOT_BY_NAME
-from lr_search.samplers.per_trial import PerTrialSampler
+from lr_search.samplers.per_trial import NOT_BY_NAME, OPTUNA_SAMPLERS, PerTrialSampler
 from lr_search.samplers.strategies import Search
 from lr_search.samplers.strategy_names import resolve
 from tests.helpers.bowl import compare_in_bowl
@@ -241,8 +240,10 @@ def test_they_run_in_a_comparison_whose_larger_lrs_diverge() -> None:
 
 
 def test_every_sampler_of_optuna_that_needs_no_arguments_has_a_name() -> None:
-    assert set(NAMES.values()) | set(NOT_BY_NAME) == {k for k in optuna.samplers.__all__ if k.endswith("Sampler")}
-    for name in NAMES:
+    assert set(OPTUNA_SAMPLERS.values()) | set(NOT_BY_NAME) == {
+        k for k in optuna.samplers.__all__ if k.endswith("Sampler")
+    }
+    for name in OPTUNA_SAMPLERS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             assert len(searched(only({"theirs": f"{name}sampler"}).sampler(Search(seed=0, num_trials=3)), 3)) == 3
@@ -253,8 +254,8 @@ def test_every_sampler_of_optuna_that_needs_no_arguments_has_a_name() -> None:
 def test_a_sampler_whose_package_is_missing_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, name: str, package: str
 ) -> None:
-    monkeypatch.setattr(optuna_names, "find_spec", lambda wanted: None)
-    kind = optuna_names.sampler_class(name)
+    monkeypatch.setattr(per_trial, "find_spec", lambda wanted: None)
+    kind = per_trial.sampler_class(name)
     assert kind is not None
     for given in (name, {"mine": kind}, {"mine": lambda seed: kind(seed=seed)}):
         with pytest.raises(MissingPackageError, match=f"{kind.__name__} needs {package}: pip install {package}"):
