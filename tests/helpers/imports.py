@@ -8,7 +8,7 @@ from typing import NamedTuple
 import lr_search
 
 ROOT = Path(lr_search.__file__).parent.parent
-PLACES = {"lr_search": ROOT, "lr_search_optuna": ROOT / "integrations", "lr_search_ray": ROOT / "integrations"}
+PACKAGES = {"lr_search": ROOT, "lr_search_optuna": ROOT / "integrations", "lr_search_ray": ROOT / "integrations"}
 
 
 class Import(NamedTuple):
@@ -22,8 +22,8 @@ class Import(NamedTuple):
 def source_files(package: str = "lr_search") -> dict[str, Path]:
     """Module's name -> file, of one package."""
     found = {}
-    for path in sorted((PLACES[package] / package).rglob("*.py")):
-        module = ".".join(path.relative_to(PLACES[package]).with_suffix("").parts)
+    for path in sorted((PACKAGES[package] / package).rglob("*.py")):
+        module = ".".join(path.relative_to(PACKAGES[package]).with_suffix("").parts)
         found[module.removesuffix(".__init__")] = path
     return found
 

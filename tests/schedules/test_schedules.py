@@ -1,15 +1,11 @@
 """One contract for every schedule: the numbers are torch's own where torch has the schedule, and the papers' where not."""
 
-import ast
 import contextlib
 import dataclasses
 import itertools
 import math
 import pickle
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -211,34 +207,3 @@ def test_stairs_drop_at_the_step_meant_even_where_their_length_is_rounded() -> N
         stairs = lr_search.schedules.StepDecay(1.0, num_steps / (drops + 1), 0.5)
         expected = 0.5 ** (np.arange(num_steps) * (drops + 1) // num_steps)
         np.testing.assert_array_equal(stairs(np.arange(num_steps)), expected, err_msg=f"{drops} in {num_steps}")
-
-
-def imported_at_import(node: ast.AST) -> set[str]:
-    """The modules a file imports when it is imported itself: not those under TYPE_CHECKING or in a function."""
-    if isinstance(node, ast.Import):
-        return {alias.name for alias in node.names}
-    if isinstance(node, ast.ImportFrom):
-        return {node.module or "."}
-    for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-    if for_types or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-        return set()
-    return set().union(*(imported_at_import(child) for child in ast.iter_child_nodes(node)))
-
-
-def test_schedules_import_no_torch_themselves() -> None:
-    files = sorted(Path(lr_search.schedules.__file__).parent.glob("*.py"))
-    assert len(files) >= 14
-    for file in files:
-        for name in imported_at_import(ast.parse(file.read_text())):
-            package = name.split(".")[0]
-            assert package in sys.stdlib_module_names | {"numpy", "lr_search"}, f"{file.name} imports {name}"
-            assert package != "lr_search" or name.startswith(("lr_search.schedules", "lr_search.errors")), file.name
-
-
-def test_schedules_and_curves_load_without_torch_and_optuna() -> None:
-    code = (
-        "import sys, lr_search.schedules, lr_search.curves.curve, lr_search.suggest, lr_search.curves.prior\n"
-        "print(sorted({'torch', 'optuna', 'matplotlib', 'ray', 'pandas'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
