@@ -4,6 +4,7 @@ import ast
 import importlib
 import importlib.metadata
 import inspect
+import re
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,7 @@ import lr_search
 from lr_search import plugins
 from lr_search.samplers import Strategy
 from lr_search.schedules import Schedule
+from tests.test_layers import LAYERS
 
 HOUSE = Path(lr_search.__file__).parent
 FILES = sorted(HOUSE.rglob("*.py"))
@@ -183,3 +185,20 @@ def test_everything_public_says_what_it_is():
 
 def test_every_file_says_what_it_holds():
     assert [file.name for file in FILES if not ast.get_docstring(ast.parse(file.read_text()))] == []
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/schedules.md"])
+def test_the_files_that_a_document_names_are_there(document):
+    root = HOUSE.parent
+    text = (root / document).read_text()
+    named = set(re.findall(r"\b(?:lr_search|integrations|tests|benchmarks|examples|docs)/[\w./-]*\w", text))
+    modules = set(re.findall(r"\blr_search\.(\w+(?:\.\w+)*)\.\w+:\w+", text))
+    assert [name for name in sorted(named) if not (root / name).exists()] == []
+    assert [name for name in sorted(modules) if not (HOUSE / name.replace(".", "/")).exists()] == []
+
+
+def test_the_rooms_are_named_in_their_order():
+    text = " ".join((HOUSE.parent / "CONTRIBUTING.md").read_text().split())
+    listed = text.partition("The rooms, lowest first: ")[2].partition(". ")[0]
+    names = [name for name in LAYERS if (HOUSE / name).is_dir() or (HOUSE / f"{name}.py").is_file()]
+    assert re.findall(r"\w+", re.sub(r"\([^)]*\)", "", listed)) == names
