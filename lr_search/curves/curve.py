@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from lr_search.arrays import FloatArray
 from lr_search.curves.noise import step_noise
 from lr_search.curves.phases import Phases, bounds, phases
 from lr_search.curves.smoothing import TINY, Smoother
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from lr_search.curves.suggest import Suggestion
 
-FloatArray: TypeAlias = npt.NDArray[np.float64]
 Ramp = Literal["exponential", "linear"]
 Stopped = Literal["finished", "diverged", "non_finite"]
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lr_search.curves.curve import FloatArray, LRCurve
+from lr_search.arrays import FloatArray
+from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
 
 if TYPE_CHECKING:

@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from lr_search.arrays import FloatArray
 from lr_search.errors import require
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FloatArray = npt.NDArray[np.float64]
 
 FORMAT = 1
 LEAST_STEPS = 4  # the second half of them is looked at

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lr_search.curves.curve import FloatArray, LRCurve
+from lr_search.arrays import FloatArray
+from lr_search.curves.curve import LRCurve
 from lr_search.errors import LRSearchError
 from lr_search.fused.losses import FusedLoss
 from lr_search.fused.seed_batches import SeededWalks

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lr_search.curves.probe import FloatArray, Ladder, Probe, falls
+from lr_search.arrays import FloatArray
+from lr_search.curves.probe import Ladder, Probe, falls
 from lr_search.errors import LRSearchError, WorkloadError
 from lr_search.ramp.start import start
 from lr_search.rng import preserved_rng

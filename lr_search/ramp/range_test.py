@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from lr_search.curves.curve import FloatArray, LRCurve, Ramp
+from lr_search.arrays import FloatArray
+from lr_search.curves.curve import LRCurve, Ramp
 from lr_search.curves.suggest import edge
 from lr_search.errors import InvalidInputError, require
 from lr_search.ramp.run import RampRun, Sweep

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from lr_search.curves.curve import FloatArray, LRCurve, Stopped
+from lr_search.arrays import FloatArray
+from lr_search.curves.curve import LRCurve, Stopped
 from lr_search.curves.noise import blow_up
 from lr_search.workloads.parts import DTYPES, Precision
 

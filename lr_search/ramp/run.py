@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from lr_search.curves.curve import FloatArray, LRCurve
+from lr_search.arrays import FloatArray
+from lr_search.curves.curve import LRCurve
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError
 from lr_search.optimizers.character import character
 from lr_search.ramp.gain_meter import GainMeter

@@ -23,4 +23,5 @@ class LossMetric:
     loss: Loss
 
     def __call__(self, model: nn.Module, batch: Any) -> Mapping[str, torch.Tensor]:
+        """The loss of the batch, under its name."""
         return {"loss": self.loss(model, batch)}
