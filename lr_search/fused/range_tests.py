@@ -21,7 +21,7 @@ from lr_search.fused.width import fitting_width
 from lr_search.optimizers.character import character
 from lr_search.ramp.gain_meter import COLUMNS
 from lr_search.ramp.record import RampRecord, rounding_of
-from lr_search.ramp.run import BLOCK
+from lr_search.ramp.run import RAMP_BLOCK
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workloads.workload import Workload
 
@@ -84,8 +84,8 @@ class _FusedRamp:
         """Take the steps until every curve has ended."""
         records = [RampRecord(ramp, self._num_weights) for _ in self._seeds]
         try:
-            for begin in range(0, len(lrs), BLOCK):
-                self._block(lrs[begin : begin + BLOCK].tolist(), records, first=begin == 0)
+            for begin in range(0, len(lrs), RAMP_BLOCK):
+                self._block(lrs[begin : begin + RAMP_BLOCK].tolist(), records, first=begin == 0)
                 if all(record.stopped != "finished" for record in records):
                     break
         finally:

@@ -19,7 +19,7 @@ from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate, Update
 from lr_search.optimizers.param_groups import trainable
 from lr_search.rng import RNGState, preserved_rng, seed_everything
 from lr_search.training.snapshots import Snapshots
-from lr_search.training.training import BLOCK
+from lr_search.training.training import TRAINING_BLOCK
 from lr_search.workloads.batches import BatchWalk
 
 COMPACT_SHARE = 1 / 8  # of the rows; when so many have ended, the others are moved together
@@ -129,7 +129,7 @@ class FusedTraining:
 
     def _run_block(self, active: list[Lane], target: int) -> None:
         """Take steps up to `target`, or a block of them, then read their losses at once."""
-        until = min(target, self._step + BLOCK)
+        until = min(target, self._step + TRAINING_BLOCK)
         losses = torch.stack([self._one_step(step) for step in range(self._step, until)])
         read = losses.cpu().double().numpy()  # (steps, rows)
         self._step = until

@@ -16,7 +16,7 @@ from torch import nn
 
 from lr_search.arrays import FloatArray
 from lr_search.curves.curve import LRCurve, Ramp
-from lr_search.curves.suggest import edge
+from lr_search.curves.suggest import end_to_move
 from lr_search.errors import InvalidInputError, require
 from lr_search.ramp.run import RampRun, Sweep
 from lr_search.ramp.start import start
@@ -180,7 +180,7 @@ def run(
     """
     lrs = ramp_lrs(start_lr, end_lr, num_steps, ramp)
     curve = _climbed(begin(), lrs, ramp, extend=extend)
-    while extend and ramp == "exponential" and edge(curve) == "start" and start_lr * START_FACTOR >= LOWEST_LR:
+    while extend and ramp == "exponential" and end_to_move(curve) == "start" and start_lr * START_FACTOR >= LOWEST_LR:
         per_step = lrs[1] / lrs[0]
         more = int(np.ceil(-np.log(START_FACTOR) / np.log(per_step)))
         start_lr = start_lr * per_step**-more
@@ -207,7 +207,7 @@ def _taken(climb: RampRun, lrs: FloatArray) -> LRCurve:
 
 def _extended(climb: RampRun, lrs: FloatArray, ramp: Ramp) -> LRCurve:
     curve = _taken(climb, lrs)
-    while edge(curve) == "end" and lrs[-1] * END_FACTOR <= HIGHEST_LR * (1 + 1e-9):
+    while end_to_move(curve) == "end" and lrs[-1] * END_FACTOR <= HIGHEST_LR * (1 + 1e-9):
         if ramp == "linear":
             more = lrs[-1] + (lrs[1] - lrs[0]) * np.arange(1, len(lrs) + 1)  # as wide again
         else:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lr_search.arrays import FloatArray
-from lr_search.curves.curve import LRCurve, Stopped
+from lr_search.curves.curve import LRCurve, RampEnd
 from lr_search.curves.noise import blow_up
 from lr_search.workloads.parts import DTYPES, Precision
 
@@ -37,7 +37,7 @@ class RampRecord:
         self._losses: list[float] = []
         self._rows: list[FloatArray] = []  # the gain meter's
         self._columns: dict[str, list[float]] = {}
-        self.stopped: Stopped = "finished"
+        self.stopped: RampEnd = "finished"
         self.steps, self.forwards, self.rounding = 0, 0.0, 0.0
 
     @property

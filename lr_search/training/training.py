@@ -25,7 +25,7 @@ from lr_search.workloads.batches import BatchWalk
 from lr_search.workloads.workload import Workload, require_workload
 
 Stopped = Literal["finished", "diverged", "closed"]
-BLOCK = 16  # steps between reads of the losses: each read waits for the device
+TRAINING_BLOCK = 16  # steps between reads of the losses: each read waits for the device
 
 
 def train(workload: Workload, schedule: Schedule | Controller, *, seed: int = 0, snapshots: int = 0) -> Training:
@@ -223,7 +223,7 @@ class Training(Iterator[Evaluation]):
         """Step up to `target`. Returns: whether it got there; False if the training diverged on the way."""
         with self._stepper.modes.stepping():
             while self.step < target:
-                stop = min(target, self.step + BLOCK)
+                stop = min(target, self.step + TRAINING_BLOCK)
                 if not self._run_block(np.arange(self.step, stop)):
                     return False
             if self.step and not self._stepper.is_finite():

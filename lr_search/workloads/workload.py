@@ -14,7 +14,7 @@ from torch import nn
 from lr_search.errors import LRSearchError, WorkloadError, require
 from lr_search.optimizers.param_groups import OptimizerFactory
 from lr_search.rng import preserved_rng, seed_everything
-from lr_search.workloads.batches import BatchSource, length, made
+from lr_search.workloads.batches import BatchSource, length, open_data
 from lr_search.workloads.combining import Combine, require_combine
 from lr_search.workloads.parts import DTYPES, Loss, LossMetric, Metrics, Precision
 
@@ -148,7 +148,7 @@ class Workload:
         with preserved_rng(self.torch_device):
             seed_everything(0)
             try:
-                batches = length(made(self.train_data, "train_data"))
+                batches = length(open_data(self.train_data, "train_data"))
             except LRSearchError:
                 raise
             except Exception as error:
