@@ -19,12 +19,12 @@ from lr_search.fused.metrics import FusedMetrics
 from lr_search.fused.reference import Alone
 from lr_search.fused.stack import Stack
 from lr_search.optimizers.param_groups import trainable
-from lr_search.rng import RNGState, preserved_rng, seed_everything
+from lr_search.rng import RNGState, preserved_rng
 from lr_search.training.evaluation import metric_total
 from lr_search.training.judge import Judge
 from lr_search.training.state import preserved_modes
 from lr_search.training.step import autocast, takes_closure
-from lr_search.workloads.batches import BatchWalk, to_device
+from lr_search.workloads.batches import to_device
 from lr_search.workloads.workload import Workload
 
 ROUNDING = {"fp32": 1e-3, "bf16": 5e-2}  # how far a fused loss or gradient may lie from a model's own, relative to it
@@ -77,12 +77,8 @@ def support_of(workload: Workload, seed: int) -> Support:
 
 
 def _tried(workload: Workload, seed: int) -> Support:
-    device = workload.torch_device
-    seed_everything(seed)
-    model, optimizer = workload.build()
+    model, optimizer, walk = workload.begin(seed)
     _require_plain(workload, model, optimizer)
-    seed_everything(seed)
-    walk = BatchWalk(workload.train_data, "train_data", device)
     batch = next(walk)
     walk.close()
     own = Alone(workload, model, batch)
