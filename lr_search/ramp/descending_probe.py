@@ -75,7 +75,7 @@ def _losses(workload: Workload, seed: int, lr: float, num_steps: int) -> FloatAr
     if failure is not None and not len(bad) and (not losses or stepper.is_finite()):
         raise failure
     walk.close()
-    found = np.full(num_steps, np.nan)
-    good = int(bad[0]) if len(bad) else len(values)
-    found[:good] = values[:good]
-    return found
+    finite = np.full(num_steps, np.nan)
+    count = int(bad[0]) if len(bad) else len(values)
+    finite[:count] = values[:count]
+    return finite

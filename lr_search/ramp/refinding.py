@@ -127,8 +127,8 @@ def refind(
     ...     valid_data=lambda: batches,
     ...     num_steps=100,
     ... )
-    >>> found = refind(workload, Constant(0.01), at=3)
-    >>> found.to_frame()["step"].tolist()
+    >>> refinding = refind(workload, Constant(0.01), at=3)
+    >>> refinding.to_frame()["step"].tolist()
     [0, 50, 100]
     """
     settings = _checked(range_test)

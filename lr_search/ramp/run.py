@@ -159,18 +159,18 @@ class RampRun:
     def _observe(self, drawn: list[Any]) -> None:
         """Evaluate the metrics before the step, and leave no trace; the values stay on the device."""
         model, device, precision = self._stepper.model, self._stepper.device, self._stepper.precision
-        found: dict[str, torch.Tensor] = {}
+        means: dict[str, torch.Tensor] = {}
         with preserved_rng(device), self._buffers.preserved():
             if self._metrics is not None:
-                found |= _means(*metric_sums(model, drawn, self._metrics, device, precision)[:2])
+                means |= _means(*metric_sums(model, drawn, self._metrics, device, precision)[:2])
                 self._record.forwards += 1
             if self._sweep is not None:
                 with preserved_modes(model), self._stepper.modes.averaged():
                     model.eval()
                     sums, counts, _ = metric_sums(model, self._sweep.batches, self._sweep.metrics, device, precision)
-                found |= {f"valid_{name}": mean for name, mean in _means(sums, counts).items()}
+                means |= {f"valid_{name}": mean for name, mean in _means(sums, counts).items()}
                 self._record.forwards += len(self._sweep.batches) / len(drawn)
-        self._observed.append(found)
+        self._observed.append(means)
 
     def _measure(self, num_steps: int) -> None:
         """Read what was measured in a block."""

@@ -176,10 +176,9 @@ def generators(data: Any) -> list[torch.Generator]:
         return []
     owners = [data, getattr(data, "sampler", None), getattr(data, "batch_sampler", None)]
     owners.append(getattr(owners[2], "sampler", None))
-    found = {
-        id(g): g for g in (getattr(owner, "generator", None) for owner in owners) if isinstance(g, torch.Generator)
-    }
-    return list(found.values())
+    held = [getattr(owner, "generator", None) for owner in owners]
+    by_identity = {id(generator): generator for generator in held if isinstance(generator, torch.Generator)}
+    return list(by_identity.values())
 
 
 @contextmanager
