@@ -13,7 +13,7 @@ from lr_search.curves.curve import LRCurve, RampEnd
 from lr_search.curves.noise import blow_up
 from lr_search.workloads.parts import DTYPES, Precision
 
-ROUNDING = 16  # a reduction of the loss within so many of its last bits is not measured,
+LAST_BITS = 16  # a reduction of the loss within so many of its last bits is not measured,
 HALF = 0.25  # nor one within so much of the last bit of what a forward pass in half precision computes with
 
 
@@ -102,7 +102,7 @@ def rounding_of(loss: torch.dtype, precision: Precision, weights: torch.dtype) -
     Half precision inside averages out over the examples; the ratio is within some 10% where a reduction is above a
     quarter of the last bit.
     """
-    return max(ROUNDING * torch.finfo(loss).eps, HALF * torch.finfo(DTYPES[precision] or weights).eps)
+    return max(LAST_BITS * torch.finfo(loss).eps, HALF * torch.finfo(DTYPES[precision] or weights).eps)
 
 
 def measured_ratio(reduction: FloatArray, predicted: FloatArray, rounding: FloatArray) -> FloatArray:

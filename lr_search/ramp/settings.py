@@ -12,7 +12,7 @@ from lr_search.arrays import FloatArray
 from lr_search.curves.curve import Ramp
 from lr_search.errors import require
 
-LEAST_STEPS = 20
+LEAST_RAMP_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class RampSettings:
         least = "at least 0" if ramp == "linear" else "positive"
         require(start_lr > 0 or (ramp == "linear" and start_lr == 0), f"start_lr must be {least}", start_lr=start_lr)
         require(start_lr < end_lr < np.inf, "start_lr must be below end_lr", start_lr=start_lr, end_lr=end_lr)
-        require(num_steps >= LEAST_STEPS, f"num_steps must be at least {LEAST_STEPS}", num_steps=num_steps)
+        require(num_steps >= LEAST_RAMP_STEPS, f"num_steps must be at least {LEAST_RAMP_STEPS}", num_steps=num_steps)
         object.__setattr__(self, "num_steps", operator.index(num_steps))
         require(self.valid_batches >= 0, "valid_batches must be at least 0", valid_batches=self.valid_batches)
 
