@@ -31,8 +31,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.overhead_peers import END_LR, START_LR, Peer, available, quiet
 from benchmarks.overhead_tasks import TASKS, Batch, Task, loss
 from lr_search import range_test
-from lr_search.ramp.range_test import ramp_lrs
 from lr_search.ramp.run import RampRun
+from lr_search.ramp.settings import RampSettings
 from lr_search.training.state import capture
 from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk
@@ -76,7 +76,7 @@ def ours(
     stepper = Stepper(model, optimizer, loss, DEVICE)
     walk = BatchWalk(lambda: batches, "batches", DEVICE, rewound=False)
     climb = RampRun(stepper, walk, "exponential", gain_ratio=gain_ratio)
-    for lrs in ramp_lrs(START_LR, END_LR, num_steps, "exponential").reshape(-1, BLOCK):
+    for lrs in RampSettings(START_LR, END_LR, num_steps).lrs().reshape(-1, BLOCK):
         climb.go(lrs)
         yield
     assert len(climb.curve().lr) == num_steps

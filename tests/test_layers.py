@@ -20,13 +20,15 @@ ABOVE_ALL = {"lr_search", "lr_search.__main__", "lr_search_ray"}
 REACHES = {
     ("lr_search.schedules.base", "lr_search.optimizers.param_groups"),  # schedule.attach
     ("lr_search.schedules.named", "lr_search.training.controller"),  # the type of what a name may give
-    ("lr_search.curves.curve", "lr_search.report.notebook"),  # a curve in a notebook
+    ("lr_search.report.notebook"),  # a curve in a notebook
     ("lr_search.curves.curve", "lr_search.report.plots.curve_plot"),  # curve.plot
     ("lr_search.curves.suggest", "lr_search.report.notebook"),  # a suggestion in a notebook
     ("lr_search.curves.prior", "lr_search.report.plots.prior_plot"),  # prior.plot
     ("lr_search.curves.prior", "lr_search.samplers.study_prior"),  # LRPrior.from_study
     ("lr_search.workloads.workload", "lr_search.ramp.range_test"),  # workload.range_test
-    ("lr_search.training.training", "lr_search.ramp.retest"),  # training.range_test
+    ("lr_search.workloads.workload", "lr_search.ramp.settings"),
+    ("lr_search.training.training", "lr_search.ramp.range_test"),  # training.range_test
+    ("lr_search.training.training", "lr_search.ramp.settings"),
     ("lr_search.ramp.range_test", "lr_search.fused.range_tests"),  # several seeds in one ramp
     ("lr_search.ramp.refinding", "lr_search.report.plots.refinding_plot"),  # refinding.plot
     ("lr_search.results.recommendation", "lr_search.report.notebook"),  # a recommendation in a notebook
@@ -50,7 +52,7 @@ REACHES_OUT = {("lr_search.curves.prior", "optuna")}  # prior.distribution
 
 # what is left to mend: these may only shrink
 STILL_LONG = {
-    "lr_search.comparison.question", "lr_search.curves.curve", "lr_search.studies.study", "lr_search.training.training",
+    "lr_search.comparison.question", "lr_search.studies.study", "lr_search.training.training",
     "lr_search_ray.jobs.job_searcher",
 }  # fmt: skip
 STILL_UPWARD = {

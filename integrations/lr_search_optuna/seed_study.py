@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,13 +12,13 @@ from lr_search import plugins
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.errors import InvalidInputError, require, unknown_name
+from lr_search.ramp.settings import RampSettings
 from lr_search.workloads.workload import Workload, require_workload
 from lr_search_optuna.checks import require_direction
 from lr_search_optuna.dashboard.stored import stored_prior
 
 STEPS_ATTRIBUTE = "lr_search_range_test_steps"  # the study attribute with what the prior cost
 APART = 1_000_003  # between the seeds of several curves, as in `compare`
-TAKEN = ("self", "seed", "seeds")  # arguments of a range test that are not its settings
 
 
 def seed_study(
@@ -105,7 +104,6 @@ def _require_settings(
     except (TypeError, ValueError):
         raise InvalidInputError(f"lr_range must be a pair (low, high), but got {lr_range!r}.") from None
     require(0 < low < high < math.inf, "lr_range must be (low, high) with 0 < low < high", lr_range=lr_range)
-    known = [setting for setting in inspect.signature(Workload.range_test).parameters if setting not in TAKEN]
     for setting in range_test:
-        if setting not in known:
-            raise unknown_name("setting of a range test", setting, known)
+        if setting not in RampSettings.names():
+            raise unknown_name("setting of a range test", setting, RampSettings.names())

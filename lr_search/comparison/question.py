@@ -17,7 +17,7 @@ from lr_search.errors import InvalidInputError, require
 from lr_search.optimizers.names import NamedOptimizers
 from lr_search.optimizers.names import resolve as resolve_optimizers
 from lr_search.optimizers.param_groups import OptimizerFactory
-from lr_search.ramp.range_test import most_steps_charged, ramp_lrs
+from lr_search.ramp.settings import RampSettings
 from lr_search.samplers.strategies import Strategy
 from lr_search.samplers.strategy_names import resolve
 from lr_search.studies.auto_pruner import auto_pruner
@@ -80,11 +80,7 @@ class Question:
     @property
     def range_test_steps(self) -> int:
         """Steps the range tests of one optimizer and seed are charged at most, if their ramp is not extended."""
-        measured, valid_batches = (
-            self.range_test.get("gain_ratio") is not False,
-            self.range_test.get("valid_batches", 0),
-        )
-        return self.curves * most_steps_charged(int(self.range_test["num_steps"]), measured, int(valid_batches))
+        return self.curves * RampSettings(**self.range_test).most_steps()
 
     def first_steps(self, strategy: Strategy) -> int:
         """Steps that range tests or a probe take at most before a study of that strategy trains."""
@@ -234,11 +230,11 @@ def _range_test(given: Mapping[str, Any] | None, low: float, high: float) -> tup
     """The arguments of a range test over the range that is searched, and how many curves."""
     settings = {**RANGE_TEST, "start_lr": low, "end_lr": high, "ramp": "exponential", **(given or {})}
     curves = settings.pop("curves")
-    known = {"num_steps", "start_lr", "end_lr", "ramp", "extend", "gain_ratio", "valid_batches"}
+    known = set(RampSettings.names())
     extra = sorted(settings.keys() - known)
     require(not extra, f"range_test may hold {', '.join(sorted(known | {'curves'}))}", got=extra)
     require(isinstance(curves, int) and curves >= 1, "range_test's curves must be at least 1", curves=curves)
-    ramp_lrs(*(settings[name] for name in ("start_lr", "end_lr", "num_steps", "ramp")))  # its own rules
+    RampSettings(**settings)  # its own rules
     return settings, curves
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
-from lr_search.ramp.range_test import most_steps_charged, ramp_lrs
+from lr_search.ramp.settings import RampSettings
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.sgdr import SGDR
 from lr_search.schedules.triangular import ExpRange, Triangular, Triangular2
@@ -58,7 +58,11 @@ class Refind(Controller):
         kinds = "Triangular, Triangular2, ExpRange or SGDR"
         require(isinstance(self.cycles, Cyclic), f"cycles must be a {kinds}", got=self.cycles)
         require(self.read in ("suggestion", "bounds"), "read must be 'suggestion' or 'bounds'", read=self.read)
-        ramp_lrs(BELOW, ABOVE, self.num_steps, "exponential")  # its own rules
+        self._range_test()  # its own rules
+
+    def _range_test(self) -> RampSettings:
+        """The range test at a cycle's end, for a peak of 1."""
+        return RampSettings(BELOW, ABOVE, self.num_steps, gain_ratio=self.gain_ratio)
 
     @property
     def schedule(self) -> Schedule:
@@ -72,7 +76,7 @@ class Refind(Controller):
     def extra_steps(self, num_steps: int) -> int:
         """What the range tests at the cycles' ends cost at most."""
         tests = sum(end < num_steps for end in self.cycles.cycle_ends(num_steps))
-        return tests * most_steps_charged(self.num_steps, self.gain_ratio is not False)
+        return tests * self._range_test().most_steps()
 
     def describe(self) -> str:
         """The cycles in words, and how their bounds are found."""

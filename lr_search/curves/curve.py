@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from lr_search.arrays import FloatArray
 from lr_search.curves.noise import step_noise
 from lr_search.curves.phases import Phases, bounds, phases
 from lr_search.curves.smoothing import TINY, Smoother
-from lr_search.errors import InvalidInputError, OutputError, require
+from lr_search.errors import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,11 +24,8 @@ if TYPE_CHECKING:
 
     from lr_search.curves.suggest import Suggestion
 
-FloatArray: TypeAlias = npt.NDArray[np.float64]
 Ramp = Literal["exponential", "linear"]
-Stopped = Literal["finished", "diverged", "non_finite"]
-
-FORMAT = 1
+RampEnd = Literal["finished", "diverged", "non_finite"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +56,7 @@ class LRCurve:
     loss: FloatArray
     gain_ratio: FloatArray | None = None
     metrics: Mapping[str, FloatArray] = field(default_factory=dict)
-    stopped: Stopped = "finished"
+    stopped: RampEnd = "finished"
     num_steps: int = 0
     num_forwards: float = 0.0
     ramp: str = "exponential"
@@ -90,7 +87,7 @@ class LRCurve:
                 f"{name} must be as long as lr",
                 **{name: None if values is None else np.asarray(values).shape, "lr": self.lr.shape},
             )
-        require(self.stopped in get_args(Stopped), f"stopped must be one of {get_args(Stopped)}", stopped=self.stopped)
+        require(self.stopped in get_args(RampEnd), f"stopped must be one of {get_args(RampEnd)}", stopped=self.stopped)
         require(self.ramp in ("exponential", "linear"), "ramp must be 'exponential' or 'linear'", ramp=self.ramp)
         if not self.num_steps:
             object.__setattr__(self, "num_steps", len(self.lr))
@@ -276,51 +273,26 @@ class LRCurve:
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and names; `from_json` takes them back to the last bit."""
-        return {
-            "format": FORMAT,
-            "lr": self.lr.tolist(),
-            "loss": self.loss.tolist(),
-            "gain_ratio": None if self.gain_ratio is None else self.gain_ratio.tolist(),
-            "metrics": {name: np.asarray(values).tolist() for name, values in self.metrics.items()},
-            "stopped": self.stopped,
-            "num_steps": self.num_steps,
-            "num_forwards": self.num_forwards,
-            "ramp": self.ramp,
-            "optimizer": dict(self.optimizer),
-            "members": [member.to_json() for member in self.members],
-        }
+        from lr_search.curves.curve_json import record_of
+
+        return record_of(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> LRCurve:
         """The curve that `to_json` wrote."""
-        require(record.get("format") == FORMAT, f"a curve must have format {FORMAT}", format=record.get("format"))
-        gain_ratio = record["gain_ratio"]
-        return cls(
-            lr=np.asarray(record["lr"]),
-            loss=np.asarray(record["loss"]),
-            gain_ratio=None if gain_ratio is None else np.asarray(gain_ratio),
-            metrics={name: np.asarray(values) for name, values in record["metrics"].items()},
-            stopped=record["stopped"],
-            num_steps=record["num_steps"],
-            num_forwards=record["num_forwards"],
-            ramp=record["ramp"],
-            optimizer=record["optimizer"],
-            members=tuple(cls.from_json(member) for member in record["members"]),
-        )
+        from lr_search.curves.curve_json import curve_of
+
+        return curve_of(record)
 
     def save(self, path: str | Path) -> None:
         """Write the curve as JSON. Raises: OutputError: the file cannot be written."""
-        try:
-            Path(path).write_text(json.dumps(self.to_json()))
-        except OSError as error:
-            raise OutputError(
-                f"The curve must go to a file that can be written, but got {path}: {error.strerror}."
-            ) from error
+        from lr_search.curves.curve_json import write_curve
+
+        write_curve(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> LRCurve:
         """Read a curve that `save` wrote. Raises: InvalidInputError: it is no such file."""
-        try:
-            return cls.from_json(json.loads(Path(path).read_text()))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InvalidInputError(f"path must be a file that LRCurve.save wrote, but got {path}: {error}") from error
+        from lr_search.curves.curve_json import read_curve
+
+        return read_curve(path)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from lr_search.arrays import FloatArray, IntArray
 
 
 def step_noise(loss: FloatArray) -> float:
@@ -13,7 +12,7 @@ def step_noise(loss: FloatArray) -> float:
     return float(_noise_of_first(loss, np.array([len(loss)]))[0]) if len(loss) > 1 else 0.0
 
 
-def _noise_of_first(loss: FloatArray, counts: npt.NDArray[np.int_]) -> FloatArray:
+def _noise_of_first(loss: FloatArray, counts: IntArray) -> FloatArray:
     """The same, of the first `counts` losses alone: all at once, since a ramp asks often. (n,), (k,) >= 2 -> (k,)."""
     changes = np.abs(loss[1:] - loss[:-1])
     others = np.arange(len(changes)) >= counts[:, None] - 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from lr_search.arrays import FloatArray
 from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.curves.noise import step_noise
 from lr_search.curves.smoothing import Smoother
@@ -19,7 +20,6 @@ from lr_search.errors import require
 if TYPE_CHECKING:
     from lr_search.curves.curve import LRCurve
 
-FloatArray = npt.NDArray[np.float64]
 
 FLAT = (
     4.5  # deviations of the smoothed values that a descent must stand out by: they are lowest of many by chance alone

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lr_search.curves.curve import FloatArray, LRCurve
+from lr_search.arrays import FloatArray
+from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lr_search.curves.curve import FloatArray, LRCurve
+from lr_search.arrays import FloatArray
+from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PRIOR_ATTRIBUTE = "lr_search_prior"  # of a study: the prior that all who work on it share
-FORMAT = 1
+PRIOR_FORMAT = 1
 FIELDS = ("low", "high", "mode", "log10_std", "tails")
 TAILS = 0.1  # the share that is spread evenly over the whole range: a curve's prior can be decades off
 PEAK_STD = 0.5  # decades by which the best peak of a schedule lies off the best constant LR, beside all else
@@ -189,7 +190,7 @@ class LRPrior:
 
     def to_json(self) -> dict[str, float]:
         """Plain numbers; `from_json` takes them back."""
-        return {"format": FORMAT, **{name: getattr(self, name) for name in FIELDS}}
+        return {"format": PRIOR_FORMAT, **{name: getattr(self, name) for name in FIELDS}}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> LRPrior:
@@ -199,9 +200,9 @@ class LRPrior:
             InvalidInputError: a newer version wrote it, or it is something else.
         """
         found = record.get("format")
-        newer = isinstance(found, int) and found > FORMAT
+        newer = isinstance(found, int) and found > PRIOR_FORMAT
         remedy = "A newer lr_search wrote it: upgrade this one." if newer else "Give what LRPrior.to_json() returned."
-        require(found == FORMAT, f"a prior must have format {FORMAT}", remedy, format=found)
+        require(found == PRIOR_FORMAT, f"a prior must have format {PRIOR_FORMAT}", remedy, format=found)
         missing = [name for name in FIELDS if not isinstance(record.get(name), int | float)]
         require(
             not missing,

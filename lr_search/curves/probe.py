@@ -8,19 +8,18 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from lr_search.arrays import FloatArray
 from lr_search.errors import require
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FloatArray = npt.NDArray[np.float64]
 
 FORMAT = 1
-LEAST_STEPS = 4  # the second half of them is looked at
+LEAST_LADDER_STEPS = 4  # the second half of them is looked at
 MOST = 0.9  # of the steps looked at must have a lower loss
-ROUNDING = 1e-6  # of the loss
+LEAST_FALL = 1e-6  # relative to the loss: what is less may be rounding
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Ladder:
     factor: float = 10**0.5
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.num_steps, int | np.integer) and self.num_steps >= LEAST_STEPS
-        require(whole, f"num_steps must be a whole number, at least {LEAST_STEPS}", num_steps=self.num_steps)
+        whole = isinstance(self.num_steps, int | np.integer) and self.num_steps >= LEAST_LADDER_STEPS
+        require(whole, f"num_steps must be a whole number, at least {LEAST_LADDER_STEPS}", num_steps=self.num_steps)
         require(1 < self.factor < math.inf, "factor must be above 1", factor=self.factor)
 
     def lrs(self, low: float, high: float) -> FloatArray:
@@ -144,4 +143,4 @@ def falls(loss: FloatArray, untrained: FloatArray) -> bool:
         return False
     half = len(loss) // 2
     fall = (untrained - loss)[half:]
-    return bool((fall > 0).mean() >= MOST and fall.mean() > ROUNDING * np.abs(untrained[half:]).mean())
+    return bool((fall > 0).mean() >= MOST and fall.mean() > LEAST_FALL * np.abs(untrained[half:]).mean())

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from lr_search.arrays import FloatArray, IntArray
 from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.curves.smoothing import TINY
 from lr_search.errors import require
@@ -21,7 +21,6 @@ from lr_search.errors import require
 if TYPE_CHECKING:
     from lr_search.curves.curve import LRCurve
 
-FloatArray = npt.NDArray[np.float64]
 
 SLIDE_STEPS = 15  # fastai's lr_diff
 SLIDE_THRESHOLD = 0.005  # fastai's thresh, in units of the loss
@@ -169,7 +168,7 @@ def _usable(curve: LRCurve, lr: float) -> float:
     return max(float(lr), curve.first_lr)
 
 
-def _descent_lengths(loss: FloatArray) -> npt.NDArray[np.int64]:
+def _descent_lengths(loss: FloatArray) -> IntArray:
     """(n,) the length of the longest decreasing subsequence that ends at each step, by patience sorting."""
     tails: list[float] = []
     lengths = np.empty(len(loss), dtype=np.int64)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from lr_search.arrays import FloatArray
 
 WIDTH_DECADES = 0.2  # standard deviation of the kernel over log10(lr)
 WIDTH_SHARE = 0.025  # the same over the LR of a linear ramp, as a share of its range

@@ -82,7 +82,7 @@ def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
     return Suggestion(lr, name, status, reason, float(np.hypot(WIDER[status] * std, spread)))
 
 
-def edge(curve: LRCurve) -> Literal["start", "end"] | None:
+def end_to_move(curve: LRCurve) -> Literal["start", "end"] | None:
     """The end of the ramp that should be moved: where it began too high, or ended before anything happened."""
     last, lowest = len(curve.lr) - 1, int(np.argmin(curve.smoothed))
     half = gain_crossing(curve, 0.5)
@@ -104,7 +104,7 @@ def judge(curve: LRCurve, spread: float = 0.0) -> tuple[Status, str]:
         curve: a range test's record.
         spread: standard deviation of the suggestions of several seeds, in decades.
     """
-    steps, half, side = len(curve.lr), gain_crossing(curve, 0.5), edge(curve)
+    steps, half, side = len(curve.lr), gain_crossing(curve, 0.5), end_to_move(curve)
     if curve.stopped != "finished" and steps < 2 * FEW_STEPS and (steps < FEW_STEPS or side == "start"):
         return "diverged_at_start", f"The loss blew up after {steps} steps: lower start_lr below {curve.lr[0]:.3g}."
     if side == "start" and _first_ratio(curve) < 0:

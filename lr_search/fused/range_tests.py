@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lr_search.curves.curve import FloatArray, LRCurve
+from lr_search.curves.curve import LRCurve
 from lr_search.errors import LRSearchError
 from lr_search.fused.losses import FusedLoss
 from lr_search.fused.seed_batches import SeededWalks
@@ -20,22 +20,19 @@ from lr_search.fused.width import fitting_width
 from lr_search.optimizers.character import character
 from lr_search.ramp.gain_meter import COLUMNS
 from lr_search.ramp.record import RampRecord, rounding_of
-from lr_search.ramp.run import BLOCK
-from lr_search.rng import preserved_rng, seed_everything
+from lr_search.ramp.run import RAMP_BLOCK
+from lr_search.ramp.settings import RampSettings
+from lr_search.rng import preserved_rng
 from lr_search.workloads.workload import Workload
 
 
-def fused_range_tests(
-    workload: Workload, seeds: Sequence[int], lrs: FloatArray, ramp: str, *, gain_ratio: bool | None
-) -> list[LRCurve] | None:
+def fused_range_tests(workload: Workload, settings: RampSettings, *, seeds: Sequence[int]) -> list[LRCurve] | None:
     """The curves of several seeds, as each by itself would record them, to rounding.
 
     Args:
         workload: what is trained.
+        settings: of the range tests; neither extended nor with validation batches.
         seeds: of the weights and the batches.
-        lrs: of each step, (steps,).
-        ramp: "exponential" or "linear".
-        gain_ratio: False for not to measure it.
 
     Returns:
         A curve for each seed; None where they cannot be fused. No timing has a say: the same seeds give the same bits.
@@ -47,9 +44,7 @@ def fused_range_tests(
     curves: list[LRCurve] = []
     for part in np.array_split(np.asarray(seeds), -(-len(seeds) // width)):
         try:
-            curves += _FusedRamp(workload, [int(seed) for seed in part], support, gain_ratio is not False).run(
-                lrs, ramp
-            )
+            curves += _FusedRamp(workload, settings, [int(seed) for seed in part], support).run()
         except LRSearchError:
             raise
         except Exception:  # batches that cannot be stacked, or an exception of one of them: each by itself shows which
@@ -60,16 +55,19 @@ def fused_range_tests(
 class _FusedRamp:
     """Models of several seeds, each on its own batches, that step at the same LR."""
 
-    def __init__(self, workload: Workload, seeds: Sequence[int], support: Support, measured: bool) -> None:
-        self._workload, self._seeds, self._measured = workload, seeds, measured
+    def __init__(self, workload: Workload, settings: RampSettings, seeds: Sequence[int], support: Support) -> None:
+        self._workload, self._settings, self._seeds = workload, settings, seeds
+        self._measured = settings.gain_ratio is not False
         with preserved_rng(workload.torch_device):
-            built = []
+            models, optimizers = [], []
+            self._walks = SeededWalks(workload.torch_device, workload.accumulate)
             for seed in seeds:
-                seed_everything(seed)
-                built.append(workload.build())
-            self._walks = SeededWalks(workload, seeds)
-        self._optimizer = built[0][1]
-        self._stack = _stacked([each for each, _ in built], support)
+                model, optimizer, batches = workload.begin(seed)
+                self._walks.add(batches)
+                models.append(model)
+                optimizers.append(optimizer)
+        self._optimizer = optimizers[0]
+        self._stack = _stacked(models, support)
         kind = StackedUpdate if support.stacks else RowUpdate
         layout = Layout(self._stack, self._optimizer)
         self._update = kind(self._stack, layout, workload.optimizer, (0, len(seeds)))
@@ -79,12 +77,13 @@ class _FusedRamp:
         self._still = float(sum(parameter.detach().square().sum() for parameter in idle))
         self._rows: list[torch.Tensor] = []
 
-    def run(self, lrs: FloatArray, ramp: str) -> list[LRCurve]:
+    def run(self) -> list[LRCurve]:
         """Take the steps until every curve has ended."""
-        records = [RampRecord(ramp, self._num_weights) for _ in self._seeds]
+        lrs = self._settings.lrs()
+        records = [RampRecord(self._settings.ramp, self._num_weights) for _ in self._seeds]
         try:
-            for begin in range(0, len(lrs), BLOCK):
-                self._block(lrs[begin : begin + BLOCK].tolist(), records, first=begin == 0)
+            for begin in range(0, len(lrs), RAMP_BLOCK):
+                self._block(lrs[begin : begin + RAMP_BLOCK].tolist(), records, first=begin == 0)
                 if all(record.stopped != "finished" for record in records):
                     break
         finally:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch.utils.data import default_collate
 
-from lr_search.rng import RNGState, seed_everything
+from lr_search.rng import RNGState
 from lr_search.workloads.batches import BatchWalk
-from lr_search.workloads.workload import Workload
 
 
 class SeededWalks:
@@ -18,18 +17,19 @@ class SeededWalks:
     The global generators are moved; where they shall be left alone, the caller puts them back.
 
     Args:
-        workload: whose training data.
-        seeds: one for each model.
+        device: whose generator is drawn from, beside the CPU's.
+        accumulate: batches a step, >= 1.
     """
 
-    def __init__(self, workload: Workload, seeds: Sequence[int]) -> None:
-        self._device, self._accumulate = workload.torch_device, workload.accumulate
+    def __init__(self, device: torch.device, accumulate: int) -> None:
+        self._device, self._accumulate = device, accumulate
         self._walks: list[BatchWalk] = []
         self._states: list[RNGState] = []
-        for seed in seeds:
-            seed_everything(seed)
-            self._walks.append(BatchWalk(workload.train_data, "train_data", self._device))
-            self._states.append(RNGState.capture(self._device))
+
+    def add(self, batches: BatchWalk) -> None:
+        """The next model's batches, from the global random state as it is now: where its seed's training begins."""
+        self._walks.append(batches)
+        self._states.append(RNGState.capture(self._device))
 
     def draw(self, steps: int) -> list[list[Any]]:
         """The stacked batches of so many steps: for each a list of as many as a step accumulates.

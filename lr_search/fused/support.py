@@ -19,15 +19,18 @@ from lr_search.fused.metrics import FusedMetrics
 from lr_search.fused.reference import Alone
 from lr_search.fused.stack import Stack
 from lr_search.optimizers.param_groups import trainable
-from lr_search.rng import RNGState, preserved_rng, seed_everything
+from lr_search.rng import RNGState, preserved_rng
 from lr_search.training.evaluation import metric_total
 from lr_search.training.judge import Judge
 from lr_search.training.state import preserved_modes
 from lr_search.training.step import autocast, takes_closure
-from lr_search.workloads.batches import BatchWalk, to_device
+from lr_search.workloads.batches import to_device
 from lr_search.workloads.workload import Workload
 
-ROUNDING = {"fp32": 1e-3, "bf16": 5e-2}  # how far a fused loss or gradient may lie from a model's own, relative to it
+TOLERANCE_BY_PRECISION = {
+    "fp32": 1e-3,
+    "bf16": 5e-2,
+}  # how far a fused loss or gradient may lie from a model's own, relative to it
 APART = 0.05  # the second model of the trial, from the first: relative to the root mean square of its weights
 LOOPED = "There is a performance drop"  # vmap warns of what it can but do model by model
 PURE = "a loss that is a pure function of (model, batch)"
@@ -77,12 +80,8 @@ def support_of(workload: Workload, seed: int) -> Support:
 
 
 def _tried(workload: Workload, seed: int) -> Support:
-    device = workload.torch_device
-    seed_everything(seed)
-    model, optimizer = workload.build()
+    model, optimizer, walk = workload.begin(seed)
     _require_plain(workload, model, optimizer)
-    seed_everything(seed)
-    walk = BatchWalk(workload.train_data, "train_data", device)
     batch = next(walk)
     walk.close()
     own = Alone(workload, model, batch)
@@ -178,7 +177,7 @@ def _require_same(
         one, other = one.detach().double(), other.detach().double()
         scale = other.nan_to_num().abs().max() if other.numel() else torch.zeros(())
         close = torch.isclose(
-            one, other, rtol=0.0, atol=ROUNDING[workload.precision] * float(scale) + 1e-6, equal_nan=True
+            one, other, rtol=0.0, atol=TOLERANCE_BY_PRECISION[workload.precision] * float(scale) + 1e-6, equal_nan=True
         )
         if not bool(close.all()):
             came = f"{float(one):.6g} and {float(other):.6g}" if one.ndim == 0 else "values that differ"

@@ -17,10 +17,9 @@ from lr_search.fused.stack import Stack
 from lr_search.fused.support import Support
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate, Update
 from lr_search.optimizers.param_groups import trainable
-from lr_search.rng import RNGState, preserved_rng, seed_everything
+from lr_search.rng import RNGState, preserved_rng
 from lr_search.training.snapshots import Snapshots
-from lr_search.training.training import BLOCK
-from lr_search.workloads.batches import BatchWalk
+from lr_search.training.training import TRAINING_BLOCK
 
 COMPACT_SHARE = 1 / 8  # of the rows; when so many have ended, the others are moved together
 
@@ -45,14 +44,11 @@ class FusedTraining:
         self._workload, self._seed, self._device = first, seed, first.torch_device
         self._step, self._begun = 0, False
         with preserved_rng(self._device):
-            seed_everything(self._seed)
-            model, optimizer = first.build()
+            model, optimizer, self._batches = first.begin(seed)
+            self._rng = RNGState.capture(self._device)
             named = dict(model.named_parameters())
             self._stack = Stack(model, [named[name] for name in support[0].trained], len(members))
             idle = idle_parameters(optimizer, self._stack)
-            seed_everything(self._seed)
-            self._batches = BatchWalk(first.train_data, "train_data", self._device)
-            self._rng = RNGState.capture(self._device)
             self._judge = FusedJudge(self._workload, self._seed, self._stack, fused=support[0].metrics)
             self.lanes = [self._lane(index, member) for index, member in enumerate(members)]
             self._updates = self._made_updates(support)
@@ -129,7 +125,7 @@ class FusedTraining:
 
     def _run_block(self, active: list[Lane], target: int) -> None:
         """Take steps up to `target`, or a block of them, then read their losses at once."""
-        until = min(target, self._step + BLOCK)
+        until = min(target, self._step + TRAINING_BLOCK)
         losses = torch.stack([self._one_step(step) for step in range(self._step, until)])
         read = losses.cpu().double().numpy()  # (steps, rows)
         self._step = until

@@ -11,8 +11,8 @@ from torch import nn
 
 from lr_search.fused.stack import Stack
 from lr_search.optimizers.param_groups import OptimizerFactory, group_ratios, set_lr, set_momentum
+from lr_search.workloads.workload import PROBE_LR
 
-PROBE_LR = 1e-3  # the LR an optimizer is built with; every step sets its own
 Columns = tuple[int, int]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lr_search.curves.probe import FloatArray, Ladder, Probe, falls
+from lr_search.arrays import FloatArray
+from lr_search.curves.probe import Ladder, Probe, falls
 from lr_search.errors import LRSearchError, WorkloadError
-from lr_search.ramp.start import start
 from lr_search.rng import preserved_rng
+from lr_search.training.step import Stepper
 from lr_search.workloads.workload import Workload
 
 
@@ -57,7 +58,8 @@ def descending_probe(
 
 def _losses(workload: Workload, seed: int, lr: float, num_steps: int) -> FloatArray:
     """The loss before each step of a new training at that LR, nan from the first that is not finite. Returns: (num_steps,)."""
-    stepper, walk = start(workload, seed)
+    model, optimizer, walk = workload.begin(seed)
+    stepper = Stepper.of(workload, model, optimizer)
     losses: list[torch.Tensor] = []
     failure: Exception | None = None
     try:
@@ -73,7 +75,7 @@ def _losses(workload: Workload, seed: int, lr: float, num_steps: int) -> FloatAr
     if failure is not None and not len(bad) and (not losses or stepper.is_finite()):
         raise failure
     walk.close()
-    found = np.full(num_steps, np.nan)
-    good = int(bad[0]) if len(bad) else len(values)
-    found[:good] = values[:good]
-    return found
+    finite = np.full(num_steps, np.nan)
+    count = int(bad[0]) if len(bad) else len(values)
+    finite[:count] = values[:count]
+    return finite

@@ -1,34 +1,29 @@
-"""The LR range test on live objects; whatever happens, everything is as it was.
+"""The LR range test: on live objects, of a workload, and within a training; whatever happens, everything is as it was.
 
 Reference: Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186, section 3.3.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from lr_search.curves.curve import FloatArray, LRCurve, Ramp
-from lr_search.curves.suggest import edge
+from lr_search.curves.curve import LRCurve, Ramp
 from lr_search.errors import InvalidInputError, require
+from lr_search.ramp.extending import run_ramp
 from lr_search.ramp.run import RampRun, Sweep
-from lr_search.ramp.start import start
+from lr_search.ramp.settings import RampSettings
 from lr_search.rng import preserved_rng
 from lr_search.training.state import capture, device_of
 from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk, length
 from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision
 from lr_search.workloads.workload import Workload
-
-LEAST_STEPS = 20
-END_FACTOR, HIGHEST_LR = 10.0, 1e4  # how `extend` moves the ramp's end: by a decade at a time, so far at most
-START_FACTOR, LOWEST_LR = 1e-3, 1e-12  # and its start
 
 
 def range_test(
@@ -97,18 +92,12 @@ def range_test(
     ('diverged', 0.1)
     """
     require(isinstance(model, nn.Module), "model must be a torch.nn.Module", got=type(model).__name__)
-    optimizers, losses = _optimizers(optimizer), _losses(loss)
-    require(
-        len(losses) in (1, len(optimizers)),
-        "loss must be one function, or one for each optimizer",
-        losses=len(losses),
-        optimizers=len(optimizers),
-    )
+    optimizers, losses = _optimizers_and_losses(optimizer, loss)
     _require_no_iterator("batches", batches)
     _require_no_iterator("valid_data", valid_data)
     if num_epochs is not None:
         num_steps = _steps_of(num_epochs, length(batches), accumulate)
-    ramp_lrs(start_lr, end_lr, num_steps, ramp)
+    settings = RampSettings(start_lr, end_lr, num_steps, ramp, extend, gain_ratio)
     require(valid_batches >= 1, "valid_batches must be at least 1", valid_batches=valid_batches)
     device = device_of(model)
     before = capture(model, optimizers, scaler)
@@ -128,9 +117,26 @@ def range_test(
         )  # fmt: skip
 
     try:
-        return run(begin, start_lr, end_lr, num_steps, ramp, extend=extend)
+        return run_ramp(begin, settings)
     finally:
         before.restore()
+
+
+def _optimizers_and_losses(optimizer: Any, loss: Any) -> tuple[list[torch.optim.Optimizer], list[Loss]]:
+    """Both as lists, if they go together: one loss for all optimizers, or one for each."""
+    optimizers, losses = (list(each) if isinstance(each, list | tuple) else [each] for each in (optimizer, loss))
+    right = len(optimizers) > 0 and all(isinstance(each, torch.optim.Optimizer) for each in optimizers)
+    kinds = [type(each).__name__ for each in optimizers]
+    require(right, "optimizer must be a torch Optimizer, or a list of them", got=kinds)
+    right = len(losses) > 0 and all(callable(each) for each in losses)
+    require(right, "loss must be a function (model, batch) -> scalar tensor, or a list of them", got=loss)
+    require(
+        len(losses) in (1, len(optimizers)),
+        "loss must be one function, or one for each optimizer",
+        losses=len(losses),
+        optimizers=len(optimizers),
+    )
+    return optimizers, losses
 
 
 def _require_no_iterator(name: str, data: Any) -> None:
@@ -141,22 +147,6 @@ def _require_no_iterator(name: str, data: Any) -> None:
         )
 
 
-def _optimizers(given: Any) -> list[torch.optim.Optimizer]:
-    found = list(given) if isinstance(given, list | tuple) else [given]
-    right = len(found) > 0 and all(isinstance(each, torch.optim.Optimizer) for each in found)
-    require(
-        right, "optimizer must be a torch Optimizer, or a list of them", got=[type(each).__name__ for each in found]
-    )
-    return found
-
-
-def _losses(given: Any) -> list[Loss]:
-    found = list(given) if isinstance(given, list | tuple) else [given]
-    right = len(found) > 0 and all(callable(each) for each in found)
-    require(right, "loss must be a function (model, batch) -> scalar tensor, or a list of them", got=given)
-    return found
-
-
 def _steps_of(num_epochs: float, batches: int | None, accumulate: int) -> int:
     require(0 < num_epochs < np.inf, "num_epochs must be a positive number", num_epochs=num_epochs)
     require(batches is not None, "num_epochs needs batches of known length", "Give num_steps instead.")
@@ -164,125 +154,57 @@ def _steps_of(num_epochs: float, batches: int | None, accumulate: int) -> int:
     return int(np.ceil(num_epochs * batches / max(accumulate, 1) - 1e-9))
 
 
-def run(
-    begin: Callable[[], RampRun], start_lr: float, end_lr: float, num_steps: int, ramp: Ramp, *, extend: bool
-) -> LRCurve:
-    """Run one ramp; with `extend`, on beyond its end, or again from a lower start.
-
-    Args:
-        begin: makes the run, from the weights the ramp begins with; called again for each new start.
-        start_lr: LR at the first step.
-        end_lr: LR at the last.
-        num_steps: steps from one to the other; more at the same pace where it is extended.
-        ramp: "exponential" or "linear".
-        extend: whether to move the ends.
-    """
-    lrs = ramp_lrs(start_lr, end_lr, num_steps, ramp)
-    curve = _climbed(begin(), lrs, ramp, extend=extend)
-    while extend and ramp == "exponential" and edge(curve) == "start" and start_lr * START_FACTOR >= LOWEST_LR:
-        per_step = lrs[1] / lrs[0]
-        more = int(np.ceil(-np.log(START_FACTOR) / np.log(per_step)))
-        start_lr = start_lr * per_step**-more
-        lrs = np.concatenate([start_lr * per_step ** np.arange(more), lrs])
-        again = _climbed(begin(), lrs, ramp, extend=extend)
-        curve = replace(
-            again, num_steps=again.num_steps + curve.num_steps, num_forwards=again.num_forwards + curve.num_forwards
-        )
-    return curve
-
-
-def _climbed(climb: RampRun, lrs: FloatArray, ramp: Ramp, *, extend: bool) -> LRCurve:
-    """Take the ramp's steps, and more while the loss is still falling at its end."""
-    try:
-        return _extended(climb, lrs, ramp) if extend else _taken(climb, lrs)
-    finally:
-        climb.close()
-
-
-def _taken(climb: RampRun, lrs: FloatArray) -> LRCurve:
-    climb.go(lrs)
-    return climb.curve()
-
-
-def _extended(climb: RampRun, lrs: FloatArray, ramp: Ramp) -> LRCurve:
-    curve = _taken(climb, lrs)
-    while edge(curve) == "end" and lrs[-1] * END_FACTOR <= HIGHEST_LR * (1 + 1e-9):
-        if ramp == "linear":
-            more = lrs[-1] + (lrs[1] - lrs[0]) * np.arange(1, len(lrs) + 1)  # as wide again
-        else:
-            per_step = lrs[1] / lrs[0]
-            more = lrs[-1] * per_step ** np.arange(1, np.ceil(np.log(END_FACTOR) / np.log(per_step)) + 1)
-        lrs = np.concatenate([lrs, more])
-        curve = _taken(climb, more)
-    return curve
-
-
-def most_steps_charged(num_steps: int, measured: bool, valid_batches: int = 0) -> int:
-    """What a range test of that many steps is charged at most, where its ramp is not extended.
-
-    Args:
-        num_steps: in the ramp.
-        measured: whether the gain ratio is, by a forward pass a step and one to see whether the loss repeats.
-        valid_batches: evaluated before every step.
-    """
-    forwards = (num_steps + 1 if measured else 0) + num_steps * valid_batches
-    return num_steps + math.ceil(forwards / 3)
-
-
-def ramp_lrs(start_lr: float, end_lr: float, num_steps: int, ramp: Ramp) -> FloatArray:
-    """The LR of each step. Returns: (num_steps,), from start_lr to end_lr, both included."""
-    require(ramp in ("exponential", "linear"), "ramp must be 'exponential' or 'linear'", ramp=ramp)
-    least = "at least 0" if ramp == "linear" else "positive"
-    require(start_lr > 0 or (ramp == "linear" and start_lr == 0), f"start_lr must be {least}", start_lr=start_lr)
-    require(start_lr < end_lr < np.inf, "start_lr must be below end_lr", start_lr=start_lr, end_lr=end_lr)
-    require(num_steps >= LEAST_STEPS, f"num_steps must be at least {LEAST_STEPS}", num_steps=num_steps)
-    if ramp == "linear":
-        return np.linspace(start_lr, end_lr, num_steps)
-    return np.geomspace(start_lr, end_lr, num_steps)
-
-
-def range_test_of(
-    workload: Workload,
-    *,
-    seed: int,
-    start_lr: float,
-    end_lr: float,
-    num_steps: int,
-    ramp: Ramp,
-    extend: bool,
-    gain_ratio: bool | None,
-    valid_batches: int,
-) -> LRCurve:
+def range_test_of(workload: Workload, settings: RampSettings, *, seed: int) -> LRCurve:
     """The range test of a new training of the workload, from the weights and batches of that seed."""
-    ramp_lrs(start_lr, end_lr, num_steps, ramp)
-    require(valid_batches >= 0, "valid_batches must be at least 0", valid_batches=valid_batches)
-    device = workload.torch_device
 
     def begin() -> RampRun:
-        stepper, walk = start(workload, seed)
-        sweep = None
-        if valid_batches:
-            sweep = Sweep.of(workload.valid_data(), workload.metrics_or_loss, valid_batches, device)
-        return RampRun(stepper, walk, ramp, gain_ratio=gain_ratio, sweep=sweep)
+        model, optimizer, batches = workload.begin(seed)
+        return _run_of(workload, Stepper.of(workload, model, optimizer), batches, settings)
 
-    with preserved_rng(device):
-        return run(begin, start_lr, end_lr, num_steps, ramp, extend=extend)
+    with preserved_rng(workload.torch_device):
+        return run_ramp(begin, settings)
 
 
-def range_tests_of(workload: Workload, seeds: Sequence[int], **settings: Any) -> LRCurve:
-    """The pooled curve of the range tests of several seeds: fused where that gives the same, else one after the other.
-
-    Args:
-        workload: what is trained.
-        seeds: of the weights and the batches.
-        **settings: as of `range_test_of`.
-    """
+def range_tests_of(workload: Workload, settings: RampSettings, *, seeds: Sequence[int]) -> LRCurve:
+    """The pooled curve of the range tests of several seeds: fused where that gives the same, else one after the other."""
     curves: list[LRCurve] | None = None
-    if len(seeds) > 1 and not settings["extend"] and settings["valid_batches"] == 0:
+    if len(seeds) > 1 and not settings.extend and settings.valid_batches == 0:
         from lr_search.fused.range_tests import fused_range_tests
 
-        lrs = ramp_lrs(settings["start_lr"], settings["end_lr"], settings["num_steps"], settings["ramp"])
-        curves = fused_range_tests(workload, seeds, lrs, settings["ramp"], gain_ratio=settings["gain_ratio"])
+        curves = fused_range_tests(workload, settings, seeds=seeds)
     if curves is None:
-        curves = [range_test_of(workload, seed=each, **settings) for each in seeds]
+        curves = [range_test_of(workload, settings, seed=each) for each in seeds]
     return LRCurve.pool(curves)
+
+
+def range_test_within(workload: Workload, settings: RampSettings, stepper: Stepper, *, seed: int) -> LRCurve:
+    """The range test of a training that is under way, from its present state.
+
+    Args:
+        workload: what is trained; its factories make the data anew.
+        settings: of the range test.
+        stepper: takes the training's steps. A copy of it takes the ramp's: same clipping, precision and scaler, and the
+            same ratios of the groups' LRs, which cannot be read where a schedule has set them to 0.
+        seed: of the batches.
+    """
+    before = capture(stepper.model, stepper.optimizers, stepper.scaler)
+
+    def begin() -> RampRun:
+        before.restore()
+        own = copy.copy(stepper)
+        own.meter = own.observer = None
+        own.modes = copy.copy(stepper.modes)
+        return _run_of(workload, own, workload.batches(seed), settings)
+
+    try:
+        return run_ramp(begin, settings)
+    finally:
+        before.restore()
+
+
+def _run_of(workload: Workload, stepper: Stepper, batches: BatchWalk, settings: RampSettings) -> RampRun:
+    """A ramp on a workload's own data, the validation data opened last."""
+    sweep = None
+    if settings.valid_batches:
+        sweep = Sweep.of(workload.valid_data(), workload.metrics_or_loss, settings.valid_batches, stepper.device)
+    return RampRun(stepper, batches, settings.ramp, gain_ratio=settings.gain_ratio, sweep=sweep)

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from lr_search.curves.curve import FloatArray, LRCurve, Stopped
+from lr_search.arrays import FloatArray
+from lr_search.curves.curve import LRCurve, RampEnd
 from lr_search.curves.noise import blow_up
 from lr_search.workloads.parts import DTYPES, Precision
 
-ROUNDING = 16  # a reduction of the loss within so many of its last bits is not measured,
+LAST_BITS = 16  # a reduction of the loss within so many of its last bits is not measured,
 HALF = 0.25  # nor one within so much of the last bit of what a forward pass in half precision computes with
 
 
@@ -36,7 +37,7 @@ class RampRecord:
         self._losses: list[float] = []
         self._rows: list[FloatArray] = []  # the gain meter's
         self._columns: dict[str, list[float]] = {}
-        self.stopped: Stopped = "finished"
+        self.stopped: RampEnd = "finished"
         self.steps, self.forwards, self.rounding = 0, 0.0, 0.0
 
     @property
@@ -101,7 +102,7 @@ def rounding_of(loss: torch.dtype, precision: Precision, weights: torch.dtype) -
     Half precision inside averages out over the examples; the ratio is within some 10% where a reduction is above a
     quarter of the last bit.
     """
-    return max(ROUNDING * torch.finfo(loss).eps, HALF * torch.finfo(DTYPES[precision] or weights).eps)
+    return max(LAST_BITS * torch.finfo(loss).eps, HALF * torch.finfo(DTYPES[precision] or weights).eps)
 
 
 def measured_ratio(reduction: FloatArray, predicted: FloatArray, rounding: FloatArray) -> FloatArray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,7 @@ import numpy as np
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.errors import require
-from lr_search.ramp.range_test import ramp_lrs
-from lr_search.ramp.retest import range_test_within
+from lr_search.ramp.settings import RampSettings
 from lr_search.schedules.base import Schedule
 from lr_search.training.training import train
 from lr_search.workloads.workload import Workload
@@ -129,11 +127,11 @@ def refind(
     ...     valid_data=lambda: batches,
     ...     num_steps=100,
     ... )
-    >>> found = refind(workload, Constant(0.01), at=3)
-    >>> found.to_frame()["step"].tolist()
+    >>> refinding = refind(workload, Constant(0.01), at=3)
+    >>> refinding.to_frame()["step"].tolist()
     [0, 50, 100]
     """
-    settings = _settings(range_test)
+    settings = _checked(range_test)
     require(isinstance(schedule, Schedule), "schedule must be a Schedule", got=schedule)
     training = train(workload, schedule, seed=seed)
     curves = {}
@@ -148,15 +146,13 @@ def refind(
     return Refinding(curves, schedule, workload.num_steps, reason)
 
 
-def _settings(given: Mapping[str, Any] | None) -> dict[str, Any]:
+def _checked(range_test: Mapping[str, Any] | None) -> dict[str, Any]:
     """The range test's arguments, checked before anything is trained."""
-    settings = dict(given or {})
-    arguments = inspect.signature(range_test_within).parameters
-    known = {name: arguments[name].default for name in arguments if name not in ("workload", "stepper", "seed")}
-    extra = sorted(settings.keys() - known.keys())
-    require(not extra, f"range_test may hold {', '.join(known)}", got=extra)
-    ramp_lrs(*({**known, **settings}[name] for name in ("start_lr", "end_lr", "num_steps", "ramp")))
-    return settings
+    arguments = dict(range_test or {})
+    extra = sorted(arguments.keys() - set(RampSettings.names()))
+    require(not extra, f"range_test may hold {', '.join(RampSettings.names())}", got=extra)
+    RampSettings(**arguments)  # its own rules
+    return arguments
 
 
 def _points(at: int | Sequence[int], num_steps: int, schedule: Schedule) -> list[int]:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from lr_search.curves.curve import FloatArray, LRCurve
+from lr_search.arrays import FloatArray
+from lr_search.curves.curve import LRCurve
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError
 from lr_search.optimizers.character import character
 from lr_search.ramp.gain_meter import GainMeter
@@ -21,10 +22,10 @@ from lr_search.training.evaluation import metric_sums
 from lr_search.training.replay import Buffers
 from lr_search.training.state import preserved_modes
 from lr_search.training.step import Stepper, takes_closure
-from lr_search.workloads.batches import BatchWalk, aside, made, preserved_generators, to_device
+from lr_search.workloads.batches import BatchWalk, aside, open_data, preserved_generators, to_device
 from lr_search.workloads.parts import Metrics
 
-BLOCK = 10  # steps between reads of the losses: each read waits for the device
+RAMP_BLOCK = 10  # steps between reads of the losses: each read waits for the device
 SHARED = ("DistributedDataParallel", "FullyShardedDataParallel")
 UNREPEATABLE = (
     "gain_ratio=True needs a loss that comes out the same when it is evaluated again on the same batch, but got another. "
@@ -52,7 +53,9 @@ class Sweep:
     def of(cls, data: Any, metrics: Metrics, count: int, device: torch.device) -> Sweep:
         """The first `count` batches of a pass; draws nothing from the global generators or the loader's own."""
         with preserved_rng(device), preserved_generators(data):
-            batches = [to_device(batch, device) for batch in islice(aside(made(lambda: data, "valid_data")), count)]
+            batches = [
+                to_device(batch, device) for batch in islice(aside(open_data(lambda: data, "valid_data")), count)
+            ]
         if not batches:
             raise WorkloadError(
                 "valid_data must give batches, but got none. Check the data set's length and drop_last."
@@ -115,8 +118,8 @@ class RampRun:
 
     def go(self, lrs: FloatArray) -> None:
         """Take a step at each LR, until the loss blows up or is not finite; changes the model."""
-        for begin in range(0, len(lrs), BLOCK):
-            self._block(lrs[begin : begin + BLOCK].tolist())
+        for begin in range(0, len(lrs), RAMP_BLOCK):
+            self._block(lrs[begin : begin + RAMP_BLOCK].tolist())
             if self._record.stopped != "finished":
                 return
 
@@ -156,18 +159,18 @@ class RampRun:
     def _observe(self, drawn: list[Any]) -> None:
         """Evaluate the metrics before the step, and leave no trace; the values stay on the device."""
         model, device, precision = self._stepper.model, self._stepper.device, self._stepper.precision
-        found: dict[str, torch.Tensor] = {}
+        means: dict[str, torch.Tensor] = {}
         with preserved_rng(device), self._buffers.preserved():
             if self._metrics is not None:
-                found |= _means(*metric_sums(model, drawn, self._metrics, device, precision)[:2])
+                means |= _means(*metric_sums(model, drawn, self._metrics, device, precision)[:2])
                 self._record.forwards += 1
             if self._sweep is not None:
                 with preserved_modes(model), self._stepper.modes.averaged():
                     model.eval()
                     sums, counts, _ = metric_sums(model, self._sweep.batches, self._sweep.metrics, device, precision)
-                found |= {f"valid_{name}": mean for name, mean in _means(sums, counts).items()}
+                means |= {f"valid_{name}": mean for name, mean in _means(sums, counts).items()}
                 self._record.forwards += len(self._sweep.batches) / len(drawn)
-        self._observed.append(found)
+        self._observed.append(means)
 
     def _measure(self, num_steps: int) -> None:
         """Read what was measured in a block."""

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from lr_search.curves.curve import FloatArray
+from lr_search.arrays import FloatArray
 from lr_search.results.anytime_statistics import anytime_area, speed_up, steps_to
 from lr_search.results.statistics import Direction
 from lr_search.results.tables import KEYS, steps_charged

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from lr_search.arrays import FloatArray
 from lr_search.errors import require
-from lr_search.results.statistics import Direction, FloatArray, sign
+from lr_search.results.statistics import Direction, sign
 
 
 def steps_to(steps: npt.ArrayLike, best: npt.ArrayLike, goal: float, direction: Direction = "minimize") -> float:

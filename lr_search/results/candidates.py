@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from lr_search.curves.curve import FloatArray
+from lr_search.arrays import FloatArray
 from lr_search.results.statistics import Interval, mean_interval, paired_interval
 from lr_search.storage.records import StudyRecord, TrialRecord
 

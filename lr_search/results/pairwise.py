@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from lr_search.arrays import FloatArray
 from lr_search.errors import InvalidInputError
 from lr_search.results.anytime import Key, Lines
-from lr_search.results.statistics import MIN_SEEDS, FloatArray, Interval, holm
+from lr_search.results.statistics import MIN_SEEDS, Interval, holm
 from lr_search.results.summary import finals
 from lr_search.storage.records import StudyRecord
 

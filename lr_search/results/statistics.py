@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special  # type: ignore[import-untyped]
 
+from lr_search.arrays import FloatArray
 from lr_search.errors import require
 
-FloatArray = npt.NDArray[np.float64]
 Direction = Literal["minimize", "maximize"]
 
 MIN_SEEDS = 3  # with 2 the interval is 12.7 standard errors to each side: it says nothing

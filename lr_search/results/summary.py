@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from lr_search.arrays import FloatArray
 from lr_search.results.anytime import Key, Line, Lines, best_trial
 from lr_search.results.anytime_statistics import geometric_mean
-from lr_search.results.statistics import Direction, FloatArray, mean_ranks
+from lr_search.results.statistics import Direction, mean_ranks
 from lr_search.storage.records import StudyRecord
 
 SUMMARY_COLUMNS = [

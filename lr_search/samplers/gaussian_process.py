@@ -12,7 +12,7 @@ from itertools import product
 
 import numpy as np
 
-from lr_search.curves.curve import FloatArray
+from lr_search.arrays import FloatArray
 
 LENGTHS = (0.3, 0.5, 0.8, 1.2, 2.0)  # decades over which the objective changes
 # variance of the noise, as a share of that of the objective: small, for trainings share their seed and batches

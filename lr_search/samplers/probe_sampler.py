@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from lr_search.errors import InvalidInputError, require
 from lr_search.samplers.points import Inner, PointSampler, at_share, van_der_corput
 
-FIRST = (2, 4, 3)  # half-decades below the largest usable LR: a tenth, a hundredth, and between the two
+FIRST_PLACES = (2, 4, 3)  # half-decades below the largest usable LR: a tenth, a hundredth, and between the two
 NO_ROOM = 0.01  # decades
 
 
@@ -69,5 +69,5 @@ def _decades_below(room: float) -> Iterator[float]:
 
 
 def _order(place: int) -> tuple[float, int]:
-    """Those of `FIRST` come first, then the others by how near to them they are, the larger LR before the smaller."""
-    return (-1.0, FIRST.index(place)) if place in FIRST else (abs(place - FIRST[-1]), place)
+    """Those of `FIRST_PLACES` come first, then the others by how near to them they are, the larger LR before the smaller."""
+    return (-1.0, FIRST_PLACES.index(place)) if place in FIRST_PLACES else (abs(place - FIRST_PLACES[-1]), place)

@@ -19,7 +19,7 @@ from lr_search.samplers.gaussian_process import MIXED_NOISES, NOISES, believe, s
 from lr_search.samplers.points import Inner, PointSampler, radical_inverse, uniform
 from lr_search.samplers.trial_results import Results, results_of
 
-FIRST = 3  # the prior's points before results decide: its mode and two quantiles
+PRIOR_POINTS = 3  # the prior's points before results decide: its mode and two quantiles
 BETA = 1.0  # how many trials the prior counts for beside the results
 MIXED_BETA = 4.0  # the same where other parameters change from trial to trial, so that a result tells less of the LR
 # standard deviations that an improvement must exceed: or the search stays where all LRs are equally good, or bad
@@ -85,7 +85,7 @@ class RangeTestSampler(PointSampler):
         stored = {} if self.prior is not None else study._storage.get_study_user_attrs(study._study_id)
         prior = self._of(name, stored)
         number = self.place(study, trial, name) + _mode_was_given(study, trial, name, prior)
-        if number < FIRST or len(study.directions) > 1:
+        if number < PRIOR_POINTS or len(study.directions) > 1:
             return self._quantile(prior, number, name, distribution)
         results = results_of(study, name, without=trial.number)
         if len(results.places) == 0:

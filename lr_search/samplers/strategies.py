@@ -19,7 +19,7 @@ from lr_search.samplers.one_epoch import first_round as one_epoch_round
 from lr_search.samplers.per_trial import PerTrialSampler
 from lr_search.samplers.probe_sampler import ProbeSampler
 from lr_search.samplers.random_sampler import RandomSampler
-from lr_search.samplers.range_test_sampler import FIRST, RangeTestSampler
+from lr_search.samplers.range_test_sampler import PRIOR_POINTS, RangeTestSampler
 
 PARAM = "lr"
 
@@ -110,8 +110,8 @@ def _tpe_sampler(search: Search) -> PerTrialSampler:
 
 def _tpe_range_test_sampler(search: Search) -> HandoverSampler:
     # TPE draws at random until it has n_startup_trials results: the prior's points stand for those
-    tpe = partial(optuna.samplers.TPESampler, n_startup_trials=FIRST)
-    return HandoverSampler(_range_test_sampler(search), PerTrialSampler(tpe, seed=search.seed), FIRST)
+    tpe = partial(optuna.samplers.TPESampler, n_startup_trials=PRIOR_POINTS)
+    return HandoverSampler(_range_test_sampler(search), PerTrialSampler(tpe, seed=search.seed), PRIOR_POINTS)
 
 
 def _one_epoch_round(search: Search) -> int:
@@ -144,7 +144,7 @@ range_test = Strategy(
     _range_test_sampler,
     "a range test first (Smith 2017), then 3 points of its prior, then expected improvement x prior (piBO 2022)",
     needs_curves=True,
-    independent=FIRST,
+    independent=PRIOR_POINTS,
 )
 probe = Strategy(
     "probe",
@@ -157,9 +157,9 @@ tpe = Strategy("tpe", _tpe_sampler, "Optuna's TPE as it comes (Bergstra et al. 2
 tpe_range_test = Strategy(
     "tpe+range_test",
     _tpe_range_test_sampler,
-    f"a range test first, then {FIRST} points of its prior, then Optuna's TPE over the whole range",
+    f"a range test first, then {PRIOR_POINTS} points of its prior, then Optuna's TPE over the whole range",
     needs_curves=True,
-    independent=FIRST,
+    independent=PRIOR_POINTS,
 )
 one_epoch = Strategy(
     "one_epoch",

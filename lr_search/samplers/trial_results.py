@@ -13,7 +13,7 @@ from optuna.distributions import FloatDistribution
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from lr_search.curves.curve import FloatArray
+from lr_search.arrays import FloatArray
 
 MANY = 100
 ALIKE = 0.05  # decades

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lr_search.arrays import FloatArray
 from lr_search.errors import require
-from lr_search.schedules.base import FloatArray, Schedule
+from lr_search.schedules.base import Schedule
 from lr_search.schedules.decay import Linear
 
 

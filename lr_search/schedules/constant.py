@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lr_search.schedules.base import FloatArray, Schedule, require_peak
+from lr_search.arrays import FloatArray
+from lr_search.schedules.base import Schedule, require_peak
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from lr_search.arrays import FloatArray
 from lr_search.errors import require
-from lr_search.schedules.base import FloatArray, Schedule, require_length
+from lr_search.schedules.base import Schedule, require_length
 
 
 @dataclass(frozen=True)

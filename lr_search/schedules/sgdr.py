@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lr_search.arrays import FloatArray
 from lr_search.errors import require
-from lr_search.schedules.base import FloatArray, Schedule
+from lr_search.schedules.base import Schedule
 
 ROUNDING = 1e-6  # steps: a T_0 laid out from num_steps may put a restart just beyond the step it is meant for
 

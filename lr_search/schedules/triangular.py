@@ -9,8 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from lr_search.arrays import FloatArray
 from lr_search.errors import require
-from lr_search.schedules.base import FloatArray, Schedule
+from lr_search.schedules.base import Schedule
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from lr_search.arrays import FloatArray
 from lr_search.errors import require
-from lr_search.schedules.base import FloatArray, Schedule, require_end, require_length, require_peak
+from lr_search.schedules.base import Schedule, require_end, require_length, require_peak
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import torch
 
 from lr_search.errors import FingerprintError, LRSearchError, WorkloadError
 from lr_search.optimizers.call import optimizer_call
-from lr_search.rng import preserved_rng, seed_everything
+from lr_search.rng import preserved_rng
 from lr_search.training.step import autocast, checked_loss
-from lr_search.workloads.batches import BatchWalk, length, made, tensors
+from lr_search.workloads.batches import length, open_data, tensors
 from lr_search.workloads.workload import Workload
 
 TOLERANCE = 1e-4  # relative, on the first loss: other thread counts and devices round otherwise
@@ -39,14 +39,13 @@ def fingerprint(workload: Workload, seed: int) -> dict[str, Any]:
 def _fingerprint(workload: Workload, seed: int) -> dict[str, Any]:
     device = workload.torch_device
     with preserved_rng(device):
-        seed_everything(seed)
-        model, optimizer = workload.build()
+        model, optimizer, batches = workload.begin(seed)
         weights = _digest(model.state_dict().values())
-        seed_everything(seed)
-        batch = next(BatchWalk(workload.train_data, "train_data", device))
+        batch = next(batches)
+        batches.close()
         with torch.enable_grad(), autocast(device, workload.precision):
             loss = float(checked_loss(workload.loss(model, batch)).detach())
-        if length(made(workload.valid_data, "valid_data")) == 0:
+        if length(open_data(workload.valid_data, "valid_data")) == 0:
             raise WorkloadError(
                 "valid_data must give batches, but got none. Check the data set's length and drop_last."
             )

@@ -11,7 +11,7 @@ from torch import nn
 from lr_search.errors import InvalidInputError, WorkloadError
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.training.evaluation import evaluate
-from lr_search.workloads.batches import made, preserved_generators, rewind
+from lr_search.workloads.batches import open_data, preserved_generators, rewind
 from lr_search.workloads.workload import Workload
 
 
@@ -26,7 +26,7 @@ class Judge:
     def __init__(self, workload: Workload, seed: int) -> None:
         self._workload, self._seed = workload, seed
         self._device = workload.torch_device
-        self._valid: Iterable[Any] | None = made(workload.valid_data, "valid_data")
+        self._valid: Iterable[Any] | None = open_data(workload.valid_data, "valid_data")
 
     @contextmanager
     def opened(self) -> Iterator[Iterable[Any]]:
@@ -43,7 +43,7 @@ class Judge:
             seed_everything(self._seed)
             rewind(own)
             if isinstance(self._valid, Iterator):  # a bare iterator lasts for one evaluation only
-                self._valid = made(self._workload.valid_data, "valid_data")
+                self._valid = open_data(self._workload.valid_data, "valid_data")
             yield self._valid
 
     def __call__(self, model: nn.Module) -> dict[str, float]:

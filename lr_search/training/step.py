@@ -17,6 +17,7 @@ from lr_search.optimizers.param_groups import group_ratios, set_lr, set_momentum
 from lr_search.rng import preserved_rng
 from lr_search.workloads.batches import tensors
 from lr_search.workloads.parts import DTYPES, Loss, Precision
+from lr_search.workloads.workload import Workload
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[Any]:
@@ -108,6 +109,14 @@ class Stepper:
         self._turns = [(self.losses[0], self.optimizers)]
         if len(self.losses) > 1:
             self._turns = [(each, [optimizer]) for each, optimizer in zip(self.losses, self.optimizers, strict=True)]
+
+    @classmethod
+    def of(cls, workload: Workload, model: nn.Module, optimizer: torch.optim.Optimizer) -> Stepper:
+        """Steps a model of the workload as the workload says."""
+        return cls(
+            model, optimizer, workload.loss, workload.torch_device,
+            accumulate=workload.accumulate, clip_norm=workload.clip_norm, precision=workload.precision,
+        )  # fmt: skip
 
     def _check_closures(self) -> None:
         """An optimizer that evaluates the loss itself does so alone, and with gradients as they are."""

@@ -13,7 +13,7 @@ from torch import nn
 
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import LRSearchError, require
-from lr_search.rng import RNGState, preserved_rng, seed_everything
+from lr_search.rng import RNGState, preserved_rng
 from lr_search.schedules.base import Schedule
 from lr_search.training.batch_norm import gather_statistics
 from lr_search.training.controller import Controller, first_schedule
@@ -25,7 +25,7 @@ from lr_search.workloads.batches import BatchWalk
 from lr_search.workloads.workload import Workload, require_workload
 
 Stopped = Literal["finished", "diverged", "closed"]
-BLOCK = 16  # steps between reads of the losses: each read waits for the device
+TRAINING_BLOCK = 16  # steps between reads of the losses: each read waits for the device
 
 
 def train(workload: Workload, schedule: Schedule | Controller, *, seed: int = 0, snapshots: int = 0) -> Training:
@@ -98,18 +98,9 @@ class Training(Iterator[Evaluation]):
         self._since: list[float] = []  # losses since the last evaluation, read
         self._range_test_steps = 0
         with preserved_rng(self._device):
-            seed_everything(seed)
-            self.model, self.optimizer = workload.build()
-            self._stepper = Stepper(
-                self.model,
-                self.optimizer,
-                workload.loss,
-                self._device,
-                accumulate=workload.accumulate,
-                clip_norm=workload.clip_norm,
-                precision=workload.precision,
-            )
-            self._open_data()
+            self.model, self.optimizer, batches = workload.begin(seed)
+            self._open_data(batches)
+            self._stepper = Stepper.of(workload, self.model, self.optimizer)
         self._control = schedule.start(self) if isinstance(schedule, Controller) else None
 
     def _follow(self, schedule: Schedule) -> None:
@@ -123,10 +114,9 @@ class Training(Iterator[Evaluation]):
         """Optimizer steps done, and what range tests on the way cost."""
         return self.step + self._range_test_steps
 
-    def _open_data(self) -> None:
-        """Make the data; the batches depend on the seed alone, however many numbers the model's weights took."""
-        seed_everything(self.seed)
-        self._batches = BatchWalk(self.workload.train_data, "train_data", self._device)
+    def _open_data(self, batches: BatchWalk) -> None:
+        """Train on these batches, which were just opened: the training's own random state is the global one, as it is now."""
+        self._batches = batches
         self._rng = RNGState.capture(self._device)
         self._judge = Judge(self.workload, self.seed)
 
@@ -199,11 +189,12 @@ class Training(Iterator[Evaluation]):
         Raises:
             InvalidInputError: a setting breaks a rule, or the training has diverged.
         """
-        from lr_search.ramp.retest import range_test_within
+        from lr_search.ramp.range_test import range_test_within
+        from lr_search.ramp.settings import RampSettings
 
         require(self.stopped != "diverged", "a range test needs a training that has not diverged", got=self.reason)
         seed = self.seed if seed is None else seed
-        curve = range_test_within(self.workload, self._stepper, seed=seed, **settings)
+        curve = range_test_within(self.workload, RampSettings(**settings), self._stepper, seed=seed)
         self._range_test_steps += curve.steps_charged
         return curve
 
@@ -223,7 +214,7 @@ class Training(Iterator[Evaluation]):
         """Step up to `target`. Returns: whether it got there; False if the training diverged on the way."""
         with self._stepper.modes.stepping():
             while self.step < target:
-                stop = min(target, self.step + BLOCK)
+                stop = min(target, self.step + TRAINING_BLOCK)
                 if not self._run_block(np.arange(self.step, stop)):
                     return False
             if self.step and not self._stepper.is_finite():
@@ -357,7 +348,7 @@ class Training(Iterator[Evaluation]):
             self._stepper.scaler.load_state_dict(state["scaler"])
         self._snapshots.kept = [Snapshot(**kept) for kept in state["snapshots"]]
         with preserved_rng(self._device):
-            self._open_data()
+            self._open_data(self.workload.batches(self.seed))
             self._batches.load_state_dict(state["batches"])
         self._rng = RNGState.from_plain(state["rng"], self._device)
 

@@ -38,7 +38,7 @@ class BatchWalk:
 
     def __init__(self, source: BatchSource, name: str, device: torch.device, *, rewound: bool = True) -> None:
         self._source, self._name, self._device = source, name, device
-        self._data = self._made()
+        self._data = self._opened()
         size = length(self._data)
         if size is not None and size < 2:
             raise WorkloadError((_EMPTY if size == 0 else _SINGLE).format(name=name))
@@ -52,8 +52,8 @@ class BatchWalk:
         self._drawn = 0  # batches drawn in this pass
         self._pass_start: tuple[RNGState, list[torch.Tensor]] | None = None
 
-    def _made(self) -> Iterable[Any]:
-        return made(self._source, self._name)
+    def _opened(self) -> Iterable[Any]:
+        return open_data(self._source, self._name)
 
     def __iter__(self) -> Iterator[Any]:
         """Itself."""
@@ -99,7 +99,7 @@ class BatchWalk:
         self._drawn = 0
         iterator = self._iter()
         if iterator is self._data and self._passes > 1:  # a bare iterator, used up
-            self._data = self._made()
+            self._data = self._opened()
             iterator = iter(self._data)
         return iterator
 
@@ -134,7 +134,7 @@ class BatchWalk:
             next(self)
 
 
-def made(source: BatchSource, name: str) -> Iterable[Any]:
+def open_data(source: BatchSource, name: str) -> Iterable[Any]:
     """Call the source, and check that what it returns can be iterated over."""
     data = source()
     if not isinstance(data, Iterable) and not hasattr(data, "__getitem__"):
@@ -176,10 +176,9 @@ def generators(data: Any) -> list[torch.Generator]:
         return []
     owners = [data, getattr(data, "sampler", None), getattr(data, "batch_sampler", None)]
     owners.append(getattr(owners[2], "sampler", None))
-    found = {
-        id(g): g for g in (getattr(owner, "generator", None) for owner in owners) if isinstance(g, torch.Generator)
-    }
-    return list(found.values())
+    held = [getattr(owner, "generator", None) for owner in owners]
+    by_identity = {id(generator): generator for generator in held if isinstance(generator, torch.Generator)}
+    return list(by_identity.values())
 
 
 @contextmanager

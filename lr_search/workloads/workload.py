@@ -14,7 +14,7 @@ from torch import nn
 from lr_search.errors import LRSearchError, WorkloadError, require
 from lr_search.optimizers.param_groups import OptimizerFactory
 from lr_search.rng import preserved_rng, seed_everything
-from lr_search.workloads.batches import BatchSource, length, made
+from lr_search.workloads.batches import BatchSource, BatchWalk, length, open_data
 from lr_search.workloads.combining import Combine, require_combine
 from lr_search.workloads.parts import DTYPES, Loss, LossMetric, Metrics, Precision
 
@@ -148,7 +148,7 @@ class Workload:
         with preserved_rng(self.torch_device):
             seed_everything(0)
             try:
-                batches = length(made(self.train_data, "train_data"))
+                batches = length(open_data(self.train_data, "train_data"))
             except LRSearchError:
                 raise
             except Exception as error:
@@ -200,6 +200,26 @@ class Workload:
             )
         return optimizer
 
+    def begin(self, seed: int) -> tuple[nn.Module, torch.optim.Optimizer, BatchWalk]:
+        """Where every training of that seed begins: a new model, its optimizer, and its batches.
+
+        Moves the global generators, and leaves them where the training's first draw finds them.
+
+        Args:
+            seed: of the weights, and of the batches and everything the model draws.
+
+        Raises:
+            WorkloadError: the factories return something else, or fewer than 2 batches.
+        """
+        seed_everything(seed)
+        model, optimizer = self.build()
+        return model, optimizer, self.batches(seed)
+
+    def batches(self, seed: int) -> BatchWalk:
+        """The training batches of that seed, however many numbers the model's weights took; seeds the global generators."""
+        seed_everything(seed)
+        return BatchWalk(self.train_data, "train_data", self.torch_device)
+
     def range_test(
         self,
         seed: int = 0,
@@ -231,16 +251,14 @@ class Workload:
             Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186, section 3.3.
         """
         from lr_search.ramp.range_test import range_test_of, range_tests_of
+        from lr_search.ramp.settings import RampSettings
 
-        settings: dict[str, Any] = {
-            "start_lr": start_lr, "end_lr": end_lr, "num_steps": num_steps, "ramp": ramp,
-            "extend": extend, "gain_ratio": gain_ratio, "valid_batches": valid_batches,
-        }  # fmt: skip
-        if seeds is None:
-            return range_test_of(self, seed=seed, **settings)
-        chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-        require(len(chosen) > 0, "seeds must be at least 1", seeds=seeds)
-        return range_tests_of(self, chosen, **settings)
+        several = list(range(seeds)) if isinstance(seeds, int) else None if seeds is None else list(seeds)
+        require(several is None or len(several) > 0, "seeds must be at least 1", seeds=seeds)
+        settings = RampSettings(start_lr, end_lr, num_steps, ramp, extend, gain_ratio, valid_batches)
+        if several is None:
+            return range_test_of(self, settings, seed=seed)
+        return range_tests_of(self, settings, seeds=several)
 
 
 def require_workload(value: object) -> Workload:

@@ -15,7 +15,7 @@ from torch import nn
 import lr_search as lrs
 from lr_search.controllers import Controller, ReduceOnPlateau, Refind
 from lr_search.errors import InvalidInputError
-from lr_search.ramp.range_test import most_steps_charged
+from lr_search.ramp.settings import RampSettings
 from lr_search.report.figures import plot_schedules, shapes_frame
 from lr_search.report.figures.panels import Panels
 from lr_search.results.findings import Findings
@@ -175,7 +175,7 @@ def test_refind_trains_each_cycle_between_the_bounds_of_a_range_test_at_its_star
 
 def test_refind_charges_no_more_than_it_says() -> None:
     controller = Refind(CYCLES, num_steps=20)
-    assert controller.extra_steps(30) == 2 * most_steps_charged(20, measured=True) == 2 * (20 + 7)
+    assert controller.extra_steps(30) == 2 * RampSettings(num_steps=20).most_steps() == 2 * (20 + 7)
     assert Refind(CYCLES, num_steps=20, gain_ratio=False).extra_steps(30) == 2 * 20
     training = lrs.train(line(), controller)
     list(training)

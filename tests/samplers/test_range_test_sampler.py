@@ -14,7 +14,7 @@ from lr_search.errors import InvalidInputError
 from lr_search.samplers import RandomSampler, RangeTestSampler
 from lr_search.samplers.gaussian_process import believe, standardized
 from lr_search.samplers.points import uniform
-from lr_search.samplers.range_test_sampler import CELL, FIRST, MARGIN
+from lr_search.samplers.range_test_sampler import CELL, MARGIN, PRIOR_POINTS
 
 LOW, HIGH = 1e-5, 10.0
 RANGE = FloatDistribution(LOW, HIGH, log=True)
@@ -52,8 +52,8 @@ def test_a_few_trials_find_the_best() -> None:
 
 def test_the_point_after_the_first_is_the_highest_of_improvement_times_prior() -> None:
     sampler = RangeTestSampler(PRIOR, seed=7)
-    places = searched(sampler, FIRST + 2)
-    for n in (FIRST, FIRST + 1):
+    places = searched(sampler, PRIOR_POINTS + 2)
+    for n in (PRIOR_POINTS, PRIOR_POINTS + 1):
         values = standardized(np.array([training(place) for place in places[:n]]))
         cells = round(6 / CELL)
         at = -5 + 6 * (np.arange(cells) + uniform(7, n, "lr")) / cells
@@ -132,7 +132,7 @@ def test_pruned_trials_count_as_bad() -> None:
             trial.report(0.1, 1)
             bad = place == -1.0 and state == optuna.trial.TrialState.PRUNED
             study.tell(trial, None if bad else 0.1 if place == -1.0 else -place, state=state if bad else None)
-        for _ in range(FIRST):
+        for _ in range(PRIOR_POINTS):
             study.ask()  # the prior's own points
         return math.log10(study.ask().suggest_float("lr", LOW, HIGH, log=True))
 

@@ -16,7 +16,7 @@ from optuna.distributions import FloatDistribution
 from lr_search.curves.prior import LRPrior
 from lr_search.errors import InvalidInputError
 from lr_search.samplers import FixedSampler, GridSampler, PointSampler, ProbeSampler, RandomSampler, RangeTestSampler
-from lr_search.samplers.range_test_sampler import FIRST
+from lr_search.samplers.range_test_sampler import PRIOR_POINTS
 
 LOW, HIGH = 1e-5, 10.0
 RANGE = FloatDistribution(LOW, HIGH, log=True)
@@ -87,7 +87,7 @@ def test_every_parameter_of_every_trial_is_inside_its_range(make: Callable[[int]
 
 
 def test_the_lr_is_the_point_of_the_trial_s_number(make: Callable[[int], PointSampler]) -> None:
-    count = FIRST if isinstance(make(5), RangeTestSampler) else 12  # the later ones depend on results
+    count = PRIOR_POINTS if isinstance(make(5), RangeTestSampler) else 12  # the later ones depend on results
     assert [row[0] for row in asked(make(5), count)] == lrs_of(make(5), count).tolist()
 
 

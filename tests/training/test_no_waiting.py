@@ -14,10 +14,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import lr_search as lrs
-from lr_search.ramp.run import BLOCK, RampRun, Sweep
+from lr_search.ramp.run import RAMP_BLOCK, RampRun, Sweep
 from lr_search.schedules import Constant
 from lr_search.training.step import Stepper
-from lr_search.training.training import BLOCK as TRAINING_BLOCK
+from lr_search.training.training import TRAINING_BLOCK
 from lr_search.workloads.batches import BatchWalk
 
 ASKED = ("item", "tolist", "cpu", "numpy", "nonzero", "equal", "allclose", "masked_select", "unique", "__array__")
@@ -172,14 +172,14 @@ MEASURED = [
 def test_a_range_test_reads_at_the_end_of_each_block_and_nowhere_else(batches, optimizer, options):
     if "valid_data" in options:
         options = options | {"valid_data": batches}
-    short, long = (ramp_reads(batches, optimizer, steps, **options) for steps in (2 * BLOCK, 5 * BLOCK))
+    short, long = (ramp_reads(batches, optimizer, steps, **options) for steps in (2 * RAMP_BLOCK, 5 * RAMP_BLOCK))
     # before the first update, and between the last of a block and the first of the next
-    assert {place % BLOCK for place, _ in long} == {0}
-    at = {place: Counter() for place in range(0, 5 * BLOCK + 1, BLOCK)}
+    assert {place % RAMP_BLOCK for place, _ in long} == {0}
+    at = {place: Counter() for place in range(0, 5 * RAMP_BLOCK + 1, RAMP_BLOCK)}
     for (place, name), count in long.items():
         at[place][name] += count
     columns = 4 if "metrics" in options else 0
-    first_to_last = [at[place].total() for place in range(2 * BLOCK, 5 * BLOCK + 1, BLOCK)]
+    first_to_last = [at[place].total() for place in range(2 * RAMP_BLOCK, 5 * RAMP_BLOCK + 1, RAMP_BLOCK)]
     assert len(set(first_to_last)) == 1  # every block the same
     assert 0 < first_to_last[0] <= 2 * (1 + columns + 1)  # losses, each metric, the gain ratio's: copied, and read
     assert long.total() - short.total() == 3 * first_to_last[0]
@@ -195,7 +195,7 @@ def test_reads_within_a_block_would_be_seen(batches):
     optimizer = reads.count(torch.optim.SGD(model.parameters(), lr=0.1))
     with reads:
         lrs.range_test(model, optimizer, batches, reading, end_lr=1e-4, num_steps=20, gain_ratio=False)
-    assert {place % BLOCK for place, _ in reads.found} == set(range(BLOCK))
+    assert {place % RAMP_BLOCK for place, _ in reads.found} == set(range(RAMP_BLOCK))
     assert sum(count for (_, name), count in reads.found.items() if name == "item") == 20
     assert sum(count for (_, name), count in reads.found.items() if name == "_local_scalar_dense") == 20
 
@@ -232,7 +232,7 @@ def steps_on_a_gpu(batches, optimizer, options, sweep):
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        losses = [stepper.step(walk, 1e-3) for _ in range(BLOCK)]
+        losses = [stepper.step(walk, 1e-3) for _ in range(RAMP_BLOCK)]
     finally:
         torch.cuda.set_sync_debug_mode(before)
     assert torch.stack(losses).isfinite().all()

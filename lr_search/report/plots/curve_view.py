@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from lr_search.curves.curve import FloatArray, LRCurve
+from lr_search.arrays import FloatArray
+from lr_search.curves.curve import LRCurve
 from lr_search.curves.phases import Phases
 from lr_search.curves.smoothing import Smoother
 from lr_search.curves.suggest import Suggestion

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from lr_search.curves.curve import FloatArray
+from lr_search.arrays import FloatArray
 from lr_search.ramp.refinding import Refinding
 from lr_search.report.plots.style import GREY, PALETTE, fit_y, own_axes
 

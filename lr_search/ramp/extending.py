@@ -1,0 +1,73 @@
+"""A ramp from its start to its end; with `extend`, on beyond its end, or again from a lower start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from lr_search.arrays import FloatArray
+from lr_search.curves.curve import LRCurve, Ramp
+from lr_search.curves.suggest import end_to_move
+from lr_search.ramp.run import RampRun
+from lr_search.ramp.settings import RampSettings
+
+END_FACTOR, HIGHEST_LR = 10.0, 1e4  # how `extend` moves the ramp's end: by a decade at a time, so far at most
+START_FACTOR, LOWEST_LR = 1e-3, 1e-12  # and its start
+
+
+def run_ramp(begin: Callable[[], RampRun], settings: RampSettings) -> LRCurve:
+    """Run one ramp; where it is to be extended, move its ends, at the same pace of the LR.
+
+    Args:
+        begin: makes the run, from the weights the ramp begins with; called again for each new start.
+        settings: the ramp's ends, its steps from one to the other, and whether to move them.
+    """
+    lrs = settings.lrs()
+    curve = _climbed(begin(), lrs, settings)
+    lowest = settings.start_lr
+    while _begins_too_high(curve, lowest, settings):
+        per_step = lrs[1] / lrs[0]
+        more = int(np.ceil(-np.log(START_FACTOR) / np.log(per_step)))
+        lowest = lowest * per_step**-more
+        lrs = np.concatenate([lowest * per_step ** np.arange(more), lrs])
+        again = _climbed(begin(), lrs, settings)
+        curve = replace(
+            again, num_steps=again.num_steps + curve.num_steps, num_forwards=again.num_forwards + curve.num_forwards
+        )
+    return curve
+
+
+def _begins_too_high(curve: LRCurve, lowest: float, settings: RampSettings) -> bool:
+    """Whether to begin again below `lowest`, the LR of the first step so far."""
+    if not settings.extend or settings.ramp != "exponential" or lowest * START_FACTOR < LOWEST_LR:
+        return False
+    return end_to_move(curve) == "start"
+
+
+def _climbed(run: RampRun, lrs: FloatArray, settings: RampSettings) -> LRCurve:
+    """Take the ramp's steps, and more while the loss is still falling at its end."""
+    try:
+        run.go(lrs)
+        curve = run.curve()
+        while settings.extend and _ends_too_low(curve, lrs):
+            more = _lrs_beyond(lrs, settings.ramp)
+            lrs = np.concatenate([lrs, more])
+            run.go(more)
+            curve = run.curve()
+        return curve
+    finally:
+        run.close()
+
+
+def _ends_too_low(curve: LRCurve, lrs: FloatArray) -> bool:
+    return end_to_move(curve) == "end" and bool(lrs[-1] * END_FACTOR <= HIGHEST_LR * (1 + 1e-9))
+
+
+def _lrs_beyond(lrs: FloatArray, ramp: Ramp) -> FloatArray:
+    """The steps after those, (more,): a decade of them, or as wide a ramp again where it is linear."""
+    if ramp == "linear":
+        return np.asarray(lrs[-1] + (lrs[1] - lrs[0]) * np.arange(1, len(lrs) + 1))
+    per_step = lrs[1] / lrs[0]
+    return np.asarray(lrs[-1] * per_step ** np.arange(1, np.ceil(np.log(END_FACTOR) / np.log(per_step)) + 1))

@@ -1,0 +1,77 @@
+"""How a range test is run: the ramp of its LRs, and what is measured beside the loss."""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from lr_search.arrays import FloatArray
+from lr_search.curves.curve import Ramp
+from lr_search.errors import require
+
+LEAST_RAMP_STEPS = 20
+
+
+@dataclass(frozen=True)
+class RampSettings:
+    """The settings of a range test.
+
+    Args:
+        start_lr: LR at the first step; > 0, or 0 for a linear ramp.
+        end_lr: LR at the last step, > start_lr.
+        num_steps: steps in the ramp, >= 20.
+        ramp: "exponential" (even in log LR) or "linear".
+        extend: go on beyond end_lr while the loss is still falling, and begin again lower where start_lr was too high.
+        gain_ratio: measure it at every step; None: where the loss comes out the same when evaluated again.
+        valid_batches: batches of a workload's validation data to evaluate before every step, >= 0.
+
+    Raises:
+        InvalidInputError: a setting breaks its rule.
+
+    >>> settings = RampSettings(start_lr=0.0, end_lr=1.9, num_steps=20, ramp="linear")
+    >>> settings.lrs()[[0, 10, 19]].round(6).tolist()
+    [0.0, 1.0, 1.9]
+    >>> settings.most_steps()  # 20, and 21 forward passes, each a third of a step
+    27
+    """
+
+    start_lr: float = 1e-7
+    end_lr: float = 10.0
+    num_steps: int = 100
+    ramp: Ramp = "exponential"
+    extend: bool = False
+    gain_ratio: bool | None = None
+    valid_batches: int = 0
+
+    def __post_init__(self) -> None:
+        start_lr, end_lr, num_steps, ramp = self.start_lr, self.end_lr, self.num_steps, self.ramp
+        require(ramp in ("exponential", "linear"), "ramp must be 'exponential' or 'linear'", ramp=ramp)
+        least = "at least 0" if ramp == "linear" else "positive"
+        require(start_lr > 0 or (ramp == "linear" and start_lr == 0), f"start_lr must be {least}", start_lr=start_lr)
+        require(start_lr < end_lr < np.inf, "start_lr must be below end_lr", start_lr=start_lr, end_lr=end_lr)
+        require(num_steps >= LEAST_RAMP_STEPS, f"num_steps must be at least {LEAST_RAMP_STEPS}", num_steps=num_steps)
+        object.__setattr__(self, "num_steps", operator.index(num_steps))
+        require(self.valid_batches >= 0, "valid_batches must be at least 0", valid_batches=self.valid_batches)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """What the settings are called, as arguments of `Workload.range_test`."""
+        return [setting.name for setting in fields(cls)]
+
+    def lrs(self) -> FloatArray:
+        """The LR of each step. Returns: (num_steps,), from start_lr to end_lr, both included."""
+        if self.ramp == "linear":
+            return np.linspace(self.start_lr, self.end_lr, self.num_steps)
+        return np.geomspace(self.start_lr, self.end_lr, self.num_steps)
+
+    def most_steps(self) -> int:
+        """What the range test is charged at most, in optimizer steps, where its ramp is not extended.
+
+        A forward pass is a third of a step: one for the gain ratio at each step, and one more to see whether the loss comes
+        out the same again; and one for each validation batch at each step.
+        """
+        measured = self.num_steps + 1 if self.gain_ratio is not False else 0
+        return self.num_steps + math.ceil((measured + self.num_steps * int(self.valid_batches)) / 3)
