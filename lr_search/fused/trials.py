@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 
@@ -18,8 +17,7 @@ from lr_search.fused.support import Support
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate, Update
 from lr_search.optimizers.param_groups import trainable
 from lr_search.rng import RNGState, preserved_rng
-from lr_search.training.snapshots import Snapshots
-from lr_search.training.training import TRAINING_BLOCK
+from lr_search.training.course import TRAINING_BLOCK
 
 COMPACT_SHARE = 1 / 8  # of the rows; when so many have ended, the others are moved together
 
@@ -50,17 +48,10 @@ class FusedTraining:
             self._stack = Stack(model, [named[name] for name in support[0].trained], len(members))
             idle = idle_parameters(optimizer, self._stack)
             self._judge = FusedJudge(self._workload, self._seed, self._stack, fused=support[0].metrics)
-            self.lanes = [self._lane(index, member) for index, member in enumerate(members)]
+            self.lanes = [Lane(index, member, seed, self._judge) for index, member in enumerate(members)]
             self._updates = self._made_updates(support)
         self._loss = FusedLoss(self._stack, first.loss, first.precision, draws=support[0].draws, idle=idle)
         self._lay_lrs()
-
-    def _lane(self, index: int, member: Member) -> Lane:
-        momenta = member.schedule.momentum(np.arange(member.workload.num_steps)).tolist()
-        return Lane(
-            index, member.workload, member.schedule, [None if math.isnan(each) else each for each in momenta],
-            Snapshots(member.snapshots, self._seed), self._judge,
-        )  # fmt: skip
 
     def _made_updates(self, support: Sequence[Support]) -> list[tuple[Update, list[Lane]]]:
         """The optimizers, each for the lanes that share it; the stack's rows are in their order."""
@@ -117,7 +108,9 @@ class FusedTraining:
         with preserved_rng(self._device):
             self._rng.restore()
             if self._begun:
-                self._run_block(active, min(lane.next_checkpoint(self._step) for lane in active))
+                self._run_block(
+                    active, min(lane.next_checkpoint(evaluated=True) or lane.workload.num_steps for lane in active)
+                )
             self._begun = True
             self._evaluate([lane for lane in active if lane.due(self._step)])
             self._rng = RNGState.capture(self._device)
@@ -130,7 +123,7 @@ class FusedTraining:
         read = losses.cpu().double().numpy()  # (steps, rows)
         self._step = until
         for lane in active:
-            lane.take(read[:, lane.row])
+            lane.train_on(read[:, lane.row])
 
     def _one_step(self, step: int) -> torch.Tensor:
         """Returns: the losses before it, (rows,)."""
@@ -155,17 +148,17 @@ class FusedTraining:
         finite = self._stack.finite() if self._step else [True] * self._stack.width
         for lane in due:
             if not finite[lane.row]:
-                lane.doubt = f"a weight became non-finite by step {self._step}"
+                lane.doubt = lane.non_finite_weight
                 if self._step == self._workload.num_steps:
-                    lane.diverge(lane.doubt)
+                    lane.stop("diverged", lane.doubt)
         due = [lane for lane in due if not lane.doubt]
         for lane, metrics in zip(due, self._judged(due), strict=True):
             if metrics is None:
                 lane.alone = True
                 continue
-            lane.judged(metrics)
-            if lane.keeps() and lane.kept.most:
+            if lane.keeps:
                 lane.kept.keep(lane.step, self._stack.loaded(lane.row))
+            lane.judged(metrics)
 
     def _judged(self, due: list[Lane]) -> list[dict[str, float] | None]:
         """The metrics of each; None of one by itself whose metrics raise: there is no telling here why."""

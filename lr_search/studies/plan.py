@@ -15,7 +15,7 @@ from lr_search.schedules.base import Schedule
 from lr_search.schedules.search_shape import Range
 from lr_search.studies.schedule_layout import PEAK, Layout
 from lr_search.training.controller import first_schedule
-from lr_search.training.training import checkpoints
+from lr_search.training.course import checkpoints
 from lr_search.workloads.workload import Workload
 
 Kind = Literal["search", "range_test", "probe", "confirm"]

@@ -1,0 +1,69 @@
+"""The steps of one training, taken in blocks whose losses are read at once, until they show that it has diverged."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from lr_search.errors import LRSearchError
+from lr_search.training.course import TRAINING_BLOCK, Course
+from lr_search.training.step import Stepper
+from lr_search.workloads.batches import BatchWalk
+
+
+class BlockRunner:
+    """Takes a training's steps.
+
+    Args:
+        stepper: of the training's model.
+        batches: are drawn from it as the steps are taken.
+        course: is told of the steps and their losses.
+    """
+
+    def __init__(self, stepper: Stepper, batches: BatchWalk, course: Course) -> None:
+        self._stepper, self._course = stepper, course
+        self.batches = batches
+
+    def train_to(self, target: int) -> bool:
+        """Step up to `target`. Returns: whether it got there; False if the training diverged on the way."""
+        course = self._course
+        with self._stepper.modes.stepping():
+            while course.step < target:
+                if not self._run_block(course.step, min(target, course.step + TRAINING_BLOCK)):
+                    return False
+            if course.step and not self._stepper.is_finite():
+                self.diverge(course.non_finite_weight)
+                return False
+        return True
+
+    def diverge(self, reason: str) -> None:
+        """Diverged, as an evaluation found; in the step that shows it, so that it does not depend on the evaluations."""
+        course = self._course
+        with self._stepper.modes.stepping():
+            if course.step == course.workload.num_steps or self._run_block(course.step, course.step + 1):
+                course.stop("diverged", reason)
+
+    def _run_block(self, start: int, end: int) -> bool:
+        """Take the steps from `start` to `end`, then read their losses at once. Returns: whether all are finite."""
+        steps, schedule, course = np.arange(start, end), self._course.schedule, self._course
+        lrs, momenta = schedule(steps), schedule.momentum(steps)
+        losses: list[torch.Tensor] = []
+        try:
+            for lr, momentum in zip(lrs.tolist(), momenta.tolist(), strict=True):
+                losses.append(self._stepper.step(self.batches, lr, None if math.isnan(momentum) else momentum))
+        except Exception as error:
+            if not self._read(losses):
+                return False
+            # before the first step nothing has been trained that could have diverged
+            if not course.step or isinstance(error, LRSearchError) or self._stepper.is_finite():
+                raise
+            kind = type(error).__name__
+            course.stop("diverged", f"{kind} on non-finite weights or outputs after step {course.step}: {error}")
+            return False
+        return self._read(losses)
+
+    def _read(self, losses: list[torch.Tensor]) -> bool:
+        """Read a block of losses off the device. Returns: whether all are finite; if not, the training has diverged."""
+        return self._course.take(torch.stack(losses).cpu().double().numpy() if losses else np.empty(0))
