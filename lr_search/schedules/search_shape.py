@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from lr_search.errors import require
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+from lr_search.schedules.layout import LayoutT
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,10 @@ class Range:
         require(self.low <= self.high, "low must be at most high", low=self.low, high=self.high)
 
 
-def searchable(**ranges: Range) -> Callable[[_Function], _Function]:
+def searchable(**ranges: Range) -> Callable[[LayoutT], LayoutT]:
     """Marks a layout: these of its options may be searched, within these ranges."""
 
-    def mark(layout: _Function) -> _Function:
+    def mark(layout: LayoutT) -> LayoutT:
         layout.searchable = ranges  # type: ignore[attr-defined]
         return layout
 
@@ -43,5 +42,5 @@ def searchable(**ranges: Range) -> Callable[[_Function], _Function]:
 
 def ranges_of(layout: Callable[..., Any]) -> Mapping[str, Range]:
     """The options of a layout that may be searched; empty where it has none."""
-    found: Mapping[str, Range] = getattr(layout, "searchable", {})
-    return found
+    ranges: Mapping[str, Range] = getattr(layout, "searchable", {})
+    return ranges
