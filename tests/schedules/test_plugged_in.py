@@ -1,5 +1,6 @@
 """A schedule of an installed package: by its name, in a comparison, and as the plain code of the recommendation."""
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -191,6 +192,23 @@ def test_joined_with_ours_each_is_written_in_turn(name: str, num_steps: int) -> 
         optimizer = "import torch\noptimizer = torch.optim.SGD(model.parameters(), lr=" + repr(code.first_lr) + ")"
         walked = lrs_of_code("\n".join([*code.needs, optimizer, code.lines]), num_steps + 60)
         np.testing.assert_allclose(walked, schedule(np.arange(num_steps + 60)), rtol=1e-9, atol=1e-13)
+
+
+def test_the_readme_s_own_schedule_is_what_it_says() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (block,) = (code for code in re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL) if "class Halving" in code)
+    names: dict = {"__name__": "halving"}
+    exec(block, names)
+    schedule = names["halving"](0.1, 300)
+    assert schedule == names["Halving"](0.1, 75)
+    for each in (schedule, warmup(schedule, 5), join([Cosine(0.2, 10), schedule], [10])):
+        code = scheduler_code(each, 300)
+        assert code is not None
+        optimizer = f"import torch\noptimizer = torch.optim.SGD(model.parameters(), lr={code.first_lr!r})"
+        walked = lrs_of_code("\n".join([*code.needs, optimizer, code.lines]), 300)
+        np.testing.assert_allclose(walked, each(np.arange(300)), rtol=1e-9, atol=1e-13)
+    assert "StepLR" in scheduler_code(schedule, 300).lines  # type: ignore[union-attr]
+    assert "2**(step // 75)" in scheduler_code(join([Cosine(0.2, 10), schedule], [10]), 300).lines  # type: ignore[union-attr]
 
 
 def test_a_class_derived_from_one_of_ours_inherits_no_code() -> None:
