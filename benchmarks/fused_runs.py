@@ -20,7 +20,7 @@ from lr_search.fused.lane import Member
 from lr_search.fused.support import Support, support_of
 from lr_search.fused.trials import FusedTraining
 from lr_search.fused.width import fastest_width
-from lr_search.schedules.constant import Constant
+from lr_search.schedules.decay import Constant
 from lr_search.training.training import train
 
 SEED, LR = 0, 1e-3

@@ -9,7 +9,7 @@ from optuna.trial import BaseTrial
 
 from lr_search.errors import InvalidInputError, require
 from lr_search.schedules.base import Schedule
-from lr_search.studies.schedule_layout import Layout, named_layout
+from lr_search.studies.schedule_layout import ScheduleLayout, named_layout
 from lr_search.studies.study import suggested
 from lr_search.training.controller import Controller
 
@@ -61,7 +61,7 @@ def suggest_schedule(
 
 def _layouts(
     names: Sequence[Any], num_steps: int, steps_per_epoch: float | None, search_shape: bool
-) -> dict[str, Layout]:
+) -> dict[str, ScheduleLayout]:
     require(len(names) > 0, "names must hold at least one schedule", got=names)
     require(len(set(names)) == len(names), "names must differ", got=names)
     return {each: named_layout(each, num_steps, steps_per_epoch, search_shape=search_shape) for each in names}

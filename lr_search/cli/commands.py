@@ -193,7 +193,7 @@ def _print_group(title: str, group: str) -> None:
 
 def _searched(layout: Any) -> str:
     """The options of a schedule that search_shape searches, with their ranges."""
-    from lr_search.schedules.search_shape import ranges_of
+    from lr_search.schedules.layout import ranges_of
 
     found = ", ".join(f"{name} {each.low:g} to {each.high:g}" for name, each in ranges_of(layout).items())
     return f" (shape: {found})" if found else ""

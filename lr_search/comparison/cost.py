@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from lr_search.comparison.question import Question
 from lr_search.errors import LRSearchError
-from lr_search.schedules.constant import Constant
+from lr_search.schedules.decay import Constant
 from lr_search.storage.records import TrialRecord
 from lr_search.training.training import train
 from lr_search.workloads.workload import PROBE_LR, Workload

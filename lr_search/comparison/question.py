@@ -24,7 +24,7 @@ from lr_search.studies.auto_pruner import auto_pruner
 from lr_search.studies.optimizer_side import Side, side_of
 from lr_search.studies.plan import StudyPlan, report_steps
 from lr_search.studies.pruner_names import require_packages
-from lr_search.studies.schedule_layout import PEAK, Layout, layouts_of
+from lr_search.studies.schedule_layout import PEAK, ScheduleLayout, layouts_of
 from lr_search.training.controller import first_schedule
 from lr_search.workloads.workload import Workload
 
@@ -53,7 +53,7 @@ class Question:
     name: str
     sides: Mapping[str, Side]
     strategies: Sequence[Strategy]
-    layouts: Mapping[str, Layout]
+    layouts: Mapping[str, ScheduleLayout]
     lr_range: tuple[float, float]
     range_test: Mapping[str, Any]
     curves: int
@@ -88,7 +88,7 @@ class Question:
             return strategy.probe.most_steps(*self.lr_range)
         return self.range_test_steps if strategy.needs_curves else 0
 
-    def pruner_of(self, layout: Layout) -> tuple[BasePruner | None, str]:
+    def pruner_of(self, layout: ScheduleLayout) -> tuple[BasePruner | None, str]:
         """The pruner of the studies of one schedule, and why it was chosen; no reason where the user chose it."""
         if not isinstance(self.pruner, str):
             return self.pruner, ""
@@ -104,7 +104,7 @@ class Question:
             trials, steps = trials + self.curves, steps + self.range_test_steps
         return trials, steps
 
-    def planned_trials(self, strategy: Strategy, layout: Layout) -> int:
+    def planned_trials(self, strategy: Strategy, layout: ScheduleLayout) -> int:
         """Full trainings a study of that strategy and schedule pays for, if its range tests or probe run to their end."""
         left = self.budget_steps - self.first_steps(strategy)
         count = max(0, left // layout.training_steps(self.workload.num_steps))
@@ -130,7 +130,7 @@ class Question:
                 steps += count * layout.training_steps(self.workload.num_steps)
         return trials, steps
 
-    def prunes(self, strategy: Strategy, layout: Layout) -> bool:
+    def prunes(self, strategy: Strategy, layout: ScheduleLayout) -> bool:
         """Whether the trials of such a study may be cut; then there may be more of them than full trainings."""
         return strategy.pruner is not None or self.pruner_of(layout)[0] is not None
 
@@ -261,7 +261,7 @@ def _workloads(workload: Workload, optimizers: NamedOptimizers | None) -> dict[s
 
 
 def _sides(
-    workloads: Mapping[str, Workload], strategies: Sequence[Strategy], layouts: Mapping[str, Layout]
+    workloads: Mapping[str, Workload], strategies: Sequence[Strategy], layouts: Mapping[str, ScheduleLayout]
 ) -> dict[str, Side]:
     return {
         name: side_of(name, workload, strategies, layouts, partial(_named, workload))
@@ -269,7 +269,7 @@ def _sides(
     }
 
 
-def _named(workload: Workload, schedule: str) -> Layout:
+def _named(workload: Workload, schedule: str) -> ScheduleLayout:
     return layouts_of(schedule, workload)[schedule]
 
 

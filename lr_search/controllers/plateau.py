@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lr_search.errors import InvalidInputError, require
 from lr_search.schedules.base import require_peak
-from lr_search.schedules.constant import Constant
+from lr_search.schedules.decay import Constant
 from lr_search.training.controller import Controller
 from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Direction
@@ -71,7 +71,7 @@ class ReduceOnPlateau(Controller):
         return Constant(self.lr)
 
     def start(self, training: Training) -> Plateau:
-        """See `Controller`."""
+        """A control with the workload's objective and direction, where none were given."""
         work = training.workload
         metric = work.objective if self.metric is None else self.metric
         direction = self.direction or (work.direction if metric == work.objective else "minimize")
@@ -83,6 +83,30 @@ class ReduceOnPlateau(Controller):
         evaluations = f"{self.patience} evaluation{'' if self.patience == 1 else 's'}"
         text = f"constant at {self.lr:.3g}, times {self.factor:.3g} after more than {evaluations} without a better {watched}"
         return f"{text}. {self.note}" if self.note else text
+
+
+def plateau(
+    lr: float,
+    num_steps: int,
+    steps_per_epoch: float | None = None,
+    *,
+    patience: int = 2,
+    factor: float = 0.1,
+    metric: str | None = None,
+    direction: Direction | None = None,
+    threshold: float = 1e-4,
+    threshold_mode: Literal["rel", "abs"] = "rel",
+    cooldown: int = 0,
+    min_lr: float = 0.0,
+) -> ReduceOnPlateau:
+    """Constant, a tenth whenever the objective has not improved for 3 evaluations.
+
+    Options as of `ReduceOnPlateau`. Its patience is 2: torch's 10 is a whole training at the usual ten evaluations.
+    """
+    return ReduceOnPlateau(
+        lr, metric, direction, factor, patience, threshold, threshold_mode, cooldown, min_lr,
+        note="patience counts evaluations, of which a training has few.",
+    )  # fmt: skip
 
 
 class Plateau:
@@ -114,13 +138,13 @@ class Plateau:
         return Constant(lower)
 
     def _watched(self, evaluation: Evaluation) -> float:
-        found = {"train_loss": evaluation.train_loss, **evaluation.metrics}
-        if self._metric not in found:
+        reported = {"train_loss": evaluation.train_loss, **evaluation.metrics}
+        if self._metric not in reported:
             raise InvalidInputError(
                 f"metric must be one that the workload reports, but got {self._metric!r}; "
-                f"reported: {', '.join(sorted(found))}. Name one of these, or report it."
+                f"reported: {', '.join(sorted(reported))}. Name one of these, or report it."
             )
-        return self._sign * found[self._metric]
+        return self._sign * reported[self._metric]
 
     def _better(self, value: float) -> bool:
         threshold = self._settings.threshold
@@ -130,10 +154,10 @@ class Plateau:
         return value < self._best * (1 - self._sign * threshold)
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Control`."""
+        """The LR, the best value, and how long ago it was."""
         return {"lr": self._lr, "best": self._best, "bad": self._bad, "cooling": self._cooling}
 
     def load_state_dict(self, state: dict[str, Any]) -> Constant:
-        """See `Control`."""
+        """Go on from there. Returns: the LR that holds there, held."""
         self._lr, self._best, self._bad, self._cooling = (state[key] for key in ("lr", "best", "bad", "cooling"))
         return Constant(self._lr)

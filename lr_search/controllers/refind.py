@@ -10,8 +10,10 @@ from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
 from lr_search.ramp.settings import RampSettings
 from lr_search.schedules.base import Schedule
+from lr_search.schedules.exp_range import ExpRange
+from lr_search.schedules.named import by_name
 from lr_search.schedules.sgdr import SGDR
-from lr_search.schedules.triangular import ExpRange, Triangular, Triangular2
+from lr_search.schedules.triangular import Triangular, Triangular2
 from lr_search.training.controller import Controller
 from lr_search.training.evaluation import Evaluation
 
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
     from lr_search.training.training import Training
 
 Cyclic = Triangular | Triangular2 | ExpRange | SGDR
+CYCLES_OF = ("triangular", "triangular2", "exp_range", "sgdr")  # the schedules that have such cycles
 BELOW, ABOVE = 1e-3, 1e2  # of the present peak: where a ramp begins and ends
-NUM_STEPS = 60  # as many a decade as the usual range test of 8 decades in 100 steps
+RAMP_STEPS = 60  # as many a decade as the usual range test of 8 decades in 100 steps
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Refind(Controller):
 
     cycles: Cyclic
     read: Literal["suggestion", "bounds"] = "suggestion"
-    num_steps: int = NUM_STEPS
+    num_steps: int = RAMP_STEPS
     gain_ratio: bool | None = None
     note: str = field(default="", compare=False)
 
@@ -70,7 +73,7 @@ class Refind(Controller):
         return self.cycles
 
     def start(self, training: Training) -> Finder:
-        """See `Controller`."""
+        """A control that runs its range tests on this training."""
         return Finder(self, training)
 
     def extra_steps(self, num_steps: int) -> int:
@@ -83,6 +86,34 @@ class Refind(Controller):
         what = "the peak by a range test's suggestion" if self.read == "suggestion" else "the bounds by a range test"
         text = f"{self.cycles.describe().rstrip('.')}; {what} of {self.num_steps} steps at each cycle's end"
         return f"{text}. {self.note}" if self.note else text
+
+
+def refind(
+    lr: float,
+    num_steps: int,
+    steps_per_epoch: float | None = None,
+    *,
+    cycles_of: str = "triangular",
+    read: Any = "suggestion",
+    ramp_steps: int = RAMP_STEPS,
+    gain_ratio: bool | None = None,
+    **options: Any,
+) -> Refind:
+    """Triangular cycles whose peak is found again by a range test at each cycle's end; the tests are charged.
+
+    Args:
+        lr: the first cycle's peak.
+        num_steps: steps in the training.
+        steps_per_epoch: steps in one pass over the data.
+        cycles_of: the schedule whose cycles they are: triangular, triangular2, exp_range or sgdr.
+        read: "suggestion" or "bounds".
+        ramp_steps: steps in a range test.
+        gain_ratio: whether it is measured.
+        **options: as of that schedule: cycles, base_ratio, ...
+    """
+    require(cycles_of in CYCLES_OF, f"cycles_of must be one of {', '.join(CYCLES_OF)}", cycles_of=cycles_of)
+    cycles: Any = by_name(cycles_of, lr, num_steps, steps_per_epoch, **options)
+    return Refind(cycles, read, ramp_steps, gain_ratio)
 
 
 class Finder:
@@ -115,10 +146,10 @@ class Finder:
         return dataclasses.replace(self._settings.cycles, base_lr=base_lr, max_lr=max_lr)
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Control`."""
+        """The present bounds."""
         return {"bounds": list(self._bounds)}
 
     def load_state_dict(self, state: dict[str, Any]) -> Schedule:
-        """See `Control`."""
+        """Go on from there. Returns: the cycles between the bounds that hold there."""
         self._bounds = tuple(state["bounds"])
         return self._schedule()

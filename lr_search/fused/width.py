@@ -14,7 +14,7 @@ from lr_search.errors import LRSearchError
 from lr_search.fused.lane import Member
 from lr_search.fused.support import Support
 from lr_search.fused.trials import FusedTraining
-from lr_search.schedules.constant import Constant
+from lr_search.schedules.decay import Constant
 from lr_search.training.training import train
 from lr_search.workloads.workload import Workload
 

@@ -2,13 +2,15 @@
 
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.compose import Joined, join, warmup
-from lr_search.schedules.constant import Constant
 from lr_search.schedules.cosine import Cosine
-from lr_search.schedules.decay import Exponential, InverseSqrt, Linear, Polynomial, StepDecay
+from lr_search.schedules.decay import Constant, Exponential, InverseSqrt, StepDecay
+from lr_search.schedules.exp_range import ExpRange
 from lr_search.schedules.named import by_name
 from lr_search.schedules.one_cycle import OneCycle
+from lr_search.schedules.polynomial import Linear, Polynomial
 from lr_search.schedules.sgdr import SGDR
-from lr_search.schedules.triangular import ExpRange, Triangular, Triangular2
+from lr_search.schedules.source import TorchCall
+from lr_search.schedules.triangular import Triangular, Triangular2
 from lr_search.schedules.wsd import WSD
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Polynomial",
     "Schedule",
     "StepDecay",
+    "TorchCall",
     "Triangular",
     "Triangular2",
     "by_name",

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
+from lr_search.schedules.source import TorchCall
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,14 @@ class Schedule(ABC):
     `describe`; a cyclic one also `cycle_ends`, and one that moves the momentum too `momenta`. Calling, `join`, `warmup` and
     `attach` then work, `train` takes it, and `compare` a function of the peak LR: `schedules={"harmonic": Harmonic}`.
 
+    So that it goes by name too, write beside the class how it is laid out for a training, a function
+    `(lr, num_steps, steps_per_epoch=None, **options) -> Schedule` with `lr` as the peak, and register that function as an entry
+    point of the group `lr_search.schedules`. So that a recommendation comes with its code for a plain PyTorch loop, define one
+    or both of the writers: `torch_call`, where one of torch's schedulers gives the same LRs, and `factor_lines`, the body of a
+    function for torch's LambdaLR. A writer holds for the class that defines it, not for classes derived from that one.
+
     >>> from dataclasses import dataclass
+    >>> from lr_search.schedules.source import number
     >>> @dataclass(frozen=True)
     ... class Harmonic(Schedule):
     ...     lr: float
@@ -34,8 +42,13 @@ class Schedule(ABC):
     ...
     ...     def describe(self):
     ...         return f"harmonic from {self.lr:.3g}"
+    ...
+    ...     def factor_lines(self, lr, num_steps):
+    ...         return [f"return {number(self.lr / lr)} / (1 + step)"]
     >>> Harmonic(lr=1.0)([0, 1, 4]).tolist()
     [1.0, 0.5, 0.2]
+    >>> Harmonic(lr=1.0).factor_lines(lr=0.5, num_steps=100)
+    ['return 2.0 / (1 + step)']
     """
 
     @abstractmethod
@@ -79,6 +92,32 @@ class Schedule(ABC):
     def cycle_ends(self, num_steps: int) -> list[int]:
         """The numbers of steps done, up to `num_steps`, at which a cycle ends; empty for a schedule without cycles."""
         return []
+
+    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall | None:
+        """The schedule as one of torch's own schedulers; None where none gives the same LRs.
+
+        Args:
+            num_steps: how many steps it is followed for, from its beginning.
+            momentum: whether its momentum is to be moved too.
+            groups: parameter groups of the optimizer, >= 1.
+        """
+        return None
+
+    def factor_lines(self, lr: float, num_steps: int) -> list[str] | None:
+        """The body of `def factor(step)`, which gives the LR over `lr`; None where it cannot be said in plain Python.
+
+        Args:
+            lr: of the optimizer: `highest_lr`, or what a schedule joined to this one has.
+            num_steps: how many steps it is followed for, from its beginning.
+
+        Returns:
+            Its lines, not indented, which may use `step` and `math`.
+        """
+        return None
+
+    def highest_lr(self, num_steps: int) -> float:
+        """The LR at the highest of its first `num_steps` steps, which `factor_lines` is first asked to count from."""
+        return float(np.max(self(np.arange(num_steps))))
 
     def attach(self, optimizer: torch.optim.Optimizer, last_epoch: int = -1) -> LRScheduler:
         """A torch `LRScheduler` that follows this schedule, for loops that are not ours.

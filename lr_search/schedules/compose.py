@@ -11,7 +11,7 @@ import numpy as np
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
 from lr_search.schedules.base import Schedule
-from lr_search.schedules.decay import Linear
+from lr_search.schedules.polynomial import Linear
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Joined(Schedule):
     def _piecewise(self, steps: FloatArray, momenta: bool) -> FloatArray:
         starts = np.array([0, *self.boundaries])
         which = np.searchsorted(starts, steps, side="right") - 1
-        found = np.empty_like(steps)
+        joined = np.empty_like(steps)
         for i, (schedule, start) in enumerate(zip(self.schedules, starts, strict=True)):
             here = which == i
             if here.any():
-                found[here] = (schedule.momenta if momenta else schedule.values)(steps[here] - start)
-        return found
+                joined[here] = (schedule.momenta if momenta else schedule.values)(steps[here] - start)
+        return joined
 
     def values(self, steps: FloatArray) -> FloatArray:
         """Each schedule's at the steps since it began."""
@@ -61,12 +61,12 @@ class Joined(Schedule):
 
         So the momentum does not jump; and RMSprop's must not be 0 at the first step, or it can never be set (torch 2.13).
         """
-        found = self._piecewise(steps, momenta=True)
+        momenta = self._piecewise(steps, momenta=True)
         for schedule, start in zip(self.schedules[1:], self.boundaries, strict=True):
             first = schedule.momentum(0)
             if first is not None:
-                found = np.where(np.isnan(found) & (steps < start), first, found)
-        return found
+                momenta = np.where(np.isnan(momenta) & (steps < start), first, momenta)
+        return momenta
 
     def cycle_ends(self, num_steps: int) -> list[int]:
         """Those of the cycles that end before the next schedule begins, or with it."""

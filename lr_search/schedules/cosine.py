@@ -8,6 +8,8 @@ import numpy as np
 
 from lr_search.arrays import FloatArray
 from lr_search.schedules.base import Schedule, require_end, require_length, require_peak
+from lr_search.schedules.layout import ENDS, end_lr_of
+from lr_search.schedules.source import TorchCall, line, number, share_done, whole
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,35 @@ class Cosine(Schedule):
         require_end(self.lr, self.end_lr)
 
     def values(self, steps: FloatArray) -> FloatArray:
-        """See the class."""
+        """lr(t) = end_lr + (lr - end_lr) / 2 * (1 + cos(pi * min(1, t / num_steps)))."""
         done = np.minimum(steps / self.num_steps, 1.0)
         return np.asarray(self.end_lr + (self.lr - self.end_lr) / 2 * (1 + np.cos(np.pi * done)))
 
     def describe(self) -> str:
         """Its ends in words."""
         return f"cosine from {self.lr:.3g} to {self.end_lr:.3g} in {self.num_steps:.4g} steps. {self.note}".strip()
+
+    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall | None:
+        """CosineAnnealingLR, which goes up again after its end."""
+        steps = whole(self.num_steps)
+        if steps is None or num_steps > steps + 1:
+            return None
+        floor = [f"eta_min={number(self.end_lr)}"] if self.end_lr > 0 else []
+        return TorchCall("CosineAnnealingLR", [f"T_max={steps}", *floor], self.lr, one_group_only=self.end_lr > 0)
+
+    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+        """Half a cosine."""
+        left = f"(1 + math.cos(math.pi * {share_done(self.num_steps, num_steps)})) / 2"
+        return [f"return {line(self.end_lr / lr, (self.lr - self.end_lr) / lr, left)}"]
+
+    def highest_lr(self, num_steps: int) -> float:
+        """Its first LR, without the rounding of the formula."""
+        return self.lr
+
+
+def cosine(lr: float, num_steps: int, steps_per_epoch: float | None = None, *, final_ratio: float = 0.0) -> Cosine:
+    """A single cosine to 0 (arXiv:1608.03983).
+
+    Option: final_ratio, the last LR / lr, in [0, 1].
+    """
+    return Cosine(lr, num_steps, end_lr_of(lr, final_ratio), note=ENDS)

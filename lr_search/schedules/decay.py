@@ -1,14 +1,57 @@
-"""Decay by a formula: in steps, exponential, polynomial, linear and by the inverse square root."""
+"""No decay, and decay by a formula that has no end: in steps, exponential, by the inverse square root."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
-from lr_search.schedules.base import Schedule, require_end, require_length, require_peak
+from lr_search.schedules.base import Schedule, require_length, require_peak
+from lr_search.schedules.layout import WARMUP_SHARE, Range, searchable, warmed
+from lr_search.schedules.source import TorchCall, line, number, steps_text, whole
+
+MOST_MILESTONES = 12  # drops at uneven distances are listed up to this many
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same LR at every step: the control that every other schedule must beat.
+
+    Args:
+        lr: the LR, > 0.
+
+    >>> Constant(0.1)(1000)
+    0.1
+    """
+
+    lr: float
+
+    def __post_init__(self) -> None:
+        require_peak(self.lr)
+
+    def values(self, steps: FloatArray) -> FloatArray:
+        """lr(t) = lr."""
+        return np.full(steps.shape, self.lr)
+
+    def describe(self) -> str:
+        """The LR in words."""
+        return f"constant at {self.lr:.3g}"
+
+    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall:
+        """ConstantLR, which a constant alone does not need."""
+        return TorchCall("ConstantLR", ["factor=1.0"], self.lr)
+
+    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+        """One number."""
+        return [f"return {number(self.lr / lr)}"]
+
+
+def constant(lr: float, num_steps: int, steps_per_epoch: float | None = None) -> Constant:
+    """The LR held constant: the control."""
+    return Constant(lr)
 
 
 @dataclass(frozen=True)
@@ -38,13 +81,48 @@ class StepDecay(Schedule):
         _require_gamma(self.gamma)
 
     def values(self, steps: FloatArray) -> FloatArray:
-        """See the class."""
+        """lr(t) = lr * gamma^floor(t / step_size)."""
         # 1e-9: a step_size of num_steps / 3 may round to just beyond the step it is meant for
         return np.asarray(self.lr * self.gamma ** np.floor(steps / self.step_size + 1e-9))
 
     def describe(self) -> str:
         """LR and drops in words."""
         return f"steps down from {self.lr:.3g}, times {self.gamma:.3g} every {self.step_size:.4g} steps. {self.note}".strip()
+
+    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall | None:
+        """StepLR; MultiStepLR for a few drops at distances that are no whole numbers."""
+        size, gamma = whole(self.step_size), f"gamma={number(self.gamma)}"
+        if size is not None:
+            return TorchCall("StepLR", [f"step_size={size}", gamma], self.lr)
+        if num_steps / self.step_size > MOST_MILESTONES:
+            return None
+        drops = range(1, MOST_MILESTONES + 1)
+        at = [math.ceil((drop - 1e-9) * self.step_size) for drop in drops]  # 1e-9: as in `values`
+        return TorchCall("MultiStepLR", [f"milestones={[step for step in at if step < num_steps]}", gamma], self.lr)
+
+    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+        """A power of the drops so far."""
+        drops = f"int(step / {steps_text(self.step_size)} + 1e-9)"
+        return [f"return {line(0, self.lr / lr, f'{number(self.gamma)} ** {drops}')}"]
+
+
+@searchable(drops=Range(1, 4, whole=True), gamma=Range(0.05, 0.5, log=True))
+def step(
+    lr: float, num_steps: int, steps_per_epoch: float | None = None, *, drops: int = 2, gamma: float = 0.1
+) -> StepDecay:
+    """A tenth after each third of the training: torchvision's recipe for ResNets, a drop every 30 of 90 epochs.
+
+    Args:
+        lr: the peak.
+        num_steps: steps in the training.
+        steps_per_epoch: not used.
+        drops: how often the LR drops, at equal distances, >= 1.
+        gamma: factor of a drop.
+    """
+    counted = isinstance(drops, int | np.integer) and 1 <= drops < num_steps
+    require(counted, "drops must be a whole number from 1 to num_steps - 1", drops=drops, num_steps=num_steps)
+    times = f"{drops} drop{'' if drops == 1 else 's'}"
+    return StepDecay(lr, num_steps / (drops + 1), gamma, note=f"{times} at equal distances over the training.")
 
 
 @dataclass(frozen=True)
@@ -71,87 +149,36 @@ class Exponential(Schedule):
         _require_gamma(self.gamma)
 
     def values(self, steps: FloatArray) -> FloatArray:
-        """See the class."""
+        """lr(t) = lr * gamma^t."""
         return np.asarray(self.lr * self.gamma**steps)
 
     def describe(self) -> str:
         """LR and factor in words."""
         return f"exponential from {self.lr:.3g}, times {self.gamma:.6g} a step. {self.note}".strip()
 
+    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall:
+        """ExponentialLR."""
+        return TorchCall("ExponentialLR", [f"gamma={number(self.gamma)}"], self.lr)
 
-@dataclass(frozen=True)
-class Polynomial(Schedule):
-    """Falls from `lr` to `end_lr` as a power of the steps that are left, then stays there.
+    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+        """A power of the step."""
+        return [f"return {line(0, self.lr / lr, f'{number(self.gamma)}**step')}"]
 
-    lr(t) = end_lr + (lr - end_lr) * (1 - t / num_steps)^power
 
-    Args:
-        lr: LR at step 0, > 0.
-        num_steps: steps to `end_lr`, >= 1.
-        power: > 0; 1 is a straight line.
-        end_lr: the last LR, from 0 to `lr`.
-        note: why it was laid out so; shown by `describe()`, ignored by `==`.
+@searchable(final_ratio=Range(1e-3, 0.3, log=True))
+def exponential(
+    lr: float, num_steps: int, steps_per_epoch: float | None = None, *, final_ratio: float = 0.01
+) -> Exponential:
+    """Exponential decay to a hundredth by the end.
 
-    >>> Polynomial(lr=1.0, num_steps=4, power=2)([0, 2, 4, 9]).tolist()
-    [1.0, 0.25, 0.0, 0.0]
+    Option: final_ratio, the last LR / lr, in (0, 1].
     """
-
-    lr: float
-    num_steps: float
-    power: float = 1.0
-    end_lr: float = 0.0
-    note: str = field(default="", compare=False)
-
-    def __post_init__(self) -> None:
-        require_peak(self.lr)
-        require_length(num_steps=self.num_steps)
-        require(0 < self.power < np.inf, "power must be positive and finite", power=self.power)
-        require_end(self.lr, self.end_lr)
-
-    def values(self, steps: FloatArray) -> FloatArray:
-        """See the class."""
-        left = 1 - np.minimum(steps / self.num_steps, 1.0)
-        return np.asarray(self.end_lr + (self.lr - self.end_lr) * left**self.power)
-
-    def describe(self) -> str:
-        """Ends and power in words."""
-        shape = f"polynomial of power {self.power:.3g} from {self.lr:.3g} to {self.end_lr:.3g} in {self.num_steps:.4g} steps"
-        return f"{shape}. {self.note}".strip()
+    require(0 < final_ratio <= 1, "final_ratio must be above 0 and at most 1", final_ratio=final_ratio)
+    return Exponential(lr, final_ratio ** (1 / num_steps), note=f"{final_ratio:.3g} of the peak is left at the end.")
 
 
-@dataclass(frozen=True)
-class Linear(Schedule):
-    """A straight line from `lr` to `end_lr`, then constant. It may rise: `warmup` is made of it.
-
-    lr(t) = lr + (end_lr - lr) * min(1, t / num_steps)
-
-    Args:
-        lr: LR at step 0, >= 0.
-        num_steps: steps to `end_lr`, >= 1.
-        end_lr: the last LR, >= 0; one of the two must be positive.
-        note: why it was laid out so; shown by `describe()`, ignored by `==`.
-
-    >>> Linear(lr=1.0, num_steps=4)([0, 1, 4, 9]).tolist()
-    [1.0, 0.75, 0.0, 0.0]
-    """
-
-    lr: float
-    num_steps: float
-    end_lr: float = 0.0
-    note: str = field(default="", compare=False)
-
-    def __post_init__(self) -> None:
-        good = all(0 <= lr < np.inf for lr in (self.lr, self.end_lr)) and self.lr + self.end_lr > 0
-        require(good, "lr and end_lr must be at least 0, not both 0, and finite", lr=self.lr, end_lr=self.end_lr)
-        require_length(num_steps=self.num_steps)
-
-    def values(self, steps: FloatArray) -> FloatArray:
-        """See the class."""
-        return np.asarray(self.lr + (self.end_lr - self.lr) * np.minimum(steps / self.num_steps, 1.0))
-
-    def describe(self) -> str:
-        """Its ends in words."""
-        return f"linear from {self.lr:.3g} to {self.end_lr:.3g} in {self.num_steps:.4g} steps. {self.note}".strip()
+def _require_gamma(gamma: float) -> None:
+    require(0 < gamma <= 1, "gamma must be above 0 and at most 1", gamma=gamma)
 
 
 @dataclass(frozen=True)
@@ -181,13 +208,42 @@ class InverseSqrt(Schedule):
         require_length(timescale=self.timescale)
 
     def values(self, steps: FloatArray) -> FloatArray:
-        """See the class."""
+        """lr(t) = lr * sqrt(timescale / (t + timescale))."""
         return np.asarray(self.lr * np.sqrt(self.timescale / (steps + self.timescale)))
 
     def describe(self) -> str:
         """LR and time scale in words."""
         return f"inverse square root from {self.lr:.3g} on a scale of {self.timescale:.4g} steps. {self.note}".strip()
 
+    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+        """The root of the time scale over the step and the time scale."""
+        scale = steps_text(self.timescale)
+        return [f"return {line(0, self.lr / lr, f'({scale} / (step + {scale})) ** 0.5')}"]
 
-def _require_gamma(gamma: float) -> None:
-    require(0 < gamma <= 1, "gamma must be above 0 and at most 1", gamma=gamma)
+
+@warmed
+@searchable(timescale_share=Range(0.01, 0.3, log=True))
+def inverse_sqrt(
+    lr: float,
+    num_steps: int,
+    steps_per_epoch: float | None = None,
+    *,
+    warmup_steps: int = 0,
+    timescale_share: float | None = None,
+) -> InverseSqrt:
+    """Inverse square root after a warm-up of a twentieth, as transformers were trained at first (arXiv:1706.03762).
+
+    Args:
+        lr: the peak.
+        num_steps: steps after the warm-up.
+        steps_per_epoch: not used.
+        warmup_steps: steps of the warm-up, which `by_name` puts before it.
+        timescale_share: the time scale / num_steps, in (0, 1]; by default the time scale is the warm-up's length, as in the
+            paper, or a twentieth where there is none.
+    """
+    if timescale_share is None:
+        note = "The scale is the warm-up's length." if warmup_steps else "The scale is a twentieth of the training."
+        return InverseSqrt(lr, max(1.0, float(warmup_steps or WARMUP_SHARE * num_steps)), note)
+    require(0 < timescale_share <= 1, "timescale_share must be above 0 and at most 1", timescale_share=timescale_share)
+    note = f"The scale is {timescale_share:.3g} of the steps as asked for."
+    return InverseSqrt(lr, max(1.0, timescale_share * num_steps), note)

@@ -12,12 +12,11 @@ import numpy as np
 from lr_search.errors import require
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.compose import warmup
-from lr_search.schedules.decay_layouts import WARMUP_SHARE
+from lr_search.schedules.layout import warmup_share_of
 
 if TYPE_CHECKING:
     from lr_search.training.controller import Controller
 
-WARMED = ("inverse_sqrt", "wsd")  # have a warm-up by definition
 COMMON = ("lr", "num_steps", "steps_per_epoch", "warmup_steps")
 
 
@@ -56,8 +55,8 @@ def by_name(
         steps_per_epoch: steps in one pass over the data, > 0; None where the data has no end.
         warmup_steps: steps of a linear warm-up before the schedule, which is laid out for the rest of the training, >= 0.
             Default: a twentieth of the training for inverse_sqrt and wsd, 0 for the others.
-        **options: what the papers' rules choose, chosen otherwise: cycles, base_ratio, T_mult, ...; see the functions in
-            `lr_search.schedules.cyclic_layouts` and `decay_layouts`, and in `lr_search.controllers.layouts`.
+        **options: what the papers' rules choose, chosen otherwise: cycles, base_ratio, T_mult, ...; those of a name are
+            the arguments of the function that is registered under it, which stands beside the schedule's class.
 
     Raises:
         UnknownNameError: no schedule has that name; the message has the nearest.
@@ -74,7 +73,7 @@ def by_name(
     _require_training(lr, num_steps, steps_per_epoch)
     _require_options(name, layout, options)
     if warmup_steps is None:
-        warmup_steps = round(WARMUP_SHARE * num_steps) if name in WARMED else 0
+        warmup_steps = round(warmup_share_of(layout) * num_steps)
     whole = isinstance(warmup_steps, int | np.integer) and 0 <= warmup_steps < num_steps
     require(whole, "warmup_steps must be a whole number from 0 to num_steps - 1", warmup_steps=warmup_steps)
     if "warmup_steps" in inspect.signature(layout).parameters:  # a layout may be told of the warm-up before it

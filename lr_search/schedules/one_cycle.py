@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
 from lr_search.schedules.base import Schedule, require_length
+from lr_search.schedules.layout import Range, searchable
+from lr_search.schedules.source import TorchCall, number, steps_text, whole
 
 
 @dataclass(frozen=True)
@@ -92,14 +95,14 @@ class OneCycle(Schedule):
         return np.asarray(start + (goal - start) * share)
 
     def values(self, steps: FloatArray) -> FloatArray:
-        """See the class."""
+        """Up to `max_lr`, and down to its end."""
         first = self.max_lr / self.div_factor
         return self._between(
             steps, [first, self.max_lr, *([first] if self.three_phase else []), first / self.final_div_factor]
         )
 
     def momenta(self, steps: FloatArray) -> FloatArray:
-        """See the class."""
+        """Down to `base_momentum` and up again; nan where that is None."""
         if self.base_momentum is None:
             return super().momenta(steps)
         high = self.max_momentum
@@ -120,3 +123,74 @@ class OneCycle(Schedule):
         last = f"then down to {first / self.final_div_factor:.3g}"
         form = "by cosines" if self.anneal == "cos" else "in straight lines"
         return f"one cycle {form}: {rise}, {back}{last}{momentum}. {self.note}".strip()
+
+    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall | None:
+        """OneCycleLR, which refuses to go on after its end."""
+        steps = whole(self.num_steps)
+        if steps is None or num_steps > steps:
+            return None
+        first_lr, moves = self.max_lr / self.div_factor, momentum and self.base_momentum is not None
+        if groups == 1:
+            arguments = self._torch_arguments(number(self.max_lr), steps, moves)
+            return TorchCall("OneCycleLR", arguments, first_lr, one_group_only=True, moves_momentum=moves)
+        # written before the schedulers, for a warm-up sets the groups' LRs to 0
+        peaks = f'peaks = [{number(self.div_factor)} * group["lr"] for group in optimizer.param_groups]\n'
+        arguments = self._torch_arguments("peaks", steps, moves)
+        return TorchCall("OneCycleLR", arguments, first_lr, moves_momentum=moves, before=peaks)
+
+    def _torch_arguments(self, peak: str, steps: int, moves: bool) -> list[str]:
+        arguments = [f"max_lr={peak}", f"total_steps={steps}", f"pct_start={number(self.pct_start)}"]
+        arguments += ['anneal_strategy="linear"'] if self.anneal == "linear" else []
+        arguments += [] if moves else ["cycle_momentum=False"]
+        for name in (*(("base_momentum", "max_momentum") if moves else ()), "div_factor", "final_div_factor"):
+            arguments.append(f"{name}={number(getattr(self, name))}")
+        return arguments + (["three_phase=True"] if self.three_phase else [])
+
+    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+        """The phases in turn; a plain function has no word for the momentum."""
+        top, rise = self.max_lr / lr, self.pct_start * self.num_steps - 1
+        low = top / self.div_factor
+        last = low / self.final_div_factor
+        marks = [
+            (0.0, low),
+            (rise, top),
+            *([(2 * rise, low)] if self.three_phase else []),
+            (self.num_steps - 1, last),
+        ]
+        phases = [f"({steps_text(a)}, {steps_text(b)}, {number(x)}, {number(y)})" for (a, x), (b, y) in pairwise(marks)]
+        share = "share" if self.anneal == "linear" else "(1 - math.cos(math.pi * share)) / 2"
+        return [
+            f"for begin, end, low, high in [{', '.join(phases)}]:  # from step to step, from factor to factor",
+            "    if step <= end:",
+            "        share = (step - begin) / (end - begin)",
+            f"        return low + (high - low) * {share}",
+            f"return {number(last)}",
+        ]
+
+    def highest_lr(self, num_steps: int) -> float:
+        """The peak."""
+        return self.max_lr
+
+
+@searchable(pct_start=Range(0.1, 0.5), div_factor=Range(5.0, 50.0, log=True))
+def one_cycle(
+    lr: float,
+    num_steps: int,
+    steps_per_epoch: float | None = None,
+    *,
+    pct_start: float = 0.3,
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+    anneal: Literal["cos", "linear"] = "cos",
+    three_phase: bool = False,
+    base_momentum: float | None = 0.85,
+    max_momentum: float = 0.95,
+) -> OneCycle:
+    """Up to lr and far down again, once, the momentum the other way (arXiv:1708.07120).
+
+    Options as of torch's OneCycleLR.
+    """
+    return OneCycle(
+        lr, num_steps, pct_start, div_factor, final_div_factor, anneal, three_phase, base_momentum, max_momentum,
+        note="One cycle, as long as the training.",
+    )  # fmt: skip

@@ -10,8 +10,12 @@ import numpy as np
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
 from lr_search.schedules.base import Schedule
+from lr_search.schedules.cycles import restarts
+from lr_search.schedules.layout import Range, searchable
+from lr_search.schedules.source import TorchCall, number, steps_text, whole
 
-ROUNDING = 1e-6  # steps: a T_0 laid out from num_steps may put a restart just beyond the step it is meant for
+T_MULT = 2  # SGDR's own choice for its anytime results (section 4.1)
+RESTART_ROUNDING = 1e-6  # steps: a T_0 laid out from num_steps may put a restart just beyond the step it is meant for
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class SGDR(Schedule):
         T_0: steps in the first cycle, >= 1; may be fractional.
         T_mult: how much longer each cycle is than the one before, >= 1.
         decay: the peak's factor at each restart, in (0, 1]. The paper suggests it for long trainings.
-        base_decay: the floor's factor at each restart, likewise.
+        base_decay: the floor's factor at each restart, in (0, 1].
         note: why it was laid out so; shown by `describe()`, ignored by `==`.
 
     >>> schedule = SGDR(base_lr=0.0, max_lr=1.0, T_0=4, T_mult=2)
@@ -72,11 +76,11 @@ class SGDR(Schedule):
         else:
             cycle = np.floor(np.log1p(steps * (self.T_mult - 1) / self.T_0) / np.log(self.T_mult))
         # the logarithm may round across a boundary: set it right by the exact starts
-        cycle = np.where(self._start(cycle + 1) <= steps + ROUNDING, cycle + 1, cycle)
-        return np.where(self._start(cycle) > steps + ROUNDING, cycle - 1, cycle)
+        cycle = np.where(self._start(cycle + 1) <= steps + RESTART_ROUNDING, cycle + 1, cycle)
+        return np.where(self._start(cycle) > steps + RESTART_ROUNDING, cycle - 1, cycle)
 
     def values(self, steps: FloatArray) -> FloatArray:
-        """See the class."""
+        """Half a cosine from each cycle's peak to its floor."""
         cycle = self._cycle(steps)
         done = np.maximum(0.0, steps - self._start(cycle)) / (self.T_0 * self.T_mult**cycle)  # T_cur / T_i
         base = self.base_lr * self.base_decay**cycle
@@ -87,7 +91,7 @@ class SGDR(Schedule):
         """The restarts, to the nearest step."""
         ends: list[int] = []
         cycle = 1
-        while (end := float(self._start(np.array([float(cycle)]))[0])) <= num_steps + ROUNDING:
+        while (end := float(self._start(np.array([float(cycle)]))[0])) <= num_steps + RESTART_ROUNDING:
             ends.append(round(end))
             cycle += 1
         return ends
@@ -98,3 +102,76 @@ class SGDR(Schedule):
         decay += f", the floor times {self.base_decay:.3g}" if self.base_decay < 1 else ""
         shape = f"cosine from {self.max_lr:.3g} to {self.base_lr:.3g}, restarted after {self.T_0:.4g} steps"
         return f"{shape}, each cycle {self.T_mult:.3g} times the last{decay}. {self.note}".strip()
+
+    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall | None:
+        """CosineAnnealingWarmRestarts, which knows whole numbers of steps and no decay."""
+        first, growth = whole(self.T_0), whole(self.T_mult)
+        if first is None or growth is None or min(self.decay, self.base_decay) < 1:
+            return None
+        arguments = [f"T_0={first}", f"T_mult={growth}"]
+        arguments += [f"eta_min={number(self.base_lr)}"] if self.base_lr > 0 else []
+        return TorchCall("CosineAnnealingWarmRestarts", arguments, self.max_lr, one_group_only=self.base_lr > 0)
+
+    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+        """The cycle and the share of it that is done, its floor and peak, and half a cosine between them."""
+        low, high = (
+            number(bound / lr) + (f" * {number(decay)}**cycle" if decay < 1 and bound else "")
+            for bound, decay in ((self.base_lr, self.base_decay), (self.max_lr, self.decay))
+        )
+        return [
+            *self._share_lines(),
+            f"low = {low}",
+            f"high = {f'max(low, {high})' if self.decay < 1 else high}",
+            "return low + (high - low) * (1 + math.cos(math.pi * share)) / 2",
+        ]
+
+    def _share_lines(self) -> list[str]:
+        """Source that finds `cycle`, and the `share` of it that is done."""
+        first, remark = steps_text(self.T_0), "# rounding may have put a restart just beyond its step"
+        if self.T_mult == 1:
+            return [
+                f"length = {first}",
+                f"cycle = int((step + {RESTART_ROUNDING}) / length)  {remark}",
+                "share = max(0, step - cycle * length) / length",
+            ]
+        return [
+            f"cycle, start, length = 0, 0, {first}",
+            f"while step >= start + length - {RESTART_ROUNDING}:  {remark}",
+            f"    cycle, start, length = cycle + 1, start + length, length * {steps_text(self.T_mult)}",
+            "share = max(0, step - start) / length",
+        ]
+
+    def highest_lr(self, num_steps: int) -> float:
+        """The first cycle's peak."""
+        return self.max_lr
+
+
+@searchable(cycles=Range(3, 6, whole=True), T_mult=Range(1.0, 2.0), base_ratio=Range(0.001, 0.3, log=True))
+def sgdr(
+    lr: float,
+    num_steps: int,
+    steps_per_epoch: float | None = None,
+    *,
+    T_mult: float = T_MULT,
+    cycles: int | None = None,
+    T_0: float | None = None,
+    base_ratio: float = 0.0,
+    decay: float = 1.0,
+    base_decay: float = 1.0,
+) -> SGDR:
+    """Cosine annealing to 0 with warm restarts, each cycle twice the last (arXiv:1608.03983).
+
+    Args:
+        lr: the peak.
+        num_steps: steps in the training.
+        steps_per_epoch: steps in one pass over the data.
+        T_mult: how much longer each cycle is than the one before, >= 1.
+        cycles: how many; default: at least 3, 4 where the first is then an epoch, more where it would be above 10 epochs.
+        T_0: steps in the first cycle, in place of `cycles`.
+        base_ratio: the floor / lr, in [0, 1).
+        decay: the peak's factor at each restart.
+        base_decay: the floor's.
+    """
+    first, note = restarts(num_steps, steps_per_epoch, T_mult, cycles, T_0)
+    require(0 <= base_ratio < 1, "base_ratio must be at least 0 and below 1", base_ratio=base_ratio)
+    return SGDR(lr * base_ratio, lr, T_0=first, T_mult=T_mult, decay=decay, base_decay=base_decay, note=note)

@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
 from lr_search.schedules.base import Schedule
+from lr_search.schedules.cycles import triangles
+from lr_search.schedules.layout import Range, searchable
+from lr_search.schedules.source import TorchCall, line, number, steps_text
+
+BASE_RATIO = 1 / 4  # base_lr = max_lr / 3 or / 4 (Smith 2017, section 3.3)
+CYCLES = Range(3, 8, whole=True)
+CLR_BASE = Range(1 / 20, 1 / 2, log=True)
 
 
 @dataclass(frozen=True)
-class _Cyclical(Schedule):
+class Cyclical(Schedule):
     """What the CLR policies share: a triangle between two bounds, which each policy scales in its own way."""
 
     base_lr: float
@@ -53,12 +59,35 @@ class _Cyclical(Schedule):
         count = int(num_steps / (2 * self.step_size) + 1e-9)
         return [round(2 * self.step_size * cycle) for cycle in range(1, count + 1)]
 
-    def _bounds(self) -> str:
+    def highest_lr(self, num_steps: int) -> float:
+        """The upper bound."""
+        return self.max_lr
+
+    def bounds_text(self) -> str:
+        """Bounds and length of a cycle in words."""
         return f"between {self.base_lr:.3g} and {self.max_lr:.3g}, cycles of {2 * self.step_size:.4g} steps"
+
+    def cyclic_lr(self, mode: str, *decay: str) -> TorchCall:
+        """Torch's CyclicLR in that mode; without its momentum, which these do not move."""
+        bounds = [f"base_lr={number(self.base_lr)}", f"max_lr={number(self.max_lr)}"]
+        shape = [f"step_size_up={steps_text(self.step_size)}", f'mode="{mode}"', *decay]
+        return TorchCall("CyclicLR", [*bounds, *shape, "cycle_momentum=False"], self.base_lr, one_group_only=True)
+
+    def triangle_factor(self, lr: float) -> str:
+        """The source of the triangle between its bounds over `lr`, without amplitude, where `up` is how far up it is."""
+        return line(self.base_lr / lr, (self.max_lr - self.base_lr) / lr, "up")
+
+    def triangle_lines(self, value: str, into: str = "into = step % {cycle}") -> list[str]:
+        """Source that finds `up`, and returns `value`."""
+        return [
+            into.format(cycle=steps_text(2 * self.step_size)),
+            f"up = 1 - abs(into / {steps_text(self.step_size)} - 1)  # 0 at a cycle's ends, 1 in its middle",
+            f"return {value}",
+        ]
 
 
 @dataclass(frozen=True)
-class Triangular(_Cyclical):
+class Triangular(Cyclical):
     r"""Rises linearly from `base_lr` to `max_lr` and back, for ever.
 
     lr(t) = base_lr + (max_lr - base_lr) * max(0, 1 - x),   x = |t / step_size - 2 * cycle + 1|,   cycle = floor(1 + t / (2 * step_size))
@@ -82,11 +111,43 @@ class Triangular(_Cyclical):
 
     def describe(self) -> str:
         """Bounds and cycle length in words."""
-        return f"triangular {self._bounds()}. {self.note}".strip()
+        return f"triangular {self.bounds_text()}. {self.note}".strip()
+
+    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall:
+        """CyclicLR in its first mode."""
+        return self.cyclic_lr("triangular")
+
+    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+        """The triangle."""
+        return self.triangle_lines(self.triangle_factor(lr))
+
+
+@searchable(cycles=CYCLES, base_ratio=CLR_BASE)
+def triangular(
+    lr: float,
+    num_steps: int,
+    steps_per_epoch: float | None = None,
+    *,
+    base_ratio: float = BASE_RATIO,
+    cycles: int | None = None,
+    step_size: float | None = None,
+) -> Triangular:
+    """Smith's triangular policy from lr/4 to lr (arXiv:1506.01186).
+
+    Args:
+        lr: the peak.
+        num_steps: steps in the training.
+        steps_per_epoch: steps in one pass over the data.
+        base_ratio: base_lr / lr, in (0, 1).
+        cycles: how many; default: at least 3, 4 where half a cycle is then 2 epochs, more where it would be above 10.
+        step_size: steps in half a cycle, in place of `cycles`.
+    """
+    size, note = triangles(num_steps, steps_per_epoch, cycles, step_size)
+    return Triangular(base_lr_of(lr, base_ratio), lr, size, note=base_note(base_ratio) + note)
 
 
 @dataclass(frozen=True)
-class Triangular2(_Cyclical):
+class Triangular2(Cyclical):
     r"""`Triangular`, with its height halved after each cycle.
 
     lr(t) = base_lr + (max_lr - base_lr) * max(0, 1 - x) / 2^(cycle - 1),   x and cycle as in `Triangular`
@@ -110,49 +171,46 @@ class Triangular2(_Cyclical):
 
     def describe(self) -> str:
         """Bounds and cycle length in words."""
-        return f"triangular, its height halved each cycle, {self._bounds()}. {self.note}".strip()
+        return f"triangular, its height halved each cycle, {self.bounds_text()}. {self.note}".strip()
+
+    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall:
+        """CyclicLR in its second mode."""
+        return self.cyclic_lr("triangular2")
+
+    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+        """The triangle, and a power of the cycle."""
+        return self.triangle_lines(f"{self.triangle_factor(lr)} / 2**cycle", "cycle, into = divmod(step, {cycle})")
 
 
-@dataclass(frozen=True)
-class ExpRange(_Cyclical):
-    r"""`Triangular`, decaying by `gamma` at every step.
+@searchable(cycles=CYCLES, base_ratio=CLR_BASE)
+def triangular2(
+    lr: float,
+    num_steps: int,
+    steps_per_epoch: float | None = None,
+    *,
+    base_ratio: float = BASE_RATIO,
+    cycles: int | None = None,
+    step_size: float | None = None,
+) -> Triangular2:
+    """Smith's triangular2 policy: the triangle's height halves each cycle (arXiv:1506.01186).
 
-    decay="amplitude":   lr(t) = base_lr + (max_lr - base_lr) * max(0, 1 - x) * gamma^t      (torch's CyclicLR)
-    decay="bounds":      lr(t) = (base_lr + (max_lr - base_lr) * max(0, 1 - x)) * gamma^t    (the paper: both bounds decay)
-
-    Args:
-        base_lr: LR at step 0, > 0.
-        max_lr: upper bound before the decay, > base_lr.
-        step_size: steps in half a cycle, >= 1; may be fractional. Smith: 2 to 10 epochs of steps.
-        gamma: decay a step, in (0, 1].
-        decay: what decays: "amplitude" or "bounds".
-        note: why it was laid out so; shown by `describe()`, ignored by `==`.
-
-    >>> schedule = ExpRange(base_lr=0.25, max_lr=1.25, step_size=2, gamma=0.5)
-    >>> schedule(np.array([0, 1, 2])).tolist()
-    [0.25, 0.5, 0.5]
+    Options as of `triangular`.
     """
+    size, note = triangles(num_steps, steps_per_epoch, cycles, step_size)
+    return Triangular2(base_lr_of(lr, base_ratio), lr, size, note=base_note(base_ratio) + note)
 
-    gamma: float
-    decay: Literal["amplitude", "bounds"] = "amplitude"
-    note: str = field(default="", compare=False)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(0 < self.gamma <= 1, "gamma must be above 0 and at most 1", gamma=self.gamma)
-        require(self.decay in ("amplitude", "bounds"), "decay must be 'amplitude' or 'bounds'", decay=self.decay)
+def base_lr_of(lr: float, base_ratio: float) -> float:
+    """The lower bound, by its ratio to the peak.
 
-    def amplitude(self, steps: FloatArray) -> FloatArray:
-        """Shrinks by gamma a step."""
-        return self.gamma**steps
+    Raises:
+        InvalidInputError: the ratio does not lie between 0 and 1.
+    """
+    require(0 < base_ratio < 1, "base_ratio must lie between 0 and 1", base_ratio=base_ratio)
+    return lr * base_ratio
 
-    def values(self, steps: FloatArray) -> FloatArray:
-        """See the class."""
-        if self.decay == "amplitude":
-            return super().values(steps)
-        return (self.base_lr + (self.max_lr - self.base_lr) * self.triangle(steps)) * self.amplitude(steps)
 
-    def describe(self) -> str:
-        """Bounds, cycle length and decay in words."""
-        what = "its height" if self.decay == "amplitude" else "both bounds"
-        return f"triangular, {what} times {self.gamma:.6g} a step, {self._bounds()}. {self.note}".strip()
+def base_note(base_ratio: float) -> str:
+    """Where the lower bound comes from, in words."""
+    why = " (Smith: 1/3 or 1/4)" if base_ratio == BASE_RATIO else " as asked for"
+    return f"base_lr is {base_ratio:.3g} of the peak{why}. "

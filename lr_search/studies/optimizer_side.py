@@ -14,7 +14,7 @@ from lr_search.errors import InvalidInputError
 from lr_search.optimizers.names import Rules, default_lr, rules_of
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.samplers.strategies import Strategy, defaults
-from lr_search.studies.schedule_layout import PEAK, Layout
+from lr_search.studies.schedule_layout import PEAK, ScheduleLayout
 from lr_search.workloads.workload import Workload
 
 
@@ -32,7 +32,7 @@ class Side:
 
     workload: Workload
     strategies: Sequence[Strategy]
-    layouts: Mapping[str, Layout]
+    layouts: Mapping[str, ScheduleLayout]
     default_lr: float | None = None
     note: str = ""
 
@@ -56,8 +56,8 @@ def side_of(
     name: str,
     workload: Workload,
     strategies: Sequence[Strategy],
-    layouts: Mapping[str, Layout],
-    by_name: Callable[[str], Layout],
+    layouts: Mapping[str, ScheduleLayout],
+    by_name: Callable[[str], ScheduleLayout],
 ) -> Side:
     """The side of one optimizer.
 
@@ -89,7 +89,9 @@ def _no_default(strategy: Strategy, name: str, kind: type | None) -> InvalidInpu
     )
 
 
-def _allowed(rules: Rules, asked: Mapping[str, Layout], by_name: Callable[[str], Layout]) -> dict[str, Layout]:
+def _allowed(
+    rules: Rules, asked: Mapping[str, ScheduleLayout], by_name: Callable[[str], ScheduleLayout]
+) -> dict[str, ScheduleLayout]:
     """Those of the asked schedules that the rules allow, else the first that they do."""
     if rules.schedules is None:
         return dict(asked)
@@ -103,8 +105,8 @@ def _note(
     name: str,
     rules: Rules,
     run: Sequence[Strategy],
-    asked: Mapping[str, Layout],
-    left: Mapping[str, Layout],
+    asked: Mapping[str, ScheduleLayout],
+    left: Mapping[str, ScheduleLayout],
     lr: float | None,
 ) -> str:
     parts = []

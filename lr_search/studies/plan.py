@@ -12,8 +12,8 @@ import optuna
 from lr_search.curves.probe import Ladder
 from lr_search.samplers.strategies import Strategy
 from lr_search.schedules.base import Schedule
-from lr_search.schedules.search_shape import Range
-from lr_search.studies.schedule_layout import PEAK, Layout
+from lr_search.schedules.layout import Range
+from lr_search.studies.schedule_layout import PEAK, ScheduleLayout
 from lr_search.training.controller import first_schedule
 from lr_search.training.course import checkpoints
 from lr_search.workloads.workload import Workload
@@ -55,7 +55,7 @@ class StudyPlan:
     budget_steps: int
     strategy: Strategy | None = None
     schedule: str = ""
-    layout: Layout | None = None
+    layout: ScheduleLayout | None = None
     lr_range: tuple[float, float] = (1e-5, 10.0)
     curves: int = 0
     range_test: Mapping[str, Any] = field(default_factory=dict)

@@ -11,8 +11,8 @@ from typing import Any
 from lr_search import plugins
 from lr_search.errors import InvalidInputError, require
 from lr_search.schedules.base import Schedule
+from lr_search.schedules.layout import Range, ranges_of
 from lr_search.schedules.named import by_name
-from lr_search.schedules.search_shape import Range, ranges_of
 from lr_search.training.controller import Controller
 from lr_search.workloads.workload import Workload
 
@@ -20,7 +20,7 @@ PEAK = 0.1  # at which a layout is tried
 
 
 @dataclass(frozen=True)
-class Layout:
+class ScheduleLayout:
     """Peak LR -> Schedule or Controller.
 
     Args:
@@ -39,17 +39,17 @@ class Layout:
         """What is trained under."""
         return self.make(lr, **{**self.chosen, **shape})
 
-    def with_shape(self, shape: Mapping[str, float]) -> Layout:
+    def with_shape(self, shape: Mapping[str, float]) -> ScheduleLayout:
         """The layout with these options, and nothing left to search."""
         return replace(self, ranges={}, chosen=shape)
 
     def training_steps(self, num_steps: int) -> int:
         """What a training of `num_steps` is charged at most: a controller may run range tests on the way."""
-        found = self(PEAK)
-        return num_steps + (found.extra_steps(num_steps) if isinstance(found, Controller) else 0)
+        trained_under = self(PEAK)
+        return num_steps + (trained_under.extra_steps(num_steps) if isinstance(trained_under, Controller) else 0)
 
 
-def layouts_of(schedules: Any, workload: Workload, *, search_shape: bool = False) -> dict[str, Layout]:
+def layouts_of(schedules: Any, workload: Workload, *, search_shape: bool = False) -> dict[str, ScheduleLayout]:
     """The schedules a user named: names, or name -> (peak LR -> Schedule or Controller), or name -> name.
 
     Args:
@@ -75,7 +75,9 @@ def layouts_of(schedules: Any, workload: Workload, *, search_shape: bool = False
     return layouts
 
 
-def named_layout(name: str, num_steps: int, steps_per_epoch: float | None, *, search_shape: bool = False) -> Layout:
+def named_layout(
+    name: str, num_steps: int, steps_per_epoch: float | None, *, search_shape: bool = False
+) -> ScheduleLayout:
     """The schedule of that name, laid out for a training.
 
     Args:
@@ -89,18 +91,18 @@ def named_layout(name: str, num_steps: int, steps_per_epoch: float | None, *, se
         InvalidInputError: the training is too short.
     """
     make = partial(_laid_out, name, num_steps, steps_per_epoch)
-    return Layout(make, _fitting(make, _ranges(name)) if search_shape else {}, name=name)
+    return ScheduleLayout(make, _fitting(make, _ranges(name)) if search_shape else {}, name=name)
 
 
-def _layout(name: str, value: Any, workload: Workload, search_shape: bool) -> Layout:
+def _layout(name: str, value: Any, workload: Workload, search_shape: bool) -> ScheduleLayout:
     """One schedule, tried: too short a training is better told before anything runs."""
     if callable(value):
-        layout = Layout(value)
+        layout = ScheduleLayout(value)
     else:
         layout = named_layout(value, workload.num_steps, workload.steps_per_epoch, search_shape=search_shape)
-    found = layout(PEAK)
-    right = isinstance(found, Schedule | Controller)
-    require(right, f"the schedule {name!r} must map a peak LR to a Schedule or Controller", got=found)
+    trained_under = layout(PEAK)
+    right = isinstance(trained_under, Schedule | Controller)
+    require(right, f"the schedule {name!r} must map a peak LR to a Schedule or Controller", got=trained_under)
     return layout
 
 

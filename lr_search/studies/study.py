@@ -18,7 +18,7 @@ from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.curves.probe import Probe
 from lr_search.errors import StorageError
 from lr_search.samplers.strategies import PARAM, Search, Strategy
-from lr_search.schedules.search_shape import Range
+from lr_search.schedules.layout import Range
 from lr_search.storage import claims
 from lr_search.storage.keys import OWNER, RECORD
 from lr_search.storage.open import losses_told

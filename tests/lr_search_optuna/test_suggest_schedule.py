@@ -8,7 +8,7 @@ from optuna.trial import FixedTrial
 import lr_search as lrs
 from lr_search import plugins
 from lr_search.errors import InvalidInputError, UnknownNameError
-from lr_search.schedules.search_shape import ranges_of
+from lr_search.schedules.layout import ranges_of
 from lr_search_optuna import suggest_schedule
 
 NUM_STEPS = 1000

@@ -19,8 +19,8 @@ from ray.tune.search.sample import Float
 import lr_search as lrs
 from lr_search import LRPrior, plugins
 from lr_search.errors import InvalidInputError, UnknownNameError
-from lr_search.schedules import cyclic_layouts
-from lr_search.schedules.search_shape import Range
+from lr_search.schedules import sgdr
+from lr_search.schedules.layout import Range
 from lr_search.training.controller import Controller
 from lr_search_optuna import suggest_schedule
 from lr_search_ray.tune import spaces
@@ -137,7 +137,7 @@ def test_a_short_training_has_fewer_cycles_to_choose_from():
 
 
 def test_whole_numbers_reach_their_upper_bound_on_a_log_scale_too(monkeypatch):
-    layout = cyclic_layouts.sgdr
+    layout = sgdr.sgdr
     ranges = {"cycles": Range(3, 6, log=True, whole=True)}
     monkeypatch.setattr(layout, "searchable", ranges)
     cycles = schedule_space("sgdr", NUM_STEPS)["sgdr.cycles"]

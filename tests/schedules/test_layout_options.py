@@ -11,7 +11,7 @@ import pytest
 from lr_search import plugins
 from lr_search.errors import InvalidInputError
 from lr_search.schedules import SGDR, WSD, ExpRange, OneCycle, Polynomial, Schedule, StepDecay, by_name
-from lr_search.schedules.search_shape import Range, ranges_of
+from lr_search.schedules.layout import Range, ranges_of
 from tests.helpers.layouts import CLR, CYCLIC, KINDS, laid_out
 
 EXP_RANGE = [

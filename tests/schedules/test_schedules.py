@@ -32,7 +32,7 @@ def schedule(case: Case) -> Schedule:
 
 def test_every_schedule_of_the_package_is_in_this_suite() -> None:
     public = {getattr(lr_search.schedules, name) for name in lr_search.schedules.__all__} - {Schedule}
-    classes = {member for member in public if isinstance(member, type)}
+    classes = {member for member in public if isinstance(member, type) and issubclass(member, Schedule)}
     assert classes | set(USERS) == {type(case.schedule) for case in CASES.values()}
 
 

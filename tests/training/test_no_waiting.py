@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import lr_search as lrs
 from lr_search.ramp.run import RAMP_BLOCK, RampRun, Sweep
 from lr_search.schedules import Constant
-from lr_search.training.step import Stepper
 from lr_search.training.course import TRAINING_BLOCK
+from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk
 
 ASKED = ("item", "tolist", "cpu", "numpy", "nonzero", "equal", "allclose", "masked_select", "unique", "__array__")

@@ -13,7 +13,7 @@ from ray.tune.search.sample import Domain, Float, LogUniform
 from lr_search.curves.prior import LRPrior
 from lr_search.errors import require
 from lr_search.schedules.base import Schedule
-from lr_search.schedules.search_shape import Range
+from lr_search.schedules.layout import Range
 from lr_search.studies.schedule_layout import PEAK, named_layout
 from lr_search.training.controller import Controller
 

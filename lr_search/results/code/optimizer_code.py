@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lr_search.results.code.factor_code import number
+from lr_search.schedules.source import number
 
 GROUPS = "# your own parameter groups in place of model.parameters(); each keeps its LR's ratio to the first"
 MODES = (

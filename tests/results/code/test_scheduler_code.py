@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from lr_search.errors import InvalidInputError
-from lr_search.results.code.factor_code import number
 from lr_search.results.code.scheduler_code import SchedulerCode, scheduler_code
 from lr_search.schedules import (
     SGDR,
@@ -29,6 +28,7 @@ from lr_search.schedules import (
     join,
     warmup,
 )
+from lr_search.schedules.source import number
 from tests.helpers.schedule_cases import CASES, USERS, Harmonic
 from tests.helpers.schedule_walks import NUM_STEPS
 

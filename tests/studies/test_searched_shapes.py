@@ -16,7 +16,7 @@ from lr_search.report.figures import plot_schedules, shapes_frame
 from lr_search.report.figures.panels import Panels
 from lr_search.results.findings import Findings
 from lr_search.schedules import SGDR, Triangular2
-from lr_search.schedules.search_shape import Range, ranges_of
+from lr_search.schedules.layout import Range, ranges_of
 from lr_search.studies.schedule_layout import layouts_of
 from tests.helpers.workloads import line
 
