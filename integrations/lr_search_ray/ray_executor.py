@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lr_search.errors import require
-from lr_search.executors.executor import require_parallel
+from lr_search.executors.executor import Executor, require_parallel
 from lr_search.executors.progress import Progress
 from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import TrialSpec
@@ -19,7 +19,7 @@ from lr_search_ray.jobs.session import Session, opened
 
 
 @dataclass(frozen=True)
-class RayExecutor:
+class RayExecutor(Executor):
     """All studies of a comparison as one Ray Tune experiment: the studies' samplers propose, their pruners decide.
 
     Range tests are trials too. Studies whose sampler waits for results run one trial at a time, and others fill the gaps.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from lr_search.studies.plan import FIRST
 from lr_search.studies.study import Job, StudyTask
 
-POLL_SECONDS = 0.5  # between looks at what other processes have done
+POLL_SECONDS = 0.5  # between looks at what other processes have done, while nothing can begin here
 POLL_SHARE = 1 / 20  # of the time that may go into those looks
 
 

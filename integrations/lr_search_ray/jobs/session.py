@@ -22,6 +22,7 @@ from ray.tune import Callback, CheckpointConfig, Stopper
 from tqdm import tqdm
 
 from lr_search.errors import WorkloadError, require
+from lr_search.executors.executor import Executor
 from lr_search.executors.progress import Progress
 from lr_search.executors.trial_run import training_of
 from lr_search.executors.work import Work
@@ -94,7 +95,7 @@ def require_fitting(resources: Mapping[str, float], workloads: Mapping[str, Work
         require(kind != "cuda" or index in ("", "0"), rule, device=workload.device)
 
 
-class Session:
+class Session(Executor):
     """Ray with the workloads in its store.
 
     Args:
