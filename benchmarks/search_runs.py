@@ -20,7 +20,8 @@ from lr_search.samplers import RangeTestSampler
 from lr_search.samplers.strategies import Search, Strategy
 from lr_search.samplers.strategy_names import resolve
 from lr_search.storage.records import StudyRecord
-from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.job import Job
+from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 

@@ -12,7 +12,8 @@ from lr_search.executors.progress import Progress
 from lr_search.executors.trial_run import run_trial
 from lr_search.executors.work import POLL_SECONDS, Work
 from lr_search.storage.ownership import Heartbeat
-from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.job import Job
+from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 

@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from lr_search.executors.progress_lines import Bar, Log, StudyLines
 from lr_search.executors.tally import Overview
-from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.job import Job
+from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Outcome
 
 SMOOTHING = 0.05  # evaluations come at odd moments: the time left follows the last 40 or so

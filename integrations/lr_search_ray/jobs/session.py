@@ -34,9 +34,9 @@ from lr_search.workloads.workload import Workload
 from lr_search_ray.cluster import resources as cluster
 from lr_search_ray.cluster.checkpoints import as_ray_takes_it, delete, require_shared
 from lr_search_ray.cluster.connecting import connected
-from lr_search_ray.cluster.driver_path import worker_place
+from lr_search_ray.cluster.driver_path import driver_path
+from lr_search_ray.cluster.packing import packed
 from lr_search_ray.jobs.job_searcher import JobSearcher
-from lr_search_ray.jobs.packing import packed
 from lr_search_ray.jobs.worker import Held, JobTrainable, trained
 from lr_search_ray.tune.bridge import OptunaPruningScheduler
 
@@ -106,7 +106,7 @@ class Session(Executor):
     def __init__(self, settings: RayExecutor, data: ray.ObjectRef[bytes]) -> None:
         self._settings, self._data = settings, data
         self._begun = time.monotonic()
-        self._place = worker_place()
+        self._place = driver_path()
 
     def run(self, tasks: Sequence[StudyTask], progress: Progress) -> None:
         """Run trials until every study is complete; see `Executor`."""
