@@ -118,7 +118,8 @@ class RayExecutor(Executor):
 
         Raises:
             WorkloadError: one cannot be pickled.
-            ClusterError: the cluster does not answer, or can never give what a trial asks for.
+            ClusterError: the cluster does not answer, a node has another version of lr_search, or none can ever give what a trial asks
+                for.
         """
         with opened(self, workloads) as session:
             yield session

@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lr_search.errors import ClusterError
 from lr_search.executors.executor import FailureWatch
 from lr_search.executors.outcomes import cut
 from lr_search.executors.progress import Progress
 from lr_search.executors.work import Work
+from lr_search_ray.cluster.versions import of_another_version
 from lr_search_ray.jobs.lineup import Lineup
 from lr_search_ray.jobs.messages import APART, ASSIGNMENT, HALVED, OVER, RAISED, TOGETHER
 from lr_search_ray.jobs.tune_trial import RemoteJob, TuneTrial
@@ -151,6 +153,8 @@ class JobSearcher(BridgeSearcher):
 
     def _end(self, ours: TuneTrial, result: Mapping[str, Any] | None) -> None:
         if result is None:
+            if words := of_another_version(ours.error):
+                raise ClusterError(words)
             self._lose(ours, f"its worker was lost: {_words(ours.error)}", again=True)
             return
         if RAISED in result:

@@ -36,6 +36,7 @@ from lr_search_ray.cluster.checkpoints import as_ray_takes_it, delete, require_s
 from lr_search_ray.cluster.connecting import connected
 from lr_search_ray.cluster.driver_path import driver_path
 from lr_search_ray.cluster.packing import packed
+from lr_search_ray.cluster.versions import require_same_version
 from lr_search_ray.jobs.job_searcher import JobSearcher
 from lr_search_ray.jobs.worker import Held, JobTrainable, trained
 from lr_search_ray.tune.bridge import OptunaPruningScheduler
@@ -61,6 +62,7 @@ def opened(settings: RayExecutor, workloads: Mapping[str, Workload]) -> Iterator
         telemetry=settings.telemetry,
         timeout_seconds=settings.timeout_seconds,
     ):
+        require_same_version()
         cluster.require_possible(settings.resources_per_trial)
         require_shared(settings.storage_path)
         if hint := cluster.hint(settings.resources_per_trial):
