@@ -43,7 +43,7 @@ class RayExecutor(Executor):
         runtime_env: Ray's, such as {"working_dir": "."}: what is sent to the machines.
         checkpoint_every: steps between checkpoints, >= 1. None: at evaluations (for cyclic schedules: at cycles' ends), where the last is
             `checkpoint_seconds` ago.
-        checkpoint_seconds: see there.
+        checkpoint_seconds: between checkpoints at evaluations, at least; where `checkpoint_every` is None.
         parallel_per_study: how many trials of a study may run side by side whose points depend on results, >= 1. More is faster, and
             what such a study finds then depends on which trial ends first.
         time_budget_seconds: stop after that; what has not ended is put back, and the same call goes on with it. None: no limit.

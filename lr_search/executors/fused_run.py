@@ -1,4 +1,4 @@
-"""Trials that are trained together where they are trained: each is told, judged and ended by itself."""
+"""Several trials that are trained together; each is evaluated, pruned and ended by itself."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class JobSearcher(BridgeSearcher):
 
     Args:
         work: what is left to do.
-        progress: is told.
+        progress: is told what becomes of them.
         at_once: how many trials of Tune's own it may hold, running or about to.
         max_failures: how often a trial is taken up again.
         deadline: when to stop, by `clock`; None: never.

@@ -66,7 +66,7 @@ def tune_objective(
         workload: what is trained.
         seed: of the weights and the batches.
         checkpoint_every: steps between checkpoints, >= 1; None: at evaluations, where the last is `checkpoint_seconds` ago.
-        checkpoint_seconds: see there.
+        checkpoint_seconds: between checkpoints at evaluations, at least; where `checkpoint_every` is None.
 
     Raises:
         WorkloadError: it is no workload, or cannot be pickled.
