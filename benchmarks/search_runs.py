@@ -14,6 +14,7 @@ from search_curves import EVALUATIONS, HIGH, LOW, evaluation_steps, looked_up, r
 from tasks import TASKS
 
 import lr_search as lrs
+from lr_search.executors import Executor
 from lr_search.executors.progress import Progress
 from lr_search.executors.trial_run import run_trial
 from lr_search.samplers import RangeTestSampler
@@ -54,7 +55,7 @@ class Run:
     trials: int
 
 
-class LookupExecutor:
+class LookupExecutor(Executor):
     """Ends each trial at once with the losses of a training at that LR that was done before; range tests and probes are run.
 
     Args:
