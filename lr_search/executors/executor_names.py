@@ -26,7 +26,7 @@ def executor_by_name(
         InvalidInputError: an argument breaks its rule, or what is registered is no executor.
     """
     registered = plugins.load(plugins.EXECUTORS, name)
-    executor = _made(name, registered, options or {}, offered or {}) if callable(registered) else registered
+    executor = _built(name, registered, options or {}, offered or {}) if callable(registered) else registered
     if not isinstance(executor, Executor):
         raise InvalidInputError(
             f"The executor {name!r} must be one, but got {executor!r}. Inherit lr_search.executors.Executor."
@@ -34,8 +34,8 @@ def executor_by_name(
     return executor
 
 
-def _made(name: str, registered: Any, options: Mapping[str, Any], offered: Mapping[str, Any]) -> object:
-    """From the class, or the function that makes it; each option must be an argument of it."""
+def _built(name: str, registered: Any, options: Mapping[str, Any], offered: Mapping[str, Any]) -> object:
+    """What the class, or the function that is registered, builds of the options; each must be an argument of it."""
     own = isinstance(registered, type) and issubclass(registered, Executor)
     known = [*inspect.signature(registered).parameters, *(registered.OPTIONS if own else ())]
     unknown = next((each for each in options if each not in known), None)
