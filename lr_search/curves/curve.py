@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Ramp = Literal["exponential", "linear"]
-Stopped = Literal["finished", "diverged", "non_finite"]
+RampStopped = Literal["finished", "diverged", "non_finite"]
 
 FORMAT = 1
 
@@ -59,7 +59,7 @@ class LRCurve:
     loss: FloatArray
     gain_ratio: FloatArray | None = None
     metrics: Mapping[str, FloatArray] = field(default_factory=dict)
-    stopped: Stopped = "finished"
+    stopped: RampStopped = "finished"
     num_steps: int = 0
     num_forwards: float = 0.0
     ramp: str = "exponential"
@@ -90,7 +90,11 @@ class LRCurve:
                 f"{name} must be as long as lr",
                 **{name: None if values is None else np.asarray(values).shape, "lr": self.lr.shape},
             )
-        require(self.stopped in get_args(Stopped), f"stopped must be one of {get_args(Stopped)}", stopped=self.stopped)
+        require(
+            self.stopped in get_args(RampStopped),
+            f"stopped must be one of {get_args(RampStopped)}",
+            stopped=self.stopped,
+        )
         require(self.ramp in ("exponential", "linear"), "ramp must be 'exponential' or 'linear'", ramp=self.ramp)
         if not self.num_steps:
             object.__setattr__(self, "num_steps", len(self.lr))

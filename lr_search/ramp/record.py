@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from lr_search.curves.curve import FloatArray, LRCurve, Stopped
+from lr_search.curves.curve import FloatArray, LRCurve, RampStopped
 from lr_search.curves.noise import blow_up
 from lr_search.workloads.parts import DTYPES, Precision
 
@@ -36,7 +36,7 @@ class RampRecord:
         self._losses: list[float] = []
         self._rows: list[FloatArray] = []  # the gain meter's
         self._columns: dict[str, list[float]] = {}
-        self.stopped: Stopped = "finished"
+        self.stopped: RampStopped = "finished"
         self.steps, self.forwards, self.rounding = 0, 0.0, 0.0
 
     @property
