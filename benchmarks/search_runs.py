@@ -14,13 +14,15 @@ from search_curves import EVALUATIONS, HIGH, LOW, evaluation_steps, looked_up, r
 from tasks import TASKS
 
 import lr_search as lrs
+from lr_search.executors import Executor
 from lr_search.executors.progress import Progress
 from lr_search.executors.trial_run import run_trial
 from lr_search.samplers import RangeTestSampler
 from lr_search.samplers.strategies import Search, Strategy
 from lr_search.samplers.strategy_names import resolve
 from lr_search.storage.records import StudyRecord
-from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.job import Job
+from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 
@@ -53,7 +55,7 @@ class Run:
     trials: int
 
 
-class LookupExecutor:
+class LookupExecutor(Executor):
     """Ends each trial at once with the losses of a training at that LR that was done before; range tests and probes are run.
 
     Args:

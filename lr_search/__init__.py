@@ -89,7 +89,7 @@ _MODULES = {
     "suggest": "curves.suggest",
 }
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -46,6 +46,7 @@ PLUGIN = '''
 
 import optuna
 from lr_search import LocalExecutor
+from lr_search.executors import Executor
 from lr_search.samplers import FixedSampler, Strategy
 from lr_search.schedules import Constant
 
@@ -61,7 +62,7 @@ def halved(lr, num_steps, steps_per_epoch=None):
     return Constant(lr / 2)
 
 
-class Counting:
+class Counting(Executor):
     """One trial at a time, counted."""
 
     def run(self, tasks, progress):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lr_search.errors import require
-from lr_search.executors.executor import require_parallel
+from lr_search.executors.executor import Executor, require_parallel
 from lr_search.executors.progress import Progress
 from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import TrialSpec
@@ -19,7 +19,7 @@ from lr_search_ray.jobs.session import Session, opened
 
 
 @dataclass(frozen=True)
-class RayExecutor:
+class RayExecutor(Executor):
     """All studies of a comparison as one Ray Tune experiment: the studies' samplers propose, their pruners decide.
 
     Range tests are trials too. Studies whose sampler waits for results run one trial at a time, and others fill the gaps.
@@ -43,7 +43,7 @@ class RayExecutor:
         runtime_env: Ray's, such as {"working_dir": "."}: what is sent to the machines.
         checkpoint_every: steps between checkpoints, >= 1. None: at evaluations (for cyclic schedules: at cycles' ends), where the last is
             `checkpoint_seconds` ago.
-        checkpoint_seconds: see there.
+        checkpoint_seconds: between checkpoints at evaluations, at least; where `checkpoint_every` is None.
         parallel_per_study: how many trials of a study may run side by side whose points depend on results, >= 1. More is faster, and
             what such a study finds then depends on which trial ends first.
         time_budget_seconds: stop after that; what has not ended is put back, and the same call goes on with it. None: no limit.
@@ -118,7 +118,8 @@ class RayExecutor:
 
         Raises:
             WorkloadError: one cannot be pickled.
-            ClusterError: the cluster does not answer, or can never give what a trial asks for.
+            ClusterError: the cluster does not answer, a node has another version of lr_search, or none can ever give what a trial asks
+                for.
         """
         with opened(self, workloads) as session:
             yield session

@@ -9,7 +9,7 @@ from lr_search.comparison.comparison import Comparison
 from lr_search.comparison.cost import plan_text
 from lr_search.comparison.question import Pruner, question, study_plans
 from lr_search.errors import require
-from lr_search.executors.executor import Executor, session
+from lr_search.executors.executor import Executor, require_executor
 from lr_search.executors.local import LocalExecutor
 from lr_search.executors.progress import Progress
 from lr_search.optimizers.names import NamedOptimizers
@@ -90,7 +90,7 @@ def compare(
         range_test=range_test, budget=budget, seeds=seeds, pruner=pruner, snapshots=snapshots, search_shape=search_shape,
     )  # fmt: skip
     runner: Executor = LocalExecutor() if executor is None else executor
-    require(hasattr(runner, "run"), "executor must be an executor, such as lrs.LocalExecutor()", executor=executor)
+    require_executor(runner)
     with quiet_optuna(), losses_told():
         prints = {
             (optimizer, seed): fingerprint(side.workload, seed)
@@ -103,7 +103,7 @@ def compare(
             return Comparison(opened, name)
         workloads = {optimizer: side.workload for optimizer, side in asked.sides.items()}
         # after the workload was tried, and sent to where it is trained, so that wrong use leaves no file
-        with session(runner, workloads) as running:
+        with runner.session(workloads) as running:
             opened = open_storage(storage)
             if fresh:
                 delete(opened, name)

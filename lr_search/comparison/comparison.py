@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lr_search.comparison.question import Question
 from lr_search.errors import InvalidInputError, require
+from lr_search.executors.executor import Executor
 from lr_search.executors.local import LocalExecutor
 from lr_search.storage.open import StorageLike, losses_told, open_storage, quiet_optuna
 from lr_search.storage.reading import read_records
@@ -119,7 +120,7 @@ class Comparison:
 
         return self.findings.recommendation or recommend(self.records)
 
-    def retrain(self, best: Any = None, *, executor: Any = None) -> Training:
+    def retrain(self, best: Any = None, *, executor: Executor | None = None) -> Training:
         """Train a trial again for its weights, which no trial keeps: same seed, on a CPU with as many threads the same bits.
 
         Args:
@@ -141,10 +142,9 @@ class Comparison:
                 "Call compare(...) as before: what is finished is not trained again, and its result can retrain."
             )
         runner = LocalExecutor() if executor is None else executor
-        can = hasattr(runner, "train")
+        can = isinstance(runner, Executor)
         require(can, "executor must be one that can train, such as lrs.LocalExecutor()", executor=executor)
-        training: Training = runner.train(*to_retrain(self._asked, self.records, best))
-        return training
+        return runner.train(*to_retrain(self._asked, self.records, best))
 
     def save(self, directory: str | Path) -> Path:
         """Write report.html, trials.csv, summary.csv, summary.md and the figures as PNG. Returns: the page's path.

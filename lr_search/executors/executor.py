@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import Any, ClassVar, Self
 
 from lr_search.errors import TrialsFailedError, require
 from lr_search.executors.progress import Progress
+from lr_search.executors.trial_run import training_of
 from lr_search.studies.study import StudyTask
-from lr_search.studies.trial import Outcome
+from lr_search.studies.trial import Outcome, TrialSpec
+from lr_search.training.training import Training
 from lr_search.workloads.workload import Workload
 
 FAILURES_IN_A_ROW = 3
 
 
-class Executor(Protocol):
+class Executor(ABC):
     """Runs the trials of studies. It changes how fast they run, not what they give.
 
-    It may have two more methods. `session(workloads)`: a context manager entered before any study is made; what it yields runs the
-    trials. `train(workload, spec)`: a whole `Training`, for its weights.
+    A class of your own says how to `run`; the other methods have defaults for trials that run in this process.
+
+    Attributes:
+        OPTIONS: names that `of_options` takes beside the constructor's arguments.
     """
 
+    OPTIONS: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def of_options(cls, options: Mapping[str, Any]) -> Self:
+        """A new one from the command line's words, by name."""
+        return cls(**options)
+
+    def session(self, workloads: Mapping[str, Workload]) -> AbstractContextManager[Executor]:
+        """Entered before any study is made; what it yields runs the trials.
+
+        Args:
+            workloads: what will be trained, by the names of the optimizers.
+        """
+        return nullcontext(self)
+
+    @abstractmethod
     def run(self, tasks: Sequence[StudyTask], progress: Progress) -> None:
         """Run trials until every study is complete.
 
@@ -30,11 +51,19 @@ class Executor(Protocol):
             KeyboardInterrupt: on Ctrl-C, after the trials that ran were put back.
         """
 
+    def train(self, workload: Workload, spec: TrialSpec) -> Training:
+        """A whole training, for its weights."""
+        training = training_of(workload, spec)
+        for _ in training:
+            pass
+        return training
 
-def session(executor: Executor, workloads: Mapping[str, Workload]) -> AbstractContextManager[Executor]:
-    """The executor, ready to run these workloads, by the names of their optimizers."""
-    prepared: Callable[..., AbstractContextManager[Executor]] | None = getattr(executor, "session", None)
-    return nullcontext(executor) if prepared is None else prepared(workloads)
+
+def require_executor(executor: object) -> None:
+    """Raises: InvalidInputError: it is no executor."""
+    good = isinstance(executor, Executor)
+    remedy = "A class of your own inherits lr_search.executors.Executor."
+    require(good, "executor must be an executor, such as lrs.LocalExecutor()", remedy, executor=executor)
 
 
 def require_parallel(parallel_per_study: object) -> None:

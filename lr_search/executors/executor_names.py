@@ -18,24 +18,28 @@ def executor_by_name(
 
     Args:
         name: see `lr-search list`.
-        options: its arguments, by name; what it makes of them is its own matter where it has a class method `of_options`, and
-            further names in `OPTIONS`.
+        options: its arguments, by name, and what else it names in `Executor.OPTIONS`.
         offered: further arguments, for an executor that has such.
 
     Raises:
         UnknownNameError: nothing is registered under that name, or it has no such argument.
         InvalidInputError: an argument breaks its rule, or what is registered is no executor.
     """
-    made = plugins.load(plugins.EXECUTORS, name)
-    given = dict(options or {})
-    if callable(made):
-        known = [*inspect.signature(made).parameters, *getattr(made, "OPTIONS", ())]
-        unknown = next((each for each in given if each not in known), None)
-        if unknown is not None:
-            raise unknown_name(f"option of the executor {name!r}", unknown, known)
-        given = {each: value for each, value in (offered or {}).items() if each in known} | given
-        made = made.of_options(given) if hasattr(made, "of_options") else made(**given)
-    executor: Executor = made
-    if not hasattr(executor, "run"):
-        raise InvalidInputError(f"The executor {name!r} must have a method run(tasks, progress), but got {executor!r}.")
+    registered = plugins.load(plugins.EXECUTORS, name)
+    executor = _built(name, registered, options or {}, offered or {}) if callable(registered) else registered
+    if not isinstance(executor, Executor):
+        raise InvalidInputError(
+            f"The executor {name!r} must be one, but got {executor!r}. Inherit lr_search.executors.Executor."
+        )
     return executor
+
+
+def _built(name: str, registered: Any, options: Mapping[str, Any], offered: Mapping[str, Any]) -> object:
+    """What the class, or the function that is registered, builds of the options; each must be an argument of it."""
+    own = isinstance(registered, type) and issubclass(registered, Executor)
+    known = [*inspect.signature(registered).parameters, *(registered.OPTIONS if own else ())]
+    unknown = next((each for each in options if each not in known), None)
+    if unknown is not None:
+        raise unknown_name(f"option of the executor {name!r}", unknown, known)
+    arguments = {each: value for each, value in offered.items() if each in known} | {**options}
+    return registered.of_options(arguments) if own else registered(**arguments)

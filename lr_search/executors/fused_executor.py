@@ -8,20 +8,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lr_search.errors import require
-from lr_search.executors.executor import FailureWatch, require_parallel
+from lr_search.executors.executor import Executor, FailureWatch, require_parallel
 from lr_search.executors.fusing import Fusing
-from lr_search.executors.local import POLL_SECONDS, LocalExecutor
 from lr_search.executors.progress import Progress
 from lr_search.executors.wave import Wave
-from lr_search.executors.work import Work
+from lr_search.executors.work import POLL_SECONDS, Work
 from lr_search.studies.study import StudyTask
-from lr_search.studies.trial import TrialSpec
-from lr_search.training.training import Training
-from lr_search.workloads.workload import Workload
 
 
 @dataclass(frozen=True)
-class FusedExecutor:
+class FusedExecutor(Executor):
     """Up to `width` trials of one seed at once: their weights stacked, one forward and backward pass a step for all of them.
 
     Trials of several studies, schedules and optimizers are trained together, on the same batches and under the same random
@@ -73,7 +69,3 @@ class FusedExecutor:
             except BaseException:
                 wave.release()
                 raise
-
-    def train(self, workload: Workload, spec: TrialSpec) -> Training:
-        """A whole training, for its weights."""
-        return LocalExecutor().train(workload, spec)

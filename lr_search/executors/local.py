@@ -6,23 +6,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lr_search.executors.executor import FailureWatch, require_parallel
+from lr_search.executors.executor import Executor, FailureWatch, require_parallel
 from lr_search.executors.interrupts import interrupts_held
 from lr_search.executors.progress import Progress
-from lr_search.executors.trial_run import run_trial, training_of
-from lr_search.executors.work import Work
+from lr_search.executors.trial_run import run_trial
+from lr_search.executors.work import POLL_SECONDS, Work
 from lr_search.storage.ownership import Heartbeat
-from lr_search.studies.study import Job, StudyTask
-from lr_search.studies.trial import Outcome, TrialSpec
+from lr_search.studies.job import Job
+from lr_search.studies.study import StudyTask
+from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
-from lr_search.training.training import Training
-from lr_search.workloads.workload import Workload
-
-POLL_SECONDS = 0.5  # while what is left runs in other processes
 
 
 @dataclass(frozen=True)
-class LocalExecutor:
+class LocalExecutor(Executor):
     """One trial at a time in this process; the same command in other terminals shares the work.
 
     Range tests come first, then all studies grow alike.
@@ -57,13 +54,6 @@ class LocalExecutor:
                 if job is not None:
                     job.release()
                 raise
-
-    def train(self, workload: Workload, spec: TrialSpec) -> Training:
-        """A whole training, for its weights."""
-        training = training_of(workload, spec)
-        for _ in training:
-            pass
-        return training
 
 
 def run_job(job: Job, progress: Progress) -> Outcome:

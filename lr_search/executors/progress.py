@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from lr_search.executors.progress_lines import Bar, Log, StudyLines
-
-if TYPE_CHECKING:
-    from lr_search.executors.tally import Overview
-    from lr_search.studies.study import Job, StudyTask
-    from lr_search.studies.trial import Outcome
+from lr_search.executors.tally import Overview
+from lr_search.studies.job import Job
+from lr_search.studies.study import StudyTask
+from lr_search.studies.trial import Outcome
 
 SMOOTHING = 0.05  # evaluations come at odd moments: the time left follows the last 40 or so
 SEVERAL = "{l_bar}{bar}| {n_fmt}/{total_fmt}{postfix}"  # the pace stands on the other bar
@@ -64,8 +62,6 @@ class Progress:
             total: how many of them there are.
             per_trial: how many a trial takes up; may be a fraction.
         """
-        from lr_search.executors.tally import Overview  # which imports the executors, and they this
-
         if not self._shown:
             return
         self._overview = Overview(unit, total, per_trial)

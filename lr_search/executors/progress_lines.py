@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 from tqdm import tqdm
 
-if TYPE_CHECKING:
-    from lr_search.executors.tally import Overview, Tally
+from lr_search.executors.tally import Overview, Tally
 
 Bar: TypeAlias = "tqdm[NoReturn]"  # without anything to iterate over
 BARS = 2  # above the studies' lines

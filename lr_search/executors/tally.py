@@ -7,8 +7,9 @@ from collections import Counter
 
 from lr_search.samplers.strategies import PARAM
 from lr_search.storage.keys import RECORD
+from lr_search.studies.job import Job
 from lr_search.studies.plan import FIRST
-from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Ended, Outcome
 
 

@@ -1,46 +1,76 @@
-"""One trial where it is trained. Knows no study, no storage and no executor."""
+"""A trial where it is trained, by itself or among others: what becomes of it. Knows no study, no storage and no executor."""
 
 from __future__ import annotations
 
-import os
-import socket
 import time
-import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-import torch
-from torch import nn
-
-from lr_search.ensembles.ensemble import SnapshotEnsemble
-from lr_search.errors import StorageError, WorkloadError, told
+from lr_search.errors import StorageError, WorkloadError
+from lr_search.executors.outcomes import begun, conclude, cut, fail, judged_by, kept_snapshots
 from lr_search.ramp.descending_probe import descending_probe
 from lr_search.studies.trial import Outcome, TrialSpec
-from lr_search.training.controller import first_schedule
 from lr_search.training.evaluation import Evaluation
-from lr_search.training.snapshots import Snapshot
 from lr_search.training.training import Training, train
 from lr_search.workloads.workload import Workload
 
-Report = Callable[[Evaluation], bool]  # told of each evaluation; whether to prune the trial here
+Report = Callable[[Evaluation], bool]  # is passed each evaluation; whether to prune the trial here
 
 
-class Trained(Protocol):
-    """What is read of a training that has stopped: a `Training`, or one of several that are trained together."""
+class Run(ABC):
+    """A trial, evaluation by evaluation; an exception in the user's code becomes part of its outcome.
+
+    Args:
+        workload: what is trained.
+
+    Attributes:
+        outcome: what became of it so far; whole once `over`.
+        over: whether nothing is left to do; known with the last evaluation.
+    """
+
+    def __init__(self, workload: Workload) -> None:
+        self.outcome = begun(workload)
+        self.over = False
 
     @property
-    def workload(self) -> Workload: ...  # noqa: D102
-    @property
-    def stopped(self) -> str | None: ...  # noqa: D102
-    @property
-    def reason(self) -> str: ...  # noqa: D102
-    @property
-    def snapshots(self) -> list[Snapshot]: ...  # noqa: D102
-    def evaluate(self, model: nn.Module) -> dict[str, float]: ...  # noqa: D102
+    @abstractmethod
+    def step(self) -> int:
+        """Optimizer steps done; of a training."""
+
+    @abstractmethod
+    def _charge(self, seconds: float) -> None:
+        """Write down the steps and the time spent so far, of which these seconds were spent just now."""
+
+    def stop(self) -> None:
+        """Train it no further."""
+        self.over = True
+
+    def prune(self) -> None:
+        """End it after its last evaluation."""
+        cut(self.outcome)
+        self.stop()
+
+    def tell(self, report: Report, evaluation: Evaluation) -> None:
+        """Report an evaluation, and prune if the answer says so; an exception there, as in a pruner, is the trial's failure."""
+        with self._failures_kept():
+            if report(evaluation):
+                self.prune()
+
+    @contextmanager
+    def _failures_kept(self) -> Iterator[None]:
+        """An exception in the user's code becomes the outcome; what is spent is counted."""
+        started = time.perf_counter()
+        try:
+            yield
+        except (WorkloadError, StorageError):  # the whole comparison's, not this trial's
+            raise
+        except Exception as error:
+            fail(self.outcome, error)
+            self.stop()
+        finally:
+            self._charge(time.perf_counter() - started)
 
 
 def run_trial(workload: Workload, spec: TrialSpec, report: Report) -> Outcome:
@@ -60,23 +90,18 @@ def run_trial(workload: Workload, spec: TrialSpec, report: Report) -> Outcome:
     return run.outcome
 
 
-class TrialRun(Iterator[Evaluation]):
-    """A trial evaluation by evaluation; a range test or probe has none, and is run by the first `next`.
+class TrialRun(Run, Iterator[Evaluation]):
+    """A trial by itself; a range test or probe has no evaluations, and is run by the first `next`.
 
     Args:
         workload: what is trained.
         spec: under which schedule and seed.
-
-    Attributes:
-        outcome: what became of it so far; whole once `over`.
-        over: whether nothing is left to do; known with the last evaluation.
     """
 
     def __init__(self, workload: Workload, spec: TrialSpec) -> None:
+        super().__init__(workload)
         self._workload, self._spec = judged_by(workload, spec), spec
         self._training: Training | None = None
-        self.over = False
-        self.outcome = begun(workload)
 
     def __next__(self) -> Evaluation:
         """Train on to the next evaluation."""
@@ -106,7 +131,8 @@ class TrialRun(Iterator[Evaluation]):
         if evaluation is not None:
             outcome.evaluations.append(evaluation)
         if training.stopped is not None:
-            self._end(training)
+            conclude(outcome, training)
+            self.over = True
         return evaluation
 
     def advance(self, step: int) -> None:
@@ -119,41 +145,15 @@ class TrialRun(Iterator[Evaluation]):
             self._training = training_of(self._workload, self._spec)
         return self._training
 
-    def _end(self, training: Training) -> None:
-        conclude(self.outcome, training)
-        self.over = True
-
-    def tell(self, report: Report, evaluation: Evaluation) -> None:
-        """Report an evaluation, and prune if the answer says so; an exception there, as in a pruner, is the trial's failure."""
-        with self._failures_kept():
-            if report(evaluation):
-                self.prune()
-
-    @contextmanager
-    def _failures_kept(self) -> Iterator[None]:
-        """An exception in the user's code becomes the outcome; what is spent is counted."""
-        begun = time.perf_counter()
-        try:
-            yield
-        except (WorkloadError, StorageError):  # the whole comparison's, not this trial's
-            raise
-        except Exception as error:
-            fail(self.outcome, error)
-            self.over = True
-        finally:
-            if self._training is not None:
-                self.outcome.steps = self._training.steps_charged
-            self.outcome.seconds += time.perf_counter() - begun
-
-    def prune(self) -> None:
-        """End it after its last evaluation."""
-        cut(self.outcome)
-        self.over = True
-
     @property
     def step(self) -> int:
         """Optimizer steps done; of a training."""
         return 0 if self._training is None else self._training.step
+
+    def _charge(self, seconds: float) -> None:
+        if self._training is not None:
+            self.outcome.steps = self._training.steps_charged
+        self.outcome.seconds += seconds
 
     def next_evaluation(self) -> int | None:
         """The step of the next evaluation; of a training; None where there is none."""
@@ -183,71 +183,7 @@ class TrialRun(Iterator[Evaluation]):
             self._training.close()
 
 
-def judged_by(workload: Workload, spec: TrialSpec) -> Workload:
-    """The workload, with the test data in place of the validation data where the trial is judged on them."""
-    if not spec.on_test_data or workload.test_data is None:
-        return workload
-    return replace(workload, valid_data=workload.test_data)
-
-
-def begun(workload: Workload) -> Outcome:
-    """The outcome of a trial that begins here and now."""
-    return Outcome(
-        started=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        device=device_name(workload),
-        worker=f"{socket.gethostname()} {os.getpid()}",
-    )
-
-
-def fail(outcome: Outcome, error: Exception) -> None:
-    """It ended with an exception in the user's code, which is being handled."""
-    outcome.ended, outcome.reason = "failed", told(error)
-    outcome.error = traceback.format_exc()
-
-
-def cut(outcome: Outcome) -> None:
-    """It was pruned after its last evaluation."""
-    outcome.ended, outcome.reason = "pruned", f"pruned after step {outcome.evaluations[-1].step}"
-
-
-def conclude(outcome: Outcome, training: Trained) -> None:
-    """How a training ended that has stopped by itself."""
-    work = training.workload
-    outcome.ended, outcome.reason = ("diverged" if training.stopped == "diverged" else "finished"), training.reason
-    if outcome.ended == "finished":  # one that diverged may have none, where it went on from a state
-        value = outcome.evaluations[-1].metrics[work.objective]
-        if not np.isfinite(value):
-            outcome.ended, outcome.reason = "diverged", f"{work.objective} was {value} at the end"
-    if outcome.ended == "finished" and len(training.snapshots) > 1:
-        outcome.ensemble = _judged_ensemble(training)
-
-
 def training_of(workload: Workload, spec: TrialSpec) -> Training:
     """A training that has not begun."""
     assert spec.schedule is not None
     return train(workload, spec.schedule, seed=spec.seed, snapshots=kept_snapshots(workload, spec))
-
-
-def kept_snapshots(workload: Workload, spec: TrialSpec) -> int:
-    """How many to keep: none where nothing says how to combine them, or where they are not of several cycles."""
-    assert spec.schedule is not None
-    cycles = len(first_schedule(spec.schedule).cycle_ends(workload.num_steps))
-    return 0 if workload.combine is None or cycles < 2 else spec.snapshots
-
-
-def _judged_ensemble(training: Trained) -> dict[str, Any]:
-    """The metrics of the kept snapshots together; a metric may fail on an ensemble, which is not the trial's fault."""
-    members = len(training.snapshots)
-    try:
-        metrics = training.evaluate(SnapshotEnsemble(training.workload, training.snapshots))
-    except Exception as error:
-        return {"members": members, "error": told(error)}
-    return {"members": members, "metrics": metrics}
-
-
-def device_name(workload: Workload) -> str:
-    """The device, and on a CPU how many threads: the last bits depend on them."""
-    if workload.torch_device.type == "cuda":
-        return torch.cuda.get_device_name(workload.torch_device)
-    threads = torch.get_num_threads()
-    return f"{workload.torch_device} ({threads} thread{'s' if threads > 1 else ''})"

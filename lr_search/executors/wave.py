@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from lr_search.errors import LRSearchError
 from lr_search.executors.executor import FailureWatch
+from lr_search.executors.fused_run import FusedRun, LaneRun
 from lr_search.executors.fusing import Fusing, why_apart
 from lr_search.executors.interrupts import interrupts_held
-from lr_search.executors.lane_run import LaneRun, member
 from lr_search.executors.local import run_job
 from lr_search.executors.progress import Progress
 from lr_search.executors.work import Work
-from lr_search.fused.trials import FusedTraining
 from lr_search.fused.width import out_of_memory, release_memory
 from lr_search.storage.ownership import Heartbeat
-from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.job import Job
+from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Outcome
 
 
@@ -23,8 +22,8 @@ class Wave:
     Args:
         work: where they are taken from.
         fusing: what is known of their workloads.
-        progress: is told.
-        watch: likewise.
+        progress: is told what becomes of them.
+        watch: stops the comparison where too many fail.
 
     Attributes:
         jobs: those that were taken and have not ended.
@@ -85,33 +84,25 @@ class Wave:
 
     def _together(self, jobs: list[Job]) -> Exception | None:
         """Train them fused. Returns: the exception that ended it before all of them had ended."""
-        training: FusedTraining | None = None
         for job in jobs:
             self._progress.begin(job)
+        fused = FusedRun([(job.workload, job.spec) for job in jobs], self._fusing.support)
         try:
-            support = [self._fusing.support(job.workload, job.spec.seed) for job in jobs]
-            training = FusedTraining([member(job.workload, job.spec) for job in jobs], jobs[0].spec.seed, support)
-            runs = [LaneRun(lane) for lane in training.lanes]
-            for lanes in training:
-                for lane in lanes:
-                    self._hear(jobs[lane.index], runs[lane.index])
-        except LRSearchError:
-            raise
-        except Exception as error:
-            return error.with_traceback(None)  # which would hold on to memory
+            with fused.failures_kept():
+                for runs in fused:
+                    for run in runs:
+                        self._hear(jobs[run.index], run)
         finally:
-            if training is not None:
-                training.close()
-        return None
+            fused.close()
+        return fused.failure
 
     def _hear(self, job: Job, run: LaneRun) -> None:
-        """A lane was evaluated, or has ended."""
-        lane = run.lane
-        if lane.evaluation is not None:
-            self._progress.evaluated(job, lane.step)
-            run.tell(job.report, lane.evaluation)
-        if lane.stopped is not None:
-            job.finish(run.concluded())
+        """A trial was evaluated, or has ended."""
+        if run.evaluation is not None:
+            self._progress.evaluated(job, run.step)
+            run.tell(job.report, run.evaluation)
+        if run.over:
+            job.finish(run.outcome)
             self._ended(job)
             self._progress.end(job, run.outcome)
             self._watch.see(run.outcome)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from lr_search.studies.job import Job
 from lr_search.studies.plan import FIRST
-from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.study import StudyTask
 
-POLL_SECONDS = 0.5  # between looks at what other processes have done
+POLL_SECONDS = 0.5  # between looks at what other processes have done, while nothing can begin here
 POLL_SHARE = 1 / 20  # of the time that may go into those looks
 
 

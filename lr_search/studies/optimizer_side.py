@@ -65,7 +65,7 @@ def side_of(
         name: the optimizer's, for messages.
         workload: with that optimizer.
         strategies: those that were asked for.
-        layouts: likewise.
+        layouts: the schedules that were asked for, by name.
         by_name: name -> the schedule of that name.
 
     Raises:

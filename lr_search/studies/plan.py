@@ -35,7 +35,7 @@ class StudyPlan:
         budget_steps: optimizer steps the study may spend.
         strategy: how it searches; of a search.
         schedule: its name; of a search or confirmation.
-        layout: peak LR -> Schedule or Controller, and what is searched beside the LR; likewise.
+        layout: peak LR -> Schedule or Controller, and what is searched beside the LR; of a search or confirmation.
         lr_range: (low, high) of the search.
         curves: how many range tests (or probes: 1); of a range test or probe.
         range_test: their arguments; of a range test.

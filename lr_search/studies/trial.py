@@ -1,4 +1,15 @@
-"""What a worker is told of a trial, and what it answers. Knows no study and no storage."""
+"""What a worker is told of a trial, and what it answers. Knows no study and no storage.
+
+One trial goes through these states, each of which has one name:
+
+    Job           asked for: the executor holds it, and reports to its study (studies/job.py)
+    TrialSpec     what is sent to where it is trained
+    Run           where it is trained: TrialRun by itself, LaneRun among others (executors/run.py)
+    Outcome       what comes back from there, and is stored
+    TrialRecord   what the storage gives back, with numbers alone (storage/records.py)
+
+`lr_search_ray` holds a Job whose Run is in another process as a RemoteJob, and hands it to Tune within a TuneTrial.
+"""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def by_hand(workload: lrs.Workload, seed: int, read: Callable[[lrs.LRCurve], tup
         curves.append(training.range_test(start_lr=1e-3 * peak, end_lr=1e2 * peak, num_steps=20))
         bounds.append(read(curves[-1]))
         pieces.append(Triangular(*bounds[-1], 5))
-        training.schedule = join(pieces, ENDS[: len(pieces) - 1])
+        training._course.schedule = join(pieces, ENDS[: len(pieces) - 1])
         assert training.advance(end + 10)
     return bounds, training, curves
 

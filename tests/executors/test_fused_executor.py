@@ -14,7 +14,7 @@ import torch
 
 import lr_search as lrs
 from lr_search.errors import InvalidInputError
-from lr_search.executors import wave
+from lr_search.executors import fused_run
 from lr_search.executors.executor import Executor
 from lr_search.executors.executor_names import executor_by_name
 from lr_search.executors.fusing import Fusing
@@ -52,7 +52,7 @@ def waves(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[Member]]]:
             found.append((seed, list(members)))
             super().__init__(members, seed, support)
 
-    monkeypatch.setattr(wave, "FusedTraining", Noted)
+    monkeypatch.setattr(fused_run, "FusedTraining", Noted)
     return found
 
 

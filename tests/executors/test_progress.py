@@ -11,7 +11,8 @@ import lr_search as lrs
 from lr_search.curves.curve import LRCurve
 from lr_search.executors.progress import Progress
 from lr_search.storage.open import quiet_optuna
-from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.job import Job
+from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 from tests.helpers import sharing

@@ -7,7 +7,7 @@ from optuna.storages import InMemoryStorage
 
 from lr_search.executors.work import POLL_SECONDS, Work
 from lr_search.storage import claims
-from lr_search.studies.study import Job
+from lr_search.studies.job import Job
 from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 from tests.helpers import sharing

@@ -15,12 +15,12 @@ import torch
 
 import lr_search as lrs
 from lr_search.comparison import compare as comparison
-from lr_search.executors import wave
+from lr_search.executors import fused_run
 from lr_search.executors.executor import Executor
 from lr_search.executors.progress import Progress
 from lr_search.fused.trials import FusedTraining
 from lr_search.storage.open import quiet_optuna
-from lr_search.studies.study import Job
+from lr_search.studies.job import Job
 from lr_search.studies.trial import Outcome
 from tests.helpers.workloads import data
 
@@ -138,7 +138,7 @@ def widths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             found.append(len(members))
             super().__init__(members, seed, support)
 
-    monkeypatch.setattr(wave, "FusedTraining", Noted)
+    monkeypatch.setattr(fused_run, "FusedTraining", Noted)
     return found
 
 

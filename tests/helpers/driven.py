@@ -12,7 +12,8 @@ from ray.tune.search import Searcher
 from lr_search.executors.progress import Progress
 from lr_search.executors.work import Work
 from lr_search.storage.keys import RECORD
-from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.job import Job
+from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 from lr_search_ray.jobs.job_searcher import JobSearcher

@@ -18,8 +18,9 @@ from lr_search.comparison.question import question, study_plans
 from lr_search.executors import local
 from lr_search.executors.progress import Progress
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna
+from lr_search.studies.job import Job
 from lr_search.studies.opening import open_studies
-from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 from tests.helpers.workloads import line, squared_error

@@ -1,4 +1,4 @@
-"""Place: modules and relative paths are on a worker what they are on the driver."""
+"""DriverPath: modules and relative paths are on a worker what they are on the driver."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ import sysconfig
 
 import pytest
 
-from lr_search_ray.cluster.driver_path import Place, worker_place
+from lr_search_ray.cluster.driver_path import DriverPath, driver_path
 from tests.helpers.processes import python, write
 
 
@@ -45,7 +45,7 @@ def test_what_comes_before_the_standard_library_and_what_behind_it_is_kept_apart
         "lib",
     )  # as `import ray` does
     path(*before, LIBRARY, f"{LIBRARY}/lib-dynload", PACKAGES, "editable")
-    place = worker_place()
+    place = driver_path()
     assert place.cwd == str(tmp_path)
     assert names(tmp_path, place.ahead) == ["lib", ".", "script"]
     assert names(tmp_path, place.behind) == ["editable"]
@@ -53,7 +53,7 @@ def test_what_comes_before_the_standard_library_and_what_behind_it_is_kept_apart
 
 def test_a_worker_looks_where_the_driver_looks_in_the_same_order(path, tmp_path):
     path("lib", "script", LIBRARY, "editable")
-    place = worker_place()
+    place = driver_path()
     path("cwd", "script", "ray", LIBRARY, PACKAGES)  # as Ray makes it
     place.enter()
     assert names(tmp_path, sys.path) == ["lib", "script", "cwd", "ray", LIBRARY, PACKAGES, "editable"]
@@ -64,10 +64,12 @@ def test_a_worker_looks_where_the_driver_looks_in_the_same_order(path, tmp_path)
 def test_what_is_not_on_this_machine_is_left_out(path, tmp_path):
     path(LIBRARY)
     (tmp_path / "sub").mkdir()
-    Place(str(tmp_path / "gone"), (str(tmp_path / "gone"),), (str(tmp_path / "gone"), str(tmp_path / "sub"))).enter()
+    DriverPath(
+        str(tmp_path / "gone"), (str(tmp_path / "gone"),), (str(tmp_path / "gone"), str(tmp_path / "sub"))
+    ).enter()
     assert os.getcwd() == str(tmp_path)
     assert names(tmp_path, sys.path) == [LIBRARY, "sub"]
-    Place(str(tmp_path / "sub"), (), ()).enter()
+    DriverPath(str(tmp_path / "sub"), (), ()).enter()
     assert os.getcwd() == str(tmp_path / "sub")
 
 
@@ -76,8 +78,8 @@ def test_what_is_not_on_this_machine_is_left_out(path, tmp_path):
 START = """
     import logging, os, sys
     import ray
-    from lr_search_ray.jobs.packing import packed, unpacked
-    from lr_search_ray.cluster.driver_path import worker_place
+    from lr_search_ray.cluster.packing import packed, unpacked
+    from lr_search_ray.cluster.driver_path import driver_path
 
     def start(**settings):
         ray.init(
@@ -97,7 +99,7 @@ START = """
 
     def compared(workload, factory=None):
         work = packed({"sgd": workload}, factory)
-        there, folder = ray.get(on_worker.remote(work, worker_place()))
+        there, folder = ray.get(on_worker.remote(work, driver_path()))
         ray.shutdown()
         print("same" if there == losses(workload) else (there, losses(workload)), folder)
 """

@@ -116,6 +116,6 @@ def test_a_way_to_a_checkpoint_is_no_evaluation_but_counts() -> None:
     trial, _ = driven.start()
     driven.evaluate(trial, 0, 3.0)
     assert not driven.searcher.heard(trial, {CHARGED: 7, "step": 7, "seconds": 0.7})
-    (assigned,) = driven.searcher._assigned.values()
-    assert (assigned.parts[0].outcome.steps, len(assigned.parts[0].outcome.evaluations)) == (7, 1)
+    (ours,) = driven.searcher._lineup.held.values()
+    assert (ours.jobs[0].outcome.steps, len(ours.jobs[0].outcome.evaluations)) == (7, 1)
     assert driven.trials()[0].intermediate_values == {}

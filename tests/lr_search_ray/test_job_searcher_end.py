@@ -6,7 +6,8 @@ import pytest
 
 from lr_search.errors import StorageError, WorkloadError
 from lr_search.storage.keys import OWNER
-from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.job import Job
+from lr_search.studies.study import StudyTask
 from lr_search_ray.jobs.messages import RAISED
 from tests.helpers.driven import FINISHED, Cuts, Tune, searching
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import lr_search as lrs
 from lr_search.errors import InvalidInputError, WorkloadError
-from lr_search_ray.jobs.packing import packed, unpacked
+from lr_search_ray.cluster.packing import packed, unpacked
 from tests.helpers import command_line
 from tests.helpers.processes import python, write
 from tests.helpers.workloads import line
@@ -84,7 +84,7 @@ def test_a_factory_builds_on_the_worker_what_cannot_be_pickled(module, folder):
     (folder / "packed").write_bytes(packed({"sgd": workload}, f"{name}:work"))
     worker = """
         from pathlib import Path
-        from lr_search_ray.jobs.packing import unpacked
+        from lr_search_ray.cluster.packing import unpacked
         from tests.lr_search_ray.test_packing import losses
         print(losses(unpacked(Path("packed").read_bytes())["sgd"]))
     """

@@ -16,9 +16,9 @@ from ray.tune.schedulers import ASHAScheduler
 import lr_search as lrs
 from lr_search.errors import InvalidInputError, WorkloadError
 from lr_search_ray import schedule_space, search_space, tune_objective
-from lr_search_ray.cluster.driver_path import worker_place
+from lr_search_ray.cluster.driver_path import driver_path
+from lr_search_ray.cluster.packing import packed
 from lr_search_ray.cluster.quiet import quiet
-from lr_search_ray.jobs.packing import packed
 from lr_search_ray.tune.tune_objective import ObjectiveTrainable
 from tests.helpers.workloads import line
 
@@ -106,7 +106,7 @@ class Direct(ObjectiveTrainable):
 
     def __init__(self, config: dict[str, Any], workload: lrs.Workload, **settings: Any) -> None:
         self.config = config
-        self.setup(config, packed=packed({"workload": workload}), place=worker_place(), seed=3, **settings)
+        self.setup(config, packed=packed({"workload": workload}), place=driver_path(), seed=3, **settings)
 
 
 def test_it_goes_on_from_a_checkpoint_in_the_same_bits(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 
 import lr_search as lrs
 from lr_search.errors import WorkloadError
-from lr_search_ray.jobs.packing import packed
-from lr_search_ray.jobs.unpicklable import unpicklable
+from lr_search_ray.cluster.packing import packed
+from lr_search_ray.cluster.unpicklable import unpicklable
 from tests.helpers.processes import python, write
 from tests.helpers.workloads import line
 
@@ -203,7 +203,7 @@ SCRIPT = """
     import threading
     from torch import nn, optim
     import lr_search as lrs
-    from lr_search_ray.jobs.packing import packed
+    from lr_search_ray.cluster.packing import packed
 
     LOCK = threading.Lock()
 

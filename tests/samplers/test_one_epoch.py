@@ -18,7 +18,8 @@ from lr_search.samplers.one_epoch import OneEpochPruner, OneEpochSampler, first_
 from lr_search.schedules import Triangular
 from lr_search.storage.fingerprint import fingerprint
 from lr_search.storage.open import quiet_optuna
-from lr_search.studies.study import Job, StudyTask
+from lr_search.studies.job import Job
+from lr_search.studies.study import StudyTask
 from tests.helpers.workloads import line
 
 EPOCH, STEPS = 8, 40  # 8 batches a pass

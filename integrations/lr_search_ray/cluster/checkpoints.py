@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import ray
 from ray.train._internal.storage import get_fs_and_path
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lr_search.errors import ClusterError
-from lr_search_ray.cluster.resources import Node, nodes
+from lr_search_ray.cluster.asking import ask, one_of_each_machine
+from lr_search_ray.cluster.resources import Node
 
 PATIENCE_SECONDS = 5.0  # network file systems show other machines' new files late
 FILE = "file://"
@@ -35,25 +34,25 @@ def require_shared(
     """
     if storage_path is None:
         return
-    asked = _one_of_each_machine() if on is None else list(on)
+    asked = one_of_each_machine() if on is None else list(on)
     if "://" in storage_path and not storage_path.startswith(FILE):
-        failed = _ask(asked, timeout_seconds, _uri_refused, storage_path)
-        told = "storage_path must be a place that every node can write to"
+        failed = ask(asked, timeout_seconds, _uri_refused, storage_path)
+        rule = "storage_path must be a place that every node can write to"
     else:
         folder = _folder(storage_path)
         marker = folder / f".lr_search-{uuid.uuid4().hex}"
         _write(storage_path, marker)
         try:
-            failed = _ask(asked[1:] if on is None else asked, timeout_seconds, _folder_refused, str(marker))
+            failed = ask(asked[1:] if on is None else asked, timeout_seconds, _folder_refused, str(marker))
         finally:
             with suppress(OSError):
                 marker.unlink()
-        told = "storage_path must be a folder that every node of the cluster shares with this one"
+        rule = "storage_path must be a folder that every node of the cluster shares with this one"
     if failed:
         node, reason = failed[0]
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         raise ClusterError(
-            f"{told}, but got {storage_path!r}; on {node.hostname} ({node.address}){more}: {reason}. {REMEDY}"
+            f"{rule}, but got {storage_path!r}; on {node.hostname} ({node.address}){more}: {reason}. {REMEDY}"
         )
 
 
@@ -67,15 +66,6 @@ def delete(storage_path: str, name: str) -> None:
     with suppress(OSError):
         system, path = get_fs_and_path(as_ray_takes_it(storage_path))
         system.delete_dir(f"{path}/{name}")
-
-
-def _one_of_each_machine() -> list[Node]:
-    """This program's own node for its machine, first."""
-    own = ray.get_runtime_context().get_node_id()
-    first: dict[str, Node] = {}
-    for node in sorted(nodes(), key=lambda node: node.id != own):
-        first.setdefault(node.address, node)
-    return list(first.values())
 
 
 def _folder(path: str) -> Path:
@@ -92,30 +82,6 @@ def _write(storage_path: str, marker: Path) -> None:
         raise ClusterError(
             f"storage_path must be a folder that can be written, but got {storage_path!r}: {error.strerror}. {REMEDY}"
         ) from error
-
-
-def _ask(
-    asked: Iterable[Node], timeout_seconds: float, question: Callable[[str], str], text: str
-) -> list[tuple[Node, str]]:
-    """Which nodes do not answer a question with "", and what they say."""
-    task = ray.remote(question)
-    answers = {}
-    for node in asked:
-        there = NodeAffinitySchedulingStrategy(node.id, soft=False)
-        answers[task.options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(text)] = node
-    deadline = time.monotonic() + timeout_seconds
-    failed = []
-    for answer, node in answers.items():
-        try:
-            reason = ray.get(answer, timeout=max(0.0, deadline - time.monotonic()))
-        except ray.exceptions.GetTimeoutError:
-            ray.cancel(answer, force=True)
-            reason = f"nothing has answered within {timeout_seconds:g} s"
-        except Exception as error:
-            reason = f"a worker fails: {' '.join(str(error).split())}"
-        if reason:
-            failed.append((node, reason))
-    return failed
 
 
 def _folder_refused(marker: str) -> str:

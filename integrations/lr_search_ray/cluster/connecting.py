@@ -67,7 +67,7 @@ def connected(
                 with interrupts_held():  # ray.init, stopped half-way, leaves what it has started so far
                     _init(meant, runtime_env, verbose, dashboard)
                 if runtime_env is not None:  # it is set up when the first worker starts
-                    first = ray.remote(_nothing).options(num_cpus=0, max_retries=0).remote()
+                    first = ray.remote(lambda: None).options(num_cpus=0, max_retries=0).remote()
                     ray.get(first, timeout=SETUP_SECONDS)
             yield
         finally:
@@ -104,10 +104,6 @@ def _require_dashboard() -> None:
         importlib.import_module("ray.dashboard.optional_deps")
     except ImportError as error:
         raise MissingPackageError('dashboard=True needs more of Ray: pip install "ray[default]".') from error
-
-
-def _nothing() -> None:
-    """What a worker runs to show that it starts."""
 
 
 def _reason(error: Exception) -> str:

@@ -15,7 +15,7 @@ SENT_CODE = ("working_dir", "py_modules")  # a runtime environment's own copy of
 
 
 @dataclass(frozen=True)
-class Place:
+class DriverPath:
     """The driver's current folder and import path, to be taken up on a worker.
 
     Ray gives its workers the driver's current folder and that of the script, in this order; what the driver had before or
@@ -47,7 +47,7 @@ class Place:
         sys.path[:] = [*path, *(each for each in behind if each not in path)]
 
 
-def worker_place() -> Place:
+def driver_path() -> DriverPath:
     """This process's place, for its workers."""
     found = list(dict.fromkeys(os.path.abspath(path) for path in sys.path))
     library = next((i for i, path in enumerate(found) if path in _library()), len(found))
@@ -56,7 +56,7 @@ def worker_place() -> Place:
         tuple(path for path in paths if os.path.exists(path) and not _within(path, own))
         for paths in (found[:library], found[library:])
     )
-    return Place(os.getcwd(), ahead, behind)
+    return DriverPath(os.getcwd(), ahead, behind)
 
 
 def _library() -> tuple[str, str]:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lr_search.errors import ClusterError
 from lr_search.executors.executor import FailureWatch
-from lr_search.executors.fusing import alike
+from lr_search.executors.outcomes import cut
 from lr_search.executors.progress import Progress
-from lr_search.executors.trial_run import cut
 from lr_search.executors.work import Work
-from lr_search.studies.study import Job, StudyTask
-from lr_search_ray.jobs.messages import APART, ASSIGNMENT, HALVED, RAISED, TOGETHER
-from lr_search_ray.jobs.tune_trial import Assigned, Part
+from lr_search_ray.cluster.versions import of_another_version
+from lr_search_ray.jobs.lineup import Lineup
+from lr_search_ray.jobs.messages import APART, ASSIGNMENT, HALVED, OVER, RAISED, TOGETHER
+from lr_search_ray.jobs.tune_trial import RemoteJob, TuneTrial
 from lr_search_ray.tune.bridge import BridgeSearcher
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class JobSearcher(BridgeSearcher):
 
     Args:
         work: what is left to do.
-        progress: is told.
+        progress: is told what becomes of them.
         at_once: how many trials of Tune's own it may hold, running or about to.
         max_failures: how often a trial is taken up again.
         deadline: when to stop, by `clock`; None: never.
@@ -57,17 +56,12 @@ class JobSearcher(BridgeSearcher):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self._work, self._progress, self._at_once = work, progress, at_once
+        self._work, self._progress = work, progress
         self._max_failures, self._deadline, self._clock = max_failures, deadline, clock
-        self._width, self._workers = fused_width, workers or at_once
-        self._apart: set[str] = set()  # the optimizers whose workloads cannot be fused
-        self._cuts: dict[
-            str, list[int]
-        ] = {}  # of the result heard last, by trial of Tune's: which parts the pruner cut
+        self._lineup = Lineup(work, at_once, fused_width, workers or at_once)
+        # of the result heard last, by trial of Tune's: which of its jobs the pruner cut
+        self._cuts: dict[str, list[int]] = {}
         self._watch = FailureWatch()
-        self._assigned: dict[str, Assigned] = {}
-        self._lost: deque[Assigned] = deque()
-        self._freed = False  # a worker, since a trial was last asked for
         self.stopped: BaseException | None = None
         self.out_of_time = False
 
@@ -81,40 +75,39 @@ class JobSearcher(BridgeSearcher):
         if self.over():
             return self.FINISHED
         try:
-            assigned = self._next()
+            ours = self._lineup.next(trial_id)
         except BaseException as error:
             self.stop(error)
             return self.FINISHED
-        if assigned is None:
-            return self.FINISHED if not self._assigned and self._work.over() else None
-        self._assigned[trial_id] = assigned
-        return {ASSIGNMENT: assigned.assignment()}
+        if ours is None:
+            return self.FINISHED if self._lineup.over() else None
+        return {ASSIGNMENT: ours.assignment()}
 
     def started(self, trial_id: str) -> None:
         """A worker has taken it up."""
-        if trial_id not in self._assigned:
+        if trial_id not in self._lineup.held:
             return
         try:
-            self._begin(self._assigned[trial_id])
+            self._begin(self._lineup.held[trial_id])
         except BaseException as error:
             self.stop(error)
 
     def heard(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """A result that is not the last. Returns: whether the pruner cuts the trial here."""
-        assigned = self._assigned.get(trial_id)
-        if assigned is None or self.stopped is not None:
+        ours = self._lineup.held.get(trial_id)
+        if ours is None or self.stopped is not None:
             return False
         try:
             if TOGETHER in result:
-                self._cuts[trial_id] = self._hear_together(assigned, result)
+                self._cuts[trial_id] = self._hear_together(ours, result)
                 return False
-            part = assigned.parts[0]
-            evaluation = part.hear(result)
-            self._progress.evaluated(part.job, result["step"])
-            part.cut = evaluation is not None and part.job.report(evaluation)
+            remote = ours.jobs[0]
+            evaluation = remote.hear(result)
+            self._progress.evaluated(remote.job, result["step"])
+            remote.cut = evaluation is not None and remote.job.report(evaluation)
         except BaseException as error:
             self.stop(error)
-        return assigned.parts[0].cut
+        return ours.jobs[0].cut
 
     def answered(self, trial: Trial) -> None:
         """Tell the worker which of several trials the pruner has cut, before Tune tells it to go on."""
@@ -122,152 +115,118 @@ class JobSearcher(BridgeSearcher):
         if indexes and (worker := trial.temporary_state.ray_actor) is not None:
             worker.cut.remote(indexes)
 
-    def _hear_together(self, assigned: Assigned, result: Mapping[str, Any]) -> list[int]:
-        """Take over what a result tells of several trials. Returns: which of them the pruner cuts."""
+    def _hear_together(self, ours: TuneTrial, result: Mapping[str, Any]) -> list[int]:
+        """Take over what a result says of several trials. Returns: which of them the pruner cuts."""
         cuts: list[int] = []
-        for index, told in result[TOGETHER]:
-            part = assigned.parts[index]
-            evaluation = part.hear(told)
-            self._progress.evaluated(part.job, told["step"])
-            if evaluation is not None and part.job.report(evaluation):
-                cut(part.outcome)
+        for index, each in result[TOGETHER]:
+            remote = ours.jobs[index]
+            evaluation = remote.hear(each)
+            self._progress.evaluated(remote.job, each["step"])
+            if evaluation is not None and remote.job.report(evaluation):
+                cut(remote.outcome)
                 cuts.append(index)
-            if index in cuts or "over" in told:
-                self._finish(part)
+            if index in cuts or each.get(OVER):
+                self._finish(remote)
         return cuts
 
     def seen(self, trial: Trial) -> None:
         """What Tune knows of a trial that has ended or failed."""
-        assigned = self._assigned.get(trial.trial_id)
-        if assigned is not None:
-            assigned.checkpoint = trial.checkpoint or assigned.checkpoint
+        ours = self._lineup.held.get(trial.trial_id)
+        if ours is not None:
+            ours.checkpoint = trial.checkpoint or ours.checkpoint
             # Trial.get_error looks where Tune copies the file only later
-            assigned.error = Path(trial.error_file).read_text() if trial.error_file else ""
+            ours.error = Path(trial.error_file).read_text() if trial.error_file else ""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial has ended, was cut, or its worker is lost."""
-        if self.over() or trial_id not in self._assigned:
+        if self.over() or trial_id not in self._lineup.held:
             return  # what is left is put back in the end
-        assigned = self._assigned.pop(trial_id)
-        self._freed = True
+        ours = self._lineup.drop(trial_id)
         try:
-            self._end(assigned, None if error else result)
+            self._end(ours, None if error else result)
         except BaseException as raised:
-            for part in assigned.left:
-                part.job.release()
+            for remote in ours.left:
+                remote.job.release()
             self.stop(raised)
 
     # what follows from them
 
-    def _next(self) -> Assigned | None:
-        if len(self._assigned) >= self._at_once():
-            return None
-        freed, self._freed = self._freed, False
-        if freed and any(not each.runs for each in self._assigned.values()):
-            return None  # one waits for the worker that is free now: let it begin first, for to ask a study takes time
-        if self._lost:
-            return self._lost.popleft()
-        job = self._work.next()
-        return None if job is None else Assigned.of([job, *self._with(job)])
-
-    def _with(self, first: Job) -> list[Job]:
-        """More trials that can be trained with it; so many that as many are left for every worker that has none."""
-        task = first.task
-        if self._width == 1 or not self._fuses(task):
-            return []
-
-        def fits(other: StudyTask) -> bool:
-            return self._fuses(other) and alike(task, other)
-
-        workers = self._workers()
-        free = workers - len(self._assigned)
-        share = math.ceil((1 + self._work.to_run(fits)) / (free if free > 0 else workers))
-        found: list[Job] = []
-        while len(found) + 1 < min(self._width, share):
-            job = self._work.next(fits)
-            if job is None:
-                break
-            found.append(job)
-        return found
-
-    def _fuses(self, task: StudyTask) -> bool:
-        return task.plan.scheduled and task.plan.optimizer not in self._apart
-
-    def _end(self, assigned: Assigned, result: Mapping[str, Any] | None) -> None:
+    def _end(self, ours: TuneTrial, result: Mapping[str, Any] | None) -> None:
         if result is None:
-            self._lose(assigned, f"its worker was lost: {_words(assigned.error)}", again=True)
+            if words := of_another_version(ours.error):
+                raise ClusterError(words)
+            self._lose(ours, f"its worker was lost: {_words(ours.error)}", again=True)
             return
         if RAISED in result:
             raise result[RAISED]
         if TOGETHER in result:
-            self._end_together(assigned, result)
+            self._end_together(ours, result)
             return
-        part = assigned.parts[0]
-        if part.cut:
-            cut(part.outcome)
+        remote = ours.jobs[0]
+        if remote.cut:
+            cut(remote.outcome)
         else:
-            part.hear(result)
-        if part.outcome.ended == "failed":
-            self._lose(assigned, part.outcome.reason)
+            remote.hear(result)
+        if remote.outcome.ended == "failed":
+            self._lose(ours, remote.outcome.reason)
         else:
-            self._end_of(assigned)
+            self._end_of(ours)
 
-    def _end_together(self, assigned: Assigned, result: Mapping[str, Any]) -> None:
+    def _end_together(self, ours: TuneTrial, result: Mapping[str, Any]) -> None:
         """Their last result; what has not ended is trained again: in two halves, or each by itself."""
-        self._hear_together(assigned, result)
-        left = assigned.left
-        self._put_back(assigned)
+        self._hear_together(ours, result)
+        left = [remote.job for remote in ours.left]
+        self._put_back(ours)
         if reason := result.get(APART, ""):
-            told = f"RayExecutor's fused_width needs {reason}. These trials run one by one; the answers are the same."
-            warnings.warn(told, stacklevel=2)
-            self._apart |= {part.job.task.plan.optimizer for part in left}
-        size = 1
+            text = f"RayExecutor's fused_width needs {reason}. These trials run one by one; the answers are the same."
+            warnings.warn(text, stacklevel=2)
+            self._lineup.refuse({job.task.plan.optimizer for job in left})
         if HALVED in result:
-            size = self._width = max(1, len(assigned.parts) // 2)
-        for begin in range(0, len(left), size):
-            self._lost.append(Assigned.of([part.job for part in left[begin : begin + size]]))
-
-    def _lose(self, assigned: Assigned, reason: str, *, again: bool = False) -> None:
-        """Try again, unless it has failed too often; or in the same words as before, and is no matter of luck."""
-        same = not again and reason in assigned.failures
-        assigned.failures.append(reason)
-        if same or len(assigned.failures) > self._max_failures:
-            times = len(assigned.failures)
-            for part in assigned.left:
-                part.outcome.ended = "failed"
-                part.outcome.reason = reason if not again else f"{reason} ({times} times)" if times > 1 else reason
-            self._end_of(assigned)
+            self._lineup.halved(left, len(ours.jobs))
         else:
-            self._put_back(assigned)
-            for part in assigned.left:
-                part.outcome.ended, part.outcome.error = "finished", None
-            self._lost.append(assigned)
+            self._lineup.apart(left)
 
-    def _begin(self, assigned: Assigned) -> None:
-        if not assigned.runs:
-            for part in assigned.left:
-                self._progress.begin(part.job)
-        assigned.runs = True
+    def _lose(self, ours: TuneTrial, reason: str, *, again: bool = False) -> None:
+        """Try again, unless it has failed too often; or in the same words as before, and is no matter of luck."""
+        same = not again and reason in ours.failures
+        ours.failures.append(reason)
+        if same or len(ours.failures) > self._max_failures:
+            times = len(ours.failures)
+            for remote in ours.left:
+                remote.outcome.ended = "failed"
+                remote.outcome.reason = reason if not again else f"{reason} ({times} times)" if times > 1 else reason
+            self._end_of(ours)
+        else:
+            self._put_back(ours)
+            for remote in ours.left:
+                remote.outcome.ended, remote.outcome.error = "finished", None
+            self._lineup.again(ours)
 
-    def _put_back(self, assigned: Assigned) -> None:
-        if assigned.runs:
-            for part in assigned.left:
-                self._progress.put_back(part.job)
-        assigned.runs = False
+    def _begin(self, ours: TuneTrial) -> None:
+        if not ours.runs:
+            for remote in ours.left:
+                self._progress.begin(remote.job)
+        ours.runs = True
 
-    def _end_of(self, assigned: Assigned) -> None:
+    def _put_back(self, ours: TuneTrial) -> None:
+        if ours.runs:
+            for remote in ours.left:
+                self._progress.put_back(remote.job)
+        ours.runs = False
+
+    def _end_of(self, ours: TuneTrial) -> None:
         """All that is left of it has ended."""
-        self._begin(assigned)  # which may have been lost before
-        for part in assigned.left:
-            self._finish(part)
-        assigned.delete_checkpoint()
+        self._begin(ours)  # which may have been lost before
+        for remote in ours.left:
+            self._finish(remote)
+        ours.delete_checkpoint()
 
-    def _finish(self, part: Part) -> None:
-        part.job.finish(part.outcome)
-        part.over = True
-        self._progress.end(part.job, part.outcome)
-        self._work.ended(part.job)
-        self._watch.see(part.outcome)
+    def _finish(self, remote: RemoteJob) -> None:
+        remote.job.finish(remote.outcome)
+        remote.over = True
+        self._progress.end(remote.job, remote.outcome)
+        self._work.ended(remote.job)
+        self._watch.see(remote.outcome)
 
     # the end
 
@@ -283,23 +242,21 @@ class JobSearcher(BridgeSearcher):
 
     def beat(self) -> None:
         """A sign of life for every trial that this process holds; called from another thread."""
-        for assigned in [*list(self._assigned.values()), *list(self._lost)]:
-            for part in assigned.left:
-                part.job.beat()
+        for ours in self._lineup.unfinished():
+            for remote in ours.left:
+                remote.job.beat()
 
     def release(self) -> int:
         """Put back what has not ended. Returns: how many."""
-        left = [*self._assigned.values(), *self._lost]
-        self._assigned.clear()
-        self._lost.clear()
-        for assigned in left:
-            self._put_back(assigned)
-            for part in assigned.left:
+        unfinished = self._lineup.clear()
+        for ours in unfinished:
+            self._put_back(ours)
+            for remote in ours.left:
                 try:
-                    part.job.release()
+                    remote.job.release()
                 except Exception as error:  # the storage is away: the others may be luckier
                     self.stop(error)
-        return sum(len(assigned.left) for assigned in left)
+        return sum(len(ours.left) for ours in unfinished)
 
 
 def _words(error: str) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import ray.cloudpickle as cloudpickle
 from ray.tune import Checkpoint
 
+from lr_search.executors.trial_run import Run
 from lr_search.studies.trial import TrialSpec
+from lr_search.training.evaluation import Evaluation
 
 ASSIGNMENT = "assignment"  # the one entry of a trial's configuration
 EVALUATION, OUTCOME, RAISED, CHARGED = "evaluation", "outcome", "raised", "steps_charged"  # of a result
+OVER = "over"  # of a trial's result, where several are trained together: whether it was its last
 TOGETHER = "together"  # of a result of trials that are trained together: (index, its own result) of those that have one
 APART, HALVED = "apart", "halved"  # of their last result: why each must be trained by itself; that memory has run out
 
@@ -38,3 +42,13 @@ class Assignment:
 
     def __repr__(self) -> str:  # Tune makes names of it
         return self.name
+
+
+def result_of(run: Run, evaluation: Evaluation | None) -> dict[str, Any]:
+    """What a worker answers of a trial that has come to an evaluation, to its end, or on its way to one."""
+    result: dict[str, Any] = {CHARGED: run.outcome.steps, "step": run.step, "seconds": run.outcome.seconds}
+    if evaluation is not None:
+        result[EVALUATION] = evaluation
+    if run.over or run.step == 0:
+        result[OUTCOME] = replace(run.outcome, evaluations=[])  # the driver has them
+    return result

@@ -22,6 +22,7 @@ from ray.tune import Callback, CheckpointConfig, Stopper
 from tqdm import tqdm
 
 from lr_search.errors import WorkloadError, require
+from lr_search.executors.executor import Executor
 from lr_search.executors.progress import Progress
 from lr_search.executors.trial_run import training_of
 from lr_search.executors.work import Work
@@ -33,9 +34,10 @@ from lr_search.workloads.workload import Workload
 from lr_search_ray.cluster import resources as cluster
 from lr_search_ray.cluster.checkpoints import as_ray_takes_it, delete, require_shared
 from lr_search_ray.cluster.connecting import connected
-from lr_search_ray.cluster.driver_path import worker_place
+from lr_search_ray.cluster.driver_path import driver_path
+from lr_search_ray.cluster.packing import packed
+from lr_search_ray.cluster.versions import require_same_version
 from lr_search_ray.jobs.job_searcher import JobSearcher
-from lr_search_ray.jobs.packing import packed
 from lr_search_ray.jobs.worker import Held, JobTrainable, trained
 from lr_search_ray.tune.bridge import OptunaPruningScheduler
 
@@ -60,6 +62,7 @@ def opened(settings: RayExecutor, workloads: Mapping[str, Workload]) -> Iterator
         telemetry=settings.telemetry,
         timeout_seconds=settings.timeout_seconds,
     ):
+        require_same_version()
         cluster.require_possible(settings.resources_per_trial)
         require_shared(settings.storage_path)
         if hint := cluster.hint(settings.resources_per_trial):
@@ -94,7 +97,7 @@ def require_fitting(resources: Mapping[str, float], workloads: Mapping[str, Work
         require(kind != "cuda" or index in ("", "0"), rule, device=workload.device)
 
 
-class Session:
+class Session(Executor):
     """Ray with the workloads in its store.
 
     Args:
@@ -105,7 +108,7 @@ class Session:
     def __init__(self, settings: RayExecutor, data: ray.ObjectRef[bytes]) -> None:
         self._settings, self._data = settings, data
         self._begun = time.monotonic()
-        self._place = worker_place()
+        self._place = driver_path()
 
     def run(self, tasks: Sequence[StudyTask], progress: Progress) -> None:
         """Run trials until every study is complete; see `Executor`."""

@@ -1,4 +1,4 @@
-"""What Tune runs: one trial of a study, or several that are trained together; and what is known of each."""
+"""What Tune runs as one trial of its own: a trial of a study, or several that a worker trains together."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 from ray.tune import Checkpoint
 
-from lr_search.studies.study import Job
+from lr_search.studies.job import Job
 from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 from lr_search_ray.jobs.messages import CHARGED, EVALUATION, OUTCOME, Assignment
 
 
 @dataclass
-class Part:
-    """One trial.
+class RemoteJob:
+    """A trial of a study that is trained on a worker, as far as the driver knows it.
 
     Args:
         job: the trial.
-        outcome: as far as it is known: the evaluations, and what the last result told.
+        outcome: as far as it is known: the evaluations, and what the last result said.
         cut: whether the pruner has cut it.
-        over: whether its study has been told.
+        over: whether its study knows how it ended.
     """
 
     job: Job
@@ -32,7 +32,7 @@ class Part:
     over: bool = False
 
     def hear(self, result: Mapping[str, Any]) -> Evaluation | None:
-        """Take over what a result tells. Returns: its evaluation."""
+        """Take over what a result says. Returns: its evaluation."""
         evaluation: Evaluation | None = result.get(EVALUATION)
         known = self.outcome.evaluations
         if OUTCOME in result:
@@ -44,37 +44,37 @@ class Part:
 
 
 @dataclass
-class Assigned:
+class TuneTrial:
     """What Tune runs as one trial of its own, or will again.
 
     Args:
-        parts: the trials; several are trained together.
+        jobs: the studies' trials; several are trained together.
         checkpoint: the newest, of whichever worker; of one trial.
         failures: why it was lost or failed so far.
         runs: whether a worker is at it.
         error: of the last loss, as Ray words it; the first line says when it was.
     """
 
-    parts: list[Part]
+    jobs: list[RemoteJob]
     checkpoint: Checkpoint | None = None
     failures: list[str] = field(default_factory=list)
     runs: bool = False
     error: str = ""
 
     @classmethod
-    def of(cls, jobs: Sequence[Job]) -> Assigned:
+    def of(cls, jobs: Sequence[Job]) -> TuneTrial:
         """Trials that nothing is known of."""
-        return cls([Part(job) for job in jobs])
+        return cls([RemoteJob(job) for job in jobs])
 
     @property
-    def left(self) -> list[Part]:
-        """Those whose study has not been told."""
-        return [part for part in self.parts if not part.over]
+    def left(self) -> list[RemoteJob]:
+        """Those whose study does not know yet how they ended."""
+        return [each for each in self.jobs if not each.over]
 
     def assignment(self) -> Assignment:
-        """For a worker: what is left; this forgets the parts that are over."""
-        self.parts = self.left
-        jobs = [part.job for part in self.parts]
+        """For a worker: what is left; this forgets the jobs that are over."""
+        self.jobs = self.left
+        jobs = [each.job for each in self.jobs]
         name = jobs[0].name if len(jobs) == 1 else f"{jobs[0].name} and {len(jobs) - 1} more"
         return Assignment.of(name, [(job.task.plan.optimizer, job.spec) for job in jobs], self.checkpoint)
 

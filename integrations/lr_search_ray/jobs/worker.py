@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from lr_search.fused.support import Support
 from lr_search.studies.trial import TrialSpec
 from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Workload
-from lr_search_ray.cluster.driver_path import Place
-from lr_search_ray.jobs.fused_worker import Together
-from lr_search_ray.jobs.messages import ASSIGNMENT, CHARGED, EVALUATION, OUTCOME, RAISED, Assignment
-from lr_search_ray.jobs.packing import unpacked
+from lr_search_ray.cluster.driver_path import DriverPath
+from lr_search_ray.cluster.packing import unpacked
+from lr_search_ray.jobs.fused_trials import FusedTrials
+from lr_search_ray.jobs.messages import ASSIGNMENT, RAISED, Assignment, result_of
 from lr_search_ray.tune.trial_trainable import TrialTrainable, use_assigned_device
 
 
@@ -33,7 +33,7 @@ class Held:
     data: ray.ObjectRef[bytes]
 
 
-def trained(held: Held, place: Place, spec: bytes) -> bytes:
+def trained(held: Held, place: DriverPath, spec: bytes) -> bytes:
     """The only workload, trained to the end; a task of Ray's. Returns: the training's saved state."""
     place.enter()
     use_assigned_device()
@@ -47,12 +47,12 @@ def trained(held: Held, place: Place, spec: bytes) -> bytes:
 class JobTrainable(TrialTrainable):
     """Trains what a comparison's driver assigns."""
 
-    def setup(self, config: dict[str, Any], *, packed: Held, place: Place, **settings: Any) -> None:  # type: ignore[override]
+    def setup(self, config: dict[str, Any], *, packed: Held, place: DriverPath, **settings: Any) -> None:  # type: ignore[override]
         """Unpacks the workloads once an actor."""
         self._packed, self._place = packed, place
         self._workloads: dict[str, Workload] | None = None
         self._raised: LRSearchError | None = None
-        self._together: Together | None = None
+        self._together: FusedTrials | None = None
         self._support: dict[int, Support] = {}
         super().setup(config, **settings)
 
@@ -61,7 +61,7 @@ class JobTrainable(TrialTrainable):
         try:
             assignment: Assignment = config[ASSIGNMENT]
             if len(assignment.trials) > 1:
-                self._together = Together(self._trials(assignment), self._support)
+                self._together = FusedTrials(self._trials(assignment), self._support)
                 return
             super()._start(config)
             resume = assignment.resume
@@ -101,11 +101,5 @@ class JobTrainable(TrialTrainable):
         self._together = None
         super().cleanup()
 
-    def _told(self, run: TrialRun, evaluation: Evaluation | None) -> dict[str, Any]:
-        told: dict[str, Any] = {CHARGED: run.outcome.steps}
-        if evaluation is not None:
-            told[EVALUATION] = evaluation
-        if run.over or run.step == 0:
-            # the driver has the evaluations
-            told[OUTCOME] = replace(run.outcome, evaluations=[])
-        return told
+    def _result(self, run: TrialRun, evaluation: Evaluation | None) -> dict[str, Any]:
+        return result_of(run, evaluation)

@@ -36,7 +36,7 @@ class BridgeSearcher(Searcher):
         """Nothing to save: what is known lies in the study's storage."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Likewise."""
+        """Nothing to restore: what is known lies in the study's storage."""
 
 
 class OptunaPruningScheduler(FIFOScheduler):
@@ -69,5 +69,5 @@ class OptunaPruningScheduler(FIFOScheduler):
         self._searcher.seen(trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Likewise; also before Tune tries again, when the searcher is not told."""
+        """The searcher is told that a trial has failed; also before Tune tries again, when it hears of that nowhere else."""
         self._searcher.seen(trial)

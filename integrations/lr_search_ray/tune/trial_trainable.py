@@ -58,7 +58,7 @@ class TrialTrainable(tune.Trainable):
         """What a configuration stands for."""
 
     @abstractmethod
-    def _told(self, run: TrialRun, evaluation: Evaluation | None) -> dict[str, Any]:
+    def _result(self, run: TrialRun, evaluation: Evaluation | None) -> dict[str, Any]:
         """What Tune is told: of an evaluation, or of the way to one."""
 
     def step(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class TrialTrainable(tune.Trainable):
             evaluation = None
         else:
             evaluation = next(run, None)
-        result = {**self._told(run, evaluation), "step": run.step, "seconds": run.outcome.seconds, "done": run.over}
+        result = {**self._result(run, evaluation), "step": run.step, "seconds": run.outcome.seconds, "done": run.over}
         if not run.over and (save_at is not None or self._save_now(run)):
             result[SHOULD_CHECKPOINT] = True
         return result

@@ -13,8 +13,8 @@ from lr_search.executors.trial_run import TrialRun
 from lr_search.studies.trial import TrialSpec
 from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Workload, require_workload
-from lr_search_ray.cluster.driver_path import Place, worker_place
-from lr_search_ray.jobs.packing import packed, unpacked
+from lr_search_ray.cluster.driver_path import DriverPath, driver_path
+from lr_search_ray.cluster.packing import packed, unpacked
 from lr_search_ray.tune.spaces import schedule_of
 from lr_search_ray.tune.trial_trainable import TrialTrainable
 
@@ -22,7 +22,7 @@ from lr_search_ray.tune.trial_trainable import TrialTrainable
 class ObjectiveTrainable(TrialTrainable):
     """Trains the workload under the LR and schedule of the config."""
 
-    def setup(self, config: dict[str, Any], *, packed: bytes, place: Place, seed: int, **settings: Any) -> None:  # type: ignore[override]
+    def setup(self, config: dict[str, Any], *, packed: bytes, place: DriverPath, seed: int, **settings: Any) -> None:  # type: ignore[override]
         """Unpacks the workload once an actor."""
         place.enter()
         (self._workload,) = unpacked(packed).values()
@@ -39,7 +39,7 @@ class ObjectiveTrainable(TrialTrainable):
         self._last: Evaluation | None = None
         return work, TrialSpec(self._seed, schedule=schedule)
 
-    def _told(self, run: TrialRun, evaluation: Evaluation | None) -> dict[str, Any]:
+    def _result(self, run: TrialRun, evaluation: Evaluation | None) -> dict[str, Any]:
         work, outcome = self._workload, run.outcome
         if outcome.ended == "failed":
             raise RuntimeError(f"The training failed: {outcome.reason}\n{outcome.error}")
@@ -66,7 +66,7 @@ def tune_objective(
         workload: what is trained.
         seed: of the weights and the batches.
         checkpoint_every: steps between checkpoints, >= 1; None: at evaluations, where the last is `checkpoint_seconds` ago.
-        checkpoint_seconds: see there.
+        checkpoint_seconds: between checkpoints at evaluations, at least; where `checkpoint_every` is None.
 
     Raises:
         WorkloadError: it is no workload, or cannot be pickled.
@@ -91,7 +91,7 @@ def tune_objective(
     made: type[tune.Trainable] = tune.with_parameters(
         ObjectiveTrainable,
         packed=packed({"workload": workload}),
-        place=worker_place(),
+        place=driver_path(),
         seed=seed,
         checkpoint_every=checkpoint_every,
         checkpoint_seconds=checkpoint_seconds,

@@ -17,7 +17,7 @@ from lr_search.errors import LRSearchError, WorkloadError, require
 from lr_search.storage.fingerprint import TOLERANCE, fingerprint
 from lr_search.workloads.target import find_named, find_workload
 from lr_search.workloads.workload import Workload
-from lr_search_ray.jobs.unpicklable import Culprit, unpicklable
+from lr_search_ray.cluster.unpicklable import Culprit, unpicklable
 
 BUILT = ("model", "loss", "train_data", "valid_data", "test_data", "metrics", "param_groups", "combine")
 SENT = tuple(field.name for field in fields(Workload) if field.name not in BUILT)
@@ -99,7 +99,7 @@ def _ways_out(field: str, found: Culprit, factory: str | None) -> str:
 
 
 def unpacked(data: bytes) -> dict[str, Workload]:
-    """The workloads that `packed` packed, on a worker; enter the driver's `Place` first.
+    """The workloads that `packed` packed, on a worker; enter the driver's `DriverPath` first.
 
     Raises:
         WorkloadError: they cannot be read or built here, or the factory builds another workload here.

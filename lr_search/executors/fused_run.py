@@ -1,0 +1,127 @@
+"""Several trials that are trained together; each is evaluated, pruned and ended by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from lr_search.errors import LRSearchError
+from lr_search.executors.outcomes import conclude, judged_by, kept_snapshots
+from lr_search.executors.trial_run import Run
+from lr_search.fused.lane import Lane, Member
+from lr_search.fused.support import Support
+from lr_search.fused.trials import FusedTraining
+from lr_search.schedules.base import Schedule
+from lr_search.studies.trial import TrialSpec
+from lr_search.training.evaluation import Evaluation
+from lr_search.workloads.workload import Workload
+
+
+class LaneRun(Run):
+    """One of several trials that are trained together.
+
+    Args:
+        lane: its training.
+    """
+
+    def __init__(self, lane: Lane) -> None:
+        super().__init__(lane.workload)
+        self._lane = lane
+        self.outcome.worker += f"/{lane.index + 1}"
+
+    @property
+    def index(self) -> int:
+        """Among the trials, from 0."""
+        return self._lane.index
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return self._lane.step
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The newest, if the training has just come to one."""
+        return self._lane.evaluation
+
+    def stop(self) -> None:
+        """Train it no further."""
+        self._lane.cut()
+        super().stop()
+
+    def advanced(self) -> None:
+        """The training has come to an evaluation of this trial, or to its end, or to both."""
+        self._charge(0.0)
+        if self._lane.evaluation is not None:
+            self.outcome.evaluations.append(self._lane.evaluation)
+        if self._lane.stopped is not None:
+            conclude(self.outcome, self._lane)
+            self.over = True
+
+    def _charge(self, seconds: float) -> None:
+        self.outcome.steps, self.outcome.seconds = self._lane.step, self._lane.seconds
+
+
+class FusedRun(Iterator[list[LaneRun]]):
+    """Several trials from their start. Each item holds the runs that have come to an evaluation or to their end, or to both.
+
+    Whoever iterates may `tell` or `prune` these. A run that is not over when the iteration ends must be trained from its
+    start by itself: what it does cannot be done for several at once.
+
+    Args:
+        trials: workloads that differ in their optimizer at most, and specs of one seed.
+        support: what is known of a workload, tried out from a seed.
+
+    Attributes:
+        runs: in the order of the trials; none before the first item.
+        failure: the exception that ended the training before its end.
+    """
+
+    def __init__(
+        self, trials: Sequence[tuple[Workload, TrialSpec]], support: Callable[[Workload, int], Support]
+    ) -> None:
+        self._trials, self._support = trials, support
+        self._training: FusedTraining | None = None
+        self._lanes: Iterator[list[Lane]] = iter(())
+        self.runs: list[LaneRun] = []
+        self.failure: Exception | None = None
+
+    def __next__(self) -> list[LaneRun]:
+        if self._training is None:
+            support = [self._support(workload, spec.seed) for workload, spec in self._trials]
+            members = [_member(workload, spec) for workload, spec in self._trials]
+            self._training = FusedTraining(members, self._trials[0][1].seed, support)
+            self._lanes = iter(self._training)
+            self.runs = [LaneRun(lane) for lane in self._training.lanes]
+        advanced = [self.runs[lane.index] for lane in next(self._lanes) if not lane.alone]
+        for run in advanced:
+            run.advanced()
+        return advanced
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left that can be done for several at once."""
+        return self._training is not None and all(lane.over for lane in self._training.lanes)
+
+    @contextmanager
+    def failures_kept(self) -> Iterator[None]:
+        """An exception inside the block ends the training and becomes `failure`, but for those of the whole comparison."""
+        try:
+            yield
+        except LRSearchError:
+            raise
+        except Exception as error:
+            self.failure = error.with_traceback(None)  # which would hold on to memory
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the data and of what is on the device."""
+        if self._training is not None:
+            self._training.close()
+        self._training, self._lanes, self.runs = None, iter(()), []
+
+
+def _member(workload: Workload, spec: TrialSpec) -> Member:
+    """What a trial is among those that are trained with it."""
+    assert isinstance(spec.schedule, Schedule)
+    return Member(judged_by(workload, spec), spec.schedule, kept_snapshots(workload, spec))

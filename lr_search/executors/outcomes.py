@@ -1,0 +1,99 @@
+"""What becomes of a trial: the outcome it begins with, and how each end of it is written there."""
+
+from __future__ import annotations
+
+import os
+import socket
+import traceback
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from lr_search.ensembles.ensemble import SnapshotEnsemble
+from lr_search.errors import told
+from lr_search.studies.trial import Outcome, TrialSpec
+from lr_search.training.controller import first_schedule
+from lr_search.training.snapshots import Snapshot
+from lr_search.workloads.workload import Workload
+
+
+class Trained(Protocol):
+    """What is read of a training that has stopped: a `Training`, or one of several that are trained together."""
+
+    @property
+    def workload(self) -> Workload: ...  # noqa: D102
+    @property
+    def stopped(self) -> str | None: ...  # noqa: D102
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+    @property
+    def snapshots(self) -> list[Snapshot]: ...  # noqa: D102
+    def evaluate(self, model: nn.Module) -> dict[str, float]: ...  # noqa: D102
+
+
+def begun(workload: Workload) -> Outcome:
+    """The outcome of a trial that begins here and now."""
+    return Outcome(
+        started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        device=device_name(workload),
+        worker=f"{socket.gethostname()} {os.getpid()}",
+    )
+
+
+def fail(outcome: Outcome, error: Exception) -> None:
+    """It ended with an exception in the user's code, which is being handled."""
+    outcome.ended, outcome.reason = "failed", told(error)
+    outcome.error = traceback.format_exc()
+
+
+def cut(outcome: Outcome) -> None:
+    """It was pruned after its last evaluation."""
+    outcome.ended, outcome.reason = "pruned", f"pruned after step {outcome.evaluations[-1].step}"
+
+
+def conclude(outcome: Outcome, training: Trained) -> None:
+    """How a training ended that has stopped by itself."""
+    work = training.workload
+    outcome.ended, outcome.reason = ("diverged" if training.stopped == "diverged" else "finished"), training.reason
+    if outcome.ended == "finished":  # one that diverged may have none, where it went on from a state
+        value = outcome.evaluations[-1].metrics[work.objective]
+        if not np.isfinite(value):
+            outcome.ended, outcome.reason = "diverged", f"{work.objective} was {value} at the end"
+    if outcome.ended == "finished" and len(training.snapshots) > 1:
+        outcome.ensemble = _judged_ensemble(training)
+
+
+def _judged_ensemble(training: Trained) -> dict[str, Any]:
+    """The metrics of the kept snapshots together; a metric may fail on an ensemble, which is not the trial's fault."""
+    members = len(training.snapshots)
+    try:
+        metrics = training.evaluate(SnapshotEnsemble(training.workload, training.snapshots))
+    except Exception as error:
+        return {"members": members, "error": told(error)}
+    return {"members": members, "metrics": metrics}
+
+
+def judged_by(workload: Workload, spec: TrialSpec) -> Workload:
+    """The workload, with the test data in place of the validation data where the trial is judged on them."""
+    if not spec.on_test_data or workload.test_data is None:
+        return workload
+    return replace(workload, valid_data=workload.test_data)
+
+
+def kept_snapshots(workload: Workload, spec: TrialSpec) -> int:
+    """How many to keep: none where nothing says how to combine them, or where they are not of several cycles."""
+    assert spec.schedule is not None
+    cycles = len(first_schedule(spec.schedule).cycle_ends(workload.num_steps))
+    return 0 if workload.combine is None or cycles < 2 else spec.snapshots
+
+
+def device_name(workload: Workload) -> str:
+    """The device, and on a CPU how many threads: the last bits depend on them."""
+    if workload.torch_device.type == "cuda":
+        return torch.cuda.get_device_name(workload.torch_device)
+    threads = torch.get_num_threads()
+    return f"{workload.torch_device} ({threads} thread{'s' if threads > 1 else ''})"
