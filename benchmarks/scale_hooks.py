@@ -15,7 +15,9 @@ import sqlalchemy
 from optuna.storages import InMemoryStorage
 from storage import NeverPrunes, workload
 
-from lr_search.comparison.question import question, study_plans
+from lr_search.comparison.budget import Budget
+from lr_search.comparison.plans import study_plans
+from lr_search.comparison.question import question
 from lr_search.executors.progress import Progress
 from lr_search.executors.work import Work
 from lr_search.storage.fingerprint import fingerprint
@@ -129,7 +131,9 @@ def studies(url: str | None, pruner: str, count: int, trials: int) -> list[Study
         range_test=None, budget=trials, seeds=count, pruner=PRUNERS[pruner],
     )  # fmt: skip
     start = fingerprint(work, 0)
-    return open_studies(open_storage(url), "scale", study_plans(asked), {("SGD", seed): start for seed in asked.seeds})
+    return open_studies(
+        open_storage(url), "scale", study_plans(Budget(asked)), {("SGD", seed): start for seed in asked.seeds}
+    )
 
 
 def copied(first: StudyTask, others: Sequence[StudyTask]) -> None:

@@ -18,7 +18,9 @@ import torch
 from torch import nn
 
 import lr_search as lrs
-from lr_search.comparison.question import question, study_plans
+from lr_search.comparison.budget import Budget
+from lr_search.comparison.plans import study_plans
+from lr_search.comparison.question import question
 from lr_search.executors.progress import Progress
 from lr_search.storage.fingerprint import fingerprint
 from lr_search.storage.open import open_storage, quiet_optuna
@@ -63,7 +65,7 @@ def seconds_a_trial(pruner: optuna.pruners.BasePruner | None, trials: int) -> fl
             lr_range=(1e-5, 0.1), range_test=None, budget=trials, seeds=2, pruner=pruner,
         )  # fmt: skip
         prints = {("SGD", seed): fingerprint(work, seed) for seed in asked.seeds}
-        tasks = open_studies(storage, "bench", study_plans(asked), prints)
+        tasks = open_studies(storage, "bench", study_plans(Budget(asked)), prints)
         bare = statistics.median(bare_seconds(work) for _ in range(21))
         begun = time.perf_counter()
         lrs.LocalExecutor().run(tasks, Progress(0, 0, shown=False))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lr_search.comparison.budget import Budget
 from lr_search.comparison.comparison import Comparison
 from lr_search.comparison.cost import plan_text
-from lr_search.comparison.question import Pruner, question, study_plans
+from lr_search.comparison.plans import confirmation_plans, study_plans
+from lr_search.comparison.question import Pruner, Question, question
 from lr_search.errors import require
 from lr_search.executors.executor import Executor, require_executor
 from lr_search.executors.local import LocalExecutor
@@ -89,42 +91,41 @@ def compare(
         workload, name=name, strategies=strategies, schedules=schedules, optimizers=optimizers, lr_range=lr_range,
         range_test=range_test, budget=budget, seeds=seeds, pruner=pruner, snapshots=snapshots, search_shape=search_shape,
     )  # fmt: skip
+    budgeted = Budget(asked)
     runner: Executor = LocalExecutor() if executor is None else executor
     require_executor(runner)
     with quiet_optuna(), losses_told():
-        prints = {
-            (optimizer, seed): fingerprint(side.workload, seed)
-            for optimizer, side in asked.sides.items()
-            for seed in asked.seeds[: 1 if dry_run else None]
-        }
+        starts = _starts(asked, asked.seeds[: 1 if dry_run else None])
         if dry_run:
-            opened = open_storage(None)
-            print(plan_text(asked, confirm, []), flush=True)  # noqa: T201
-            return Comparison(opened, name)
+            print(plan_text(budgeted, confirm, []), flush=True)  # noqa: T201
+            return Comparison(open_storage(None), name)
         workloads = {optimizer: side.workload for optimizer, side in asked.sides.items()}
         # after the workload was tried, and sent to where it is trained, so that wrong use leaves no file
         with runner.session(workloads) as running:
             opened = open_storage(storage)
             if fresh:
                 delete(opened, name)
-            plans = study_plans(asked)
+            plans = study_plans(budgeted)
             done = finished_trials(opened, name, plans)
-            print(plan_text(asked, confirm, done), flush=True)  # noqa: T201
-            tasks = open_studies(opened, name, plans, prints)
-            left = (
-                max(0, asked.planned_total_trials() - len(done)),
-                asked.planned_steps() - sum(trial.steps for trial in done),
-            )
-            _run(running, tasks, Progress(*left, name=name, shown=progress))
+            print(plan_text(budgeted, confirm, done), flush=True)  # noqa: T201
+            tasks = open_studies(opened, name, plans, starts)
+            trials = max(0, budgeted.total_trials() - len(done))
+            steps = budgeted.total_steps() - sum(trial.steps for trial in done)
+            _run(running, tasks, Progress(trials, steps, name=name, shown=progress))
             if confirm:
-                from lr_search.comparison.confirmation import confirmation_plans
-
                 extra = confirmation_plans(asked, read_records(opened, name), confirm)
-                prints |= {(p.optimizer, p.seed): fingerprint(p.workload, p.seed) for p in extra}
+                starts |= {(plan.optimizer, plan.seed): fingerprint(plan.workload, plan.seed) for plan in extra}
+                tasks = open_studies(opened, name, extra, starts, len(plans))
                 steps = sum(plan.budget_steps for plan in extra)
-                tasks = open_studies(opened, name, extra, prints, len(plans))
                 _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress))
     return Comparison(opened, name, asked)
+
+
+def _starts(asked: Question, seeds: Sequence[int]) -> dict[tuple[str, int], dict[str, Any]]:
+    """What a training starts from, by optimizer and seed; it also finds out that the workload can be trained at all."""
+    return {
+        (optimizer, seed): fingerprint(side.workload, seed) for optimizer, side in asked.sides.items() for seed in seeds
+    }
 
 
 def _run(executor: Executor, tasks: list[StudyTask], bars: Progress) -> None:

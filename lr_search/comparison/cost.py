@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lr_search.comparison.budget import Budget
 from lr_search.comparison.question import Question
 from lr_search.errors import LRSearchError
 from lr_search.schedules.decay import Constant
@@ -50,14 +51,15 @@ def seconds_a_step(workload: Workload) -> float | None:
     return step_seconds + evaluation_seconds / workload.eval_every
 
 
-def plan_text(asked: Question, confirm: int, done: Sequence[TrialRecord]) -> str:
+def plan_text(budget: Budget, confirm: int, done: Sequence[TrialRecord]) -> str:
     """The studies, and what is left to run of them.
 
     Args:
-        asked: the question.
+        budget: of the question.
         confirm: fresh seeds on which the best two are trained again.
         done: the trials that an earlier call has finished.
     """
+    asked = budget.asked
     dims = [
         _count(len(asked.strategies), "strategy", "strategies"),
         _count(len(asked.layouts), "schedule"),
@@ -75,8 +77,8 @@ def plan_text(asked: Question, confirm: int, done: Sequence[TrialRecord]) -> str
     ]
     if done:
         lines.append(f"{_count(len(done), 'trial')} and {sum(t.steps for t in done):,} steps are done already")
-    trials = max(0, asked.planned_total_trials() - len(done))
-    steps = max(0, asked.planned_steps() - sum(t.steps for t in done))
+    trials = max(0, budget.total_trials() - len(done))
+    steps = max(0, budget.total_steps() - sum(t.steps for t in done))
     if asked.prunes_any:
         steps = steps if steps >= full else 0
     elif not trials:
@@ -85,11 +87,11 @@ def plan_text(asked: Question, confirm: int, done: Sequence[TrialRecord]) -> str
     if not steps + confirmed:
         return "\n".join([*lines, "nothing is left to train"])
     more = " more" if done else ""
-    told = f"at most {_count(trials, f'trial{more}', f'trials{more}')} and {steps:,} steps in all"
+    plan = f"at most {_count(trials, f'trial{more}', f'trials{more}')} and {steps:,} steps in all"
     if asked.prunes_any:  # trials that are cut leave steps for others
-        told = f"at most {steps:,}{more} steps in all"
-    told += f", and {confirmed:,} steps to confirm" if confirm else ""
-    lines.append(f"{told}{_time_text(asked, steps + confirmed)}")
+        plan = f"at most {steps:,}{more} steps in all"
+    plan += f", and {confirmed:,} steps to confirm" if confirm else ""
+    lines.append(f"{plan}{_time_text(asked, steps + confirmed)}")
     return "\n".join(lines)
 
 

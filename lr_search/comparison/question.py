@@ -1,4 +1,4 @@
-"""From the arguments of `compare` to a list of studies, with the errors a user can make on the way."""
+"""What is compared: the arguments of `compare`, checked, with the errors a user can make."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 from optuna.pruners import BasePruner
 
-from lr_search.curves.probe import Ladder
 from lr_search.errors import InvalidInputError, require
 from lr_search.optimizers.names import NamedOptimizers
 from lr_search.optimizers.names import resolve as resolve_optimizers
@@ -22,7 +21,7 @@ from lr_search.samplers.strategies import Strategy
 from lr_search.samplers.strategy_names import resolve
 from lr_search.studies.auto_pruner import auto_pruner
 from lr_search.studies.optimizer_side import Side, side_of
-from lr_search.studies.plan import StudyPlan, report_steps
+from lr_search.studies.plan import report_steps
 from lr_search.studies.pruner_names import require_packages
 from lr_search.studies.schedule_layout import PEAK, ScheduleLayout, layouts_of
 from lr_search.training.controller import first_schedule
@@ -68,25 +67,9 @@ class Question:
         return next(iter(self.sides.values())).workload
 
     @property
-    def budget_steps(self) -> int:
-        """Steps a study may spend."""
-        return math.floor(self.budget * self.workload.num_steps + 1e-9)
-
-    @property
     def num_studies(self) -> int:
         """Searches, without the range tests they share."""
         return sum(each.num_studies for each in self.sides.values()) * len(self.seeds)
-
-    @property
-    def range_test_steps(self) -> int:
-        """Steps the range tests of one optimizer and seed are charged at most, if their ramp is not extended."""
-        return self.curves * RampSettings(**self.range_test).most_steps()
-
-    def first_steps(self, strategy: Strategy) -> int:
-        """Steps that range tests or a probe take at most before a study of that strategy trains."""
-        if strategy.probe is not None:
-            return strategy.probe.most_steps(*self.lr_range)
-        return self.range_test_steps if strategy.needs_curves else 0
 
     def pruner_of(self, layout: ScheduleLayout) -> tuple[BasePruner | None, str]:
         """The pruner of the studies of one schedule, and why it was chosen; no reason where the user chose it."""
@@ -96,39 +79,6 @@ class Question:
             return None, "none, for its shape is searched, and trials of several shapes have no common cycle ends"
         shape, work = layout(PEAK), self.workload
         return auto_pruner(shape, report_steps(work, first_schedule(shape)), work.num_steps)
-
-    def _shared(self, side: Side) -> tuple[int, int]:
-        """Trials and steps of the range tests and probes of one optimizer and seed."""
-        trials, steps = len(side.ladders), sum(ladder.most_steps(*self.lr_range) for ladder in side.ladders)
-        if side.needs_curves:
-            trials, steps = trials + self.curves, steps + self.range_test_steps
-        return trials, steps
-
-    def planned_trials(self, strategy: Strategy, layout: ScheduleLayout) -> int:
-        """Full trainings a study of that strategy and schedule pays for, if its range tests or probe run to their end."""
-        left = self.budget_steps - self.first_steps(strategy)
-        count = max(0, left // layout.training_steps(self.workload.num_steps))
-        return count if strategy.max_trials is None else min(count, strategy.max_trials)
-
-    def planned_steps(self) -> int:
-        """Steps that are taken in all, at most: a range test or probe that studies share is taken once."""
-        return sum(self._planned(each)[1] + self._shared(each)[1] for each in self.sides.values()) * len(self.seeds)
-
-    def planned_total_trials(self) -> int:
-        """Trials that are run in all, range tests and probes included."""
-        return sum(self._planned(each)[0] + self._shared(each)[0] for each in self.sides.values()) * len(self.seeds)
-
-    def _planned(self, side: Side) -> tuple[int, int]:
-        """Full trainings with one optimizer and seed, and their steps."""
-        trials, steps = 0, 0
-        for strategy, layout in itertools.product(side.strategies, side.layouts.values()):
-            count = self.planned_trials(strategy, layout)
-            trials += count
-            if strategy.max_trials is None and self.prunes(strategy, layout):
-                steps += self.budget_steps - self.first_steps(strategy)
-            else:
-                steps += count * layout.training_steps(self.workload.num_steps)
-        return trials, steps
 
     def prunes(self, strategy: Strategy, layout: ScheduleLayout) -> bool:
         """Whether the trials of such a study may be cut; then there may be more of them than full trainings."""
@@ -163,7 +113,7 @@ def question(
     settings, curves = _range_test(range_test, low, high)
     ways, layouts = resolve(strategies), layouts_of(schedules, workload, search_shape=search_shape)
     _require_pruner(pruner, ways, search_shape)
-    asked = Question(
+    return Question(
         name=name,
         sides=_sides(_workloads(workload, optimizers), ways, layouts),
         strategies=ways,
@@ -176,8 +126,6 @@ def question(
         pruner=pruner,
         snapshots=_snapshots(snapshots),
     )
-    _require_budget(asked)
-    return asked
 
 
 def _require_pruner(pruner: Pruner, strategies: Sequence[Strategy], search_shape: bool) -> None:
@@ -195,26 +143,6 @@ def _require_pruner(pruner: Pruner, strategies: Sequence[Strategy], search_shape
     require(
         not cutting or not search_shape, rule.replace("a pruner", "a strategy that prunes"), remedy, strategies=cutting
     )
-
-
-def _require_budget(asked: Question) -> None:
-    require(math.isfinite(asked.budget) and asked.budget > 0, "budget must be a positive number", budget=asked.budget)
-    searches = (
-        (s, layout) for side in asked.sides.values() for s in side.strategies for layout in side.layouts.values()
-    )
-    for strategy, layout in searches:
-        if asked.planned_trials(strategy, layout) >= 1:
-            continue
-        full = layout.training_steps(asked.workload.num_steps)
-        need = (full + asked.first_steps(strategy)) / asked.workload.num_steps
-        first = (
-            "its probe and " if strategy.probe is not None else "its range test and " if strategy.needs_curves else ""
-        )
-        what = f"{first}one full training"
-        raise InvalidInputError(
-            f"budget must pay for {what} of {full} steps in {strategy.name!r}, but got budget={asked.budget:g}. "
-            f"Give at least {math.ceil(need * 100) / 100:g}."
-        )
 
 
 def _lr_range(lr_range: tuple[float, float]) -> tuple[float, float]:
@@ -280,50 +208,3 @@ def optimizer_name(optimizer: OptimizerFactory) -> str:
         inner = inner.func
     name = getattr(inner, "__name__", type(inner).__name__)
     return "optimizer" if name == "<lambda>" else str(name)
-
-
-def study_plans(asked: Question) -> list[StudyPlan]:
-    """Every study of the question, seed by seed, range tests and probes before the searches that wait for them."""
-    plans: list[StudyPlan] = []
-    for seed in asked.seeds:
-        for optimizer, side in asked.sides.items():
-            common: dict[str, Any] = {"workload": side.workload, "optimizer": optimizer, "seed": seed}
-            common |= {"budget_steps": asked.budget_steps, "lr_range": asked.lr_range}
-            common |= {"snapshots": asked.snapshots}
-            firsts = _first_plans(asked, side, common)
-            plans += firsts.values()
-            for strategy in side.strategies:
-                first = firsts.get(strategy.probe or strategy.needs_curves)
-                for schedule, layout in side.layouts.items():
-                    plans.append(
-                        StudyPlan(
-                            name=f"{asked.name}/{strategy.name}/{schedule}/{optimizer}/seed {seed}",
-                            kind="search",
-                            strategy=strategy,
-                            schedule=schedule,
-                            layout=layout if strategy.max_trials != 1 else layout.with_shape({}),  # nothing to search
-                            pruner=asked.pruner_of(layout)[0],
-                            waits_for="" if first is None else first.name,
-                            default_lr=side.default_lr if strategy.needs_default else None,
-                            **common,
-                        )
-                    )
-    return plans
-
-
-def _first_plans(asked: Question, side: Side, common: Mapping[str, Any]) -> dict[Ladder | bool, StudyPlan]:
-    """What searches wait for, of one optimizer and seed: the range tests under True, a probe under its ladder."""
-    place = f"{common['optimizer']}/seed {common['seed']}"
-    plans: dict[Ladder | bool, StudyPlan] = {}
-    if side.needs_curves:
-        plans[True] = StudyPlan(
-            name=f"{asked.name}/range test/{place}",
-            kind="range_test",
-            curves=asked.curves,
-            range_test=asked.range_test,
-            **common,
-        )
-    for ladder in side.ladders:
-        name = f"{asked.name}/probe of {ladder.describe()}/{place}"
-        plans[ladder] = StudyPlan(name=name, kind="probe", curves=1, ladder=ladder, **common)
-    return plans

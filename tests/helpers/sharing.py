@@ -14,7 +14,9 @@ import torch
 from optuna.trial import FrozenTrial
 
 import lr_search as lrs
-from lr_search.comparison.question import question, study_plans
+from lr_search.comparison.budget import Budget
+from lr_search.comparison.plans import study_plans
+from lr_search.comparison.question import question
 from lr_search.executors import local
 from lr_search.executors.progress import Progress
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna
@@ -122,7 +124,7 @@ def started(log: Path) -> list[tuple[str, str, int]]:
 def tasks(url: StorageLike, **changes: Any) -> list[StudyTask]:
     """The studies of a comparison whose workload is not looked at."""
     others = {"optimizers": None, "pruner": None, "snapshots": 0, "search_shape": False}
-    plans = study_plans(question(line(), **{**others, **settings(**changes)}))
+    plans = study_plans(Budget(question(line(), **{**others, **settings(**changes)})))
     prints: dict[tuple[str, int], dict[str, Any]] = {(plan.optimizer, plan.seed): {} for plan in plans}
     return open_studies(open_storage(url), NAME, plans, prints)
 

@@ -10,7 +10,9 @@ import pytest
 from optuna.trial import TrialState
 
 import lr_search as lrs
-from lr_search.comparison.question import question, study_plans
+from lr_search.comparison.budget import Budget
+from lr_search.comparison.plans import study_plans
+from lr_search.comparison.question import question
 from lr_search.controllers import Refind
 from lr_search.errors import InvalidInputError
 from lr_search.samplers import GridSampler
@@ -168,7 +170,7 @@ def tasks(storage: optuna.storages.BaseStorage, count: int) -> list[StudyTask]:
     )  # fmt: skip
     with quiet_optuna():
         return [
-            open_studies(storage, "a", study_plans(asked), {("SGD", 0): fingerprint(work(), 0)})[0]
+            open_studies(storage, "a", study_plans(Budget(asked)), {("SGD", 0): fingerprint(work(), 0)})[0]
             for _ in range(count)
         ]
 

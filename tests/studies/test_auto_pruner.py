@@ -10,7 +10,9 @@ from optuna.pruners import MedianPruner, PatientPruner, PercentilePruner
 
 import lr_search as lrs
 from lr_search.cli import arguments
-from lr_search.comparison.question import question, study_plans
+from lr_search.comparison.budget import Budget
+from lr_search.comparison.plans import study_plans
+from lr_search.comparison.question import question
 from lr_search.errors import FingerprintError, InvalidInputError, UnknownNameError
 from lr_search.schedules import Constant, Schedule, by_name
 from lr_search.studies.auto_pruner import RULES, auto_pruner, kind_of
@@ -114,7 +116,7 @@ def plans(**changes: Any) -> list[StudyPlan]:
         "name": "a", "strategies": ["random"], "schedules": ["constant", "sgdr"], "optimizers": None, "lr_range": (1e-3, 1.0),
         "range_test": None, "budget": 6, "seeds": 1, "pruner": "auto",
     }  # fmt: skip
-    return study_plans(question(WORK, **(settings | changes)))
+    return study_plans(Budget(question(WORK, **(settings | changes))))
 
 
 def test_a_schedule_whose_shape_is_searched_gets_none() -> None:

@@ -1,0 +1,103 @@
+"""What a comparison may spend and plans to spend: the arithmetic of budgets, in steps."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+from lr_search.comparison.question import Question
+from lr_search.errors import InvalidInputError, require
+from lr_search.ramp.settings import RampSettings
+from lr_search.samplers.strategies import Strategy
+from lr_search.studies.optimizer_side import Side
+from lr_search.studies.schedule_layout import ScheduleLayout
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The budget of a question.
+
+    Args:
+        asked: the question.
+
+    Raises:
+        InvalidInputError: it does not pay for one full training of each study.
+    """
+
+    asked: Question
+
+    def __post_init__(self) -> None:
+        budget = self.asked.budget
+        require(math.isfinite(budget) and budget > 0, "budget must be a positive number", budget=budget)
+        for side in self.asked.sides.values():
+            for strategy, layout in itertools.product(side.strategies, side.layouts.values()):
+                if self.trials_of(strategy, layout) < 1:
+                    raise self._too_small(strategy, layout)
+
+    def _too_small(self, strategy: Strategy, layout: ScheduleLayout) -> InvalidInputError:
+        full, num_steps = layout.training_steps(self._num_steps), self._num_steps
+        need = (full + self.first_steps(strategy)) / num_steps
+        first = (
+            "its probe and " if strategy.probe is not None else "its range test and " if strategy.needs_curves else ""
+        )
+        return InvalidInputError(
+            f"budget must pay for {first}one full training of {full} steps in {strategy.name!r}, "
+            f"but got budget={self.asked.budget:g}. Give at least {math.ceil(need * 100) / 100:g}."
+        )
+
+    @property
+    def _num_steps(self) -> int:
+        return self.asked.workload.num_steps
+
+    @property
+    def study_steps(self) -> int:
+        """Steps a study may spend."""
+        return math.floor(self.asked.budget * self._num_steps + 1e-9)
+
+    @property
+    def range_test_steps(self) -> int:
+        """Steps the range tests of one optimizer and seed are charged at most, if their ramp is not extended."""
+        return self.asked.curves * RampSettings(**self.asked.range_test).most_steps()
+
+    def first_steps(self, strategy: Strategy) -> int:
+        """Steps that range tests or a probe take at most before a study of that strategy trains."""
+        if strategy.probe is not None:
+            return strategy.probe.most_steps(*self.asked.lr_range)
+        return self.range_test_steps if strategy.needs_curves else 0
+
+    def trials_of(self, strategy: Strategy, layout: ScheduleLayout) -> int:
+        """Full trainings a study of that strategy and schedule pays for, if its range tests or probe run to their end."""
+        left = self.study_steps - self.first_steps(strategy)
+        count = max(0, left // layout.training_steps(self._num_steps))
+        return count if strategy.max_trials is None else min(count, strategy.max_trials)
+
+    def total_trials(self) -> int:
+        """Trials that are run in all, range tests and probes included."""
+        sides = self.asked.sides.values()
+        return sum(self._searched(side)[0] + self._shared(side)[0] for side in sides) * len(self.asked.seeds)
+
+    def total_steps(self) -> int:
+        """Steps that are taken in all, at most: a range test or probe that studies share is taken once."""
+        sides = self.asked.sides.values()
+        return sum(self._searched(side)[1] + self._shared(side)[1] for side in sides) * len(self.asked.seeds)
+
+    def _searched(self, side: Side) -> tuple[int, int]:
+        """Full trainings with one optimizer and seed, and their steps."""
+        trials, steps = 0, 0
+        for strategy, layout in itertools.product(side.strategies, side.layouts.values()):
+            count = self.trials_of(strategy, layout)
+            trials += count
+            if strategy.max_trials is None and self.asked.prunes(strategy, layout):
+                steps += self.study_steps - self.first_steps(strategy)
+            else:
+                steps += count * layout.training_steps(self._num_steps)
+        return trials, steps
+
+    def _shared(self, side: Side) -> tuple[int, int]:
+        """Trials and steps of the range tests and probes of one optimizer and seed."""
+        ladders = side.ladders
+        trials, steps = len(ladders), sum(ladder.most_steps(*self.asked.lr_range) for ladder in ladders)
+        if side.needs_curves:
+            trials, steps = trials + self.asked.curves, steps + self.range_test_steps
+        return trials, steps

@@ -1,0 +1,95 @@
+"""The studies of a question: what must run first, the searches that wait for it, and the confirmation of what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lr_search.comparison.budget import Budget
+from lr_search.comparison.question import Question
+from lr_search.curves.probe import Ladder
+from lr_search.results.candidates import candidates
+from lr_search.samplers.strategy_names import resolve
+from lr_search.storage.records import StudyRecord
+from lr_search.studies.optimizer_side import Side
+from lr_search.studies.plan import StudyPlan
+
+FRESH = 1_000  # fresh seeds start this far above the largest that was searched
+
+
+def study_plans(budget: Budget) -> list[StudyPlan]:
+    """Every study of the question, seed by seed, range tests and probes before the searches that wait for them."""
+    asked = budget.asked
+    plans: list[StudyPlan] = []
+    for seed in asked.seeds:
+        for optimizer, side in asked.sides.items():
+            common: dict[str, Any] = {"workload": side.workload, "optimizer": optimizer, "seed": seed}
+            common |= {"budget_steps": budget.study_steps, "lr_range": asked.lr_range}
+            common |= {"snapshots": asked.snapshots}
+            firsts = _first_plans(asked, side, common)
+            plans += firsts.values()
+            for strategy in side.strategies:
+                first = firsts.get(strategy.probe or strategy.needs_curves)
+                for schedule, layout in side.layouts.items():
+                    plans.append(
+                        StudyPlan(
+                            name=f"{asked.name}/{strategy.name}/{schedule}/{optimizer}/seed {seed}",
+                            kind="search",
+                            strategy=strategy,
+                            schedule=schedule,
+                            layout=layout if strategy.max_trials != 1 else layout.with_shape({}),  # nothing to search
+                            pruner=asked.pruner_of(layout)[0],
+                            waits_for="" if first is None else first.name,
+                            default_lr=side.default_lr if strategy.needs_default else None,
+                            **common,
+                        )
+                    )
+    return plans
+
+
+def _first_plans(asked: Question, side: Side, common: Mapping[str, Any]) -> dict[Ladder | bool, StudyPlan]:
+    """What searches wait for, of one optimizer and seed: the range tests under True, a probe under its ladder."""
+    place = f"{common['optimizer']}/seed {common['seed']}"
+    plans: dict[Ladder | bool, StudyPlan] = {}
+    if side.needs_curves:
+        plans[True] = StudyPlan(
+            name=f"{asked.name}/range test/{place}",
+            kind="range_test",
+            curves=asked.curves,
+            range_test=asked.range_test,
+            **common,
+        )
+    for ladder in side.ladders:
+        name = f"{asked.name}/probe of {ladder.describe()}/{place}"
+        plans[ladder] = StudyPlan(name=name, kind="probe", curves=1, ladder=ladder, **common)
+    return plans
+
+
+def confirmation_plans(asked: Question, records: Sequence[StudyRecord], seeds: int) -> list[StudyPlan]:
+    """A study of one trial for each of the best two candidates and each fresh seed: the best of many trials is partly luck."""
+    plans = []
+    for candidate in candidates(records)[:2]:
+        side = asked.sides.get(candidate.optimizer)
+        layout = None if side is None else side.layouts.get(candidate.schedule)
+        if side is None or layout is None:  # found by an earlier call that compared more
+            continue
+        layout = layout.with_shape(candidate.shape)
+        strategy = resolve({"confirm": candidate.lr})[0]
+        for offset in range(seeds):
+            seed = max(asked.seeds) + FRESH + offset
+            plans.append(
+                StudyPlan(
+                    name=f"{asked.name}/confirm/{candidate.schedule}/{candidate.optimizer}/{candidate.lr!r}/seed {seed}",
+                    kind="confirm",
+                    workload=side.workload,
+                    optimizer=candidate.optimizer,
+                    seed=seed,
+                    budget_steps=layout.training_steps(side.workload.num_steps),
+                    strategy=strategy,
+                    schedule=candidate.schedule,
+                    layout=layout,
+                    lr_range=asked.lr_range,
+                    snapshots=asked.snapshots,
+                )
+            )
+    return plans
