@@ -77,8 +77,8 @@ def report(
         else:
             from lr_search.report.terminal import FORMATS
 
-            typer.echo(FORMATS[form.value](comparison.findings).rstrip("\n"))
-        if comparison.findings.recommendation is None:
+            typer.echo(FORMATS[form.value](comparison).rstrip("\n"))
+        if comparison.recommendation is None:
             raise typer.Exit(NO_ANSWER)
 
 
@@ -93,7 +93,7 @@ def _text(comparison: Comparison) -> str:
     from lr_search.report.terminal import as_text
 
     size = shutil.get_terminal_size(fallback=(PIPED_COLUMNS, 24))
-    return as_text(comparison.findings, size.columns)
+    return as_text(comparison, size.columns)
 
 
 def _watched(comparison: Comparison, out: Path, every: float) -> Comparison:

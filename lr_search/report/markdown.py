@@ -29,7 +29,7 @@ def summary_markdown(findings: Findings) -> str:
     else:
         answer = f"**{best.schedule_text}, peak LR {best.lr:.4g}, {best.optimizer}**: {best.value:.4g}. {best.reason}"
         lines += [markdown_text(answer), ""]
-    summary = shown(findings.summary)
+    summary = shown(findings.summary())
     heads = [SUMMARY_HEADS.get(column, column) for column in summary.columns]
     lines += ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     lines += [

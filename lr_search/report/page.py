@@ -45,9 +45,9 @@ def save_report(findings: Findings, directory: Path) -> Path:
     drawn, best = draw(findings), findings.recommendation
     tables = {
         "trials": findings.trials,
-        "summary": findings.summary,
+        "summary": findings.summary(),
         "pairwise": findings.pairwise(),
-        "basins": findings.basins,
+        "basins": findings.basins(),
     }
     content = {f"{each.picture.name}.png": each.png for each in drawn}
     content |= {f"{each.picture.name}.svg": each.svg for each in drawn}

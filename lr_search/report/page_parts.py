@@ -97,7 +97,7 @@ def sure_part(findings: Findings) -> dict[str, Any]:
         "seeds_sentence": words.seeds_sentence(findings),
         "confirm_sentence": words.confirm_sentence(findings),
         "pairwise": page_tables.pairwise_table(findings),
-        "basins": page_tables.basins_table(findings) if len(findings.basins) else None,
+        "basins": page_tables.basins_table(findings) if len(findings.basins()) else None,
         "confirmations": page_tables.confirmations_table(findings) if len(findings.confirmations) else None,
     }
 
@@ -106,7 +106,7 @@ def cost_part(findings: Findings) -> dict[str, Any]:
     """What it cost."""
     return {
         "cheapest": words.cheapest_sentence(findings),
-        "summary": page_tables.summary_table(findings) if len(findings.summary) else None,
+        "summary": page_tables.summary_table(findings) if len(findings.summary()) else None,
         "done": facts.facts(findings),
     }
 

@@ -71,7 +71,7 @@ class Table:
 
 def summary_table(findings: Findings) -> Table:
     """What each way of searching found and cost."""
-    frame, objective = shown(findings.summary), _objective(findings)
+    frame, objective = shown(findings.summary()), _objective(findings)
     spread = [
         f"{cell(b)} ± {cell(s, 2)}" if math.isfinite(s) else cell(b)
         for b, s in zip(frame["best"], frame["best_std"], strict=True)
@@ -115,7 +115,7 @@ def pairwise_table(findings: Findings) -> Table | None:
 
 def basins_table(findings: Findings) -> Table:
     """How much the LR matters."""
-    frame, objective = findings.basins, _objective(findings)
+    frame, objective = findings.basins(), _objective(findings)
     spans = tuple(
         f"{low:.2g} to {high:.2g}" if math.isfinite(low) else NOTHING
         for low, high in zip(frame["low"], frame["high"], strict=True)

@@ -75,10 +75,10 @@ def as_json(findings: Findings) -> str:
         "recommendation": None if best is None else best.to_json(),
         "lack": findings.lack if best is None else None,
         "running": findings.unfinished,
-        "summary": _rows(findings.summary),
+        "summary": _rows(findings.summary()),
         "pairwise": _rows(findings.pairwise()),
-        "basins": _rows(findings.basins),
-        "costs": _rows(findings.costs),
+        "basins": _rows(findings.basins()),
+        "costs": _rows(findings.costs()),
     }
     return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
 
@@ -95,7 +95,7 @@ def _plain(value: Any) -> Any:
 
 FORMATS: dict[str, Callable[[Findings], str]] = {
     "md": summary_markdown,
-    "csv": lambda findings: csv_text(findings.summary),
+    "csv": lambda findings: csv_text(findings.summary()),
     "json": as_json,
     "html": page_html,
 }

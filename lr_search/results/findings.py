@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import pandas as pd
@@ -25,11 +25,17 @@ class Findings:
 
     Args:
         name: of the comparison.
-        records: its studies.
+        records: its studies, or a function that reads them when they are first asked for.
     """
 
-    def __init__(self, name: str, records: Sequence[StudyRecord]) -> None:
-        self.name, self.records = name, list(records)
+    def __init__(self, name: str, records: Sequence[StudyRecord] | Callable[[], Sequence[StudyRecord]]) -> None:
+        self.name, self._source = name, records
+        self._frames: dict[str, pd.DataFrame] = {}
+
+    @cached_property
+    def records(self) -> list[StudyRecord]:
+        """The studies, as they were in the storage."""
+        return list(self._source() if callable(self._source) else self._source)
 
     @property
     def searches(self) -> list[StudyRecord]:
@@ -48,7 +54,7 @@ class Findings:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """The searches' trials."""
+        """A row a trial, in the order of studies and trial numbers; see `lr_search.results.tables.trials_frame`."""
         return trials_frame(self.records)
 
     @cached_property
@@ -69,51 +75,51 @@ class Findings:
 
     @cached_property
     def evaluations(self) -> pd.DataFrame:
-        """The searches' evaluations."""
+        """A row for each evaluation of a trial and each metric; see `lr_search.results.tables.evaluations_frame`."""
         return evaluations_frame(self.records)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """The range tests, step by step."""
+        """A row a step of a range test: comparison, optimizer, seed, curve, step, lr, loss, smoothed, slope, ..."""
         return curves_frame(self.records)
 
     @cached_property
     def confirmations(self) -> pd.DataFrame:
-        """The trainings on fresh seeds."""
+        """A row a training that `confirm=` added, on fresh seeds; the columns of `trials`."""
         return trials_frame(self.records, "confirm")
 
-    @cached_property
     def summary(self) -> pd.DataFrame:
-        """A row for each way of searching."""
-        return summary_frame(self.records)
+        """A row for each strategy x schedule x optimizer, best first; see `lr_search.results.summary.summary_frame`."""
+        return self._once("summary", summary_frame)
 
-    @cached_property
     def anytime(self) -> pd.DataFrame:
-        """The best so far against steps."""
-        return anytime_frame(self.records)
+        """The best so far against steps spent, a row a finished trial; see `lr_search.results.anytime.anytime_frame`."""
+        return self._once("anytime", anytime_frame)
 
     @cached_property
     def lines(self) -> Lines:
-        """The same, as lines."""
+        """The best so far against steps spent, as lines."""
         return Lines(self.records)
 
-    @cached_property
     def basins(self) -> pd.DataFrame:
-        """How the objective depends on the LR."""
-        return basins_frame(self.records)
+        """How the objective depends on the LR under each schedule; see `lr_search.results.candidates.basins_frame`."""
+        return self._once("basins", basins_frame)
 
     @cached_property
     def candidates(self) -> list[Candidate]:
         """The best LR of each schedule and optimizer."""
         return candidates(self.records)
 
-    @cached_property
     def costs(self) -> pd.DataFrame:
-        """Where the steps went."""
-        return costs_frame(self.records)
+        """Where the steps of each way of searching went; see `lr_search.results.costs.costs_frame`."""
+        return self._once("costs", costs_frame)
 
     def pairwise(self, to: Mapping[str, str] | None = None) -> pd.DataFrame:
-        """Differences to the best, or to `to`."""
+        """How much worse each way of searching is than the best, paired over seeds; see `lr_search.results.pairwise.pairwise_frame`.
+
+        Args:
+            to: another reference, such as {"strategy": "random"}.
+        """
         return pairwise_frame(self.records, to)
 
     @cached_property
@@ -128,3 +134,8 @@ class Findings:
     def lack(self) -> str:
         """Why nothing can be recommended."""
         return lack(self.records)
+
+    def _once(self, name: str, frame: Callable[[Sequence[StudyRecord]], pd.DataFrame]) -> pd.DataFrame:
+        if name not in self._frames:
+            self._frames[name] = frame(self.records)
+        return self._frames[name]

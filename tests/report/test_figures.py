@@ -29,13 +29,13 @@ BOWL = [
     "best_so_far", "differences", "objective_by_lr", "range_tests", "learning_curves", "schedules", "costs", "timeline",
 ]  # fmt: skip
 DRAW = {  # figure -> (function, the table of Findings that it draws)
-    "anytime": (plot_anytime, lambda found: found.anytime),
+    "anytime": (plot_anytime, lambda found: found.anytime()),
     "objective_by_lr": (plot_objective_by_lr, lambda found: found.trials),
     "learning_curves": (plot_learning_curves, lambda found: found.evaluations),
     "schedules": (plot_schedules, lambda found: shapes_frame(Panels(found))),
     "forest": (plot_forest, lambda found: found.pairwise()),
     "pruning": (plot_pruning, lambda found: found.trials),
-    "costs": (plot_costs, lambda found: found.costs),
+    "costs": (plot_costs, lambda found: found.costs()),
     "timeline": (plot_timeline, lambda found: found.all_trials),
 }
 
@@ -110,7 +110,7 @@ def test_every_panel_has_labelled_axes(bowl_pictures):
 
 
 def test_the_same_figure_is_the_same_svg(bowl_comparison):
-    first, second = (svg(plot_anytime(Findings("bowl", bowl_comparison.records).anytime).figure) for _ in range(2))
+    first, second = (svg(plot_anytime(Findings("bowl", bowl_comparison.records).anytime()).figure) for _ in range(2))
     assert first == second
     assert first.startswith(b"<?xml")
     assert b"<dc:date>" not in first
@@ -134,10 +134,10 @@ def test_a_strategy_looks_the_same_in_every_figure_and_whatever_part_of_a_table_
     records = [study([(0.1, 0.1 * n + 0.1), (0.2, "PRUNED")], strategy=name) for n, name in enumerate(STRATEGIES)]
     found = Findings("", records)
     looks = strategy_looks(STRATEGIES)
-    whole = {name: line.get_color() for name, line in labelled(plot_anytime(found.anytime)).items()}
+    whole = {name: line.get_color() for name, line in labelled(plot_anytime(found.anytime())).items()}
     assert whole == {name: looks[name].color for name in STRATEGIES}
     for name in STRATEGIES:
-        anytime = plot_anytime(found.anytime[found.anytime["strategy"] == name])
+        anytime = plot_anytime(found.anytime()[found.anytime()["strategy"] == name])
         assert labelled(anytime)[name].get_color() == looks[name].color
         trials = found.trials[found.trials["strategy"] == name]
         for ax in (plot_objective_by_lr(trials), plot_pruning(trials)):
@@ -161,7 +161,7 @@ THREE_SEEDS = {0: [0.5, 0.4], 1: [0.6, 0.6], 2: [0.4, 0.1]}  # seed -> objective
 
 def test_best_so_far_is_the_mean_over_seeds_with_a_t_interval():
     found = Findings("", [study([(0.1, a), (0.2, b)], seed=seed) for seed, (a, b) in THREE_SEEDS.items()])
-    ax = plot_anytime(found.anytime, starts={seed: 1.0 + seed for seed in THREE_SEEDS})
+    ax = plot_anytime(found.anytime(), starts={seed: 1.0 + seed for seed in THREE_SEEDS})
     line = labelled(ax)["grid"]
     assert line.get_xdata().tolist() == [0, 10, 20]
     assert line.get_ydata() == pytest.approx([2.0, 0.5, 1.1 / 3])
@@ -175,17 +175,17 @@ def test_best_so_far_is_the_mean_over_seeds_with_a_t_interval():
 
 def test_with_two_seeds_the_band_is_their_range_and_with_one_there_is_none():
     found = Findings("", [study([(0.1, a), (0.2, b)], seed=seed) for seed, (a, b) in THREE_SEEDS.items() if seed < 2])
-    ax = plot_anytime(found.anytime)
+    ax = plot_anytime(found.anytime())
     edges = ax.collections[0].get_paths()[0].vertices
     assert sorted(set(np.round(edges[:, 1], 9))) == [0.4, 0.5, 0.6]
     assert ax.get_legend().get_title().get_text() == "band: range over seeds"
-    alone = plot_anytime(found.anytime[found.anytime["seed"] == 0])
+    alone = plot_anytime(found.anytime()[found.anytime()["seed"] == 0])
     assert not alone.collections
     assert alone.get_legend().get_title().get_text() == ""
 
 
 def test_best_so_far_begins_at_step_0_and_ends_at_the_summarys_best(bowl, bowl_pictures):
-    summary = bowl.summary.set_index(["strategy", "schedule"])
+    summary = bowl.summary().set_index(["strategy", "schedule"])
     start = bowl.evaluations.query("step == 0 and metric == 'loss'").groupby("seed")["value"].first().mean()
     for ax in panels(bowl_pictures["best_so_far"].figure):
         lines = labelled(ax)

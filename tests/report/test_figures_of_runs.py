@@ -157,7 +157,7 @@ def test_the_bars_of_the_costs_are_the_steps_of_each_part():
         study([(0.1, 0.5), (0.2, 0.4), (0.3, np.inf), (0.1, "PRUNED"), (0.1, "FAIL")]),
         study([(0.1, 0.6)], strategy="random"),
     ]
-    ax = plot_costs(Findings("", records).costs)
+    ax = plot_costs(Findings("", records).costs())
     bars = {group.get_label(): [(bar.get_x(), bar.get_width()) for bar in group] for group in ax.containers}
     assert bars == {
         "finished": [(0, 20), (0, 10)],

@@ -112,7 +112,7 @@ def hostile_report(folder):
         seeds=1,
         storage=None,
         name=HOSTILE + "n",
-    ).findings
+    )
     failed = study([(0.1, "FAIL")], error=f"{IMAGE}\n{METRIC}", objective=METRIC, strategy=IMAGE, comparison=IMAGE)
     save_report(Findings(found.name, [*found.records, failed]), folder)
     return folder

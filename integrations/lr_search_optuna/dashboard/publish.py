@@ -60,7 +60,7 @@ def publish(found: Comparison | optuna.Study, *, name: str = "lr") -> None:
         storage = open_storage(found.storage, must_exist=True)
         for record in found.records:
             study = optuna.load_study(study_name=record.name, storage=storage)
-            _leave(board, study, comparison_note(found.findings, record), _plots(found.findings, record))
+            _leave(board, study, comparison_note(found, record), _plots(found, record))
 
 
 def _dashboard() -> ModuleType:
@@ -117,7 +117,7 @@ def _lr_plot(record: StudyRecord, peers: Sequence[StudyRecord]) -> Plot:
 
 
 def _anytime_plot(record: StudyRecord, findings: Findings) -> Plot:
-    frame = findings.anytime
+    frame = findings.anytime()
     for key in ("schedule", "optimizer", "seed"):
         frame = frame[frame[key] == record.plan[key]]
     colors = strategy_colors(frame["strategy"])

@@ -33,7 +33,7 @@ def plot_anytime(
     The band is Student's 95% t-interval of the mean where there are at least 3 seeds (`mean_interval`), else the range over seeds.
 
     Args:
-        anytime: of `Findings.anytime`, whole or in part: a line for each strategy, schedule and optimizer in it.
+        anytime: of `Findings.anytime()`, whole or in part: a line for each strategy, schedule and optimizer in it.
         ax: where to draw; default: a new figure.
         starts: the objective at step 0 by seed, where lines begin; default: a line begins when each of its seeds has a result.
         objective: its name.
@@ -127,7 +127,7 @@ def _spread(values: Any) -> tuple[float, float, float, int]:
 def anytime_picture(panels: Panels) -> Picture:
     """Best so far, a panel for each schedule and optimizer."""
     found = panels.findings
-    parts = panels.parts(found.anytime)
+    parts = panels.parts(found.anytime())
 
     def one(ax: Axes, pair: Pair) -> None:
         plot_anytime(
@@ -157,7 +157,7 @@ def anytime_picture(panels: Panels) -> Picture:
 
 def _reached(panels: Panels) -> str:
     """What the best way of searching came to."""
-    summary = panels.findings.summary
+    summary = panels.findings.summary()
     if not len(summary) or not np.isfinite(summary["best"].iloc[0]):
         return ""
     best = summary.iloc[0]
@@ -171,7 +171,7 @@ def _reached(panels: Panels) -> str:
 
 def _close(panels: Panels) -> str:
     """How soon each strategy came close to the best, under the best schedule."""
-    summary = panels.findings.summary
+    summary = panels.findings.summary()
     if not len(summary) or not summary["steps_to_close"].notna().any():
         return ""
     best = summary.iloc[0]

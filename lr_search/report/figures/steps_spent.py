@@ -24,7 +24,7 @@ def plot_costs(costs: pd.DataFrame, ax: Axes | None = None, *, legend: bool = Tr
     """Draw the steps that a study of each way of searching spent, by what they went into: a bar each, stacked.
 
     Args:
-        costs: of `Findings.costs`, whole or in part; of more than 30 ways the first 30 are drawn.
+        costs: of `Findings.costs()`, whole or in part; of more than 30 ways the first 30 are drawn.
         ax: where to draw; default: a new figure.
         legend: whether to draw one, under the axes.
 
@@ -64,10 +64,10 @@ def cost_rows(costs: pd.DataFrame) -> pd.DataFrame:
 def costs_picture(panels: Panels) -> Picture | None:
     """Every way of searching, best first; None where no step was spent."""
     found = panels.findings
-    costs = found.costs
+    costs = found.costs()
     if not len(costs) or not costs["steps"].sum() > 0:
         return None
-    rank = {tuple(map(str, key)): place for place, key in enumerate(found.summary[WAY].itertuples(index=False))}
+    rank = {tuple(map(str, key)): place for place, key in enumerate(found.summary()[WAY].itertuples(index=False))}
     places = [rank.get(tuple(map(str, key)), len(rank)) for key in costs[WAY].itertuples(index=False)]
     costs = costs.iloc[np.argsort(places, kind="stable")]
     ax = plot_costs(costs)
