@@ -32,13 +32,13 @@ def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
             as `best`.
         mean_rank: among all rows, 1 = best, within each seed that every row has; ties share their ranks.
         area: mean over seeds of the area under the best so far, from 0 (the best known from the first step on) to 1 (never better
-            than at step 0); see `lr_search.results.statistics.anytime_area`.
+            than at step 0); see `lr_search.results.anytime_statistics.anytime_area`.
         steps: mean steps a study spent, range tests included.
         steps_to_close: mean steps a study spent until its best was within 5% of the best known of all studies of that seed
             (5% of the way back to the objective at step 0); nan where a seed never came so close.
         faster_than_random, faster_than_grid: how many times fewer steps than that strategy, under the same schedule, until both
             were as good as the worse of them ends (within 5% of the way back to step 0); geometric mean over seeds. nan where that
-            strategy was not run, or nothing got better than at step 0. See `lr_search.results.statistics.speed_up`.
+            strategy was not run, or nothing got better than at step 0. See `lr_search.results.anytime_statistics.speed_up`.
         seconds: mean time of a study's trials, range tests included.
         seeds, trials, diverged, pruned, failed (Int64): how many, over all seeds.
     """

@@ -23,7 +23,6 @@ COLUMNS = [
     "steps", "steps_charged", "seconds", "device", "worker", "started", "ended",
 ]  # fmt: skip
 WHOLE = ("seed", "number", "ensemble_members", "steps", "steps_charged")
-EVALUATION_COLUMNS = [*NAMES, "seed", "number", "peak_lr", "step", "lr", "end_of_cycle", "metric", "value"]
 
 
 def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.DataFrame:

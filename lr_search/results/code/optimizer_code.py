@@ -14,21 +14,6 @@ MODES = (
 )
 
 
-def optimizer_code(call: Mapping[str, Any], lr: float) -> str:
-    """The lines that make the optimizer for `model`, its import first.
-
-    Args:
-        call: as of `optimizer_call`, also after a round through JSON.
-        lr: its learning rate, > 0.
-
-    >>> print(optimizer_code({"class": "torch.optim.AdamW", "settings": {"betas": [0.9, 0.95]}, "groups": 1}, 0.001))
-    import torch
-    <BLANKLINE>
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.001, betas=(0.9, 0.95))
-    """
-    return "\n".join([*optimizer_imports(call), "", *optimizer_lines(call, lr)])
-
-
 def optimizer_imports(call: Mapping[str, Any]) -> list[str]:
     """The import lines it needs; a comment for a class that cannot be imported by its path."""
     module, name = _split(call)
@@ -40,7 +25,15 @@ def optimizer_imports(call: Mapping[str, Any]) -> list[str]:
 
 
 def optimizer_lines(call: Mapping[str, Any], lr: float) -> list[str]:
-    """The comments that the optimizer needs, and the line that makes it."""
+    """The comments that the optimizer of `model` needs, and the line that makes it.
+
+    Args:
+        call: as of `optimizer_call`, also after a round through JSON.
+        lr: its learning rate, > 0.
+
+    >>> optimizer_lines({"class": "torch.optim.AdamW", "settings": {"betas": [0.9, 0.95]}, "groups": 1}, 0.001)
+    ['optimizer = torch.optim.AdamW(model.parameters(), lr=0.001, betas=(0.9, 0.95))']
+    """
     module, name = _split(call)
     path = call["class"] if module == "torch.optim" else name.rpartition("<locals>.")[2]
     settings = "".join(f", {name}={_source(value)}" for name, value in call["settings"].items())

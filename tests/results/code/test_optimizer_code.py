@@ -10,7 +10,7 @@ from torch import nn
 
 from lr_search import optimizers
 from lr_search.optimizers.call import optimizer_call
-from lr_search.results.code.optimizer_code import optimizer_code
+from lr_search.results.code.optimizer_code import optimizer_imports, optimizer_lines
 
 ODD = {
     "sgd": partial(torch.optim.SGD, momentum=0.95, nesterov=True, weight_decay=5e-4, foreach=False),
@@ -24,6 +24,11 @@ ODD = {
     "rprop": partial(torch.optim.Rprop, etas=(0.25, 1.5)),
     "lbfgs": partial(torch.optim.LBFGS, max_iter=7, line_search_fn="strong_wolfe"),
 }
+
+
+def optimizer_code(call, lr):
+    """The import lines and those that make the optimizer, as a recommendation pastes them."""
+    return "\n".join([*optimizer_imports(call), "", *optimizer_lines(call, lr)])
 
 
 class Mine(torch.optim.SGD):
