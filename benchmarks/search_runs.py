@@ -19,7 +19,7 @@ from lr_search.executors.progress import Progress
 from lr_search.executors.trial_run import run_trial
 from lr_search.samplers import RangeTestSampler
 from lr_search.samplers.strategies import Search, Strategy
-from lr_search.samplers.strategy_names import resolve
+from lr_search.samplers.strategy_names import resolve_strategies
 from lr_search.storage.records import StudyRecord
 from lr_search.studies.job import Job
 from lr_search.studies.study import StudyTask
@@ -191,7 +191,7 @@ def _wrong_priors(task: str, seeds: int, firsts: Found) -> list[Run]:
 
 
 def _at_most(trials: int, named: Mapping[str, Any]) -> Strategy:
-    return replace(resolve(named)[0], max_trials=trials)
+    return replace(resolve_strategies(named)[0], max_trials=trials)
 
 
 def _shifted(decades: int) -> Strategy:

@@ -151,7 +151,7 @@ def test_ours_are_registered_as_plug_ins_and_each_can_be_loaded(group, names):
     points = importlib.metadata.entry_points(group=group)
     assert names <= {point.name for point in points} == set(plugins.registered(group))
     for name in names:
-        found = plugins.load(group, name)
+        found = plugins.load_plugin(group, name)
         if group == "lr_search.strategies":
             assert isinstance(found, Strategy)
         elif group == "lr_search.schedules":

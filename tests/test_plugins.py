@@ -14,7 +14,7 @@ import pytest
 
 import lr_search as lrs
 from lr_search.samplers import per_trial
-from lr_search.samplers.strategy_names import resolve
+from lr_search.samplers.strategy_names import resolve_strategies
 from tests.helpers.command_line import write
 from tests.helpers.workloads import line
 
@@ -172,7 +172,7 @@ def test_a_sampler_of_optunahub_is_a_strategy(tmp_path: Path) -> None:
     (folder / "__init__.py").write_text(textwrap.dedent(HUB))
     module = optunahub.load_local_module("samplers/golden", registry_root=str(tmp_path / "package"))
     given = {"class": module.Golden, "object": module.Golden(seed=1)}
-    assert [strategy.settings for strategy in resolve(given)] == ["Golden", "Golden"]
+    assert [strategy.settings for strategy in resolve_strategies(given)] == ["Golden", "Golden"]
     found = lrs.compare(
         line(),
         strategies=given,

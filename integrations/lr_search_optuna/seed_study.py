@@ -18,7 +18,7 @@ from lr_search_optuna.checks import require_direction
 from lr_search_optuna.dashboard.stored import stored_prior
 
 STEPS_ATTRIBUTE = "lr_search_range_test_steps"  # the study attribute with what the prior cost
-APART = 1_000_003  # between the seeds of several curves, as in `compare`
+_APART = 1_000_003  # between the seeds of several curves, as in `compare`
 
 
 def seed_study(
@@ -76,7 +76,7 @@ def seed_study(
     if found is not None:
         return found
     settings = {"start_lr": lr_range[0], "end_lr": lr_range[1], **range_test}
-    recorded = [workload.range_test(seed + APART * index, **settings) for index in range(curves)]
+    recorded = [workload.range_test(seed + _APART * index, **settings) for index in range(curves)]
     prior = LRPrior.from_curves(recorded, schedule=schedule, lr_range=lr_range)
     return _stored_once(study, prior, recorded, name)
 
@@ -97,7 +97,7 @@ def _require_settings(
 ) -> None:
     """Refuse what would fail after the range tests have run."""
     if schedule is not None:
-        plugins.load(plugins.SCHEDULES, schedule)
+        plugins.load_plugin(plugins.SCHEDULES, schedule)
     require(isinstance(curves, int) and curves >= 1, "curves must be a whole number, at least 1", curves=curves)
     try:
         low, high = (float(lr) for lr in lr_range)

@@ -15,7 +15,7 @@ import typer
 
 from lr_search.errors import LRSearchError, OutputError, TrialsFailedError
 
-FAILED, WRONG_USE, NO_ANSWER, INTERRUPTED = 1, 2, 3, 130
+_FAILED, WRONG_USE, NO_ANSWER, INTERRUPTED = 1, 2, 3, 130
 
 Target = Annotated[str, typer.Argument(metavar="PKG.MOD:WORKLOAD", help="A workload, or a function that returns one.")]
 Seeds = Annotated[int, typer.Option(help="How many seeds.", min=1)]
@@ -71,7 +71,7 @@ def errors_told(storage: str | None = None, name: str | None = None) -> Iterator
         typer.echo(f"error: {error}", err=True)
         if storage is not None:
             typer.echo(f"See them with:  {shlex.join(['lr-search', 'report', storage, name or ''])}", err=True)
-        raise typer.Exit(FAILED) from None
+        raise typer.Exit(_FAILED) from None
     except LRSearchError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(WRONG_USE) from None

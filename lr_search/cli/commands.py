@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 
 Storage = Annotated[str, typer.Option(help="Database URL the trials are kept in.")]
-Budget = Annotated[float, typer.Option(help="What each study may spend, in full trainings.")]
+BudgetOption = Annotated[float, typer.Option(help="What each study may spend, in full trainings.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete what the storage holds under this name, and start over.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and train nothing.")]
 
@@ -40,7 +40,7 @@ def main() -> None:
 @app.command()
 def demo(
     *,
-    budget: Budget = 8,
+    budget: BudgetOption = 8,
     seeds: Seeds = 2,
     seed: Seed = 0,
     storage: Storage = DEFAULT_STORAGE,
@@ -80,7 +80,7 @@ def compare(
     ] = None,
     lr_range: Annotated[str, typer.Option(metavar="LOW,HIGH", help="The range every strategy searches.")] = "1e-5,10",
     range_test_steps: Annotated[int, typer.Option(help="Steps in a range test.")] = 100,
-    budget: Budget = 8,
+    budget: BudgetOption = 8,
     seeds: Seeds = 3,
     seed: Seed = 0,
     pruner: Annotated[
@@ -176,15 +176,15 @@ def list_names() -> None:
 
 def _print_group(title: str, group: str) -> None:
     from lr_search import plugins
-    from lr_search.samplers.strategy_names import resolve
+    from lr_search.samplers.strategy_names import resolve_strategies
 
     typer.echo(title)
     for name, point in plugins.registered(group).items():
         package = point.dist.name if point.dist is not None else "?"
         origin = "" if package == "lr-search" else f" [{package}]"
         try:
-            found = plugins.load(group, name)
-            text = resolve(name)[0].describe if title == "strategies" else _first_line(found)
+            found = plugins.load_plugin(group, name)
+            text = resolve_strategies(name)[0].describe if title == "strategies" else _first_line(found)
         except LRSearchError as error:  # the others are there nevertheless
             typer.echo(f"  {name:<15}{error}{origin}")
             continue

@@ -18,7 +18,7 @@ from lr_search.optimizers.names import NamedOptimizers
 from lr_search.storage.fingerprint import fingerprint
 from lr_search.storage.open import StorageLike, losses_told, open_storage, quiet_optuna
 from lr_search.storage.reading import read_records
-from lr_search.studies.opening import delete, finished_trials, open_studies
+from lr_search.studies.opening import delete_comparison, finished_trials, open_studies
 from lr_search.studies.study import StudyTask
 from lr_search.workloads.workload import Workload, require_workload
 
@@ -104,7 +104,7 @@ def compare(
         with runner.session(workloads) as running:
             opened = open_storage(storage)
             if fresh:
-                delete(opened, name)
+                delete_comparison(opened, name)
             plans = study_plans(budgeted)
             done = finished_trials(opened, name, plans)
             print(plan_text(budgeted, confirm, done), flush=True)  # noqa: T201

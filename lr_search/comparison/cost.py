@@ -14,8 +14,8 @@ from lr_search.storage.records import TrialRecord
 from lr_search.training.training import train
 from lr_search.workloads.workload import PROBE_LR, Workload
 
-STEPS = 20
-BETWEEN = 5  # steps between evaluations
+_STEPS = 20
+_BETWEEN = 5  # steps between evaluations
 MOST_SECONDS = 5.0
 
 
@@ -27,7 +27,7 @@ def seconds_a_step(workload: Workload) -> float | None:
     evaluation_seconds, chunks = 0.0, []
     training = None
     try:
-        training = train(replace(workload, num_steps=STEPS, eval_every=BETWEEN), Constant(PROBE_LR))
+        training = train(replace(workload, num_steps=_STEPS, eval_every=_BETWEEN), Constant(PROBE_LR))
         begun = time.perf_counter()
         for _ in training:
             seconds = time.perf_counter() - begun
@@ -47,7 +47,7 @@ def seconds_a_step(workload: Workload) -> float | None:
             training.close()
     if not chunks:
         return None
-    step_seconds = max(min(chunks) - evaluation_seconds, 0.1 * min(chunks)) / BETWEEN
+    step_seconds = max(min(chunks) - evaluation_seconds, 0.1 * min(chunks)) / _BETWEEN
     return step_seconds + evaluation_seconds / workload.eval_every
 
 

@@ -9,7 +9,7 @@ from lr_search.comparison.budget import Budget
 from lr_search.comparison.question import Question
 from lr_search.curves.probe import Ladder
 from lr_search.results.candidates import candidates
-from lr_search.samplers.strategy_names import resolve
+from lr_search.samplers.strategy_names import resolve_strategies
 from lr_search.storage.records import StudyRecord
 from lr_search.studies.optimizer_side import Side
 from lr_search.studies.plan import StudyPlan
@@ -74,7 +74,7 @@ def confirmation_plans(asked: Question, records: Sequence[StudyRecord], seeds: i
         if side is None or layout is None:  # found by an earlier call that compared more
             continue
         layout = layout.with_shape(candidate.shape)
-        strategy = resolve({"confirm": candidate.lr})[0]
+        strategy = resolve_strategies({"confirm": candidate.lr})[0]
         for offset in range(seeds):
             seed = max(asked.seeds) + FRESH + offset
             plans.append(

@@ -14,15 +14,15 @@ from optuna.pruners import BasePruner
 
 from lr_search.errors import InvalidInputError, require
 from lr_search.optimizers.names import NamedOptimizers
-from lr_search.optimizers.names import resolve as resolve_optimizers
+from lr_search.optimizers.names import resolve_optimizers as resolve_optimizers
 from lr_search.optimizers.param_groups import OptimizerFactory
 from lr_search.ramp.settings import RampSettings
 from lr_search.samplers.strategies import Strategy
-from lr_search.samplers.strategy_names import resolve
+from lr_search.samplers.strategy_names import resolve_strategies
 from lr_search.studies.auto_pruner import auto_pruner
 from lr_search.studies.optimizer_side import Side, side_of
 from lr_search.studies.plan import report_steps
-from lr_search.studies.pruner_names import require_packages
+from lr_search.studies.pruner_names import require_pruner_packages
 from lr_search.studies.schedule_layout import PEAK, ScheduleLayout, layouts_of
 from lr_search.training.controller import first_schedule
 from lr_search.workloads.workload import Workload
@@ -111,7 +111,7 @@ def question(
     require(isinstance(name, str) and bool(name), "name must be a text that is not empty", name=name)
     low, high = _lr_range(lr_range)
     settings, curves = _range_test(range_test, low, high)
-    ways, layouts = resolve(strategies), layouts_of(schedules, workload, search_shape=search_shape)
+    ways, layouts = resolve_strategies(strategies), layouts_of(schedules, workload, search_shape=search_shape)
     _require_pruner(pruner, ways, search_shape)
     return Question(
         name=name,
@@ -132,7 +132,7 @@ def _require_pruner(pruner: Pruner, strategies: Sequence[Strategy], search_shape
     is_pruner = pruner is None or pruner == "auto" or isinstance(pruner, BasePruner)
     require(is_pruner, "pruner must be an Optuna pruner, 'auto', or None", pruner=pruner)
     if isinstance(pruner, BasePruner):
-        require_packages(pruner)
+        require_pruner_packages(pruner)
     rule = (
         "search_shape must be False under a pruner, which compares trials at the same steps: cycle ends no longer align"
     )

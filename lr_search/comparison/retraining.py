@@ -13,7 +13,7 @@ from lr_search.storage.records import StudyRecord, TrialRecord
 from lr_search.studies.trial import TrialSpec
 from lr_search.workloads.workload import Workload
 
-COLUMNS = ("strategy", "schedule", "optimizer", "seed")
+_COLUMNS = ("strategy", "schedule", "optimizer", "seed")
 
 
 def to_retrain(asked: Question, records: Sequence[StudyRecord], best: Any) -> tuple[Workload, TrialSpec]:
@@ -50,7 +50,7 @@ def _best(records: Sequence[StudyRecord]) -> tuple[StudyRecord, TrialRecord]:
 
 def _of_row(records: Sequence[StudyRecord], row: Any) -> tuple[StudyRecord, TrialRecord]:
     try:
-        wanted = {name: row[name] for name in COLUMNS}
+        wanted = {name: row[name] for name in _COLUMNS}
         number = int(row["number"])
     except (TypeError, KeyError, IndexError):
         raise InvalidInputError(

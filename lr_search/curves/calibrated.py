@@ -26,7 +26,7 @@ from lr_search.curves.smoothing import TINY
 if TYPE_CHECKING:
     from lr_search.curves.curve import LRCurve
 
-Kind = Literal["gain", "loss"]
+RuleKind = Literal["gain", "loss"]
 ROUNDED = 1e-6  # relative updates below it drown in the weights' rounding
 SETTLED = 8  # steps after which a momentum has built up
 USUAL_UPDATE = -1.3  # log10 of a relative update
@@ -34,7 +34,7 @@ MOST_DECADES = 2.5  # how far apart two places on a curve are taken to lie
 
 
 @dataclass(frozen=True)
-class Line:
+class FittedLine:
     """A constant, and a weight for each feature by name."""
 
     constant: float
@@ -57,8 +57,8 @@ class Calibration:
         noisy_log10_std: the same of the others.
     """
 
-    offset: Line
-    regret: Line
+    offset: FittedLine
+    regret: FittedLine
     noisy: float
     log10_std: float
     noisy_log10_std: float
@@ -66,36 +66,36 @@ class Calibration:
 
 def calibrated(curve: LRCurve) -> float:
     """Ours: decades from where steps lose half their promise, by curve and optimizer, as fitted on small trainings."""
-    place = anchor(curve) + calibrations()[kind_of(curve)].offset(curve)
+    place = anchor(curve) + calibrations()[rule_kind(curve)].offset(curve)
     return float(np.clip(10**place, curve.first_lr / 10, 10 * curve.lr[-1]))
 
 
 def uncertainty(curve: LRCurve) -> float:
     """How far the best LR may lie from what the rule says, in decades (one standard deviation)."""
-    fitted = calibrations()[kind_of(curve)]
+    fitted = calibrations()[rule_kind(curve)]
     return fitted.noisy_log10_std if is_doubtful(curve) or not has_descent(curve) else fitted.log10_std
 
 
 def is_doubtful(curve: LRCurve) -> bool:
     """Whether trainings whose curves looked like this one have lost much at the LR suggested."""
-    fitted = calibrations()[kind_of(curve)]
+    fitted = calibrations()[rule_kind(curve)]
     return fitted.regret(curve) > fitted.noisy
 
 
-def kind_of(curve: LRCurve) -> Kind:
+def rule_kind(curve: LRCurve) -> RuleKind:
     """Which calibration a curve needs: "gain" where its gain ratio was measured."""
     ratio = curve.smoothed_gain_ratio
     return "gain" if ratio is not None and bool(np.isfinite(ratio).any()) else "loss"
 
 
 @cache
-def calibrations() -> dict[Kind, Calibration]:
+def calibrations() -> dict[RuleKind, Calibration]:
     """What was fitted, from calibration.json."""
     record = json.loads(files("lr_search.curves").joinpath("calibration.json").read_text())
     return {
         kind: Calibration(
-            Line(**record[kind]["offset"]),
-            Line(**record[kind]["regret"]),
+            FittedLine(**record[kind]["offset"]),
+            FittedLine(**record[kind]["regret"]),
             *(record[kind][name] for name in ("noisy", "log10_std", "noisy_log10_std")),
         )
         for kind in ("gain", "loss")
@@ -104,7 +104,7 @@ def calibrations() -> dict[Kind, Calibration]:
 
 def anchor(curve: LRCurve) -> float:
     """log10 of the LR that the best one is told from."""
-    half = gain_crossing(curve, 0.5) if kind_of(curve) == "gain" else None
+    half = gain_crossing(curve, 0.5) if rule_kind(curve) == "gain" else None
     return _end(curve) if half is None else float(np.log10(half))
 
 

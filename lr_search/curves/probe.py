@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-FORMAT = 1
+_FORMAT = 1
 LEAST_LADDER_STEPS = 4  # the second half of them is looked at
 MOST = 0.9  # of the steps looked at must have a lower loss
 LEAST_FALL = 1e-6  # relative to the loss: what is less may be rounding
@@ -115,7 +115,7 @@ class Probe:
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and names; `from_json` takes them back to the last bit."""
         return {
-            "format": FORMAT,
+            "format": _FORMAT,
             "lr": self.lr.tolist(),
             "loss": [[None if math.isnan(value) else value for value in row] for row in self.loss.tolist()],
             "untrained": self.untrained.tolist(),
@@ -124,7 +124,7 @@ class Probe:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Probe:
         """The probe that `to_json` wrote. Raises: InvalidInputError: another version wrote it."""
-        require(record.get("format") == FORMAT, f"a probe must have format {FORMAT}", format=record.get("format"))
+        require(record.get("format") == _FORMAT, f"a probe must have format {_FORMAT}", format=record.get("format"))
         return cls(*(np.asarray(record[name], dtype=np.float64) for name in ("lr", "loss", "untrained")))
 
 

@@ -145,7 +145,7 @@ def gain_ratio(curve: LRCurve) -> float:
     return _usable(curve, curve.lr[-1] if half is None else half) / 10**BELOW_HALF
 
 
-RULES: dict[str, Callable[[LRCurve], float]] = {
+SIMPLE_RULES: dict[str, Callable[[LRCurve], float]] = {
     "minimum": minimum,
     "slide": slide,
     "steep": steep,

@@ -6,7 +6,7 @@ import numpy as np
 
 from lr_search.arrays import FloatArray
 
-WIDTH_DECADES = 0.2  # standard deviation of the kernel over log10(lr)
+_WIDTH_DECADES = 0.2  # standard deviation of the kernel over log10(lr)
 WIDTH_SHARE = 0.025  # the same over the LR of a linear ramp, as a share of its range
 TINY = float(np.finfo(float).tiny)
 
@@ -21,7 +21,7 @@ class Smoother:
 
     def __init__(self, lr: FloatArray, *, linear: bool = False) -> None:
         self.place = lr if linear else np.log10(np.maximum(lr, TINY))
-        self.width = WIDTH_SHARE * float(lr[-1] - lr[0]) if linear else WIDTH_DECADES
+        self.width = WIDTH_SHARE * float(lr[-1] - lr[0]) if linear else _WIDTH_DECADES
         reach = (self.place[:, None] - self.place[None, :]) / max(self.width, TINY)
         self._kernel = np.exp(-0.5 * reach**2)
 

@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from lr_search.curves.calibrated import calibrated, is_doubtful, kind_of, uncertainty
+from lr_search.curves.calibrated import calibrated, is_doubtful, rule_kind, uncertainty
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.curves.phases import FLAT, has_descent
-from lr_search.curves.rules import RULES as SIMPLE_RULES
+from lr_search.curves.rules import SIMPLE_RULES as SIMPLE_RULES
 from lr_search.curves.smoothing import TINY
 from lr_search.errors import unknown_name
 
@@ -92,7 +92,7 @@ def end_to_move(curve: LRCurve) -> Literal["start", "end"] | None:
         return "start"
     if curve.stopped != "finished":
         return "start" if last + 1 < 2 * FEW_STEPS else None
-    if kind_of(curve) == "gain":
+    if rule_kind(curve) == "gain":
         return "end" if half is None else None
     return "end" if lowest >= 0.95 * last else None
 

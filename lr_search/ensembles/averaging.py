@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lr_search.training.batch_norm import gather_statistics
-from lr_search.training.snapshots import Snapshot, chosen, rebuilt
+from lr_search.training.snapshots import Snapshot, last_snapshots, rebuilt
 from lr_search.workloads.workload import Workload, require_workload
 
 
@@ -40,7 +40,7 @@ def average_weights(
         Pavel Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018, arXiv:1803.05407.
     """
     require_workload(workload)
-    taken = chosen(snapshots, last)
+    taken = last_snapshots(snapshots, last)
     sums: list[torch.Tensor] = []
     for snapshot in taken:
         model = rebuilt(workload, snapshot)

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from lr_search.errors import InvalidInputError, OutputError, WorkloadError, require
-from lr_search.training.snapshots import Snapshot, chosen, rebuilt, weights_of
+from lr_search.training.snapshots import Snapshot, last_snapshots, rebuilt, weights_of
 from lr_search.workloads.combining import COMBINE, Combine, require_combine
 from lr_search.workloads.workload import Workload, require_workload
 
-FORMAT = 1
+_FORMAT = 1
 
 
 class SnapshotEnsemble(nn.Module):
@@ -64,7 +64,7 @@ class SnapshotEnsemble(nn.Module):
     ) -> None:
         super().__init__()
         require_workload(workload)
-        taken = chosen(snapshots, last)
+        taken = last_snapshots(snapshots, last)
         require_combine(combine)
         how = workload.combine if combine is None else combine
         require(
@@ -116,7 +116,7 @@ class SnapshotEnsemble(nn.Module):
         ]
         combine = self.combine if isinstance(self.combine, str) else None
         try:
-            torch.save({"format": FORMAT, "combine": combine, "members": members}, path)
+            torch.save({"format": _FORMAT, "combine": combine, "members": members}, path)
         except (OSError, RuntimeError) as error:  # torch raises either where the folder does not exist
             raise OutputError(
                 f"The ensemble must go to a file that can be written, but got {path}: {error}."
@@ -138,7 +138,7 @@ class SnapshotEnsemble(nn.Module):
         """
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
-            require(saved["format"] == FORMAT, f"an ensemble must have format {FORMAT}", format=saved["format"])
+            require(saved["format"] == _FORMAT, f"an ensemble must have format {_FORMAT}", format=saved["format"])
             members = [Snapshot(each["step"], each["weights"], each["seed"]) for each in saved["members"]]
             how = saved["combine"] if combine is None else combine
         except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError) as error:

@@ -25,7 +25,7 @@ def executor_by_name(
         UnknownNameError: nothing is registered under that name, or it has no such argument.
         InvalidInputError: an argument breaks its rule, or what is registered is no executor.
     """
-    registered = plugins.load(plugins.EXECUTORS, name)
+    registered = plugins.load_plugin(plugins.EXECUTORS, name)
     executor = _built(name, registered, options or {}, offered or {}) if callable(registered) else registered
     if not isinstance(executor, Executor):
         raise InvalidInputError(

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from lr_search.fused.stack import Stack
-from lr_search.fused.updates import Layout, StackedUpdate, made
+from lr_search.fused.updates import Layout, StackedUpdate, made_optimizer
 from lr_search.optimizers.param_groups import OptimizerFactory, group_ratios, set_lr
 from lr_search.rng import preserved_rng
 
 NUM_STEPS = 24  # rectifications, look-aheads and warm-ups begin within so many
-LRS = (0.3, 0.01, 0.07)  # of the models at the first step; they fall and rise against each other
-TOLERANCE = 1e-7  # of a weight's way, in double precision
+_LRS = (0.3, 0.01, 0.07)  # of the models at the first step; they fall and rise against each other
+_TOLERANCE = 1e-7  # of a weight's way, in double precision
 LARGEST_DIM = 3
 
 
@@ -27,7 +27,7 @@ def stacks(factory: OptimizerFactory, optimizer: torch.optim.Optimizer) -> bool:
     """
     try:
         with preserved_rng(torch.device("cpu")):
-            return _largest_error(factory, optimizer) <= TOLERANCE
+            return _largest_error(factory, optimizer) <= _TOLERANCE
     except Exception:  # it takes no parameters of that form
         return False
 
@@ -50,15 +50,15 @@ class _Small(nn.Module):
 def _largest_error(factory: OptimizerFactory, optimizer: torch.optim.Optimizer) -> float:
     generator = torch.Generator().manual_seed(0)
     model = _Small(optimizer, generator)
-    stack = Stack(model, list(model.held), len(LRS))
+    stack = Stack(model, list(model.held), len(_LRS))
     start = stack.weights.clone()
-    layout = Layout(stack, made(factory, model.groups))
-    update = StackedUpdate(stack, layout, factory, (0, len(LRS)))
-    models = [_Small(optimizer, torch.Generator().manual_seed(0)) for _ in LRS]
-    singles = [made(factory, each.groups) for each in models]
+    layout = Layout(stack, made_optimizer(factory, model.groups))
+    update = StackedUpdate(stack, layout, factory, (0, len(_LRS)))
+    models = [_Small(optimizer, torch.Generator().manual_seed(0)) for _ in _LRS]
+    singles = [made_optimizer(factory, each.groups) for each in models]
     ratios = group_ratios(optimizer)
     for step in range(NUM_STEPS):
-        lrs = [lr * (1 + (step * (index + 1)) % 5) / 5 for index, lr in enumerate(LRS)]
+        lrs = [lr * (1 + (step * (index + 1)) % 5) / 5 for index, lr in enumerate(_LRS)]
         drawn = torch.randn(start.shape, generator=generator, dtype=torch.float64)
         stack.gradients.copy_(drawn)
         update.step(torch.tensor(lrs, dtype=torch.float64)[:, None], lrs, [None] * len(lrs))

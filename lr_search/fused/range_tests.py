@@ -18,7 +18,7 @@ from lr_search.fused.trials import clip, idle_parameters
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate
 from lr_search.fused.width import fitting_width
 from lr_search.optimizers.character import character
-from lr_search.ramp.gain_meter import COLUMNS
+from lr_search.ramp.gain_meter import GAIN_COLUMNS
 from lr_search.ramp.record import RampRecord, rounding_of
 from lr_search.ramp.run import RAMP_BLOCK
 from lr_search.ramp.settings import RampSettings
@@ -96,7 +96,7 @@ class _FusedRamp:
             batches = self._walks.draw(len(lrs))
             losses = torch.stack([self._step(drawn, lr) for drawn, lr in zip(batches, lrs, strict=True)])
         values = losses.cpu().double().numpy()  # (steps, seeds)
-        rows = torch.stack(self._rows).cpu().numpy() if self._rows else np.empty((0, COLUMNS, len(records)))
+        rows = torch.stack(self._rows).cpu().numpy() if self._rows else np.empty((0, GAIN_COLUMNS, len(records)))
         self._rows = []
         for index, record in enumerate(records):
             if record.stopped != "finished":

@@ -31,7 +31,7 @@ TOLERANCE_BY_PRECISION = {
     "fp32": 1e-3,
     "bf16": 5e-2,
 }  # how far a fused loss or gradient may lie from a model's own, relative to it
-APART = 0.05  # the second model of the trial, from the first: relative to the root mean square of its weights
+_APART = 0.05  # the second model of the trial, from the first: relative to the root mean square of its weights
 LOOPED = "There is a performance drop"  # vmap warns of what it can but do model by model
 PURE = "a loss that is a pure function of (model, batch)"
 
@@ -140,7 +140,7 @@ def _require_plain(workload: Workload, model: nn.Module, optimizer: torch.optim.
 
 def _try_loss(workload: Workload, own: Alone, stack: Stack) -> None:
     """Two models with different weights: losses, gradients and buffers, fused, against each by itself."""
-    stack.weights[1] += APART * _noise(stack.weights[1])
+    stack.weights[1] += _APART * _noise(stack.weights[1])
     fused = FusedLoss(stack, workload.loss, workload.precision, draws=own.draws)
     with named_failures(own.model), own.replayed():
         losses = fused.backward([own.batch])

@@ -75,7 +75,7 @@ def _merged(columns: Sequence[Columns]) -> list[Columns]:
     return runs
 
 
-def made(factory: OptimizerFactory, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+def made_optimizer(factory: OptimizerFactory, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     """An optimizer like that of the groups' settings, over other parameters."""
     if len(groups) == 1:  # some take no groups
         optimizer = factory(groups[0]["params"], lr=PROBE_LR)
@@ -106,7 +106,7 @@ class StackedUpdate:
         self._columns: list[Columns] = []
         self._parameters: list[nn.Parameter] = []
         self._place(*rows)
-        self._optimizer = made(factory, layout.groups(self._parameter, merged=True))
+        self._optimizer = made_optimizer(factory, layout.groups(self._parameter, merged=True))
         self._bind()
 
     def _place(self, begin: int, end: int) -> None:
@@ -173,7 +173,7 @@ class RowUpdate:
                 held.append(nn.Parameter(stack.weights[row, slice(*columns)].view(shapes[columns])))
                 return held[-1]
 
-            self._optimizers.append(made(factory, layout.groups(parameter, merged=False)))
+            self._optimizers.append(made_optimizer(factory, layout.groups(parameter, merged=False)))
             self._parameters.append(held)
         self._bind(rows[0])
 

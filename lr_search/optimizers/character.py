@@ -17,7 +17,7 @@ import torch
 
 from lr_search.rng import preserved_rng
 
-STEPS = 400
+_STEPS = 400
 EARLY = 100  # what has not settled by then fades for good
 GRADIENT, FACTOR = 0.01, 10.0
 _known: dict[tuple[type, str], dict[str, float]] = {}  # each kind of optimizer is tried once
@@ -49,7 +49,7 @@ def character(optimizer: torch.optim.Optimizer) -> dict[str, float]:
 
 
 def _found(kind: type[torch.optim.Optimizer], settings: Mapping[str, Any]) -> dict[str, float]:
-    small = _steps_or_none(kind, settings, GRADIENT, STEPS)
+    small = _steps_or_none(kind, settings, GRADIENT, _STEPS)
     large = _steps_or_none(kind, settings, FACTOR * GRADIENT, EARLY)
     if small is None or large is None:
         return {}
@@ -59,7 +59,7 @@ def _found(kind: type[torch.optim.Optimizer], settings: Mapping[str, Any]) -> di
     return {
         "scaling": scaling,
         "gain": math.log10(small[0]) - scaling * math.log10(GRADIENT),
-        "fade": math.log10(small[-1] / small[0]) / math.log10(STEPS / EARLY),
+        "fade": math.log10(small[-1] / small[0]) / math.log10(_STEPS / EARLY),
     }
 
 

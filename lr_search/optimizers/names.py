@@ -101,7 +101,7 @@ def by_name(name: str) -> OptimizerFactory:
     return partial(made, **home.settings) if home.settings else made
 
 
-def resolve(optimizers: NamedOptimizers) -> dict[str, OptimizerFactory]:
+def resolve_optimizers(optimizers: NamedOptimizers) -> dict[str, OptimizerFactory]:
     """The optimizers a user named: names, or name -> name or (params, lr=...) -> Optimizer.
 
     Raises:

@@ -14,14 +14,14 @@ from lr_search.schedules.base import Schedule
 Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
 
 
-def listed(optimizers: Optimizers) -> list[torch.optim.Optimizer]:
+def as_list(optimizers: Optimizers) -> list[torch.optim.Optimizer]:
     """One optimizer or several, as a list."""
     return [optimizers] if isinstance(optimizers, torch.optim.Optimizer) else list(optimizers)
 
 
 def groups(optimizers: Optimizers) -> list[dict[str, Any]]:
     """Every parameter group of one optimizer or several, in order."""
-    each = listed(optimizers)
+    each = as_list(optimizers)
     return each[0].param_groups if len(each) == 1 else [group for one in each for group in one.param_groups]
 
 

@@ -10,8 +10,10 @@ from torch import nn
 
 from lr_search.training.replay import Buffers, ReplayedRNG
 
-COLUMNS = 6  # loss before, loss after, predicted reduction, norms of the update, of the weights and of the gradient
-SAME = 1e-4  # how far a loss that is evaluated again may lie from the first time, relative to it
+GAIN_COLUMNS = (
+    6  # loss before, loss after, predicted reduction, norms of the update, of the weights and of the gradient
+)
+_SAME = 1e-4  # how far a loss that is evaluated again may lie from the first time, relative to it
 
 
 class GainMeter:
@@ -147,7 +149,7 @@ class GainMeter:
             return torch.zeros((), device=self._device)
         first, again = self._repeated
         # not the other way round: an evaluation that gives nan differs
-        same = ~first.isfinite() | ((again - first).abs() <= SAME * first.abs() + 1e-12)
+        same = ~first.isfinite() | ((again - first).abs() <= _SAME * first.abs() + 1e-12)
         differs: torch.Tensor = (~same).float()
         return differs
 

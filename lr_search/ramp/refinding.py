@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-POINTS = 5  # the start, the quarters and the end
+_POINTS = 5  # the start, the quarters and the end
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ def refind(
     schedule: Schedule,
     *,
     seed: int = 0,
-    at: int | Sequence[int] = POINTS,
+    at: int | Sequence[int] = _POINTS,
     range_test: Mapping[str, Any] | None = None,
 ) -> Refinding:
     """Train under `schedule`, and run the range test again at later points, each from the state that is reached there.

@@ -31,7 +31,7 @@ UNREPEATABLE = (
     "gain_ratio=True needs a loss that comes out the same when it is evaluated again on the same batch, but got another. "
     "Leave gain_ratio out, or draw random numbers from torch's, NumPy's or Python's global generators only."
 )
-FAILED = (
+_FAILED = (
     "gain_ratio=True needs a loss that can be evaluated again, under torch.no_grad(), but got {kind}: {error}. "
     "Leave gain_ratio out, or compute the loss without derivatives of your own."
 )
@@ -196,7 +196,7 @@ class RampRun:
             error = meter.failure
             if error is None:
                 raise InvalidInputError(UNREPEATABLE)
-            raise InvalidInputError(FAILED.format(kind=type(error).__name__, error=str(error).rstrip("."))) from error
+            raise InvalidInputError(_FAILED.format(kind=type(error).__name__, error=str(error).rstrip("."))) from error
         self._stepper.meter = self._meter = None
 
     def curve(self) -> LRCurve:

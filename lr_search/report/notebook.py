@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lr_search.results.recommendation import Recommendation
 
 BOX = "border-left:4px solid #0b57a4;padding:.4em 1em;margin:.4em 0"
-CELL = "padding:.2em .6em;text-align:"
+_CELL = "padding:.2em .6em;text-align:"
 
 
 def comparison_html(findings: Findings) -> str:
@@ -67,7 +67,7 @@ def _table(table: Table) -> str:
 
     def row(tag: str, cells: Sequence[str]) -> str:
         return "".join(
-            f'<{tag} style="{CELL}{side}">{escape(c)}</{tag.split()[0]}>' for c, side in zip(cells, sides, strict=True)
+            f'<{tag} style="{_CELL}{side}">{escape(c)}</{tag.split()[0]}>' for c, side in zip(cells, sides, strict=True)
         )
 
     head = row('th scope="col"', [column.head for column in table.columns])

@@ -19,7 +19,7 @@ from lr_search.report.markdown import summary_markdown
 from lr_search.report.page_parts import Drawn, draw
 from lr_search.results.findings import Findings
 
-PAGE = "report.html"
+_PAGE = "report.html"
 SECTIONS = [
     ("answer", "Train with"),
     ("sure", "How sure is that"),
@@ -28,7 +28,7 @@ SECTIONS = [
     ("trials", "Every trial"),
     ("environment", "Environment"),
 ]
-SHORT = {"cost": "What it cost"}  # of a title, in the navigation
+_SHORT = {"cost": "What it cost"}  # of a title, in the navigation
 
 
 def save_report(findings: Findings, directory: Path) -> Path:
@@ -55,9 +55,9 @@ def save_report(findings: Findings, directory: Path) -> Path:
     content["summary.md"] = summary_markdown(findings).encode()
     answer = None if best is None else best.to_json()
     content["recommendation.json"] = f"{json.dumps(answer, indent=2, ensure_ascii=False)}\n".encode()
-    content[PAGE] = page_html(findings, drawn).encode()
+    content[_PAGE] = page_html(findings, drawn).encode()
     write_files(directory, content)
-    return directory / PAGE
+    return directory / _PAGE
 
 
 def page_html(findings: Findings, drawn: Sequence[Drawn] | None = None) -> str:
@@ -80,7 +80,7 @@ def page_html(findings: Findings, drawn: Sequence[Drawn] | None = None) -> str:
         style=Markup(_part("report.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        sections=[(place, title, SHORT.get(place, title)) for place, title in SECTIONS],
+        sections=[(place, title, _SHORT.get(place, title)) for place, title in SECTIONS],
         **page_parts.answer_part(findings),
         **page_parts.sure_part(findings),
         **page_parts.cost_part(findings),

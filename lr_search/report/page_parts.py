@@ -19,7 +19,7 @@ from lr_search.report.figures import Picture, pictures
 from lr_search.report.plots.style import png, svg
 from lr_search.results.findings import Findings
 
-MOST_ROWS = 10_000  # of the trials in the page; all are in trials.csv
+_MOST_ROWS = 10_000  # of the trials in the page; all are in trials.csv
 FIRST_ROWS = 200  # of them that are there without a script
 FILTERS = ("strategy", "schedule", "optimizer", "seed", "outcome")
 SURE = ("differences", "objective_by_lr")  # the figures of each section; the others show what happened
@@ -114,12 +114,12 @@ def cost_part(findings: Findings) -> dict[str, Any]:
 def trials_part(findings: Findings) -> dict[str, Any]:
     """Every trial."""
     frame = page_tables.trials_columns(findings.trials)
-    data = page_tables.trials_data(frame.head(MOST_ROWS))
+    data = page_tables.trials_data(frame.head(_MOST_ROWS))
     filters = [(place, each) for place, each in enumerate(data) if each["name"] in FILTERS and len(each["words"]) > 1]
     return {
         "trials": page_tables.trials_table(data, FIRST_ROWS),
-        "trials_count": min(len(frame), MOST_ROWS),
-        "trials_left_out": max(0, len(frame) - MOST_ROWS),
+        "trials_count": min(len(frame), _MOST_ROWS),
+        "trials_left_out": max(0, len(frame) - _MOST_ROWS),
         "first_rows": FIRST_ROWS,
         "filters": filters,
         "trials_json": Markup(safe_json({"step": FIRST_ROWS, "columns": data})),

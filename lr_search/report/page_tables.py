@@ -16,8 +16,8 @@ from lr_search.results.findings import Findings
 from lr_search.results.tables import COLUMNS, shown
 
 Cells = tuple[str, ...]
-NAMES = ("strategy", "schedule", "optimizer")
-WIDEST = 24  # letters of a name or a reason in one line
+_NAMES = ("strategy", "schedule", "optimizer")
+_WIDEST = 24  # letters of a name or a reason in one line
 SPREAD = "mean over seeds ± standard deviation; a diverged training counts as step 0"
 AREA = "under the best so far against steps: 0 if the best known was there from the first step, 1 if nothing got better than at step 0"
 CLOSE = "until a study's best was within 5% of the best known for its seed, of the way from step 0; – where a seed never was"
@@ -43,7 +43,7 @@ class Column:
     @property
     def width(self) -> int:
         """Letters that stay in one line."""
-        return min(max(map(len, self.cells), default=0), WIDEST)
+        return min(max(map(len, self.cells), default=0), _WIDEST)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def pairwise_table(findings: Findings) -> Table | None:
     frame, objective = findings.pairwise(), _objective(findings)
     if frame.empty:
         return None
-    reference = ", ".join(str(frame[f"than_{name}"].iloc[0]) for name in NAMES)
+    reference = ", ".join(str(frame[f"than_{name}"].iloc[0]) for name in _NAMES)
     columns = [
         *_names(frame),
         *_numbers(frame, "worse_by", f"worse by ({objective})", "mean over seeds of the difference to the best, positive where worse", digits=3),
@@ -149,7 +149,7 @@ def trials_columns(trials: pd.DataFrame) -> pd.DataFrame:
     """The columns of the trials that the page shows."""
     shapes = [name for name in trials.columns[: trials.columns.get_loc("state")] if name not in COLUMNS]
     asked = [
-        *NAMES, "seed", "number", "lr", *shapes, "outcome", "objective", "ensemble_objective", "steps", "steps_charged",
+        *_NAMES, "seed", "number", "lr", *shapes, "outcome", "objective", "ensemble_objective", "steps", "steps_charged",
         "seconds", "reason",
     ]  # fmt: skip
     frame = shown(trials[asked])
@@ -201,12 +201,12 @@ def trials_table(data: Sequence[dict[str, Any]], rows: int) -> Table:
 
 def _objective(findings: Findings) -> str:
     """Its name, where that is a heading's."""
-    return findings.objective if 0 < len(findings.objective) <= WIDEST else "objective"
+    return findings.objective if 0 < len(findings.objective) <= _WIDEST else "objective"
 
 
 def _names(frame: pd.DataFrame) -> list[Column]:
     """Strategy and schedule, and the optimizer where there are several."""
-    names = [name for name in NAMES if name != "optimizer" or len(frame[name].unique()) > 1]
+    names = [name for name in _NAMES if name != "optimizer" or len(frame[name].unique()) > 1]
     return [Column(name, tuple(frame[name].astype(str)), number=False) for name in names]
 
 

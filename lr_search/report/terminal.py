@@ -18,7 +18,7 @@ from lr_search.results.findings import Findings
 
 # what is left out first where not all fits
 LAST = ("area", "seconds", "mean rank", "trials", "× grid", "seeds", "steps", "pruned", "diverged", "× random")
-GAP = "  "
+_GAP = "  "
 
 
 def as_text(findings: Findings, width: int) -> str:
@@ -52,7 +52,7 @@ def _table(findings: Findings, width: int) -> list[str]:
     rows = [[column.head for column in columns], *zip(*(column.cells for column in columns), strict=True)]
     sizes = [max(len(str(row[place])) for row in rows) for place in range(len(columns))]
     lines = [
-        GAP.join(_aligned(cell, size, c) for cell, size, c in zip(row, sizes, columns, strict=True)).rstrip()
+        _GAP.join(_aligned(cell, size, c) for cell, size, c in zip(row, sizes, columns, strict=True)).rstrip()
         for row in rows
     ]
     return [*lines, f"({', '.join(left_out)}: in a wider terminal, or with --format csv)"] if left_out else lines
@@ -64,7 +64,7 @@ def _aligned(cell: str, size: int, column: Column) -> str:
 
 
 def _width(columns: Sequence[Column]) -> int:
-    return sum(max(len(cell) for cell in (c.head, *c.cells)) + len(GAP) for c in columns) - len(GAP)
+    return sum(max(len(cell) for cell in (c.head, *c.cells)) + len(_GAP) for c in columns) - len(_GAP)
 
 
 def as_json(findings: Findings) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-TRIAL = "lr_search.trial"  # the tag that says which trial a run is
+_TRIAL = "lr_search.trial"  # the tag that says which trial a run is
 STATUSES = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 LONGEST = 250  # characters of a name, MLflow's limit
 LONGEST_TEXT = 5000  # characters of a tag's or parameter's value; MLflow's limits are 8000 and 6000
@@ -144,12 +144,12 @@ def _runs_there(client: MlflowClient, experiment_id: str) -> set[tuple[str, int]
     """Trial and end of the runs that are logged already; unfinished ones of ours are deleted."""
     there, unfinished, token = set(), [], None
     while True:
-        page = client.search_runs([experiment_id], f"tags.`{TRIAL}` != ''", max_results=PAGE, page_token=token)
+        page = client.search_runs([experiment_id], f"tags.`{_TRIAL}` != ''", max_results=PAGE, page_token=token)
         for run in page:
             if run.info.status == "RUNNING":
                 unfinished.append(run.info.run_id)
             else:
-                there.add((run.data.tags[TRIAL], run.info.end_time))
+                there.add((run.data.tags[_TRIAL], run.info.end_time))
         token = page.token
         if not token:
             break
@@ -161,7 +161,7 @@ def _runs_there(client: MlflowClient, experiment_id: str) -> set[tuple[str, int]
 def _log(client: MlflowClient, experiment_id: str, trial: ExportedTrial) -> None:
     from mlflow.entities import Param
 
-    tags = {TRIAL: trial_tag(trial)} | {name: text[:LONGEST_TEXT] for name, text in trial.labels.items() if text}
+    tags = {_TRIAL: trial_tag(trial)} | {name: text[:LONGEST_TEXT] for name, text in trial.labels.items() if text}
     name = f"{trial.names[1]} {trial.names[2]} {trial.names[3]} seed {trial.seed} trial {trial.number:03d}"
     run = client.create_run(experiment_id, _milliseconds(trial.started), tags, run_name=shortened(name, LONGEST))
     run_id = run.info.run_id

@@ -17,7 +17,7 @@ from lr_search.errors import MissingPackageError, OutputError
 from lr_search.report.exported_trials import ExportedTrial, Point, digest, exported_trials
 
 ENDING = ".lr_search"  # of the event files that are ours
-LONGEST_NAME = 48  # characters; a folder's name may have 255 bytes
+_LONGEST_NAME = 48  # characters; a folder's name may have 255 bytes
 LARGEST = float(np.finfo(np.float32).max)  # TensorBoard keeps values as float32
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # names of devices on Windows
 
@@ -93,7 +93,7 @@ def folder_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def _folder_name(name: str, alone: bool) -> str:
-    kept = re.sub(r"[^\w .+=,()-]", "_", name)[:LONGEST_NAME].strip(" .")
+    kept = re.sub(r"[^\w .+=,()-]", "_", name)[:_LONGEST_NAME].strip(" .")
     if alone and kept and kept == name and not RESERVED.fullmatch(name):
         return name
     return f"{'_' if RESERVED.fullmatch(kept) else ''}{kept}~{digest(name)}"  # no name that is kept has a ~

@@ -12,11 +12,11 @@ import pandas as pd
 
 from lr_search.arrays import FloatArray
 from lr_search.results.anytime_statistics import anytime_area, speed_up, steps_to
-from lr_search.results.statistics import Direction
 from lr_search.results.tables import KEYS, steps_charged
-from lr_search.storage.records import StudyRecord, TrialRecord, range_tests_of
+from lr_search.storage.records import StudyRecord, TrialRecord, charged_range_tests
+from lr_search.workloads.workload import Direction
 
-WITHIN = 0.05  # "close to the best known": this share of the way from the best to the objective at step 0
+_WITHIN = 0.05  # "close to the best known": this share of the way from the best to the objective at step 0
 Key = tuple[str, str, str]  # strategy, schedule, optimizer
 
 
@@ -68,7 +68,7 @@ class Lines:
     """
 
     def __init__(self, records: Sequence[StudyRecord]) -> None:
-        self.tests = range_tests_of(records)
+        self.tests = charged_range_tests(records)
         searches = [study for study in records if study.kind == "search"]
         self.direction: Direction = (
             "maximize" if any(s.plan["direction"] == "maximize" for s in searches) else "minimize"
@@ -105,7 +105,7 @@ class Lines:
     def goal(self, line: Line) -> float:
         """The objective that counts as close to the best known of the line's seed."""
         best = self.best_known[line.study.plan["seed"]]
-        return best + WITHIN * (line.study.worst - best)
+        return best + _WITHIN * (line.study.worst - best)
 
     def steps_to_close(self, line: Line) -> float:
         """Steps spent until the best was close to the best known; nan where it never was."""
@@ -127,7 +127,7 @@ class Lines:
         if base is None:
             return math.nan
         return speed_up(
-            line.charged, line.best, base.charged, base.best, line.study.worst, self.direction, within=WITHIN
+            line.charged, line.best, base.charged, base.best, line.study.worst, self.direction, within=_WITHIN
         )
 
 

@@ -14,11 +14,11 @@ from lr_search.arrays import FloatArray
 from lr_search.results.statistics import Interval, mean_interval, paired_interval
 from lr_search.storage.records import StudyRecord, TrialRecord
 
-WIDTH_DECADES = 0.15  # how far, in decades, a trial speaks for its neighbours
-WITHIN = 0.05  # "as good": this share of the way from the best to the objective at step 0
+_WIDTH_DECADES = 0.15  # how far, in decades, a trial speaks for its neighbours
+_WITHIN = 0.05  # "as good": this share of the way from the best to the objective at step 0
 OFF = 3.0  # the factor at which the sensitivity to the LR is asked
 MOST_LRS = 400  # at which the fit is evaluated; of more, every so-manieth
-MOST_POINTS = 1_000  # of one seed; more are averaged within BIN_DECADES first, far less than they are smoothed
+_MOST_POINTS = 1_000  # of one seed; more are averaged within BIN_DECADES first, far less than they are smoothed
 BIN_DECADES = 0.01
 
 
@@ -78,7 +78,7 @@ class Candidate:
 
         Between LRs that were tried the mean is interpolated over log LR; it ends at the lowest and highest that were tried.
         """
-        goal = self.value + WITHIN * (self.start - self.value)
+        goal = self.value + _WITHIN * (self.start - self.value)
         return self._crossing(goal, -1), self._crossing(goal, 1)
 
     def _crossing(self, goal: float, side: int) -> float:
@@ -157,7 +157,7 @@ def _shape(trials: Sequence[TrialRecord], lr: float, sign: int) -> Mapping[str, 
 def _smoothed(points: FloatArray, lrs: FloatArray) -> FloatArray:
     """One seed's objective at each LR. points: (trials, 2) of LR and objective; lrs: (n,). Returns: (n,)."""
     places, values, counts = _binned(np.log10(points[:, 0]), points[:, 1])
-    reach = (np.log10(lrs)[:, None] - places[None, :]) / WIDTH_DECADES
+    reach = (np.log10(lrs)[:, None] - places[None, :]) / _WIDTH_DECADES
     # the nearest trial always counts, however far: a seed that tried nothing nearby must not divide by zero
     weights = counts * np.exp(-0.5 * (reach**2 - (reach**2).min(axis=1, keepdims=True)))
     return np.asarray((weights * values).sum(axis=1) / weights.sum(axis=1))
@@ -165,7 +165,7 @@ def _smoothed(points: FloatArray, lrs: FloatArray) -> FloatArray:
 
 def _binned(places: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Places (decades), values and how many each stands for; as they are unless they are very many."""
-    if len(places) <= MOST_POINTS:
+    if len(places) <= _MOST_POINTS:
         return places, values, np.ones(len(places))
     bins = np.unique(np.floor(places / BIN_DECADES), return_inverse=True)[1]
     counts = np.bincount(bins).astype(float)

@@ -17,7 +17,7 @@ from lr_search.results.summary import summary_frame
 from lr_search.results.tables import curves_frame, evaluations_frame, trials_frame
 from lr_search.storage.records import StudyRecord
 
-KINDS = ["search", "range_test", "probe", "confirm"]
+_KINDS = ["search", "range_test", "probe", "confirm"]
 
 
 class Findings:
@@ -60,18 +60,18 @@ class Findings:
     @cached_property
     def all_trials(self) -> pd.DataFrame:
         """The trials of every kind, in the order of kinds: `trials` with a first column `kind` (category)."""
-        frames = [(kind, self.trials if kind == "search" else trials_frame(self.records, kind)) for kind in KINDS]
+        frames = [(kind, self.trials if kind == "search" else trials_frame(self.records, kind)) for kind in _KINDS]
         plain = [
             frame.astype(dict.fromkeys(frame.select_dtypes("category"), "object")).assign(kind=kind)
             for kind, frame in frames
             if len(frame)
         ]
         if not plain:
-            return self.trials.assign(kind=pd.Categorical([], KINDS))
+            return self.trials.assign(kind=pd.Categorical([], _KINDS))
         whole = pd.concat([frame.dropna(axis=1, how="all") for frame in plain], ignore_index=True)
         whole = whole.reindex(columns=["kind", *plain[0].columns.drop("kind")])
         categories = dict.fromkeys(self.trials.select_dtypes("category"), "category")
-        return whole.assign(kind=pd.Categorical(whole["kind"], KINDS)).astype(categories)
+        return whole.assign(kind=pd.Categorical(whole["kind"], _KINDS)).astype(categories)
 
     @cached_property
     def evaluations(self) -> pd.DataFrame:

@@ -14,8 +14,8 @@ from lr_search.results.statistics import MIN_SEEDS, Interval, holm
 from lr_search.results.summary import finals
 from lr_search.storage.records import StudyRecord
 
-NAMES = ("strategy", "schedule", "optimizer")
-PAIRWISE_COLUMNS = [*NAMES, *(f"than_{name}" for name in NAMES), "seeds", "worse_by", "low", "high", "p", "verdict"]
+_NAMES = ("strategy", "schedule", "optimizer")
+PAIRWISE_COLUMNS = [*_NAMES, *(f"than_{name}" for name in _NAMES), "seeds", "worse_by", "low", "high", "p", "verdict"]
 CONFIDENCE = 0.95
 
 
@@ -75,7 +75,7 @@ def _pairs(columns: Mapping[Key, FloatArray], to: dict[str, str]) -> list[tuple[
     _require_known(columns, to)
     found = []
     for key in columns:
-        strategy, schedule, optimizer = (to.get(name, own) for name, own in zip(NAMES, key, strict=True))
+        strategy, schedule, optimizer = (to.get(name, own) for name, own in zip(_NAMES, key, strict=True))
         asked = (strategy, schedule, optimizer)
         if asked in columns and asked != key:
             found.append((key, asked))
@@ -84,7 +84,7 @@ def _pairs(columns: Mapping[Key, FloatArray], to: dict[str, str]) -> list[tuple[
 
 def _require_known(columns: Mapping[Key, FloatArray], to: Mapping[str, str]) -> None:
     for name, value in to.items():
-        known = sorted({key[NAMES.index(name)] for key in columns}) if name in NAMES else []
+        known = sorted({key[_NAMES.index(name)] for key in columns}) if name in _NAMES else []
         if value not in known:
-            held = "; ".join(f"{n}: {', '.join(sorted({key[i] for key in columns}))}" for i, n in enumerate(NAMES))
+            held = "; ".join(f"{n}: {', '.join(sorted({key[i] for key in columns}))}" for i, n in enumerate(_NAMES))
             raise InvalidInputError(f"to must name what was compared, but got {name}={value!r}. There are {held}.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +12,7 @@ from scipy import special  # type: ignore[import-untyped]
 
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
-
-Direction = Literal["minimize", "maximize"]
+from lr_search.workloads.workload import Direction
 
 MIN_SEEDS = 3  # with 2 the interval is 12.7 standard errors to each side: it says nothing
 

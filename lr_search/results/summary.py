@@ -11,14 +11,15 @@ import pandas as pd
 from lr_search.arrays import FloatArray
 from lr_search.results.anytime import Key, Line, Lines, best_trial
 from lr_search.results.anytime_statistics import geometric_mean
-from lr_search.results.statistics import Direction, mean_ranks
+from lr_search.results.statistics import mean_ranks
 from lr_search.storage.records import StudyRecord
+from lr_search.workloads.workload import Direction
 
 SUMMARY_COLUMNS = [
     "strategy", "schedule", "optimizer", "best", "best_std", "best_lr", "ensemble", "mean_rank", "area", "steps",
     "steps_to_close", "faster_than_random", "faster_than_grid", "seconds", "seeds", "trials", "diverged", "pruned", "failed",
 ]  # fmt: skip
-WHOLE = ("seeds", "trials", "diverged", "pruned", "failed")
+_WHOLE = ("seeds", "trials", "diverged", "pruned", "failed")
 
 
 def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
@@ -47,7 +48,7 @@ def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
     ranks = _mean_ranks(groups, lines.direction)
     rows = [{**_row(key, list(groups[key].values()), lines), "mean_rank": ranks[key]} for key in groups]
     frame = pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
-    frame = frame.astype(dict.fromkeys(SUMMARY_COLUMNS[3:-5], "float64") | dict.fromkeys(WHOLE, "Int64"))
+    frame = frame.astype(dict.fromkeys(SUMMARY_COLUMNS[3:-5], "float64") | dict.fromkeys(_WHOLE, "Int64"))
     frame = frame.astype(dict.fromkeys(SUMMARY_COLUMNS[:3], "category"))
     return frame.sort_values("best", ascending=lines.sign > 0, kind="stable", ignore_index=True)
 

@@ -11,18 +11,18 @@ import numpy as np
 import pandas as pd
 
 from lr_search.storage.collection import no_collection
-from lr_search.storage.records import StudyRecord, TrialRecord, range_tests_of
+from lr_search.storage.records import StudyRecord, TrialRecord, charged_range_tests
 
 KEYS = ["strategy", "schedule", "optimizer", "seed"]
 STATES = ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
 OUTCOMES = ["finished", "diverged", "pruned", "failed"]
 TRAIN_LOSS = "train_loss"  # the training loss among the metrics of `evaluations_frame`
-NAMES = ["comparison", "strategy", "schedule", "optimizer"]
+_NAMES = ["comparison", "strategy", "schedule", "optimizer"]
 COLUMNS = [
-    *NAMES, "seed", "number", "lr", "state", "outcome", "reason", "objective", "ensemble_objective", "ensemble_members",
+    *_NAMES, "seed", "number", "lr", "state", "outcome", "reason", "objective", "ensemble_objective", "ensemble_members",
     "steps", "steps_charged", "seconds", "device", "worker", "started", "ended",
 ]  # fmt: skip
-WHOLE = ("seed", "number", "ensemble_members", "steps", "steps_charged")
+_WHOLE = ("seed", "number", "ensemble_members", "steps", "steps_charged")
 
 
 def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.DataFrame:
@@ -47,9 +47,9 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
         kind: of the studies: search, range_test, probe or confirm.
     """
     studies = [study for study in records if study.kind == kind]
-    tests = range_tests_of(records)
+    tests = charged_range_tests(records)
     trials = [(study, trial) for study in studies for trial in study.trials]
-    columns: dict[str, Any] = {name: _category([s.plan[name] for s, _ in trials]) for name in NAMES}
+    columns: dict[str, Any] = {name: _category([s.plan[name] for s, _ in trials]) for name in _NAMES}
     outcomes = [trial.outcome for _, trial in trials]
     columns["seed"] = [study.plan["seed"] for study, _ in trials]
     columns["number"] = [trial.number for _, trial in trials]
@@ -72,7 +72,7 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
     with no_collection():
         last = [_last(trial) for _, trial in trials]
     columns |= {_column(name): values for name, values in _wide(last).items()}
-    return pd.DataFrame(columns).astype(dict.fromkeys(WHOLE, "Int64"))
+    return pd.DataFrame(columns).astype(dict.fromkeys(_WHOLE, "Int64"))
 
 
 def steps_charged(study: StudyRecord, tests: Mapping[str, StudyRecord]) -> list[int]:
@@ -98,7 +98,7 @@ def evaluations_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
         return np.repeat(np.asarray(values), long.rows)
 
     columns: dict[str, Any] = {}
-    for name in NAMES:
+    for name in _NAMES:
         whole = _category([study.plan[name] for study, _ in pairs])
         columns[name] = whole.take(repeated(np.arange(len(pairs))))
     columns["seed"] = repeated([study.plan["seed"] for study, _ in pairs])

@@ -51,7 +51,7 @@ class PerTrialSampler(BaseSampler):
         self._factory, self._seed = factory, seed
         self._takes_seed = "seed" in _parameters(factory)
         self.first = self._made(seed)  # as the factory makes it: with the study's own seed
-        require_packages(type(self.first))
+        require_sampler_packages(type(self.first))
         self._running: dict[tuple[str, int], BaseSampler] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def sampler_class(name: str) -> type[BaseSampler] | None:
     return None if kind is None else getattr(optuna.samplers, kind)
 
 
-def require_packages(kind: type[BaseSampler]) -> None:
+def require_sampler_packages(kind: type[BaseSampler]) -> None:
     """Find out before the first trial. Raises: MissingPackageError: what the sampler needs is not installed."""
     for name in (each.__name__ for each in kind.__mro__):
         package = NEEDS.get(name)

@@ -18,7 +18,7 @@ from lr_search.samplers.points import PointSampler
 from lr_search.samplers.strategies import PARAM, Search, Strategy
 
 
-def resolve(strategies: Sequence[Any] | Mapping[str, Any]) -> list[Strategy]:
+def resolve_strategies(strategies: Sequence[Any] | Mapping[str, Any]) -> list[Strategy]:
     """The strategies a user named: names, or name -> name, strategy, Optuna sampler (class, instance or factory) or LR.
 
     Raises:
@@ -71,7 +71,7 @@ def _registered(name: str) -> Any:
     found = None if name in points else sampler_class(name)
     if name not in points and found is None:
         raise unknown_name("strategy", name, [*points, *sampler_names()])
-    return plugins.load(plugins.STRATEGIES, name) if found is None else found
+    return plugins.load_plugin(plugins.STRATEGIES, name) if found is None else found
 
 
 def _fixed_sampler(lr: float, search: Search) -> FixedSampler:

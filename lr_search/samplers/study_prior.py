@@ -13,7 +13,7 @@ from lr_search.samplers.trial_results import results_of
 
 PLACES = 121
 DRAWS = 400
-ALIKE = 0.02  # standard deviations
+_ALIKE = 0.02  # standard deviations
 LEAST_STD = 0.15  # decades: another seed alone moves the best LR that far
 
 
@@ -40,7 +40,7 @@ def prior_of_study(study: Study, param: str) -> LRPrior:
     noises = MIXED_NOISES if found.mixed else NOISES
     expected = believe(found.places, values, np.append(at, tried), noises).mean
     # the best that was tried, unless one between is expected to be better
-    mode = tried if expected[:-1].min() > expected[-1] - ALIKE else float(at[int(expected[:-1].argmin())])
+    mode = tried if expected[:-1].min() > expected[-1] - _ALIKE else float(at[int(expected[:-1].argmin())])
     best = at[paths(found.places, values, at, DRAWS, seed=0, noises=noises).argmin(axis=1)]
     width = max(LEAST_STD, float(np.sqrt(np.mean((best - mode) ** 2))))
     return LRPrior(low, high, float(np.clip(10**mode, low, high)), width)

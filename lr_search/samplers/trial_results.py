@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lr_search.arrays import FloatArray
 
-MANY = 100
-ALIKE = 0.05  # decades
+MANY_RESULTS = 100
+SAME_RESULTS = 0.05  # decades
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,10 @@ def results_of(study: Study, param: str, *, without: int | None = None) -> Resul
             finished.append((_place(trial, param), sign * trial.value))
         elif trial.state == TrialState.PRUNED:
             finished.append((_place(trial, param), expected(trial)))
-    if len(finished) > MANY:
-        best = {round(place / ALIKE): (place, value) for place, value in sorted(finished, key=lambda each: -each[1])}
+    if len(finished) > MANY_RESULTS:
+        best = {
+            round(place / SAME_RESULTS): (place, value) for place, value in sorted(finished, key=lambda each: -each[1])
+        }
         finished = list(best.values())
     places, values = np.array(finished).reshape(-1, 2).T
     pending = [_place(trial, param) for trial in trials if trial.state == TrialState.RUNNING]

@@ -69,7 +69,7 @@ def by_name(
     """
     from lr_search import plugins
 
-    layout: Callable[..., Any] = plugins.load(plugins.SCHEDULES, name)
+    layout: Callable[..., Any] = plugins.load_plugin(plugins.SCHEDULES, name)
     _require_training(lr, num_steps, steps_per_epoch)
     _require_options(name, layout, options)
     if warmup_steps is None:

@@ -10,7 +10,7 @@ from lr_search.errors import FingerprintError
 from lr_search.storage.fingerprint import SETTINGS, differences
 from lr_search.storage.records import StudyRecord
 
-SAME = ("num_steps", "objective", "direction")  # in every study
+_SAME = ("num_steps", "objective", "direction")  # in every study
 OF_OPTIMIZER = (*SETTINGS, "optimizer")  # in every study with the same optimizer
 OF_SEED = ("initial weights", "first batch", "first loss")  # and the same seed
 OF_STRATEGY = ("strategy_settings", "lr_range", "range_test", "pruner")  # of the same name
@@ -63,7 +63,7 @@ def _compare(seen: dict[Any, tuple[str, dict[str, Any]]], source: str, study: St
     plan = study.plan
     whole = {**plan, **plan.get("fingerprint", {})}
     scopes: list[tuple[tuple[Any, ...], Sequence[str]]] = [
-        (("workload",), SAME),
+        (("workload",), _SAME),
         (("optimizer", plan["optimizer"]), OF_OPTIMIZER),
         (("seed", plan["optimizer"], plan["seed"]), OF_SEED),
     ]

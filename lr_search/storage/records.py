@@ -95,7 +95,7 @@ class StudyRecord:
         return better(value, self.worst)
 
 
-def range_tests_of(records: Sequence[StudyRecord]) -> dict[str, StudyRecord]:
+def charged_range_tests(records: Sequence[StudyRecord]) -> dict[str, StudyRecord]:
     """The range tests or the probe that are charged to each search, by the search's name: what it waited for."""
     by_name = {record.name: record for record in records}
     tests: dict[tuple[str, int], StudyRecord] = {}

@@ -13,7 +13,7 @@ from optuna.pruners import BasePruner, PercentilePruner
 from lr_search.schedules.base import Schedule
 from lr_search.training.controller import Controller
 
-Kind = Literal["constant", "annealed", "cyclic"]
+ScheduleKind = Literal["constant", "annealed", "cyclic"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Rule:
     why: str
 
 
-RULES: dict[Kind, Rule] = {
+PRUNING_RULES: dict[ScheduleKind, Rule] = {
     # a held LR is judged early: what is behind stays behind, but for the LRs whose first steps are the roughest
     "constant": Rule(33.0, 2, 0.2, "the LR is held, so that early values rank much as the last do"),
     # until it falls, a high LR looks worse than it ends
@@ -60,7 +60,7 @@ def auto_pruner(shape: Schedule | Controller, steps: Sequence[int], num_steps: i
     """
     if isinstance(shape, Controller):
         return None, "none, for a controller changes each trial's LR on the way: early values do not tell how it ends"
-    rule = RULES[kind_of(shape, num_steps)]
+    rule = PRUNING_RULES[schedule_kind(shape, num_steps)]
     left = [step for step in steps if step >= rule.warmup_share * num_steps]
     if not left:
         return None, f"none, for there is no evaluation between {_from(rule, num_steps)} and the end"
@@ -72,7 +72,7 @@ def auto_pruner(shape: Schedule | Controller, steps: Sequence[int], num_steps: i
     )
 
 
-def kind_of(schedule: Schedule, num_steps: int) -> Kind:
+def schedule_kind(schedule: Schedule, num_steps: int) -> ScheduleKind:
     """Whether it has several cycles in a training, holds its LR, or changes it otherwise."""
     if any(end < num_steps for end in schedule.cycle_ends(num_steps)):
         return "cyclic"

@@ -22,8 +22,8 @@ from lr_search.studies.plan import FIRST, StudyPlan
 from lr_search.studies.study import StudyTask
 from lr_search.training.controller import Controller, first_schedule
 
-FORMAT = 1
-SHAPE_POINTS = 301  # of a schedule, for its picture
+_FORMAT = 1
+_SHAPE_POINTS = 301  # of a schedule, for its picture
 
 
 def finished_trials(storage: BaseStorage, name: str, plans: Sequence[StudyPlan]) -> list[TrialRecord]:
@@ -63,7 +63,7 @@ def open_studies(
 
 
 def _whole_attribute(name: str, order: int, plan: StudyPlan, attribute: Mapping[str, Any]) -> dict[str, Any]:
-    whole = {**attribute, "comparison": name, "order": order, "format": FORMAT, **_scale(plan)}
+    whole = {**attribute, "comparison": name, "order": order, "format": _FORMAT, **_scale(plan)}
     return {**whole, "environment": environment()}
 
 
@@ -80,7 +80,7 @@ def _scale(plan: StudyPlan) -> dict[str, Any]:
     found = plan.layout(1.0)
     scale |= {"controller": True} if isinstance(found, Controller) else {}
     schedule = first_schedule(found)
-    steps = np.unique(np.linspace(0, work.num_steps - 1, SHAPE_POINTS).round())
+    steps = np.unique(np.linspace(0, work.num_steps - 1, _SHAPE_POINTS).round())
     scale |= {"by_name": plan.layout.name, "steps_per_epoch": work.steps_per_epoch}
     shape = {"step": steps.tolist(), "lr": schedule(steps).round(6).tolist()}
     return {**scale, "shape": {**shape, "cycle_ends": schedule.cycle_ends(work.num_steps)}}
@@ -91,7 +91,7 @@ def _check(name: str, recorded: Mapping[str, Any], present: Mapping[str, Any]) -
     check_fingerprint(name, {**recorded, **recorded["fingerprint"]}, {**plain, **present["fingerprint"]})
 
 
-def delete(storage: BaseStorage, name: str) -> None:
+def delete_comparison(storage: BaseStorage, name: str) -> None:
     """Delete every study of the comparison.
 
     Raises:

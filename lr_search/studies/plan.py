@@ -18,7 +18,7 @@ from lr_search.training.controller import first_schedule
 from lr_search.training.course import checkpoints
 from lr_search.workloads.workload import Workload
 
-Kind = Literal["search", "range_test", "probe", "confirm"]
+StudyKind = Literal["search", "range_test", "probe", "confirm"]
 FIRST = ("range_test", "probe")  # what searches wait for
 
 
@@ -48,7 +48,7 @@ class StudyPlan:
     """
 
     name: str
-    kind: Kind
+    kind: StudyKind
     workload: Workload
     optimizer: str
     seed: int

@@ -12,7 +12,7 @@ from optuna.pruners import BasePruner, MedianPruner, PatientPruner, PercentilePr
 from lr_search.errors import InvalidInputError, MissingPackageError, unknown_name
 
 # with Optuna's default settings, or those of the examples in its documentation where it has none
-NAMES: dict[str, Callable[[], BasePruner]] = {
+PRUNER_NAMES: dict[str, Callable[[], BasePruner]] = {
     "hyperband": optuna.pruners.HyperbandPruner,
     "median": MedianPruner,
     "nop": optuna.pruners.NopPruner,
@@ -42,15 +42,15 @@ def pruner_by_name(name: str) -> BasePruner:
             f"The pruner must be one that needs no bound, but got {name!r}. Bounds are given in Python: "
             "compare(..., pruner=optuna.pruners.ThresholdPruner(upper=2.0))."
         )
-    made = next((make for known, make in NAMES.items() if _plain(known) == plain), None)
+    made = next((make for known, make in PRUNER_NAMES.items() if _plain(known) == plain), None)
     if made is None:
-        raise unknown_name("pruner", name, [*NAMES, "auto", "none"])
+        raise unknown_name("pruner", name, [*PRUNER_NAMES, "auto", "none"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # asked for by name
         return made()
 
 
-def require_packages(pruner: BasePruner) -> None:
+def require_pruner_packages(pruner: BasePruner) -> None:
     """Find out before the first trial. Raises: MissingPackageError: what the pruner needs is not installed."""
     if isinstance(pruner, optuna.pruners.WilcoxonPruner) and find_spec("scipy") is None:
         raise MissingPackageError("WilcoxonPruner needs scipy: pip install scipy")

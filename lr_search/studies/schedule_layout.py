@@ -107,7 +107,7 @@ def _layout(name: str, value: Any, workload: Workload, search_shape: bool) -> Sc
 
 
 def _ranges(name: str) -> Mapping[str, Range]:
-    return ranges_of(plugins.load(plugins.SCHEDULES, name))
+    return ranges_of(plugins.load_plugin(plugins.SCHEDULES, name))
 
 
 def _laid_out(

@@ -64,7 +64,7 @@ def _copied(value: Any) -> Any:
     return value.detach().to("cpu", copy=True) if isinstance(value, torch.Tensor) else copy.deepcopy(value)
 
 
-def chosen(snapshots: Sequence[Snapshot], last: int | None) -> list[Snapshot]:
+def last_snapshots(snapshots: Sequence[Snapshot], last: int | None) -> list[Snapshot]:
     """The last of the snapshots, oldest first.
 
     Args:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lr_search.errors import WorkloadError
-from lr_search.optimizers.param_groups import Optimizers, groups, listed, trainable
+from lr_search.optimizers.param_groups import Optimizers, as_list, groups, trainable
 from lr_search.rng import RNGState
 
 
@@ -37,7 +37,7 @@ class Captured:
     """
 
     def __init__(self, model: nn.Module, optimizers: Optimizers, scaler: torch.amp.GradScaler | None = None) -> None:
-        self._optimizers, self._scaler = listed(optimizers), scaler
+        self._optimizers, self._scaler = as_list(optimizers), scaler
         self._rng = RNGState.capture(device_of(model))
         self._modes = [(module, _numbers(module)) for module in model.modules()]
         self._values: list[tuple[torch.Tensor, torch.Tensor]] = []  # each tensor and a copy of it

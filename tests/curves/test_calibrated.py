@@ -14,11 +14,11 @@ from lr_search.curves import calibrated as rule
 from lr_search.curves.calibrated import (
     FEATURES,
     Calibration,
-    Line,
+    FittedLine,
     calibrated,
     calibrations,
     is_doubtful,
-    kind_of,
+    rule_kind,
     uncertainty,
 )
 from lr_search.curves.curve import LRCurve
@@ -129,7 +129,7 @@ def test_without_a_gain_ratio_it_starts_where_the_descent_is_undone():
 def test_the_kind_is_gain_where_any_gain_ratio_is_known():
     some = np.full(401, np.nan)
     some[200] = 0.9
-    kinds = [kind_of(curve(gain_ratio=ratio)) for ratio in (np.ones(401), some, np.full(401, np.nan), None)]
+    kinds = [rule_kind(curve(gain_ratio=ratio)) for ratio in (np.ones(401), some, np.full(401, np.nan), None)]
     assert kinds == ["gain", "gain", "loss", "loss"]
 
 
@@ -237,7 +237,7 @@ def test_sizes_are_read_before_the_break_after_the_first_steps_and_above_roundin
 
 
 def test_the_line_is_a_constant_and_weighted_features():
-    line = Line(-1.0, {"room": 0.5, "flat": 3.0})
+    line = FittedLine(-1.0, {"room": 0.5, "flat": 3.0})
     assert line(curve()) == pytest.approx(-1.0 + 0.5 * rule.room(curve()))
 
 
@@ -289,7 +289,7 @@ def test_it_answers_on_every_curve_and_stays_near_the_ramp(name, optimizer):
 
 def test_it_is_kept_within_a_decade_of_the_ramp(monkeypatch):
     for constant, expected in ((-30.0, 1e-8), (30.0, 100.0)):
-        fitted = {kind: replace(each, offset=Line(constant, {})) for kind, each in calibrations().items()}
+        fitted = {kind: replace(each, offset=FittedLine(constant, {})) for kind, each in calibrations().items()}
         with monkeypatch.context() as patched:
             patched.setattr(rule, "calibrations", lambda fitted=fitted: fitted)
             assert calibrated(curve()) == pytest.approx(expected)
@@ -323,9 +323,9 @@ def test_the_rule_is_what_the_fitted_numbers_say():
 
 
 def test_it_is_doubtful_where_much_is_expected_to_be_lost_and_then_less_certain(monkeypatch):
-    line = Line(0.0, {"momentum": 0.1})  # 0.1 for a momentum of 0.9
-    gain = Calibration(Line(0.0, {}), line, noisy=0.05, log10_std=0.3, noisy_log10_std=0.6)
-    loss = Calibration(Line(0.0, {}), line, noisy=0.2, log10_std=0.4, noisy_log10_std=0.8)
+    line = FittedLine(0.0, {"momentum": 0.1})  # 0.1 for a momentum of 0.9
+    gain = Calibration(FittedLine(0.0, {}), line, noisy=0.05, log10_std=0.3, noisy_log10_std=0.6)
+    loss = Calibration(FittedLine(0.0, {}), line, noisy=0.2, log10_std=0.4, noisy_log10_std=0.8)
     monkeypatch.setattr(rule, "calibrations", lambda: {"gain": gain, "loss": loss})
     assert (is_doubtful(curve()), uncertainty(curve())) == (True, 0.6)
     assert (is_doubtful(curve(optimizer=ADAM)), uncertainty(curve(optimizer=ADAM))) == (False, 0.3)

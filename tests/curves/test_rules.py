@@ -7,7 +7,7 @@ import pytest
 
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.gain_crossing import gain_crossing
-from lr_search.curves.rules import RULES
+from lr_search.curves.rules import SIMPLE_RULES
 from lr_search.errors import InvalidInputError
 
 CENTRE, WIDTH = -2.0, 0.5  # of a dip in log10(lr)
@@ -111,7 +111,7 @@ def test_fastai_s_rules_are_fastai_s(rule, num_steps):
             curve = LRCurve(lr, loss)
             points = slice(num_steps // 10, -5)  # as fastai's lr_find passes them to its rules
             theirs = FASTAI[rule](lr[points].tolist(), curve.smoothed[points].tolist())
-            assert RULES[rule](curve) == pytest.approx(theirs, rel=1e-12)
+            assert SIMPLE_RULES[rule](curve) == pytest.approx(theirs, rel=1e-12)
 
 
 @pytest.mark.parametrize("num_steps", [2, 3, 4, 5, 6])
@@ -119,7 +119,7 @@ def test_fastai_s_rules_read_all_of_a_curve_too_short_to_trim(num_steps):
     lr = np.geomspace(1e-3, 1, num_steps)
     for seed in range(10):
         curve = LRCurve(lr, np.random.default_rng(seed).normal(size=num_steps))
-        ours = {rule: RULES[rule](curve) for rule in FASTAI}
+        ours = {rule: SIMPLE_RULES[rule](curve) for rule in FASTAI}
         points = lr.tolist(), curve.smoothed.tolist()
         assert ours["minimum"] == pytest.approx(fastai_minimum(*points))
         assert ours["steep"] == pytest.approx(fastai_steep(*points))
@@ -135,7 +135,7 @@ def test_steepest_is_ignite_s(num_steps):
             curve = LRCurve(lr, loss)
             theirs = ignite_suggestion(lr.tolist(), curve.smoothed.tolist())
             if theirs is not None:
-                assert RULES["steepest"](curve) == theirs
+                assert SIMPLE_RULES["steepest"](curve) == theirs
                 answered += 1
     assert answered > 15
 
@@ -145,19 +145,19 @@ def test_moving_average_is_that_of_the_first_write_up(num_steps):
     lr = np.geomspace(1e-4, 1, num_steps)
     for seed in range(10):
         for loss in losses(num_steps, seed):
-            assert RULES["moving_average"](LRCurve(lr, loss)) == surmenok_best_lr(lr.tolist(), loss.tolist())
+            assert SIMPLE_RULES["moving_average"](LRCurve(lr, loss)) == surmenok_best_lr(lr.tolist(), loss.tolist())
 
 
 # --- known answers
 
 
 def test_minimum_is_a_tenth_of_the_lr_at_the_lowest_loss():
-    assert_near(RULES["minimum"](dip()), CENTRE - 1)
+    assert_near(SIMPLE_RULES["minimum"](dip()), CENTRE - 1)
 
 
 @pytest.mark.parametrize("rule", ["steep", "steepest"])
 def test_the_steepest_point_is_where_the_loss_falls_fastest_per_decade(rule):
-    assert_near(RULES[rule](dip()), CENTRE - WIDER)  # a Gaussian's slope is steepest at one standard deviation
+    assert_near(SIMPLE_RULES[rule](dip()), CENTRE - WIDER)  # a Gaussian's slope is steepest at one standard deviation
 
 
 def test_steepest_looks_before_the_minimum_only_and_steep_everywhere():
@@ -165,14 +165,14 @@ def test_steepest_looks_before_the_minimum_only_and_steep_everywhere():
     first = 1.5 * np.exp(-0.5 * ((place + 3) / 0.5) ** 2)
     second = 1.4 * np.exp(-0.5 * ((place - 1) / 0.25) ** 2)  # steeper, and less deep
     curve = LRCurve(10**place, 2.3 - first - second)
-    assert_near(RULES["steepest"](curve), -3 - math.hypot(0.5, 0.2))
-    assert_near(RULES["steep"](curve), 1 - math.hypot(0.25, 0.2))
+    assert_near(SIMPLE_RULES["steepest"](curve), -3 - math.hypot(0.5, 0.2))
+    assert_near(SIMPLE_RULES["steep"](curve), 1 - math.hypot(0.25, 0.2))
 
 
 def test_valley_is_the_middle_of_a_straight_descent():
     place = np.linspace(-5, 0, 5 * DECADE + 1)
     loss = np.interp(place, [-5, -4, -1, 0], [2.0, 3.0, 0.0, 1.0])  # up, down from 1e-4 to 1e-1, up
-    assert_near(RULES["valley"](LRCurve(10**place, loss)), -2.5)
+    assert_near(SIMPLE_RULES["valley"](LRCurve(10**place, loss)), -2.5)
 
 
 @pytest.mark.parametrize(("scale", "upper_end"), [(1, 31), (100, 29)])
@@ -182,13 +182,13 @@ def test_slide_stops_where_the_slopes_15_steps_apart_agree(scale, upper_end):
     curve = LRCurve(10.0 ** (step - 30), loss)  # steps of a decade: the smoothing changes nothing
     np.testing.assert_allclose(curve.smoothed, loss, rtol=1e-3, atol=1e-5 * scale)
     # where the upper end's slope is within 0.005 of 0, the interval has gone one too far
-    assert RULES["slide"](curve) == curve.lr[upper_end - 15 + 1]
+    assert SIMPLE_RULES["slide"](curve) == curve.lr[upper_end - 15 + 1]
 
 
 def test_moving_average_lies_at_the_end_of_the_steepest_20_steps():
     place = np.linspace(-7, 3, 10 * DECADE + 1)
     loss = np.where(place < -2, 0.0, -np.minimum(place + 2, 20 / DECADE))  # falls over 20 steps from 1e-2
-    assert_near(RULES["moving_average"](LRCurve(10**place, loss)), -2 + 20 / DECADE, 1e-9)
+    assert_near(SIMPLE_RULES["moving_average"](LRCurve(10**place, loss)), -2 + 20 / DECADE, 1e-9)
 
 
 @pytest.mark.parametrize("curvature", [1e-3, 0.5, 40.0])
@@ -199,7 +199,7 @@ def test_gain_ratio_lies_a_fixed_way_below_1_over_the_curvature(curvature):
     half = math.exp(-((0.2 * math.log(10)) ** 2) / 2) / curvature
     assert gain_crossing(curve) == pytest.approx(half, rel=0.005)
     assert gain_crossing(curve, level=0.0) == pytest.approx(2 * half, rel=0.005)
-    assert RULES["gain_ratio"](curve) == pytest.approx(10**-0.8 * half, rel=0.005)
+    assert SIMPLE_RULES["gain_ratio"](curve) == pytest.approx(10**-0.8 * half, rel=0.005)
 
 
 def test_on_a_linear_ramp_the_crossing_is_1_over_the_curvature_itself():
@@ -242,7 +242,7 @@ def test_a_ratio_that_never_falls_or_was_never_measured_has_no_crossing():
     assert gain_crossing(with_ratio(np.full(401, np.nan))) is None
     assert gain_crossing(with_ratio(np.full(401, 0.2))) == pytest.approx(1e-4)  # below from the start
     for never in (np.full(401, 0.9), np.full(401, np.nan)):
-        assert RULES["gain_ratio"](with_ratio(never)) == pytest.approx(10**-0.8)  # taken for the last
+        assert SIMPLE_RULES["gain_ratio"](with_ratio(never)) == pytest.approx(10**-0.8)  # taken for the last
 
 
 def test_steps_without_a_gain_ratio_are_left_out():
@@ -265,25 +265,25 @@ def test_the_gain_ratio_rule_says_what_to_do_where_there_is_none():
     with pytest.raises(
         InvalidInputError, match=r"needs a curve with a gain ratio.*range_test\(\.\.\., gain_ratio=True\)"
     ):
-        RULES["gain_ratio"](LRCurve([0.1, 0.2], [1.0, 1.0]))
+        SIMPLE_RULES["gain_ratio"](LRCurve([0.1, 0.2], [1.0, 1.0]))
 
 
 # --- what all rules keep
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", SIMPLE_RULES)
 def test_a_rule_moves_with_the_curve(rule):
     curve = dip(noise=0.02)
     moved = LRCurve(10 * curve.lr, curve.loss, gain_ratio=curve.gain_ratio)
-    assert RULES[rule](moved) == pytest.approx(10 * RULES[rule](curve))
+    assert SIMPLE_RULES[rule](moved) == pytest.approx(10 * SIMPLE_RULES[rule](curve))
 
 
-@pytest.mark.parametrize("rule", sorted(set(RULES) - {"slide"}))  # its threshold is in units of the loss
+@pytest.mark.parametrize("rule", sorted(set(SIMPLE_RULES) - {"slide"}))  # its threshold is in units of the loss
 @pytest.mark.parametrize(("factor", "shift"), [(1.0, -500.0), (100.0, -500.0), (0.01, 3.0)])
 def test_a_rule_ignores_the_scale_and_the_level_of_the_loss(rule, factor, shift):
     curve = dip(noise=0.02)
     other = LRCurve(curve.lr, factor * curve.loss + shift, gain_ratio=curve.gain_ratio)
-    assert RULES[rule](other) == pytest.approx(RULES[rule](curve))
+    assert SIMPLE_RULES[rule](other) == pytest.approx(SIMPLE_RULES[rule](curve))
 
 
 @pytest.mark.parametrize(
@@ -299,10 +299,10 @@ def test_a_rule_ignores_the_scale_and_the_level_of_the_loss(rule, factor, shift)
 )
 def test_under_noise_a_rule_still_points_into_the_descent(rule, low, high):
     for seed in range(10):
-        assert low < math.log10(RULES[rule](dip(noise=0.1, seed=seed))) < high
+        assert low < math.log10(SIMPLE_RULES[rule](dip(noise=0.1, seed=seed))) < high
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", SIMPLE_RULES)
 @pytest.mark.parametrize("num_steps", [*range(1, 31), 100])
 def test_every_rule_gives_an_lr_of_the_ramp_or_up_to_a_tenth_of_its_first(rule, num_steps):
     for lr, ramp in (
@@ -312,17 +312,17 @@ def test_every_rule_gives_an_lr_of_the_ramp_or_up_to_a_tenth_of_its_first(rule, 
     ):
         for loss in (*losses(len(lr), num_steps), np.zeros(len(lr)), np.full(len(lr), 2.302585)):
             curve = quadratic(lr, loss, ramp=ramp)
-            found = RULES[rule](curve)
+            found = SIMPLE_RULES[rule](curve)
             assert type(found) is float
             assert curve.first_lr / 10 * (1 - 1e-9) <= found <= lr[-1]
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", SIMPLE_RULES)
 def test_a_ramp_of_one_step_at_lr_zero_still_gives_a_positive_lr(rule):
-    assert 0 <= RULES[rule](quadratic([0.0], [1.0], ramp="linear")) < 1e-300
+    assert 0 <= SIMPLE_RULES[rule](quadratic([0.0], [1.0], ramp="linear")) < 1e-300
 
 
 def test_the_rules_have_these_names():
-    assert set(RULES) == {"minimum", "slide", "steep", "steepest", "valley", "moving_average", "gain_ratio"}
-    for name, rule in RULES.items():
+    assert set(SIMPLE_RULES) == {"minimum", "slide", "steep", "steepest", "valley", "moving_average", "gain_ratio"}
+    for name, rule in SIMPLE_RULES.items():
         assert rule.__name__ == name

@@ -64,7 +64,7 @@ def test_the_ranges_are_those_of_the_list(name):
     suggest_schedule(trial, name, NUM_STEPS, lr=0.1, steps_per_epoch=20)
     wanted = {
         f"{name}.{option}": (IntDistribution if each.whole else FloatDistribution)(each.low, each.high, log=each.log)
-        for option, each in ranges_of(plugins.load(plugins.SCHEDULES, name)).items()
+        for option, each in ranges_of(plugins.load_plugin(plugins.SCHEDULES, name)).items()
     }
     assert trial.distributions == {"schedule": CategoricalDistribution([name]), **wanted}
 

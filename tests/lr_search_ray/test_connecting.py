@@ -16,7 +16,7 @@ import ray
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
 from lr_search.errors import ClusterError, InvalidInputError, MissingPackageError
-from lr_search_ray.cluster.address import chosen, require_answer, same
+from lr_search_ray.cluster.address import chosen_address, require_answer, same
 from lr_search_ray.cluster.connecting import connected
 from lr_search_ray.cluster.quiet import quiet
 from tests.helpers.processes import ROOT, python, write
@@ -75,13 +75,13 @@ def refusal(*arguments, **options):
 
 def test_without_an_address_it_is_what_ray_address_names_and_else_a_ray_of_its_own(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert chosen(None) == "local"
-    assert chosen("auto") == "auto"
+    assert chosen_address(None) == "local"
+    assert chosen_address("auto") == "auto"
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.5:6379")  # as `ray job submit` sets it
-    assert chosen(None) == chosen("auto") == "10.0.0.5:6379"
-    assert chosen("local") == "local"
-    assert chosen("node1:7000") == "node1:7000"
-    assert chosen("[::1]:6379") == "[::1]:6379"
+    assert chosen_address(None) == chosen_address("auto") == "10.0.0.5:6379"
+    assert chosen_address("local") == "local"
+    assert chosen_address("node1:7000") == "node1:7000"
+    assert chosen_address("[::1]:6379") == "[::1]:6379"
 
 
 @pytest.mark.parametrize(
@@ -89,17 +89,17 @@ def test_without_an_address_it_is_what_ray_address_names_and_else_a_ray_of_its_o
 )
 def test_what_is_no_address_is_refused(wrong):
     with pytest.raises(InvalidInputError, match=r"must be 'auto', 'local' or 'host:port'.*got address="):
-        chosen(wrong)
+        chosen_address(wrong)
 
 
 def test_the_ray_client_and_a_dashboards_url_are_refused_with_the_way_out(monkeypatch):
     with pytest.raises(InvalidInputError, match=r"must run on the cluster.*address='ray://head:10001'.*ray job submit"):
-        chosen("ray://head:10001")
+        chosen_address("ray://head:10001")
     monkeypatch.setenv("RAY_ADDRESS", "http://head:8265")
     with pytest.raises(
         InvalidInputError, match=r"RAY_ADDRESS='http://head:8265'.*ray job submit --address http://head:8265 "
     ):
-        chosen(None)
+        chosen_address(None)
 
 
 def test_a_machine_has_several_addresses():

@@ -26,7 +26,7 @@ from lr_search.samplers import (
 )
 from lr_search.samplers.per_trial import NOT_BY_NAME, OPTUNA_SAMPLERS, PerTrialSampler
 from lr_search.samplers.strategies import Search
-from lr_search.samplers.strategy_names import resolve
+from lr_search.samplers.strategy_names import resolve_strategies
 from tests.helpers.bowl import compare_in_bowl
 
 LOW, HIGH = 1e-5, 10.0
@@ -35,7 +35,7 @@ PRIOR = LRPrior(low=LOW, high=HIGH, mode=0.02, log10_std=0.6)
 
 
 def only(given: Any) -> Strategy:
-    (strategy,) = resolve(given)
+    (strategy,) = resolve_strategies(given)
     return strategy
 
 
@@ -57,13 +57,17 @@ def searched(sampler: BaseSampler, count: int, value: Callable[[float], float] =
 def test_names_give_the_registered_strategies() -> None:
     ours = {"defaults", "grid", "one_epoch", "probe", "random", "range_test", "tpe", "tpe+range_test"}
     assert set(plugins.registered(plugins.STRATEGIES)) == ours
-    assert resolve(["grid", "random", "range_test"]) == [strategies.grid, strategies.random, strategies.range_test]
-    assert resolve("grid") == [strategies.grid]
+    assert resolve_strategies(["grid", "random", "range_test"]) == [
+        strategies.grid,
+        strategies.random,
+        strategies.range_test,
+    ]
+    assert resolve_strategies("grid") == [strategies.grid]
 
 
 def test_the_built_in_strategies_make_our_samplers() -> None:
     search = Search(seed=3, num_trials=5, prior=PRIOR)
-    grid, random, range_test = (s.sampler(search) for s in resolve(["grid", "random", "range_test"]))
+    grid, random, range_test = (s.sampler(search) for s in resolve_strategies(["grid", "random", "range_test"]))
     assert searched(grid, 5) == searched(GridSampler(num_points=5, seed=3), 5)
     assert searched(random, 5) == searched(RandomSampler(seed=3), 5)
     assert searched(range_test, 5) == searched(RangeTestSampler(PRIOR, seed=3), 5)
@@ -102,7 +106,7 @@ def test_a_strategy_can_be_given_a_name_of_its_own() -> None:
 
 def test_the_order_given_is_kept() -> None:
     given = {"z": 0.1, "a": "random", "m": TPESampler}
-    assert [strategy.name for strategy in resolve(given)] == ["z", "a", "m"]
+    assert [strategy.name for strategy in resolve_strategies(given)] == ["z", "a", "m"]
 
 
 def test_each_study_gets_a_copy_of_an_instance() -> None:
@@ -126,7 +130,7 @@ def test_an_instance_that_cannot_be_copied_is_an_error() -> None:
             self.lock = threading.Lock()
 
     with pytest.raises(InvalidInputError, match=r"can be copied for each study, but .*Give its class"):
-        resolve({"locked": Locked()})
+        resolve_strategies({"locked": Locked()})
 
 
 def test_seeds_give_different_searches() -> None:
@@ -259,8 +263,8 @@ def test_a_sampler_whose_package_is_missing_says_how_to_get_it(
     assert kind is not None
     for given in (name, {"mine": kind}, {"mine": lambda seed: kind(seed=seed)}):
         with pytest.raises(MissingPackageError, match=f"{kind.__name__} needs {package}: pip install {package}"):
-            resolve(given)
-    assert len(resolve(["tpe", "nsgaii"])) == 2
+            resolve_strategies(given)
+    assert len(resolve_strategies(["tpe", "nsgaii"])) == 2
 
 
 def test_a_sampler_that_imports_what_is_missing_says_so() -> None:
@@ -270,7 +274,7 @@ def test_a_sampler_that_imports_what_is_missing_says_so() -> None:
         return a_package_that_is_not_there.Sampler()  # type: ignore[no-any-return]
 
     with pytest.raises(MissingPackageError, match="pip install a_package_that_is_not_there"):
-        resolve({"theirs": factory})
+        resolve_strategies({"theirs": factory})
 
 
 # --- errors
@@ -286,7 +290,7 @@ def test_a_sampler_that_imports_what_is_missing_says_so() -> None:
 )
 def test_a_factory_that_makes_no_sampler_is_an_error_before_anything_runs(factory: Any, message: str) -> None:
     with pytest.raises(InvalidInputError) as error:
-        resolve({"theirs": factory})
+        resolve_strategies({"theirs": factory})
     assert message in str(error.value)
 
 
@@ -310,7 +314,7 @@ def test_a_factory_that_makes_no_sampler_is_an_error_before_anything_runs(factor
 )
 def test_what_is_no_strategy_is_an_error_that_says_why(given: Any, message: str) -> None:
     with pytest.raises(InvalidInputError) as error:
-        resolve(given)
+        resolve_strategies(given)
     assert message in str(error.value)
 
 
@@ -318,8 +322,8 @@ def test_an_unknown_name_is_an_error_that_tells_the_nearest() -> None:
     with pytest.raises(
         UnknownNameError, match=r"strategy must be one that exists, but got 'gird'\. Did you mean 'grid'"
     ):
-        resolve(["random", "gird"])
+        resolve_strategies(["random", "gird"])
     with pytest.raises(
         UnknownNameError, match=r"got 'cmeas'\. Did you mean 'cmaes'.*Known: .*gp, grid.*tpe\+range_test"
     ):
-        resolve("cmeas")
+        resolve_strategies("cmeas")

@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from lr_search.samplers.trial_results import ALIKE, MANY, results_of
+from lr_search.samplers.trial_results import MANY_RESULTS, SAME_RESULTS, results_of
 
 RANGE = FloatDistribution(1e-5, 10.0, log=True)
 
@@ -68,7 +68,7 @@ def test_of_many_trials_the_best_of_each_neighbourhood_counts() -> None:
     places = np.random.default_rng(0).uniform(-5, 1, 1000)
     study = study_of(*(trial(10**place, (place + 2) ** 2) for place in places.tolist()))
     found = results_of(study, "lr")
-    assert MANY < len(found.places) <= 6 / ALIKE + 1
+    assert MANY_RESULTS < len(found.places) <= 6 / SAME_RESULTS + 1
     assert found.values.min() == pytest.approx(((places + 2) ** 2).min())
     np.testing.assert_allclose(found.values, (found.places + 2) ** 2)
-    assert np.diff(np.sort(found.places)).max() < 4 * ALIKE
+    assert np.diff(np.sort(found.places)).max() < 4 * SAME_RESULTS

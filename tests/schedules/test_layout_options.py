@@ -155,7 +155,7 @@ def test_the_epochs_of_what_was_asked_for_are_told_beside_the_papers(name: str) 
 
 def corners(name: str) -> list[dict[str, Any]]:
     """Every corner of an option's searchable ranges, and points between."""
-    ranges = ranges_of(plugins.load(plugins.SCHEDULES, name))
+    ranges = ranges_of(plugins.load_plugin(plugins.SCHEDULES, name))
     rng = np.random.default_rng(0)
     between = [{option: drawn(spread, rng) for option, spread in ranges.items()} for _ in range(20 if ranges else 0)]
     ends = itertools.product(*((spread.low, spread.high) for spread in ranges.values()))
@@ -169,7 +169,7 @@ def drawn(spread: Range, rng: np.random.Generator) -> float:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_everywhere_in_the_ranges_that_are_searched_the_layout_holds(name: str) -> None:
-    layout: Callable[..., Schedule] = plugins.load(plugins.SCHEDULES, name)
+    layout: Callable[..., Schedule] = plugins.load_plugin(plugins.SCHEDULES, name)
     assert ranges_of(layout).keys() <= inspect.signature(layout).parameters.keys()
     for options, steps_per_epoch in itertools.product(corners(name), (None, 1, 10, 100)):
         schedule = by_name(name, 0.2, 300, steps_per_epoch, **options)
@@ -181,7 +181,7 @@ def test_everywhere_in_the_ranges_that_are_searched_the_layout_holds(name: str) 
 
 
 def test_the_shapes_that_can_be_searched() -> None:
-    options = {name: set(ranges_of(plugins.load(plugins.SCHEDULES, name))) for name in KINDS}
+    options = {name: set(ranges_of(plugins.load_plugin(plugins.SCHEDULES, name))) for name in KINDS}
     for name in CLR:
         assert options[name] >= {"cycles", "base_ratio"}
     assert options["exp_range"] > {"cycles", "base_ratio"}

@@ -18,7 +18,7 @@ def test_an_option_that_a_schedule_does_not_have_is_an_error_that_lists_those_it
     message = str(error.value)
     assert message.startswith(f"{name} has the option")
     assert message.endswith("but got amplitude, cycels." if "'" not in message else "but got 'amplitude, cycels'.")
-    parameters = inspect.signature(plugins.load(plugins.SCHEDULES, name)).parameters
+    parameters = inspect.signature(plugins.load_plugin(plugins.SCHEDULES, name)).parameters
     for option in {*parameters, "warmup_steps"} - {"lr", "num_steps", "steps_per_epoch"}:
         assert message.count(option) >= 1
 

@@ -15,9 +15,9 @@ from lr_search.comparison.plans import study_plans
 from lr_search.comparison.question import question
 from lr_search.errors import FingerprintError, InvalidInputError, UnknownNameError
 from lr_search.schedules import Constant, Schedule, by_name
-from lr_search.studies.auto_pruner import RULES, auto_pruner, kind_of
+from lr_search.studies.auto_pruner import PRUNING_RULES, auto_pruner, schedule_kind
 from lr_search.studies.plan import StudyPlan, report_steps
-from lr_search.studies.pruner_names import NAMES, pruner_by_name
+from lr_search.studies.pruner_names import PRUNER_NAMES, pruner_by_name
 from tests.helpers.layouts import CONTROLLERS, CYCLIC, KINDS
 from tests.helpers.workloads import line
 
@@ -43,7 +43,7 @@ def compared(**changes: Any) -> lrs.Comparison:
 
 
 def test_schedules_are_of_three_kinds() -> None:
-    kinds = {name: kind_of(laid_out(name), WORK.num_steps) for name in KINDS}
+    kinds = {name: schedule_kind(laid_out(name), WORK.num_steps) for name in KINDS}
     cyclic = dict.fromkeys(CYCLIC, "cyclic")
     assert kinds == {**dict.fromkeys(KINDS, "annealed"), "constant": "constant", **cyclic}
 
@@ -51,7 +51,7 @@ def test_schedules_are_of_three_kinds() -> None:
 @pytest.mark.parametrize("name", [*KINDS])
 def test_each_gets_the_pruner_of_its_kind_from_a_step_at_which_it_is_evaluated(name: str) -> None:
     shape, (pruner, why) = laid_out(name), chosen(name)
-    rule = RULES[kind_of(shape, WORK.num_steps)]
+    rule = PRUNING_RULES[schedule_kind(shape, WORK.num_steps)]
     assert isinstance(pruner, PercentilePruner)
     assert (pruner._percentile, pruner._n_startup_trials) == (rule.keep, rule.startup_trials)
     steps = report_steps(WORK, shape)
@@ -61,7 +61,7 @@ def test_each_gets_the_pruner_of_its_kind_from_a_step_at_which_it_is_evaluated(n
 
 
 def test_the_rules_can_cut_a_trial_within_a_usual_budget() -> None:
-    for rule in RULES.values():
+    for rule in PRUNING_RULES.values():
         assert 0 < rule.keep < 100
         assert 1 <= rule.startup_trials <= 4  # budgets of 4 to 16 trials are usual
         assert 0 <= rule.warmup_share < 1
@@ -149,7 +149,7 @@ def test_a_pruner_within_a_pruner_is_part_of_the_plan() -> None:
 
 def test_the_names_are_optunas() -> None:
     shipped = {kind for kind in optuna.pruners.__all__ if kind.endswith("Pruner")}
-    assert {type(pruner_by_name(name)).__name__ for name in NAMES} == shipped - {"BasePruner", "ThresholdPruner"}
+    assert {type(pruner_by_name(name)).__name__ for name in PRUNER_NAMES} == shipped - {"BasePruner", "ThresholdPruner"}
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def comparison() -> lrs.Comparison:
 def test_each_trial_has_a_shape_of_its_own_within_the_documented_ranges(comparison: lrs.Comparison) -> None:
     trials = comparison.trials
     for name, searched in {"triangular2": ["cycles", "base_ratio"], "sgdr": ["cycles", "T_mult", "base_ratio"]}.items():
-        ranges = ranges_of(plugins.load(plugins.SCHEDULES, name))
+        ranges = ranges_of(plugins.load_plugin(plugins.SCHEDULES, name))
         assert sorted(ranges) == sorted(searched)
         found = trials[trials["schedule"] == name]
         for option in searched:
@@ -135,7 +135,7 @@ def test_a_short_training_has_room_for_fewer_cycles() -> None:
     ranges = layouts_of("triangular", line(num_steps=10, eval_every=5), search_shape=True)["triangular"].ranges
     assert ranges["cycles"] == Range(3, 5, whole=True)
     longer = layouts_of("triangular", line(num_steps=300), search_shape=True)["triangular"].ranges
-    assert longer == ranges_of(plugins.load(plugins.SCHEDULES, "triangular"))
+    assert longer == ranges_of(plugins.load_plugin(plugins.SCHEDULES, "triangular"))
     with pytest.raises(InvalidInputError, match=r"needs at least 6 steps .*for 3 cycles"):
         layouts_of("triangular", line(num_steps=5, eval_every=5), search_shape=True)
 

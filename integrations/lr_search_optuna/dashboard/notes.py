@@ -19,7 +19,7 @@ from lr_search_optuna.seed_study import STEPS_ATTRIBUTE
 
 HEADING = "# lr_search: "
 SPACE = "\u2003"  # the dashboard's tables have none between their columns
-KINDS = {
+_KINDS = {
     "search": "a search",
     "range_test": "the range tests that searches wait for",
     "probe": "the probe that searches wait for",
@@ -31,7 +31,7 @@ def comparison_note(findings: Findings, record: StudyRecord) -> str:
     """What one study of a comparison is, after what the whole comparison found."""
     whole = summary_markdown(findings).removeprefix("# ")
     facts = [*_plan_facts(record), *_first_facts(findings, record), *_found_facts(record)]
-    return f"{HEADING}{_spaced(whole)}\n## This study: {KINDS[record.kind]}\n\n{_table(facts)}"
+    return f"{HEADING}{_spaced(whole)}\n## This study: {_KINDS[record.kind]}\n\n{_table(facts)}"
 
 
 def study_note(study: optuna.Study, name: str) -> str:

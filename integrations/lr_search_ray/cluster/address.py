@@ -24,7 +24,7 @@ ray.shutdown()
 """
 
 
-def chosen(address: str | None) -> str:
+def chosen_address(address: str | None) -> str:
     """The address that is meant: "local" (a Ray of this program's own), "auto", or "host:port".
 
     Args:

@@ -19,7 +19,7 @@ from lr_search_ray.cluster.resources import Node
 
 PATIENCE_SECONDS = 5.0  # network file systems show other machines' new files late
 FILE = "file://"
-REMEDY = "Use a folder that all machines share (NFS, EFS), or a URI such as s3://bucket/folder."
+_REMEDY = "Use a folder that all machines share (NFS, EFS), or a URI such as s3://bucket/folder."
 
 
 def require_shared(
@@ -52,7 +52,7 @@ def require_shared(
         node, reason = failed[0]
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         raise ClusterError(
-            f"{rule}, but got {storage_path!r}; on {node.hostname} ({node.address}){more}: {reason}. {REMEDY}"
+            f"{rule}, but got {storage_path!r}; on {node.hostname} ({node.address}){more}: {reason}. {_REMEDY}"
         )
 
 
@@ -61,7 +61,7 @@ def as_ray_takes_it(storage_path: str) -> str:
     return storage_path if "://" in storage_path else str(_folder(storage_path))
 
 
-def delete(storage_path: str, name: str) -> None:
+def delete_checkpoints(storage_path: str, name: str) -> None:
     """Delete a folder there, as far as that can be done."""
     with suppress(OSError):
         system, path = get_fs_and_path(as_ray_takes_it(storage_path))
@@ -80,7 +80,7 @@ def _write(storage_path: str, marker: Path) -> None:
         marker.write_text("lr_search looks whether all nodes see this folder; it may be deleted.")
     except OSError as error:
         raise ClusterError(
-            f"storage_path must be a folder that can be written, but got {storage_path!r}: {error.strerror}. {REMEDY}"
+            f"storage_path must be a folder that can be written, but got {storage_path!r}: {error.strerror}. {_REMEDY}"
         ) from error
 
 

@@ -13,7 +13,7 @@ from ray.util.client import ray as ray_client
 
 from lr_search.errors import ClusterError, MissingPackageError, require
 from lr_search.executors.interrupts import interrupts_held
-from lr_search_ray.cluster.address import RUN_THERE, chosen, require_answer, same
+from lr_search_ray.cluster.address import RUN_THERE, chosen_address, require_answer, same
 from lr_search_ray.cluster.quiet import quiet
 
 SETUP_SECONDS = (
@@ -57,7 +57,7 @@ def connected(
             _require_running(address, runtime_env)
             yield
             return
-        meant = chosen(address)
+        meant = chosen_address(address)
         if meant != "local":
             require_answer(meant, timeout_seconds)
         elif dashboard:
@@ -124,7 +124,7 @@ def _require_running(address: str | None, runtime_env: Mapping[str, Any] | None)
             f"{RUN_THERE}."
         )
     running = ray.get_runtime_context().gcs_address
-    if address not in (None, "auto") and not same(chosen(address), running):
+    if address not in (None, "auto") and not same(chosen_address(address), running):
         raise ClusterError(
             f"address must be that of the Ray this process is connected to, {running}, but got {address!r}. "
             "Leave address out, or call ray.shutdown() first."

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 import ray
 
-SETTINGS = {  # Ray reads them while it runs, not when it is imported; its workers inherit what holds at ray.init
+_SETTINGS = {  # Ray reads them while it runs, not when it is imported; its workers inherit what holds at ray.init
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's newer tables are printed even at verbose=0
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files a trial
@@ -34,7 +34,7 @@ def quiet(verbose: bool = False, *, telemetry: bool = False) -> Iterator[None]:
         telemetry: leave Ray's own setting of its usage statistics alone, rather than turning them off.
     """
     with ExitStack() as stack:
-        stack.enter_context(_environment(SETTINGS if telemetry else {**SETTINGS, TELEMETRY: "0"}))
+        stack.enter_context(_environment(_SETTINGS if telemetry else {**_SETTINGS, TELEMETRY: "0"}))
         stack.enter_context(_signal_kept(signal.SIGTERM))  # ray.init takes it over
         stack.enter_context(_logger_kept(logging.getLogger("ray"), logging.INFO if verbose else logging.CRITICAL))
         if not verbose:

@@ -16,7 +16,7 @@ from lr_search_ray.cluster.autoscaler import addable
 
 RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}
 MISTAKEN = {"cpus": "cpu", "gpus": "gpu", "num_cpus": "cpu", "num_gpus": "gpu"}
-UNITS = 10_000  # Ray counts in whole ten-thousandths, and drops what is below
+_UNITS = 10_000  # Ray counts in whole ten-thousandths, and drops what is below
 
 
 class TakenUp(TypedDict):
@@ -81,7 +81,7 @@ def _amount(name: str, amount: float) -> float:
     require(number, f"resources_per_trial[{name!r}] must be a number, 0 or more", got=amount)
     require(
         amount == 0 or _units(amount) > 0,
-        f"resources_per_trial[{name!r}] must be 0 or at least {1 / UNITS}",
+        f"resources_per_trial[{name!r}] must be 0 or at least {1 / _UNITS}",
         got=amount,
     )
     whole = name != "gpu" or amount < 1 or float(amount).is_integer()
@@ -157,7 +157,7 @@ def _for_ray(resources: Mapping[str, float]) -> dict[str, float]:
 
 
 def _units(amount: float) -> int:
-    return int(amount * UNITS)
+    return int(amount * _UNITS)
 
 
 def _fits(asked: Mapping[str, float], has: Mapping[str, float]) -> bool:
@@ -171,7 +171,7 @@ def _share(asked: Mapping[str, float], has: Mapping[str, float]) -> float:
 
 def _times(name: str, amount: float, has: Mapping[str, float]) -> int:
     if name == "GPU" and amount < 1:  # a trial's share is on one GPU
-        return int(has.get(name, 0.0)) * (UNITS // _units(amount))
+        return int(has.get(name, 0.0)) * (_UNITS // _units(amount))
     return _units(has.get(name, 0.0)) // _units(amount)
 
 

@@ -20,7 +20,7 @@ _GLOBAL = ("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL")
 _LEFT_OUT = (types.GetSetDescriptorType, types.MemberDescriptorType)  # of a class: made anew with it
 
 
-class Piece(NamedTuple):
+class Part(NamedTuple):
     """Something that an object holds.
 
     Args:
@@ -61,7 +61,7 @@ class Culprit:
             return f"{first} ({called}) {why}"
         return f"{first} holds {', which holds '.join(f'`{name}`' for name in names)} ({called}), which {why}"
 
-    def to(self, piece: Piece, error: Exception) -> Culprit:
+    def to(self, piece: Part, error: Exception) -> Culprit:
         """A piece of it that cannot be pickled either."""
         *before, last = self.names
         names = (*before, last + piece.label) if piece.label[:1] in ("", ".", "[") else (*self.names, piece.label)
@@ -118,46 +118,46 @@ def _why_not(value: object) -> Exception | None:
     return None
 
 
-def _pieces(value: object) -> Iterator[Piece]:
+def _pieces(value: object) -> Iterator[Part]:
     """What pickling it by value would pickle."""
     if isinstance(value, types.FunctionType):
         yield from _of_function(value)
     elif isinstance(value, types.MethodType):
-        yield Piece("self", value.__self__)
-        yield Piece("", value.__func__)
+        yield Part("self", value.__self__)
+        yield Part("", value.__func__)
     elif isinstance(value, functools.partial):
-        yield Piece("", value.func)
-        yield from (Piece(f".args[{i}]", each) for i, each in enumerate(value.args))
-        yield from (Piece(name, each) for name, each in value.keywords.items())
+        yield Part("", value.func)
+        yield from (Part(f".args[{i}]", each) for i, each in enumerate(value.args))
+        yield from (Part(name, each) for name, each in value.keywords.items())
     elif isinstance(value, type):
         own = vars(value).items()
         yield from (
-            Piece(f".{name}", each) for name, each in own if not isinstance(each, _LEFT_OUT) and name != "_abc_impl"
+            Part(f".{name}", each) for name, each in own if not isinstance(each, _LEFT_OUT) and name != "_abc_impl"
         )
-        yield from (Piece(base.__name__, base) for base in value.__bases__)
+        yield from (Part(base.__name__, base) for base in value.__bases__)
     elif type(value) is dict:
         yield from _of_pairs(value.items())
     elif isinstance(value, tuple) or type(value) is list:
-        yield from (Piece(f"[{i}]", each) for i, each in enumerate(value))
+        yield from (Part(f"[{i}]", each) for i, each in enumerate(value))
     elif type(value) in (set, frozenset):
-        yield from (Piece("", each) for each in value)  # type: ignore[attr-defined]
+        yield from (Part("", each) for each in value)  # type: ignore[attr-defined]
     else:
         yield from _of_object(value)
 
 
-def _of_function(function: types.FunctionType) -> Iterator[Piece]:
+def _of_function(function: types.FunctionType) -> Iterator[Part]:
     """Of one that goes by value: what it was made with, and the globals it names."""
     code = function.__code__
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         with suppress(ValueError):  # a variable without a value yet
-            yield Piece(name, cell.cell_contents)
+            yield Part(name, cell.cell_contents)
     for name in sorted(_globals_of(code) & function.__globals__.keys()):
-        yield Piece(name, function.__globals__[name], function.__module__ == "__main__")
+        yield Part(name, function.__globals__[name], function.__module__ == "__main__")
     defaults = function.__defaults__ or ()
     named = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
-    yield from (Piece(name, each) for name, each in zip(named, defaults, strict=True))
-    yield from (Piece(name, each) for name, each in (function.__kwdefaults__ or {}).items())
-    yield from (Piece(f".{name}", each) for name, each in vars(function).items())
+    yield from (Part(name, each) for name, each in zip(named, defaults, strict=True))
+    yield from (Part(name, each) for name, each in (function.__kwdefaults__ or {}).items())
+    yield from (Part(f".{name}", each) for name, each in vars(function).items())
 
 
 def _globals_of(code: types.CodeType) -> set[str]:
@@ -166,7 +166,7 @@ def _globals_of(code: types.CodeType) -> set[str]:
     return names.union(*(_globals_of(each) for each in inner))
 
 
-def _of_object(value: object) -> Iterator[Piece]:
+def _of_object(value: object) -> Iterator[Part]:
     """Of any other: what its own way of being pickled gives."""
     reducer = cloudpickle.CloudPickler.dispatch_table.get(type(value))
     try:
@@ -179,27 +179,27 @@ def _of_object(value: object) -> Iterator[Piece]:
     if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):  # with __slots__
         state = {**(state[0] or {}), **state[1]}
     if isinstance(state, dict):
-        yield from (Piece(f".{name}", each) for name, each in state.items())
+        yield from (Part(f".{name}", each) for name, each in state.items())
     else:
         yield from (_known(value, each) for each in (state if isinstance(state, list | tuple) else [state]))
     yield from (_known(value, each) for each in (*arguments, made_by))
-    yield from (Piece(f"[{i}]", each) for i, each in enumerate(items or ()))
+    yield from (Part(f"[{i}]", each) for i, each in enumerate(items or ()))
     yield from _of_pairs(pairs or ())
 
 
-def _of_pairs(pairs: Any) -> Iterator[Piece]:
+def _of_pairs(pairs: Any) -> Iterator[Part]:
     for key, each in pairs:
-        yield Piece("", key)
-        yield Piece(f"[{key!r}]", each)
+        yield Part("", key)
+        yield Part(f"[{key!r}]", each)
 
 
-def _known(holder: object, value: object) -> Piece:
+def _known(holder: object, value: object) -> Part:
     """A piece by the name of the attribute that holds it, where there is one; a class by its own name."""
     if isinstance(value, type):
-        return Piece(value.__name__, value)
+        return Part(value.__name__, value)
     slots = (name for kind in type(holder).__mro__ for name in getattr(kind, "__slots__", ()))
     names = (*getattr(holder, "__dict__", ()), *slots)
-    return Piece(next((f".{name}" for name in names if getattr(holder, name, None) is value), ""), value)
+    return Part(next((f".{name}" for name in names if getattr(holder, name, None) is value), ""), value)
 
 
 def _shortened(name: str) -> str:

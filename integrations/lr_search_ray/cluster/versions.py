@@ -11,7 +11,7 @@ from lr_search_ray.cluster.asking import ask, one_of_each_machine
 from lr_search_ray.cluster.resources import Node
 
 RULE = "Every node must have the same version of lr_search"
-REMEDY = "Install the same on both."
+_REMEDY = "Install the same on both."
 # how Python words that a module, or a name in one, is not there
 NOT_THERE = re.compile(r"\b(?:ModuleNotFoundError|ImportError|AttributeError): .*'lr_search(?:_ray)?[.\w]*'.*")
 
@@ -29,7 +29,9 @@ def require_same_version(*, on: Iterable[Node] | None = None, timeout_seconds: f
         node, theirs = refused[0]
         more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
         where = f"{node.hostname} ({node.address}){more}"
-        raise ClusterError(f"{RULE}, but got {ours} where the comparison was started and {theirs} on {where}. {REMEDY}")
+        raise ClusterError(
+            f"{RULE}, but got {ours} where the comparison was started and {theirs} on {where}. {_REMEDY}"
+        )
 
 
 def _question() -> Callable[[str], str]:
@@ -58,4 +60,4 @@ def of_another_version(error: str) -> str:
     missing = NOT_THERE.search(error)
     if missing is None:
         return ""
-    return f"{RULE}, but what {lr_search.__version__} sent could not be imported by a worker: {missing[0].rstrip('.')}. {REMEDY}"
+    return f"{RULE}, but what {lr_search.__version__} sent could not be imported by a worker: {missing[0].rstrip('.')}. {_REMEDY}"

@@ -32,7 +32,7 @@ from lr_search.studies.trial import TrialSpec
 from lr_search.training.training import Training
 from lr_search.workloads.workload import Workload
 from lr_search_ray.cluster import resources as cluster
-from lr_search_ray.cluster.checkpoints import as_ray_takes_it, delete, require_shared
+from lr_search_ray.cluster.checkpoints import as_ray_takes_it, delete_checkpoints, require_shared
 from lr_search_ray.cluster.connecting import connected
 from lr_search_ray.cluster.driver_path import driver_path
 from lr_search_ray.cluster.packing import packed
@@ -158,7 +158,7 @@ class Session(Executor):
         name = f"lr_search-{uuid.uuid4().hex[:8]}"
         with ExitStack() as stack:
             path = settings.storage_path or stack.enter_context(tempfile.TemporaryDirectory(prefix="lr_search-"))
-            stack.callback(delete, path, name)  # the trials that are left go on from the database
+            stack.callback(delete_checkpoints, path, name)  # the trials that are left go on from the database
             tune.run(
                 tune.with_parameters(JobTrainable, packed=Held(self._data), place=self._place, **self._checkpoints()),
                 name=name,

@@ -18,7 +18,7 @@ from lr_search.studies.schedule_layout import PEAK, named_layout
 from lr_search.training.controller import Controller
 
 ROUNDING = 1e-9  # relative: a searcher that works in log10 may miss a bound by the last bits
-REMEDY = "Take it from schedule_space(...), made for a training of this many steps."
+_REMEDY = "Take it from schedule_space(...), made for a training of this many steps."
 
 
 class PriorSampler(LogUniform):
@@ -168,8 +168,8 @@ def _value(key: str, value: Any, ranges: Mapping[str, Range]) -> float:
     require(key in ranges, rule, f"Remove {key!r} from param_space.", got=key)
     within = ranges[key]
     rule = f"{key} must be a {'whole ' if within.whole else ''}number from {within.low:g} to {within.high:g}"
-    require(isinstance(value, Real), rule, REMEDY, got=value)
+    require(isinstance(value, Real), rule, _REMEDY, got=value)
     inside = min(max(float(value), within.low), within.high)
     right = math.isclose(inside, value, rel_tol=ROUNDING) and not (within.whole and value % 1)
-    require(right, rule, REMEDY, got=value)
+    require(right, rule, _REMEDY, got=value)
     return int(inside) if within.whole else inside

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lr_search.report.figures.panels import SHORT, Pair, Panels
-from lr_search.report.figures.picture import Picture, legend_below, listed, made, names_of, shared_legend
+from lr_search.report.figures.picture import Picture, legend_below, name_list, names_of, picture_of, shared_legend
 from lr_search.report.plots.style import LINES, LONGEST_NAME, Look, fit_y, own_axes, plain, strategy_looks
 from lr_search.results.statistics import MIN_SEEDS, mean_interval
 
@@ -145,7 +145,7 @@ def anytime_picture(panels: Panels) -> Picture:
     frame = pd.concat(data, ignore_index=True) if data else pd.DataFrame(columns=[*BAND_COLUMNS, *GROUP])
     finding = [_reached(panels), _close(panels), panels.left_out]
     whole = not panels.left_out
-    return made(
+    return picture_of(
         "best_so_far",
         "Best objective so far against steps spent",
         finding,
@@ -182,8 +182,8 @@ def _close(panels: Panels) -> str:
     never = [str(strategy) for strategy in rows["strategy"][~close]]
     if not needed:
         return ""
-    text = f"Steps until it was within 5% of the best known: {listed(needed)}"
-    return f"{text}; not on every seed: {listed(never)}." if never else f"{text}."
+    text = f"Steps until it was within 5% of the best known: {name_list(needed)}"
+    return f"{text}; not on every seed: {name_list(never)}." if never else f"{text}."
 
 
 def _two(rows: pd.DataFrame) -> tuple[list[str], list[float]]:

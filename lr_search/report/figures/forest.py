@@ -10,15 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from lr_search.report.figures.panels import SHORT, Panels
-from lr_search.report.figures.picture import Picture, legend_below, made, names_of
+from lr_search.report.figures.picture import Picture, legend_below, names_of, picture_of
 from lr_search.report.figures.ways import WAY, row_labels, varying, way_name
 from lr_search.report.plots.style import GREY, Look, new_figure, own_axes, plain, strategy_looks
 from lr_search.results.statistics import MIN_SEEDS
 
-MOST_ROWS = 30
+_MOST_ROWS = 30
 THAN = [f"than_{name}" for name in WAY]
 TOO_FEW = f"hollow: fewer than {MIN_SEEDS} seeds, too few for an interval"
-WIDTH, ROW = 7.2, 0.34  # inches
+_WIDTH, _ROW = 7.2, 0.34  # inches
 
 
 def plot_forest(
@@ -43,7 +43,7 @@ def plot_forest(
     """
     rows = forest_rows(pairwise)
     if ax is None:
-        ax = new_figure(1, 1, panel=(WIDTH, 1.5 + ROW * max(3, len(rows))))[1][0, 0]
+        ax = new_figure(1, 1, panel=(_WIDTH, 1.5 + _ROW * max(3, len(rows))))[1][0, 0]
     ax = own_axes(ax)
     looks = (
         strategy_looks([*names_of(pairwise["strategy"]), *names_of(pairwise["than_strategy"])])
@@ -80,7 +80,7 @@ def plot_forest(
 def forest_rows(pairwise: pd.DataFrame) -> pd.DataFrame:
     """The rows of `plot_forest`, nearest to the best first."""
     known = pairwise[np.isfinite(pairwise["worse_by"].to_numpy(dtype=float))]
-    found: pd.DataFrame = known.sort_values("worse_by", kind="stable").head(MOST_ROWS)
+    found: pd.DataFrame = known.sort_values("worse_by", kind="stable").head(_MOST_ROWS)
     return found
 
 
@@ -114,4 +114,4 @@ def forest_picture(panels: Panels) -> Picture | None:
         f"The nearest, {way_name(nearest, names)}, is worse by {nearest['worse_by']:.3g}{interval}.",
         f"The {len(rows)} nearest are drawn, {few} others are not." if few else "",
     ]
-    return made("differences", "Paired differences to the best", finding, figure, pairwise, not few)
+    return picture_of("differences", "Paired differences to the best", finding, figure, pairwise, not few)

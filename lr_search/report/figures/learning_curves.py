@@ -14,16 +14,16 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 
-from lr_search.report.figures.panels import COLUMNS, SHORT, WIDTHS, Panels
-from lr_search.report.figures.picture import Picture, evenly, made
+from lr_search.report.figures.panels import PANEL_COLUMNS, SHORT, WIDTHS, Panels
+from lr_search.report.figures.picture import Picture, evenly, picture_of
 from lr_search.report.plots.style import fit_y, new_figure, own_axes, plain, short_number
-from lr_search.results.statistics import Direction
 from lr_search.results.tables import KEYS, TRAIN_LOSS
+from lr_search.workloads.workload import Direction
 
 MOST_LINES = 200  # in one panel
-TRIAL = [*KEYS, "number"]
-LINE_COLUMNS = [*TRIAL, "peak_lr", "metric", "step", "value"]
-HEIGHT = 2.6  # inches of a panel
+_TRIAL = [*KEYS, "number"]
+LINE_COLUMNS = [*_TRIAL, "peak_lr", "metric", "step", "value"]
+_HEIGHT = 2.6  # inches of a panel
 LR_LABEL = "peak learning rate (log)"
 
 
@@ -58,7 +58,7 @@ def plot_learning_curves(
     rows = learning_lines(evaluations, metric)
     low, high = lr_range or _lr_range(evaluations)
     scale = ScalarMappable(LogNorm(low, high), _colors())
-    groups = rows.groupby(TRIAL, observed=True, sort=False)
+    groups = rows.groupby(_TRIAL, observed=True, sort=False)
     segments = [each[["step", "value"]].to_numpy(dtype=float) for _, each in groups]
     lines = LineCollection(segments, norm=scale.norm, cmap=scale.cmap, linewidths=1.0, alpha=0.75, label="_lines")
     lines.set_array(groups["peak_lr"].first().to_numpy(dtype=float))
@@ -77,7 +77,7 @@ def learning_lines(evaluations: pd.DataFrame, metric: str) -> pd.DataFrame:
     values = evaluations["value"].to_numpy(dtype=float)
     rows = evaluations[(evaluations["metric"] == metric).to_numpy(dtype=bool) & np.isfinite(values)]
     rows = rows[np.isfinite(rows["peak_lr"].to_numpy(dtype=float))]
-    trial = rows.groupby(TRIAL, observed=True, sort=False).ngroup().to_numpy()
+    trial = rows.groupby(_TRIAL, observed=True, sort=False).ngroup().to_numpy()
     first = np.unique(trial, return_index=True)[1]
     by_lr = np.argsort(rows["peak_lr"].to_numpy(dtype=float)[first], kind="stable")
     kept = by_lr[evenly(len(by_lr), MOST_LINES)]
@@ -120,14 +120,14 @@ def learning_curves_picture(panels: Panels) -> Picture:
         for ax, metric, better in ((upper, TRAIN_LOSS, "minimize"), (lower, found.objective, panels.direction)):
             plot_learning_curves(part, ax, metric=metric, direction=better, lr_range=lr_range, colorbar=False)  # type: ignore[arg-type]
             data.append(learning_lines(part, metric))
-        drawn += data[-1].groupby(TRIAL, observed=True).ngroups
+        drawn += data[-1].groupby(_TRIAL, observed=True).ngroups
         upper.set_title(panels.title(pair))
         upper.set_xlabel("")
     scale = ScalarMappable(LogNorm(*lr_range), _colors())
     figure.colorbar(
         scale, ax=figure.axes, label=LR_LABEL, location="bottom", shrink=0.6, aspect=45, fraction=0.05, pad=0.02
     )
-    count = rows[rows["metric"] == found.objective].groupby(TRIAL, observed=True).ngroups
+    count = rows[rows["metric"] == found.objective].groupby(_TRIAL, observed=True).ngroups
     finding = [
         _ends(panels),
         f"{drawn:,} of {count:,} trials are drawn, evenly over the LR."
@@ -137,14 +137,14 @@ def learning_curves_picture(panels: Panels) -> Picture:
     ]
     complete = drawn >= count and not panels.left_out
     title = "Training loss and validation objective against steps"
-    return made("learning_curves", title, finding, figure, pd.concat(data, ignore_index=True), complete)
+    return picture_of("learning_curves", title, finding, figure, pd.concat(data, ignore_index=True), complete)
 
 
 def _grid(count: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     """Two axes, one over the other, for each of so many panels, three pairs a row."""
-    columns = max(1, min(COLUMNS, count))
+    columns = max(1, min(PANEL_COLUMNS, count))
     blocks = -(-max(1, count) // columns)
-    figure, axes = new_figure(2 * blocks, columns, panel=(WIDTHS[columns], HEIGHT))
+    figure, axes = new_figure(2 * blocks, columns, panel=(WIDTHS[columns], _HEIGHT))
     pairs = [(axes[2 * row, column], axes[2 * row + 1, column]) for row in range(blocks) for column in range(columns)]
     for upper, lower in pairs[count:]:
         upper.set_visible(False)

@@ -9,7 +9,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lr_search.report.figures.panels import SHORT, Pair, Panels
-from lr_search.report.figures.picture import Picture, legend_below, made, names_of, present, shared_legend, thinned
+from lr_search.report.figures.picture import (
+    Picture,
+    legend_below,
+    names_of,
+    picture_of,
+    present,
+    shared_legend,
+    thinned,
+)
 from lr_search.report.plots.style import (
     GREY,
     MANY,
@@ -23,12 +31,12 @@ from lr_search.report.plots.style import (
     strategy_looks,
 )
 from lr_search.results.candidates import Candidate
-from lr_search.results.statistics import Direction
+from lr_search.workloads.workload import Direction
 
-MOST_POINTS = 2_000  # in one panel
+_MOST_POINTS = 2_000  # in one panel
 BASIN, FIT, BEST = "#d9ead9", PALETTE[6], PALETTE[3]
 POINT_COLUMNS = ["strategy", "schedule", "optimizer", "seed", "number", "lr", "objective", "diverged"]
-EDGE = "×: diverged, drawn at the objective of step 0; no trial is drawn worse than that"
+_EDGE = "×: diverged, drawn at the objective of step 0; no trial is drawn worse than that"
 
 
 def plot_objective_by_lr(
@@ -63,7 +71,7 @@ def plot_objective_by_lr(
     points = lr_points(trials, starts, direction)
     if basin is not None:
         _draw_basin(ax, basin)
-    drawn = thinned(points, MOST_POINTS)
+    drawn = thinned(points, _MOST_POINTS)
     for strategy in present(drawn["strategy"]):
         rows, look = drawn[drawn["strategy"] == strategy], looks[strategy]
         ended, lost = rows[~rows["diverged"]], rows[rows["diverged"]]
@@ -130,16 +138,18 @@ def objective_by_lr_picture(panels: Panels) -> Picture:
             ax.text(0.5, 0.5, "no trial is complete", transform=ax.transAxes, ha="center", color=GREY)
 
     figure = panels.draw(one)
-    shared_legend(figure, EDGE)
+    shared_legend(figure, _EDGE)
     points = {pair: lr_points(part, panels.starts[pair], panels.direction) for pair, part in parts.items()}
-    data = pd.concat([thinned(each, MOST_POINTS) for each in points.values()], ignore_index=True)
-    thin = any(len(each) > MOST_POINTS for each in points.values())
+    data = pd.concat([thinned(each, _MOST_POINTS) for each in points.values()], ignore_index=True)
+    thin = any(len(each) > _MOST_POINTS for each in points.values())
     finding = [
         _basins(panels), _diverged(found.trials),
-        f"At most {MOST_POINTS:,} trials a panel are drawn, evenly over the LR." if thin else "", panels.left_out,
+        f"At most {_MOST_POINTS:,} trials a panel are drawn, evenly over the LR." if thin else "", panels.left_out,
     ]  # fmt: skip
     whole = not thin and not panels.left_out
-    return made("objective_by_lr", "Objective at the end against the peak learning rate", finding, figure, data, whole)
+    return picture_of(
+        "objective_by_lr", "Objective at the end against the peak learning rate", finding, figure, data, whole
+    )
 
 
 def _basins(panels: Panels) -> str:

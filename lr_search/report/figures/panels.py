@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from lr_search.report.plots.style import Look, new_figure, plain, strategy_looks
 from lr_search.results.candidates import Candidate
 from lr_search.results.findings import Findings
-from lr_search.results.statistics import Direction
+from lr_search.workloads.workload import Direction
 
 Pair = tuple[str, str]  # schedule, optimizer
 MOST_PANELS = 12
-COLUMNS = 3
+PANEL_COLUMNS = 3
 WIDTHS = {1: 6.4, 2: 4.3, 3: 3.5}  # inches of a panel, by the columns there are
-HEIGHT = 3.1
+_HEIGHT = 3.1
 TITLE = 32  # letters in a line of a panel's title
 SHORT = 16  # letters of a name where there is little room
 
@@ -101,15 +101,15 @@ class Panels:
 
     def draw(self, one: Callable[[Axes, Pair], object]) -> Figure:
         """A figure with a panel for each pair. one: draws a panel."""
-        figure, axes = grid(len(self.pairs))
+        figure, axes = panel_grid(len(self.pairs))
         for ax, pair in zip(axes, self.pairs, strict=True):
             one(ax, pair)
             ax.set_title(self.title(pair))
         return figure
 
 
-def grid(
-    count: int, *, columns: int = COLUMNS, width: float | None = None, height: float = HEIGHT
+def panel_grid(
+    count: int, *, columns: int = PANEL_COLUMNS, width: float | None = None, height: float = _HEIGHT
 ) -> tuple[Figure, list[Axes]]:
     """Axes for so many panels; what is left over in the last row is hidden."""
     columns = max(1, min(columns, count))

@@ -11,7 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-MOST_ROWS = 10_000  # of a picture's table
+_MOST_ROWS = 10_000  # of a picture's table
 MOST_NAMED = 4  # in a sentence
 LEGEND = 9.0  # points
 INCHES = 6.4  # of an axes, where it is not known
@@ -41,13 +41,13 @@ class Picture:
     whole: bool = True
 
 
-def made(
+def picture_of(
     name: str, title: str, finding: Sequence[str], figure: Figure, data: pd.DataFrame, whole: bool = True
 ) -> Picture:
     """A picture whose table is thinned to its most rows. finding: sentences; empty ones are left out."""
-    whole = whole and len(data) <= MOST_ROWS
+    whole = whole and len(data) <= _MOST_ROWS
     text = " ".join(sentence for sentence in finding if sentence)
-    return Picture(name, title, text, figure, thinned(data, MOST_ROWS).reset_index(drop=True), whole)
+    return Picture(name, title, text, figure, thinned(data, _MOST_ROWS).reset_index(drop=True), whole)
 
 
 def thinned(frame: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -77,7 +77,7 @@ def present(column: pd.Series) -> list[str]:
     return [name for name in names_of(column) if name in there]
 
 
-def listed(names: Sequence[str]) -> str:
+def name_list(names: Sequence[str]) -> str:
     """The first few, and how many more.
 
     >>> listed(["a", "b"]), listed(["a", "b", "c", "d", "e", "f"])

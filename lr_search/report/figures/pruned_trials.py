@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lr_search.report.figures.panels import Panels
-from lr_search.report.figures.picture import Picture, legend_below, made, names_of, present, thinned
+from lr_search.report.figures.picture import Picture, legend_below, names_of, picture_of, present, thinned
 from lr_search.report.plots.style import GREY, MANY, Look, log_lr, own_axes, plain, short_number, strategy_looks
 
-MOST_POINTS = 2_000
+_MOST_POINTS = 2_000
 CUT_COLUMNS = ["strategy", "schedule", "optimizer", "seed", "number", "lr", "steps", "outcome"]
 
 
@@ -37,7 +37,7 @@ def plot_pruning(
     """
     ax = own_axes(ax)
     looks = strategy_looks(names_of(trials["strategy"])) if looks is None else looks
-    finished, pruned = (thinned(part, MOST_POINTS) for part in cut_points(trials))
+    finished, pruned = (thinned(part, _MOST_POINTS) for part in cut_points(trials))
     ax.scatter(
         finished["lr"], _floats(finished["steps"]), color=GREY, marker="o", s=16, alpha=0.3, linewidth=0, label="finished",
         rasterized=len(finished) > MANY,
@@ -87,7 +87,7 @@ def pruning_picture(panels: Panels) -> Picture | None:
         f"{len(pruned):,} of {ended:,} trials were pruned, half of them by step {int(pruned['steps'].median()):,} of {full:,}, "
         f"which saved {saved:,} steps; their LRs: {low} to {high}.",
     ]
-    thin = max(len(finished), len(pruned)) > MOST_POINTS
-    finding += [f"At most {MOST_POINTS:,} of each are drawn, evenly over the LR."] if thin else []
-    data = pd.concat([thinned(part, MOST_POINTS) for part in (pruned, finished)], ignore_index=True)
-    return made("pruning", "Where trials were cut", finding, figure, data, not thin)
+    thin = max(len(finished), len(pruned)) > _MOST_POINTS
+    finding += [f"At most {_MOST_POINTS:,} of each are drawn, evenly over the LR."] if thin else []
+    data = pd.concat([thinned(part, _MOST_POINTS) for part in (pruned, finished)], ignore_index=True)
+    return picture_of("pruning", "Where trials were cut", finding, figure, data, not thin)

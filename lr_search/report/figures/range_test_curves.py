@@ -10,15 +10,15 @@ from matplotlib.lines import Line2D
 
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.prior import LRPrior
-from lr_search.report.figures.panels import SHORT, Panels, grid
-from lr_search.report.figures.picture import Picture, legend_below, listed, made, shared_legend
+from lr_search.report.figures.panels import SHORT, Panels, panel_grid
+from lr_search.report.figures.picture import Picture, legend_below, name_list, picture_of, shared_legend
 from lr_search.report.plots.curve_plot import plot_curve
 from lr_search.report.plots.style import PALETTE, Look, own_axes, plain, short_number, strategy_looks
 from lr_search.results.anytime import best_trial
 from lr_search.storage.records import StudyRecord
 
 MOST_CURVES = 12  # in one figure
-PRIOR_SHARE = 0.2  # of the axes' height that the prior's highest point takes
+_PRIOR_SHARE = 0.2  # of the axes' height that the prior's highest point takes
 RUG = 0.06  # of the axes' height that a winner's line takes
 ENDED = {"finished": "reached its end", "diverged": "diverged", "non_finite": "loss non-finite"}
 Won = tuple[str, float]  # strategy, LR
@@ -76,7 +76,7 @@ def _draw_prior(ax: Axes, prior: LRPrior) -> None:
     lrs = np.geomspace(max(low, prior.low), max(min(high, prior.high), low * 1.01), 300)
     density = prior.pdf(lrs)
     ax.fill_between(
-        lrs, 0, PRIOR_SHARE * density / (density.max() or 1.0), transform=ax.get_xaxis_transform(), color=PALETTE[4],
+        lrs, 0, _PRIOR_SHARE * density / (density.max() or 1.0), transform=ax.get_xaxis_transform(), color=PALETTE[4],
         alpha=0.4, linewidth=0, label="prior of the search",
     )  # fmt: skip
 
@@ -99,7 +99,7 @@ def range_tests_picture(panels: Panels) -> Picture | None:
     if not tests:
         return None
     shown = tests[:MOST_CURVES]
-    figure, axes = grid(len(shown), columns=2, width=4.9 if len(shown) > 1 else 6.4, height=4.3)
+    figure, axes = panel_grid(len(shown), columns=2, width=4.9 if len(shown) > 1 else 6.4, height=4.3)
     sentences, factors = [], []
     for (study, curve), ax in zip(shown, axes, strict=True):
         optimizer, seed = str(study.plan["optimizer"]), study.plan["seed"]
@@ -113,13 +113,13 @@ def range_tests_picture(panels: Panels) -> Picture | None:
         factors += [best / lr for _, best in won]
         sentences.append(f"{optimizer}, seed {seed}: {short_number(lr)}")
     shared_legend(figure)
-    finding = [f"Suggested: {listed(sentences)}.", _compared(factors)]
+    finding = [f"Suggested: {name_list(sentences)}.", _compared(factors)]
     finding += [f"Of {len(tests)} range tests the first {MOST_CURVES} are drawn."] if len(tests) > MOST_CURVES else []
     keys = found.curves[["optimizer", "seed", "curve"]]
     first = {(str(s.plan["optimizer"]), s.plan["seed"]) for s, _ in shown}
     kept = [(o, s) in first for o, s in zip(keys["optimizer"].astype(str), keys["seed"], strict=True)]
     data = found.curves[kept]
-    return made(
+    return picture_of(
         "range_tests", "Range tests: loss against learning rate", finding, figure, data, len(tests) <= MOST_CURVES
     )
 

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lr_search.report.figures.panels import SHORT, Pair, Panels
-from lr_search.report.figures.picture import Picture, legend_below, made
+from lr_search.report.figures.picture import Picture, legend_below, picture_of
 from lr_search.report.plots.style import LINES, PALETTE, own_axes, plain, short_number
 from lr_search.results.anytime import best_trial
 from lr_search.storage.records import StudyRecord, TrialRecord
@@ -19,7 +19,7 @@ PLANNED, TRAINED = "planned", "trained"
 SHAPE_COLUMNS = ["schedule", "optimizer", "kind", "peak_lr", "step", "lr", "end_of_cycle"]
 FAR_APART = 20.0  # highest over lowest peak from which on the axis is logarithmic
 BELOW_LOWEST = 30.0  # how far under the lowest peak such an axis begins
-LETTERS = 30  # of a name in the legend
+_LETTERS = 30  # of a name in the legend
 COLORS = [PALETTE[0], PALETTE[3], PALETTE[2], PALETTE[1], PALETTE[4], PALETTE[5], PALETTE[6]]
 
 
@@ -40,7 +40,7 @@ def plot_schedules(shapes: pd.DataFrame, ax: Axes | None = None, *, legend: bool
     several = len(shapes["optimizer"].unique()) > 1
     for place, (key, rows) in enumerate(shapes.groupby(keys, observed=True, sort=False)):
         schedule, optimizer, kind = map(str, key)
-        name = f"{plain(schedule, LETTERS)}, {plain(optimizer, SHORT)}" if several else plain(schedule, LETTERS)
+        name = f"{plain(schedule, _LETTERS)}, {plain(optimizer, SHORT)}" if several else plain(schedule, _LETTERS)
         peak = short_number(float(rows["peak_lr"].iloc[0]))
         did = ", as its best training went" if kind == TRAINED else ""
         color, turn = COLORS[place % len(COLORS)], place // len(COLORS)
@@ -140,7 +140,7 @@ def schedules_picture(panels: Panels) -> Picture | None:
         f"As the best training went: {', '.join(map(str, searched))}." if searched else "",
         f"No best LR, so not drawn: {', '.join(lost)}." if lost else "", panels.left_out,
     ]  # fmt: skip
-    return made(
+    return picture_of(
         "schedules", "Schedules at their best peak learning rates", finding, figure, shapes, not panels.left_out
     )
 

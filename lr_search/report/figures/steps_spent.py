@@ -7,13 +7,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lr_search.report.figures.panels import Panels
-from lr_search.report.figures.picture import Picture, legend_below, made
+from lr_search.report.figures.picture import Picture, legend_below, picture_of
 from lr_search.report.figures.ways import WAY, row_labels, varying, way_name
 from lr_search.report.plots.style import GREY, PALETTE, new_figure
 from lr_search.results.costs import PARTS
 
-MOST_ROWS = 30
-WIDTH, ROW = 7.2, 0.36  # inches
+_MOST_ROWS = 30
+_WIDTH, _ROW = 7.2, 0.36  # inches
 PART_COLORS = {
     "range tests": PALETTE[4], "finished": PALETTE[0], "diverged": PALETTE[3], "pruned": PALETTE[1], "failed": GREY,
 }  # fmt: skip
@@ -31,10 +31,10 @@ def plot_costs(costs: pd.DataFrame, ax: Axes | None = None, *, legend: bool = Tr
     Returns:
         The Axes.
     """
-    ways = cost_rows(costs).head(MOST_ROWS)
-    height = 1.5 + ROW * max(3, len(ways))
+    ways = cost_rows(costs).head(_MOST_ROWS)
+    height = 1.5 + _ROW * max(3, len(ways))
     if ax is None:
-        ax = new_figure(1, 1, panel=(WIDTH, height))[1][0, 0]
+        ax = new_figure(1, 1, panel=(_WIDTH, height))[1][0, 0]
     left = np.zeros(len(ways))
     for part in PARTS:
         steps = ways[part].to_numpy(dtype=float)
@@ -79,13 +79,13 @@ def costs_picture(panels: Panels) -> Picture | None:
     most = int(total.argmax())
     shares = rows[PARTS].sum() / total.sum()
     parts = ", ".join(f"{part} {_percent(share)}" for part, share in shares.items() if share > 0)
-    many = len(rows) > MOST_ROWS
+    many = len(rows) > _MOST_ROWS
     finding = [
         f"Of all steps charged: {parts}.",
         f"A study of {way_name(rows.iloc[most], names)} spent the most, {total.iloc[most]:,.0f} steps.",
-        f"Of {len(rows)} ways of searching the {MOST_ROWS} best are drawn." if many else "",
+        f"Of {len(rows)} ways of searching the {_MOST_ROWS} best are drawn." if many else "",
     ]
-    return made("costs", "Where the steps went", finding, figure, costs, not many)
+    return picture_of("costs", "Where the steps went", finding, figure, costs, not many)
 
 
 def _percent(share: float) -> str:

@@ -9,14 +9,14 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
 from lr_search.report.figures.panels import Panels
-from lr_search.report.figures.picture import Picture, legend_below, made
+from lr_search.report.figures.picture import Picture, legend_below, picture_of
 from lr_search.report.plots.style import MANY, PALETTE, new_figure, plain
 
 MOST_WORKERS = 24
 MOST_BARS = 2_000  # more are merged where the same follows on the same
-WIDTH, ROW = 7.2, 0.32  # inches
-LETTERS = 14  # of a machine's name
-UNITS = ((86_400.0, "days", 3.0), (3_600.0, "hours", 2.0), (60.0, "minutes", 2.0), (1.0, "seconds", 0.0))
+_WIDTH, _ROW = 7.2, 0.32  # inches
+_LETTERS = 14  # of a machine's name
+_UNITS = ((86_400.0, "days", 3.0), (3_600.0, "hours", 2.0), (60.0, "minutes", 2.0), (1.0, "seconds", 0.0))
 TASK_COLORS = {
     "range test": PALETTE[4], "finished": PALETTE[0], "diverged": PALETTE[3], "pruned": PALETTE[1], "failed": PALETTE[6],
     "confirmed": PALETTE[2],
@@ -45,9 +45,9 @@ def plot_timeline(all_trials: pd.DataFrame, ax: Axes | None = None, *, legend: b
     count = int(bars["worker"].max()) if len(bars) else 0
     rows = min(count, MOST_WORKERS)
     bars = bars[bars["worker"] <= MOST_WORKERS]
-    height = 1.5 + ROW * max(3, rows)
+    height = 1.5 + _ROW * max(3, rows)
     if ax is None:
-        ax = new_figure(1, 1, panel=(WIDTH, height))[1][0, 0]
+        ax = new_figure(1, 1, panel=(_WIDTH, height))[1][0, 0]
     seconds, unit = _unit(float(bars["end"].max()) if len(bars) else 0.0)
     thick = 0.7 * 72 * (height - 1.5) / max(3, rows)
     for task, color in TASK_COLORS.items():
@@ -78,7 +78,7 @@ def plot_timeline(all_trials: pd.DataFrame, ax: Axes | None = None, *, legend: b
 
 def _axes(ax: Axes, bars: pd.DataFrame, rows: int, count: int, unit: str, seconds: float) -> None:
     machines = bars.drop_duplicates("worker").sort_values("worker")["machine"].astype(str).tolist()
-    labels = [f"worker {n} ({plain(name, LETTERS)})" if name else f"worker {n}" for n, name in enumerate(machines, 1)]
+    labels = [f"worker {n} ({plain(name, _LETTERS)})" if name else f"worker {n}" for n, name in enumerate(machines, 1)]
     ax.set_yticks(range(rows), labels, fontsize=9)
     ax.set_ylim(max(rows, 1) - 0.5, -0.5)
     longest = float(bars["end"].max()) / seconds if len(bars) else 0.0
@@ -88,7 +88,7 @@ def _axes(ax: Axes, bars: pd.DataFrame, rows: int, count: int, unit: str, second
 
 
 def _unit(span: float) -> tuple[float, str]:
-    return next((seconds, name) for seconds, name, least in UNITS if span >= least * seconds)
+    return next((seconds, name) for seconds, name, least in _UNITS if span >= least * seconds)
 
 
 def timeline_bars(all_trials: pd.DataFrame) -> pd.DataFrame:
@@ -145,4 +145,4 @@ def timeline_picture(panels: Panels) -> Picture | None:
         f"The first {MOST_WORKERS} are drawn." if count > MOST_WORKERS else "",
         "What follows on the same worker with the same end is one bar." if len(trials) > MOST_BARS else "",
     ]
-    return made("timeline", "Which worker did what when", finding, figure, bars, count <= MOST_WORKERS)
+    return picture_of("timeline", "Which worker did what when", finding, figure, bars, count <= MOST_WORKERS)

@@ -10,7 +10,7 @@ from lr_search.report.plots.style import plain
 
 WAY = ["strategy", "schedule", "optimizer"]
 IN_A_LINE = 34  # letters
-LETTERS = 22  # of each name
+_LETTERS = 22  # of each name
 
 
 def varying(frame: pd.DataFrame, names: Sequence[str] = WAY) -> list[str]:
@@ -22,7 +22,7 @@ def row_labels(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
     """A label for each row: on two lines where one is too long."""
     found = []
     for values in frame[list(names)].itertuples(index=False):
-        first, *others = (plain(str(value), LETTERS) for value in values)
+        first, *others = (plain(str(value), _LETTERS) for value in values)
         line = ", ".join([first, *others])
         found.append(line if len(line) <= IN_A_LINE or not others else f"{first},\n{', '.join(others)}")
     return found

@@ -14,11 +14,11 @@ from lr_search.report.plots.curve_view import BLOWING_UP, DESCENDING, NO_DESCENT
 from lr_search.report.plots.phase_names import NamesInARow
 from lr_search.report.plots.style import GREY, PALETTE, plain, short_number
 
-RAW, SMOOTH, SUGGESTED, BOUNDS, PRIOR = GREY, PALETTE[0], PALETTE[3], PALETTE[2], PALETTE[4]
+RAW, SMOOTH, _SUGGESTED, BOUNDS, PRIOR = GREY, PALETTE[0], PALETTE[3], PALETTE[2], PALETTE[4]
 METRICS = [PALETTE[1], PALETTE[2], PALETTE[4], PALETTE[6]]
 SHADES = {TOO_SLOW: "#ededed", NO_DESCENT: "#ededed", DESCENDING: "#ffffff", BLOWING_UP: "#fbe9c6"}
 NAMED = {TOO_SLOW: "#d9d9d9", NO_DESCENT: "#d9d9d9", DESCENDING: "#dceefb", BLOWING_UP: "#f3cf84"}
-PRIOR_SHARE = 0.2  # of the panel's height that the prior's highest point takes
+_PRIOR_SHARE = 0.2  # of the panel's height that the prior's highest point takes
 STRIP = 0.1  # of the panel's height, at its top, that is kept for the phases' names
 LABEL = 26  # letters in a line of a legend
 LEVELS = {1.0: "1, the step is small", 0.5: "1/2, at 1/curvature", 0.0: "0, edge of stability"}
@@ -41,7 +41,7 @@ def name_phases(view: View, ax: Axes) -> None:
 def draw_suggestion(view: View, ax: Axes, label: str | None = None) -> None:
     """A line at the LR that is suggested, up to the phases' names."""
     ax.axvline(
-        view.suggestion.lr, ymax=1 - STRIP, color=SUGGESTED, linewidth=1.6, linestyle="--", label=label, zorder=3
+        view.suggestion.lr, ymax=1 - STRIP, color=_SUGGESTED, linewidth=1.6, linestyle="--", label=label, zorder=3
     )
 
 
@@ -78,7 +78,7 @@ def _draw_members(view: View, ax: Axes) -> None:
         ax.plot(member.lr[shown], member.smoothed[shown], color=SMOOTH, linewidth=0.7, alpha=0.6)
     lrs = [member.suggest(view.rule).lr for member in curve.members]
     ax.plot(
-        lrs, np.full(len(lrs), 0.02), "|", transform=ax.get_xaxis_transform(), color=SUGGESTED, markersize=10,
+        lrs, np.full(len(lrs), 0.02), "|", transform=ax.get_xaxis_transform(), color=_SUGGESTED, markersize=10,
         markeredgewidth=1.6, linewidth=0, label="suggestion of each seed", zorder=4,
     )  # fmt: skip
 
@@ -90,7 +90,7 @@ def _draw_prior(view: View, ax: Axes) -> None:
     lrs = np.geomspace(low, high, 300)
     density = prior.pdf(lrs)
     ax.fill_between(
-        lrs, 0, PRIOR_SHARE * density / density.max(), transform=ax.get_xaxis_transform(), color=PRIOR, alpha=0.4,
+        lrs, 0, _PRIOR_SHARE * density / density.max(), transform=ax.get_xaxis_transform(), color=PRIOR, alpha=0.4,
         linewidth=0, label="prior over the best LR",
     )  # fmt: skip
 
@@ -150,7 +150,7 @@ def draw_lr_against_step(view: View, ax: Axes) -> None:
     """The ramp, and where it passed the suggestion."""
     steps, there = np.arange(len(view.curve.lr)), view.there()
     ax.plot(steps[there], view.curve.lr[there], color=SMOOTH, linewidth=1.6)
-    ax.axhline(view.suggestion.lr, color=SUGGESTED, linewidth=1.6, linestyle="--")
+    ax.axhline(view.suggestion.lr, color=_SUGGESTED, linewidth=1.6, linestyle="--")
     if not view.linear:
         ax.set_yscale("log")
     ax.set_xlabel("step of the range test")

@@ -24,11 +24,11 @@ from lr_search.report.plots.curve_panels import (
 from lr_search.report.plots.curve_view import View
 from lr_search.report.plots.style import GREY, PALETTE, escaped, log_lr, new_figure, short_number
 
-WIDTH = 8.6  # inches; the legends stand beside the panels
+_WIDTH = 8.6  # inches; the legends stand beside the panels
 HEIGHTS = {"loss": 3.1, "slope": 1.25, "gain_ratio": 1.5, "metrics": 1.4, "lr_against_step": 1.4}
-BETWEEN = 0.075  # inches, half of what is left between panels: the labels of two y axes meet there
-MARGIN = 0.02  # of the LR axis, beyond the ramp
-LINE = 138  # letters in a line of the caption
+_BETWEEN = 0.075  # inches, half of what is left between panels: the labels of two y axes meet there
+_MARGIN = 0.02  # of the LR axis, beyond the ramp
+_LINE = 138  # letters in a line of the caption
 WARNING = PALETTE[3]
 
 Panel = tuple[str, Callable[[Axes], None]]
@@ -91,8 +91,8 @@ def _panels(view: View, *, lr_against_step: bool) -> list[Panel]:
 def _new(view: View, panels: Sequence[Panel], *, legend: bool) -> Axes:
     """All panels in a figure of their own, under a headline and over a caption."""
     heights = [HEIGHTS[name] for name, _ in panels]
-    figure, grid = new_figure(len(panels), 1, panel=(WIDTH, 0), heights=heights)
-    figure.get_layout_engine().set(h_pad=BETWEEN)  # type: ignore[union-attr, call-arg]
+    figure, grid = new_figure(len(panels), 1, panel=(_WIDTH, 0), heights=heights)
+    figure.get_layout_engine().set(h_pad=_BETWEEN)  # type: ignore[union-attr, call-arg]
     axes: list[Axes] = list(grid[:, 0])
     _draw(view, panels, axes)
     name_phases(view, axes[0])
@@ -120,11 +120,11 @@ def _draw(view: View, panels: Sequence[Panel], axes: Sequence[Axes]) -> None:
 def _lr_axis(view: View, ax: Axes) -> None:
     low, high = view.lr_range
     if view.linear:
-        room = MARGIN * (high - low)
+        room = _MARGIN * (high - low)
         ax.set_xlim(low - room, high + room)
         ax.set_xlabel("learning rate")
     else:
-        room = (high / low) ** MARGIN
+        room = (high / low) ** _MARGIN
         ax.set_xscale("log")
         ax.set_xlim(low / room, high * room)
         log_lr(ax)
@@ -147,6 +147,6 @@ def _say(view: View, figure: Figure) -> None:
         x=0.01, ha="left", fontsize=13, fontweight="bold", color=WARNING if warns else "black",
     )  # fmt: skip
     cost = f"{view.curve.steps_charged} steps" + (f" over {seeds} seeds" if seeds > 1 else "")
-    reason = textwrap.wrap(escaped(found.reason), LINE, max_lines=3, placeholder=" …")
+    reason = textwrap.wrap(escaped(found.reason), _LINE, max_lines=3, placeholder=" …")
     caption = "\n".join([*reason, f"Rule {found.rule}; cost {cost}."])
     figure.supxlabel(caption, x=0.01, ha="left", fontsize=8.5, color=WARNING if warns else GREY)

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.text import Text
 
-POINTS = 7.5
-GAP = 6.0  # pixels between two names
+_POINTS = 7.5
+_GAP = 6.0  # pixels between two names
 
 
 class NamesInARow(Artist):
@@ -29,7 +29,7 @@ class NamesInARow(Artist):
         super().__init__()
         self.set_in_layout(False)
         self._spans, self._height = spans, height
-        self._texts = [Text(0, 0, name, fontsize=POINTS, ha="center", va="center") for name in names]
+        self._texts = [Text(0, 0, name, fontsize=_POINTS, ha="center", va="center") for name in names]
         ax.add_artist(self)
         for text in self._texts:
             text.set_figure(ax.get_figure(root=True))  # type: ignore[arg-type]
@@ -45,7 +45,7 @@ class NamesInARow(Artist):
         spans = [tuple(self.axes.transData.transform((x, 0))[0] for x in span) for span in self._spans]
         for text in self._texts:
             text.set_visible(True)
-        widths = [text.get_window_extent(renderer).width + GAP for text in self._texts]
+        widths = [text.get_window_extent(renderer).width + _GAP for text in self._texts]
         room_for_all = sum(widths) <= box.width
         middles = [(left + right) / 2 for left, right in spans]
         if room_for_all:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from lr_search.curves.prior import LRPrior
 from lr_search.report.plots.style import PALETTE, own_axes, short_number
 
-LINE, INTERVAL = PALETTE[4], PALETTE[2]
+_LINE, INTERVAL = PALETTE[4], PALETTE[2]
 SHARES = (0.1, 0.9)
 
 
@@ -28,7 +28,7 @@ def plot_prior(prior: LRPrior, ax: Axes | None = None) -> Axes:
     inside = np.geomspace(low, high, 200)
     label = f"80% between {short_number(low)} and {short_number(high)}"
     ax.fill_between(inside, prior.pdf(inside), color=INTERVAL, alpha=0.25, linewidth=0, label=label)
-    ax.plot(lrs, prior.pdf(lrs), color=LINE, linewidth=1.9, label="prior over the best LR")
+    ax.plot(lrs, prior.pdf(lrs), color=_LINE, linewidth=1.9, label="prior over the best LR")
     ax.axvline(prior.mode, color=PALETTE[3], linewidth=1.6, linestyle="--", label=f"mode {short_number(prior.mode)}")
     ax.set_xscale("log")
     ax.set_xlim(prior.low, prior.high)
