@@ -10,8 +10,9 @@ from factors_tables import TEXTBOOK, Series, best_place, best_places, places_of,
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from lr_search.report.plots.style import GREY, MARKERS, PALETTE, new_figure, png, short_number
+from lr_search.report.plots.style import GREY, PALETTE, new_figure, png, short_number
 
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 COLORS = {"SGD": PALETTE[0], "Adam": PALETTE[3]}
 BASE: dict[str, float] = {
     "share of the data": 1, "width": 64, "depth": 2, "batch size, same steps": 32, "batch size, same epochs": 32

@@ -20,11 +20,11 @@ def require_direction(study: optuna.Study, direction: Direction) -> None:
     lr_search.errors.InvalidInputError: the study's direction must be the workload's, 'maximize', but got 'minimize'. \
 Make the study with optuna.create_study(direction='maximize'), or give the workload another objective and direction.
     """
-    found = ", ".join(each.name.lower() for each in study.directions)
+    result = ", ".join(each.name.lower() for each in study.directions)
     require(
-        found == direction,
+        result == direction,
         f"the study's direction must be the workload's, {direction!r}",
         f"Make the study with optuna.create_study(direction={direction!r}), "
         "or give the workload another objective and direction.",
-        got=found,
+        got=result,
     )

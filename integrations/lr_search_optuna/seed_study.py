@@ -72,9 +72,9 @@ def seed_study(
     """
     require_direction(study, require_workload(workload).direction)
     _require_settings(schedule, curves, lr_range, range_test)
-    found = stored_prior(study)
-    if found is not None:
-        return found
+    result = stored_prior(study)
+    if result is not None:
+        return result
     settings = {"start_lr": lr_range[0], "end_lr": lr_range[1], **range_test}
     recorded = [workload.range_test(seed + _APART * index, **settings) for index in range(curves)]
     prior = LRPrior.from_curves(recorded, schedule=schedule, lr_range=lr_range)
@@ -83,9 +83,9 @@ def seed_study(
 
 def _stored_once(study: optuna.Study, prior: LRPrior, curves: Iterable[LRCurve], name: str) -> LRPrior:
     """Leave the prior, its cost and its mode in the study, unless another worker has meanwhile."""
-    found = stored_prior(study)
-    if found is not None:
-        return found
+    result = stored_prior(study)
+    if result is not None:
+        return result
     study.set_user_attr(STEPS_ATTRIBUTE, sum(curve.steps_charged for curve in curves))
     study.set_user_attr(PRIOR_ATTRIBUTE, prior.to_json())
     study.enqueue_trial({name: prior.mode}, skip_if_exists=True)

@@ -17,16 +17,16 @@ def names(text: str) -> list[str]:
 
 def strategies(text: str) -> dict[str, Any]:
     """A comma-separated list of NAME or NAME=LR."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for item in names(text):
         name, equals, lr = item.partition("=")
-        if name in found:
+        if name in result:
             raise InvalidInputError(f"--strategies must differ in name, but got {name!r} twice.")
         try:
-            found[name] = float(lr) if equals else name
+            result[name] = float(lr) if equals else name
         except ValueError:
             raise InvalidInputError(f"--strategies takes NAME or NAME=LR, but got {item!r}.") from None
-    return found
+    return result
 
 
 def pair(text: str) -> tuple[float, float]:
@@ -49,13 +49,13 @@ def pruner(name: str) -> BasePruner | Literal["auto"] | None:
 
 def options(text: str) -> dict[str, Any]:
     """A comma-separated list of NAME=VALUE; a value that is a number, true, false or none becomes that."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for item in names(text):
         name, equals, value = (part.strip() for part in item.partition("="))
-        if not equals or not name or name in found:
+        if not equals or not name or name in result:
             raise InvalidInputError(f"--executor-options must be NAME=VALUE,... with each name once, but got {text!r}.")
-        found[name.replace("-", "_")] = _plain(value)
-    return found
+        result[name.replace("-", "_")] = _plain(value)
+    return result
 
 
 def _plain(value: str) -> Any:

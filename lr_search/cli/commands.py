@@ -183,20 +183,20 @@ def _print_group(title: str, group: str) -> None:
         package = point.dist.name if point.dist is not None else "?"
         origin = "" if package == "lr-search" else f" [{package}]"
         try:
-            found = plugins.load_plugin(group, name)
-            text = resolve_strategies(name)[0].describe if title == "strategies" else _first_line(found)
+            result = plugins.load_plugin(group, name)
+            text = resolve_strategies(name)[0].describe if title == "strategies" else _first_line(result)
         except LRSearchError as error:  # the others are there nevertheless
             typer.echo(f"  {name:<15}{error}{origin}")
             continue
-        typer.echo(f"  {name:<15}{text}{_searched(found)}{origin}")
+        typer.echo(f"  {name:<15}{text}{_searched(result)}{origin}")
 
 
 def _searched(layout: Any) -> str:
     """The options of a schedule that search_shape searches, with their ranges."""
     from lr_search.schedules.layout import ranges_of
 
-    found = ", ".join(f"{name} {each.low:g} to {each.high:g}" for name, each in ranges_of(layout).items())
-    return f" (shape: {found})" if found else ""
+    result = ", ".join(f"{name} {each.low:g} to {each.high:g}" for name, each in ranges_of(layout).items())
+    return f" (shape: {result})" if result else ""
 
 
 def _first_line(value: Any) -> str:

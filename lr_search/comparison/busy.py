@@ -21,9 +21,9 @@ def is_busy(comparison: Comparison) -> bool:
         return bool(running)
     with quiet_optuna(), losses_told():
         storage: BaseStorage = open_storage(comparison.storage, must_exist=True)
-        found = (storage.get_study_id_from_name(name) for name in running)
+        result = (storage.get_study_id_from_name(name) for name in running)
         return any(
             at_work(trial)
-            for study_id in found
+            for study_id in result
             for trial in storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
         )

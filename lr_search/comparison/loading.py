@@ -38,13 +38,13 @@ def load(storage: Source | Sequence[Source | Named], name: str | None = None) ->
     """
     if isinstance(storage, str | Path | BaseStorage) or storage is None:
         return _one(storage, name)
-    found = [_one(*(each if isinstance(each, tuple) else (each, name))) for each in storage]
-    if not found:
+    result = [_one(*(each if isinstance(each, tuple) else (each, name))) for each in storage]
+    if not result:
         raise InvalidInputError(
             "storage must be one or several, but got an empty list. Give a database URL, such as sqlite:///lr_search.db."
         )
-    names = list(dict.fromkeys(each.name for each in found))
-    return Comparison(None, " + ".join(names), read=partial(_read_all, found))
+    names = list(dict.fromkeys(each.name for each in result))
+    return Comparison(None, " + ".join(names), read=partial(_read_all, result))
 
 
 def _one(source: Source, name: str | None) -> Comparison:

@@ -167,11 +167,11 @@ def _range_test(given: Mapping[str, Any] | None, low: float, high: float) -> tup
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    found = list(range(int(seeds))) if isinstance(seeds, int | np.integer) else list(seeds)
-    whole = all(isinstance(seed, int | np.integer) and seed >= 0 for seed in found)
-    good = len(found) > 0 and whole and len(set(found)) == len(found)
+    result = list(range(int(seeds))) if isinstance(seeds, int | np.integer) else list(seeds)
+    whole = all(isinstance(seed, int | np.integer) and seed >= 0 for seed in result)
+    good = len(result) > 0 and whole and len(set(result)) == len(result)
     require(good, "seeds must be how many (at least 1), or which (different whole numbers from 0)", seeds=seeds)
-    return [int(seed) for seed in found]
+    return [int(seed) for seed in result]
 
 
 def _snapshots(snapshots: int) -> int:

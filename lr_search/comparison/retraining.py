@@ -35,17 +35,17 @@ def to_retrain(asked: Question, records: Sequence[StudyRecord], best: Any) -> tu
 
 
 def _best(records: Sequence[StudyRecord]) -> tuple[StudyRecord, TrialRecord]:
-    found = [
+    result = [
         (study, trial)
         for study in records
         if study.kind == "search"
         for trial in study.trials
         if trial.state == "COMPLETE" and math.isfinite(trial.value)
     ]
-    if not found:
+    if not result:
         raise InvalidInputError(f"There must be a trial that ended well, to be trained again, but: {lack(records)}")
-    sign = 1 if found[0][0].plan["direction"] == "minimize" else -1
-    return min(found, key=lambda each: sign * each[1].value)
+    sign = 1 if result[0][0].plan["direction"] == "minimize" else -1
+    return min(result, key=lambda each: sign * each[1].value)
 
 
 def _of_row(records: Sequence[StudyRecord], row: Any) -> tuple[StudyRecord, TrialRecord]:

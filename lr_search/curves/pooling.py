@@ -58,10 +58,10 @@ def spread(curve: LRCurve) -> FloatArray:
 
 def _stacked(rows: Sequence[Any], steps: int) -> FloatArray:
     """(members, steps), nan where a member had ended."""
-    found = np.full((len(rows), steps), np.nan)
-    for place, row in zip(found, rows, strict=True):
+    result = np.full((len(rows), steps), np.nan)
+    for place, row in zip(result, rows, strict=True):
         place[: min(steps, len(row))] = row[:steps]
-    return found
+    return result
 
 
 def _mean(rows: Sequence[Any], steps: int) -> FloatArray:

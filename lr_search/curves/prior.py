@@ -199,10 +199,10 @@ class LRPrior:
         Raises:
             InvalidInputError: a newer version wrote it, or it is something else.
         """
-        found = record.get("format")
-        newer = isinstance(found, int) and found > PRIOR_FORMAT
+        result = record.get("format")
+        newer = isinstance(result, int) and result > PRIOR_FORMAT
         remedy = "A newer lr_search wrote it: upgrade this one." if newer else "Give what LRPrior.to_json() returned."
-        require(found == PRIOR_FORMAT, f"a prior must have format {PRIOR_FORMAT}", remedy, format=found)
+        require(result == PRIOR_FORMAT, f"a prior must have format {PRIOR_FORMAT}", remedy, format=result)
         missing = [name for name in FIELDS if not isinstance(record.get(name), int | float)]
         require(
             not missing,

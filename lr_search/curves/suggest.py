@@ -73,8 +73,8 @@ def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
     if name not in RULES:
         raise unknown_name("rule", name, RULES)
     members = curve.members or (curve,)
-    found = [RULES[name](member) for member in members]
-    places = np.log10(np.maximum(found, TINY))  # a ramp of one step at an LR of 0 has nothing better
+    result = [RULES[name](member) for member in members]
+    places = np.log10(np.maximum(result, TINY))  # a ramp of one step at an LR of 0 has nothing better
     spread = float(places.std(ddof=1)) if len(places) > 1 else 0.0
     status, reason = judge(curve, spread)
     lr = curve.first_lr / 10 if status == "diverged_at_start" else float(10 ** places.mean())

@@ -72,16 +72,16 @@ class FusedLoss:
             losses = self(batch)
             losses = losses / len(batches) if len(batches) > 1 else losses
             leaves = self._stack.leaves
-            found = torch.autograd.grad(losses.sum(), [*leaves, *self._idle], allow_unused=True)
-            if [gradient is not None for gradient in found] != self._moved:
+            result = torch.autograd.grad(losses.sum(), [*leaves, *self._idle], allow_unused=True)
+            if [gradient is not None for gradient in result] != self._moved:
                 raise ChangingPartsError(
                     "a loss that moves the same parameters on every batch, but got others on a later one"
                 )
-            found = found[: len(leaves)]
+            result = result[: len(leaves)]
             if gradients:
-                torch._foreach_add_(gradients, list(found))
+                torch._foreach_add_(gradients, list(result))
             else:
-                gradients = list(found)
+                gradients = list(result)
             total = losses.detach() if total is None else total + losses.detach()
         self._stack.take_gradients(gradients)
         assert total is not None

@@ -48,8 +48,8 @@ class FusedMetrics:
         leaves, buffers = self._stack.selected(rows)
         device = self._stack.weights.device
         with torch.no_grad(), batchable_attention(device), autocast(device, self._precision):
-            found: Sums = self._batched(leaves, buffers, batch)
-        return found
+            result: Sums = self._batched(leaves, buffers, batch)
+        return result
 
 
 class FusedJudge:

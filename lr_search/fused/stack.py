@@ -111,8 +111,8 @@ class Stack:
 
     def finite(self) -> list[bool]:
         """Whether all weights of a row are; waits for the device."""
-        found: list[bool] = self.weights.isfinite().all(dim=1).tolist()
-        return found
+        result: list[bool] = self.weights.isfinite().all(dim=1).tolist()
+        return result
 
 
 def _repeated(buffer: torch.Tensor, width: int) -> torch.Tensor:
@@ -126,6 +126,6 @@ def _places(model: nn.Module, kind: str, tensor: torch.Tensor) -> list[Place]:
 
 
 def _put(places: Sequence[Sequence[Place]], values: Sequence[torch.Tensor]) -> None:
-    for found, value in zip(places, values, strict=True):
-        for owner, name in found:
+    for result, value in zip(places, values, strict=True):
+        for owner, name in result:
             owner[name] = value

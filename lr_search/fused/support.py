@@ -146,15 +146,19 @@ def _try_loss(workload: Workload, own: Alone, stack: Stack) -> None:
         losses = fused.backward([own.batch])
     gradients = stack.views(stack.gradients)
     for row in (1, 0):  # the first one's weights are left in the model
-        found = own.run_row(stack, row)
-        own_gradients = {id(p): gradient for (_, p), gradient in zip(found.parameters, found.gradients, strict=True)}
+        result = own.run_row(stack, row)
+        own_gradients = {id(p): gradient for (_, p), gradient in zip(result.parameters, result.gradients, strict=True)}
         wanted = [own_gradients[id(parameter)] for parameter in stack.parameters]
         got = [gradient[row] for gradient in gradients]
         same = f"{PURE} and of nothing else"
-        _require_same("the loss", [losses[row]], [found.loss], workload, same)
+        _require_same("the loss", [losses[row]], [result.loss], workload, same)
         _require_same("the gradient", _joined(got), _joined(wanted), workload, same)
         _require_same(
-            "a buffer", [b[row] for b in stack.buffers], found.buffers, workload, "buffers that are written to in place"
+            "a buffer",
+            [b[row] for b in stack.buffers],
+            result.buffers,
+            workload,
+            "buffers that are written to in place",
         )
 
 

@@ -164,15 +164,15 @@ class FusedTraining:
         """The metrics of each; None of one by itself whose metrics raise: there is no telling here why."""
         if self._judge.fused:
             return list(self._judge([lane.row for lane in due]) if due else [])
-        found: list[dict[str, float] | None] = []
+        result: list[dict[str, float] | None] = []
         for lane in due:
             try:
-                found += self._judge([lane.row])
+                result += self._judge([lane.row])
             except LRSearchError:
                 raise
             except Exception:
-                found.append(None)
-        return found
+                result.append(None)
+        return result
 
     def _compact(self) -> None:
         """Let go of the rows of lanes that have ended, where these are enough to be worth it."""

@@ -58,11 +58,11 @@ class Layout:
             params: makes the parameter for some columns.
             merged: whether parameters that lie side by side may be one.
         """
-        found = []
+        result = []
         for settings, columns in zip(self.settings, self.columns, strict=True):
             runs = _merged(columns) if merged else columns
-            found.append({**settings, "params": [params(each) for each in runs]})
-        return found
+            result.append({**settings, "params": [params(each) for each in runs]})
+        return result
 
 
 def _merged(columns: Sequence[Columns]) -> list[Columns]:

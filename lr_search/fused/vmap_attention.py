@@ -73,8 +73,8 @@ def _attention(
     of_heads = query.ndim == key.ndim == value.ndim == 4 and not others.get("enable_gqa")
     if not _inside() or not of_heads or dropout_p:
         return _scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, **others)
-    found: torch.Tensor = _Folded.apply(query, key, value, attn_mask, is_causal, others.get("scale"))  # type: ignore[no-untyped-call]
-    return found
+    result: torch.Tensor = _Folded.apply(query, key, value, attn_mask, is_causal, others.get("scale"))  # type: ignore[no-untyped-call]
+    return result
 
 
 class _Folded(torch.autograd.Function):
@@ -98,8 +98,8 @@ class _Folded(torch.autograd.Function):
         if mask is not None and (in_dims[3] is not None or (mask.ndim == 4 and mask.shape[0] > 1)):
             mask = _folded(*_of_heads(mask, in_dims[3], len(query) // width), width)
         with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]):
-            found = _scaled_dot_product_attention(query, key, value, mask, 0.0, is_causal, scale=scale)
-        return torch.unflatten(found, 0, (width, -1)), 0
+            result = _scaled_dot_product_attention(query, key, value, mask, 0.0, is_causal, scale=scale)
+        return torch.unflatten(result, 0, (width, -1)), 0
 
 
 def _of_heads(mask: torch.Tensor, dim: int | None, examples: int) -> tuple[torch.Tensor, int | None]:

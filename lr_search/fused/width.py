@@ -75,17 +75,17 @@ def _seconds_fused(workload: Workload, seed: int, support: Support, width: int) 
 
 def _fastest(advance: Callable[[int], object], close: Callable[[], None], workload: Workload) -> float:
     """Seconds a step."""
-    found: list[float] = []
+    result: list[float] = []
     try:
         advance(WARM_STEPS)
         first = time.perf_counter()
-        while len(found) < CHUNKS and (len(found) < 2 or time.perf_counter() - first < LONG_SECONDS):
+        while len(result) < CHUNKS and (len(result) < 2 or time.perf_counter() - first < LONG_SECONDS):
             begun = time.perf_counter()
             advance(TIMED_STEPS)  # reads the losses, which waits for the device
-            found.append(time.perf_counter() - begun)
+            result.append(time.perf_counter() - begun)
     finally:
         close()
-    return min(found) / TIMED_STEPS
+    return min(result) / TIMED_STEPS
 
 
 def fitting_width(support: Support, device: torch.device) -> int:

@@ -58,8 +58,8 @@ _NOT_PLAIN = object()
 
 def _settable(kind: type) -> dict[str, inspect.Parameter]:
     """The arguments of a class beside the parameters, which come first, and the LR."""
-    found = dict(list(inspect.signature(kind).parameters.items())[1:])
-    return {n: p for n, p in found.items() if n != "lr" and p.kind is not inspect.Parameter.VAR_POSITIONAL}
+    result = dict(list(inspect.signature(kind).parameters.items())[1:])
+    return {n: p for n, p in result.items() if n != "lr" and p.kind is not inspect.Parameter.VAR_POSITIONAL}
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -128,9 +128,9 @@ def rules_of(kind: type[torch.optim.Optimizer] | None) -> Rules:
     """
     for each in () if kind is None else kind.__mro__:
         path = f"{each.__module__}.{each.__qualname__}."
-        found = [key for key in RULES if path.startswith(f"{key}.")]
-        if found:
-            return RULES[max(found, key=len)]
+        result = [key for key in RULES if path.startswith(f"{key}.")]
+        if result:
+            return RULES[max(result, key=len)]
     return Rules()
 
 
@@ -147,9 +147,9 @@ def default_lr(factory: Callable[..., Any], kind: type | None = None) -> float |
     (0.01, 0.5)
     """
     for each in (factory, kind):
-        found = None if each is None else _lr_in_signature(each)
-        if found is not None:
-            return found
+        result = None if each is None else _lr_in_signature(each)
+        if result is not None:
+            return result
     return None
 
 

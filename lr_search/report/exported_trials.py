@@ -81,8 +81,8 @@ def exported_trials(trials: pd.DataFrame, evaluations: pd.DataFrame) -> Iterator
     columns["metric"] = evaluations["metric"].astype(object).to_numpy()
     names = [str(name) for name in trials.columns]
     shape = names[names.index("lr") + 1 : names.index("state")]
-    for found in trials[trials["state"] != "RUNNING"].to_dict("records"):
-        record = {str(name): value for name, value in found.items()}
+    for result in trials[trials["state"] != "RUNNING"].to_dict("records"):
+        record = {str(name): value for name, value in result.items()}
         key = tuple(record[name] for name in KEY)
         taken = rows.get(key, [])
         yield _trial(record, shape, {name: values[taken] for name, values in columns.items()})
@@ -111,20 +111,20 @@ def _trial(record: Mapping[str, Any], shape: list[str], measured: Mapping[str, A
 
 
 def _seconds(time: Any, other: Any) -> float:
-    found = other if pd.isna(time) else time
-    return 0.0 if pd.isna(found) else float(found.timestamp())
+    result = other if pd.isna(time) else time
+    return 0.0 if pd.isna(result) else float(result.timestamp())
 
 
 def _values_by_step(measured: Mapping[str, Any]) -> dict[int, dict[str, float]]:
-    found: dict[int, dict[str, float]] = {}
+    result: dict[int, dict[str, float]] = {}
     for step, lr, metric, value in zip(*(measured[name] for name in ("step", "lr", "metric", "value")), strict=True):
-        values = found.setdefault(int(step), {})
+        values = result.setdefault(int(step), {})
         if math.isfinite(lr):
             values["lr"] = float(lr)
         missing = np.isnan(value) and step == 0 and metric == "train_loss"
         if not missing and not np.isinf(value):
             values[series_name(metric)] = float(value)
-    return found
+    return result
 
 
 def series_name(metric: str) -> str:

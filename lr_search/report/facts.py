@@ -57,24 +57,24 @@ def _lost_ensembles(search: Sequence[StudyRecord]) -> Facts:
 
 def failures(records: Sequence[StudyRecord]) -> Facts:
     """The last traceback of each study with failed trials."""
-    found = {}
+    result = {}
     for study in records:
         for trial in study.trials:
             if trial.outcome.get("error"):
-                found[study.name] = (f"{study.name}, trial {trial.number}", str(trial.outcome["error"]))
-    return list(found.values())
+                result[study.name] = (f"{study.name}, trial {trial.number}", str(trial.outcome["error"]))
+    return list(result.values())
 
 
 def shapes(findings: Findings) -> Facts:
     """Each schedule's shape."""
     plans = {s.plan["schedule"]: s.plan for s in findings.searches}
-    found = []
+    result = []
     for name, plan in plans.items():
         searched = ", ".join(plan.get("search_shape") or ())
-        found.append(
+        result.append(
             (name, f"{plan['schedule_shape']} (numbers for a peak of 1{f'; searched: {searched}' * bool(searched)})")
         )
-    return found
+    return result
 
 
 def run_facts(findings: Findings) -> Facts:
@@ -96,12 +96,12 @@ def surroundings(findings: Findings) -> list[Surroundings]:
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
     unrecorded = 0
     for study in findings.records:
-        found = study.plan.get("environment")
-        if not found:
+        result = study.plan.get("environment")
+        if not result:
             unrecorded += 1
             continue
-        rest = tuple((str(key), str(value)) for key, value in found.items() if key != "since" and value)
-        groups.setdefault(rest, []).append(str(found.get("since", "")))
+        rest = tuple((str(key), str(value)) for key, value in result.items() if key != "since" and value)
+        groups.setdefault(rest, []).append(str(result.get("since", "")))
     if not groups:
         own = environment()
         return [Surroundings(UNRECORDED, [(k, v) for k, v in own.items() if k not in ("command", "since") and v])]

@@ -49,12 +49,12 @@ def curve_html(curve: LRCurve) -> str:
     from lr_search.report.plots.curve_plot import plot_curve
     from lr_search.report.plots.style import png
 
-    found = curve.suggest()
+    result = curve.suggest()
     figure = plot_curve(curve).figure.figure
     image = base64.b64encode(png(figure)).decode()
-    alt = f"Loss against learning rate; suggestion {found.lr:.3g}"
+    alt = f"Loss against learning rate; suggestion {result.lr:.3g}"
     return (
-        f'{suggestion_html(found)}<img style="max-width:100%" alt="{escape(alt)}" src="data:image/png;base64,{image}">'
+        f'{suggestion_html(result)}<img style="max-width:100%" alt="{escape(alt)}" src="data:image/png;base64,{image}">'
     )
 
 

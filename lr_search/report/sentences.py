@@ -15,17 +15,20 @@ CONFIRM = 3  # fresh seeds that are proposed
 
 def answer_facts(best: Recommendation) -> Facts:
     """What to expect of the recommendation, and how sure it is."""
-    found = [("expect", f"{best.objective} {best.value:.4g}{_between(best.interval)}"), ("confirmed", _confirmed(best))]
+    result = [
+        ("expect", f"{best.objective} {best.value:.4g}{_between(best.interval)}"),
+        ("confirmed", _confirmed(best)),
+    ]
     if best.bounds is not None and math.isfinite(best.bounds[0]):
         low, high = best.bounds
-        found.append(("about as good", f"peak learning rates from {low:.2g} to {high:.2g}"))
+        result.append(("about as good", f"peak learning rates from {low:.2g} to {high:.2g}"))
     if best.num_steps:
-        found.append(("steps", f"{best.num_steps:,}"))
+        result.append(("steps", f"{best.num_steps:,}"))
     runner_up = best.runner_up
     if runner_up is not None:
         name = f"{runner_up.schedule}, peak learning rate {runner_up.lr:.3g}, {runner_up.optimizer}"
-        found.append(("runner-up", f"{name}: {best.objective} {runner_up.value:.4g}, {_real(best)}"))
-    return found
+        result.append(("runner-up", f"{name}: {best.objective} {runner_up.value:.4g}, {_real(best)}"))
+    return result
 
 
 def _between(interval: Interval | None) -> str:

@@ -71,13 +71,13 @@ def log_to_mlflow(
         "Name one with experiment=.",
         comparisons=names,
     )
-    found = list(exported_trials(trials, evaluations))
+    result = list(exported_trials(trials, evaluations))
     with _told(resolved):
         _require_reachable(resolved)
         client = mlflow_client(tracking_uri=tracking_uri)
         experiment_id = _experiment_id(client, shortened(experiment or names[0], 500))
         there = _runs_there(client, experiment_id)
-        for trial in found:
+        for trial in result:
             if (trial_tag(trial), _milliseconds(trial.ended)) not in there:
                 _log(client, experiment_id, trial)
     return experiment_id
@@ -130,14 +130,14 @@ def _require_reachable(uri: str) -> None:
 
 
 def _experiment_id(client: MlflowClient, name: str) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    result = client.get_experiment_by_name(name)
+    if result is None:
         return str(client.create_experiment(name))
-    if found.lifecycle_stage != "active":
+    if result.lifecycle_stage != "active":
         raise OutputError(
             f"The experiment must be one that is not deleted, but got {name!r}. Restore it, or name another with experiment=."
         )
-    return str(found.experiment_id)
+    return str(result.experiment_id)
 
 
 def _runs_there(client: MlflowClient, experiment_id: str) -> set[tuple[str, int]]:

@@ -58,12 +58,12 @@ def write_tensorboard(trials: pd.DataFrame, evaluations: pd.DataFrame, directory
     """
     _require_tensorboard()
     directory = Path(directory)
-    found = list(exported_trials(trials, evaluations))
-    folders = folder_names(name for trial in found for name in trial.names)
-    experiment = _experiment(found)
+    result = list(exported_trials(trials, evaluations))
+    folders = folder_names(name for trial in result for name in trial.names)
+    experiment = _experiment(result)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for trial in found:
+        for trial in result:
             named = directory.joinpath(*(folders[name] for name in trial.names))
             _write(named / f"seed {trial.seed}" / f"trial {trial.number:03d}", trial, experiment)
     except OSError as error:

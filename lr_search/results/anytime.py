@@ -49,15 +49,15 @@ class Line:
 def line_of(study: StudyRecord, tests: Mapping[str, StudyRecord]) -> Line:
     """A search's line. tests: as of `range_tests_of`."""
     sign = 1 if study.plan["direction"] == "minimize" else -1
-    found, charged = [study.worst], []
+    result, charged = [study.worst], []
     for trial, spent in zip(study.trials, steps_charged(study, tests), strict=True):
         if trial.state == "RUNNING":
             continue
         value = study.clipped(trial.value) if trial.state == "COMPLETE" else math.nan
         value = value if math.isfinite(value) else math.nan  # not even the objective at step 0 was finite
-        found.append(float(sign * np.fmin(sign * found[-1], sign * value)))
+        result.append(float(sign * np.fmin(sign * result[-1], sign * value)))
         charged.append(spent)
-    return Line(study, np.array(charged, dtype=float), np.array(found[1:], dtype=float))
+    return Line(study, np.array(charged, dtype=float), np.array(result[1:], dtype=float))
 
 
 class Lines:
@@ -86,21 +86,21 @@ class Lines:
     @cached_property
     def best_known(self) -> dict[int, float]:
         """Per seed, the best objective that any study found; nan where none is better than at step 0."""
-        found: dict[int, list[float]] = {}
+        result: dict[int, list[float]] = {}
         for line in self.all():
-            better = found.setdefault(line.study.plan["seed"], [])
+            better = result.setdefault(line.study.plan["seed"], [])
             if self.sign * line.final < self.sign * line.study.worst:
                 better.append(line.final)
-        return {seed: self.sign * min((self.sign * v for v in each), default=math.nan) for seed, each in found.items()}
+        return {seed: self.sign * min((self.sign * v for v in each), default=math.nan) for seed, each in result.items()}
 
     @cached_property
     def budget(self) -> dict[int, float]:
         """Per seed, the most steps any study spent."""
-        found: dict[int, float] = {}
+        result: dict[int, float] = {}
         for line in self.all():
             seed = line.study.plan["seed"]
-            found[seed] = max(found.get(seed, 0.0), *line.charged, 0.0)
-        return found
+            result[seed] = max(result.get(seed, 0.0), *line.charged, 0.0)
+        return result
 
     def goal(self, line: Line) -> float:
         """The objective that counts as close to the best known of the line's seed."""

@@ -124,8 +124,8 @@ def candidates(records: Sequence[StudyRecord]) -> list[Candidate]:
         if study.kind == "search":
             groups.setdefault((study.plan["schedule"], study.plan["optimizer"]), []).append(study)
     sign = -1 if any(s.plan["direction"] == "maximize" for group in groups.values() for s in group) else 1
-    found = [_candidate(*pair, studies, sign) for pair, studies in groups.items()]
-    return sorted((each for each in found if each is not None), key=lambda candidate: sign * candidate.value)
+    result = [_candidate(*pair, studies, sign) for pair, studies in groups.items()]
+    return sorted((each for each in result if each is not None), key=lambda candidate: sign * candidate.value)
 
 
 def _candidate(schedule: str, optimizer: str, studies: Sequence[StudyRecord], sign: int) -> Candidate | None:
@@ -143,10 +143,10 @@ def _candidate(schedule: str, optimizer: str, studies: Sequence[StudyRecord], si
     lrs = np.unique(np.concatenate([each[:, 0] for each in points]))
     lrs = lrs[:: math.ceil(len(lrs) / MOST_LRS)]
     values = np.array([_smoothed(each, lrs) for each in points])
-    found = Candidate(
+    result = Candidate(
         schedule, optimizer, lrs, values, tuple(by_seed), float(np.mean(list(starts.values()))), sign, len(trials)
     )
-    return replace(found, shape=_shape(trials, found.lr, sign))
+    return replace(result, shape=_shape(trials, result.lr, sign))
 
 
 def _shape(trials: Sequence[TrialRecord], lr: float, sign: int) -> Mapping[str, float]:

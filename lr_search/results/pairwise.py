@@ -73,13 +73,13 @@ def _pairs(columns: Mapping[Key, FloatArray], to: dict[str, str]) -> list[tuple[
         ranked = sorted((key for key in whole if np.isfinite(whole[key])), key=lambda key: whole[key])
         return [(key, ranked[0]) for key in columns if key != ranked[0]] if ranked else []
     _require_known(columns, to)
-    found = []
+    result = []
     for key in columns:
         strategy, schedule, optimizer = (to.get(name, own) for name, own in zip(_NAMES, key, strict=True))
         asked = (strategy, schedule, optimizer)
         if asked in columns and asked != key:
-            found.append((key, asked))
-    return found
+            result.append((key, asked))
+    return result
 
 
 def _require_known(columns: Mapping[Key, FloatArray], to: Mapping[str, str]) -> None:

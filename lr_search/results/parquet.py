@@ -69,8 +69,8 @@ def read_parquet(directory: Path) -> list[StudyRecord]:
     studies = []
     for row in _rows(directory, STUDIES):
         prior, held = json.loads(row["prior"]), trials.get(row["study"], [])
-        found = None if prior is None else LRPrior.from_json(prior)
-        studies.append(StudyRecord(row["study"], json.loads(row["plan"]), found, held))
+        result = None if prior is None else LRPrior.from_json(prior)
+        studies.append(StudyRecord(row["study"], json.loads(row["plan"]), result, held))
     return studies
 
 

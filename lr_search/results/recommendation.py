@@ -94,8 +94,8 @@ class Recommendation:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as what JSON can hold: numbers that are not finite become None."""
-        found: dict[str, Any] = _jsonable(asdict(self))
-        return found
+        result: dict[str, Any] = _jsonable(asdict(self))
+        return result
 
     def optuna_params(self) -> dict[str, float]:
         """The parameters of a trial: `study.enqueue_trial(best.optuna_params())` tries it first."""
@@ -116,13 +116,13 @@ def recommend(records: Sequence[StudyRecord]) -> Recommendation:
     Raises:
         LRSearchError: no trial is complete, or all diverged.
     """
-    found = candidates(records)
-    if not found:
+    result = candidates(records)
+    if not result:
         raise LRSearchError(f"A recommendation needs a trial that ended well, but there is none. {lack(records)}")
-    confirmed = confirmations(records, found)
+    confirmed = confirmations(records, result)
     if confirmed:
         return _confirmed(records, confirmed)
-    best, second = found[0], found[1] if len(found) > 1 else None
+    best, second = result[0], result[1] if len(result) > 1 else None
     objective = next(str(s.plan["objective"]) for s in records if s.kind == "search")
     end = "lowest" if best.sign > 0 else "highest"
     difference = None if second is None else second.worse_by(best)

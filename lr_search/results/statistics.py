@@ -138,8 +138,8 @@ def holm(differences_per_group: Sequence[npt.ArrayLike], confidence: float = 0.9
     1979. The intervals: Serlin, "Confidence Intervals and the Scientific Method: A Case for Holm on the Range", Journal
     of Experimental Education 61(4), 1993.
     """
-    found = [paired_interval(differences, confidence) for differences in differences_per_group]
-    p = np.array([interval.p for interval in found])
+    result = [paired_interval(differences, confidence) for differences in differences_per_group]
+    p = np.array([interval.p for interval in result])
     tested = np.flatnonzero(np.isfinite(p))
     order = tested[np.argsort(p[tested], kind="stable")]
     shares = np.arange(len(order), 0, -1)  # m, m - 1, ..., 1
@@ -148,8 +148,8 @@ def holm(differences_per_group: Sequence[npt.ArrayLike], confidence: float = 0.9
     first_kept = int(np.count_nonzero(adjusted < alpha))
     for i, group in enumerate(order):
         level = 1 - alpha / shares[min(i, first_kept)]
-        found[group] = replace(paired_interval(differences_per_group[group], level), p=float(adjusted[i]))
-    return found
+        result[group] = replace(paired_interval(differences_per_group[group], level), p=float(adjusted[i]))
+    return result
 
 
 def mean_ranks(values: npt.ArrayLike, direction: Direction = "minimize") -> FloatArray:

@@ -55,13 +55,13 @@ def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
 
 def _row(key: Key, group: Sequence[Line], lines: Lines) -> dict[str, object]:
     studies = [line.study for line in group]
-    found = np.array([line.final for line in group])
+    result = np.array([line.final for line in group])
     trials = [trial for study in studies for trial in study.trials]
     extra = [trial for study in studies if study.name in lines.tests for trial in lines.tests[study.name].trials]
     return {
         **dict(zip(("strategy", "schedule", "optimizer"), key, strict=True)),
-        "best": found.mean(),
-        "best_std": found.std(ddof=1) if len(found) > 1 else math.nan,
+        "best": result.mean(),
+        "best_std": result.std(ddof=1) if len(result) > 1 else math.nan,
         "best_lr": _mean_lr(studies),
         "ensemble": float(np.mean([_ensemble(study) for study in studies])),
         "area": float(np.mean([lines.area(line) for line in group])),
@@ -94,8 +94,8 @@ def _mean_ranks(groups: dict[Key, dict[int, Line]], direction: Direction) -> dic
 
 def _mean_lr(studies: Sequence[StudyRecord]) -> float:
     """Geometric mean of the LRs at which trainings ended better than they began."""
-    found = [(study, best_trial(study)) for study in studies]
-    lrs = [best.lr for study, best in found if best is not None and study.clipped(best.value) != study.worst]
+    result = [(study, best_trial(study)) for study in studies]
+    lrs = [best.lr for study, best in result if best is not None and study.clipped(best.value) != study.worst]
     return float(np.exp(np.mean(np.log(lrs)))) if lrs else math.nan
 
 

@@ -125,16 +125,16 @@ class _Long:
             self._add(trial)
 
     def _add(self, trial: TrialRecord) -> None:
-        found = trial.evaluations()
-        metrics = {(f"metric_{k}" if k == TRAIN_LOSS else k): v for k, v in found["metrics"].items()}
-        lines = {TRAIN_LOSS: found["train_loss"], **metrics}
-        self._step.extend(found["step"] * len(lines))
-        self._lr.extend(found["lr"] * len(lines))
-        self._end.extend(found["end_of_cycle"] * len(lines))
+        result = trial.evaluations()
+        metrics = {(f"metric_{k}" if k == TRAIN_LOSS else k): v for k, v in result["metrics"].items()}
+        lines = {TRAIN_LOSS: result["train_loss"], **metrics}
+        self._step.extend(result["step"] * len(lines))
+        self._lr.extend(result["lr"] * len(lines))
+        self._end.extend(result["end_of_cycle"] * len(lines))
         for name, values in lines.items():
             self._value.extend(values)
             self._lines.append((self._codes.setdefault(name, len(self._codes)), len(values)))
-        self.rows.append(len(found["step"]) * len(lines))
+        self.rows.append(len(result["step"]) * len(lines))
 
     def columns(self) -> dict[str, Any]:
         """Those that differ within a trial."""
@@ -162,8 +162,8 @@ def curves_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
             frames.append(frame)
     if not frames:
         return pd.DataFrame(columns=["comparison", "optimizer", "seed", "curve", "step"])
-    found = pd.concat(frames, ignore_index=True)
-    return found.astype(
+    result = pd.concat(frames, ignore_index=True)
+    return result.astype(
         {"comparison": "category", "optimizer": "category", "seed": "Int64", "curve": "Int64", "step": "Int64"}
     )
 

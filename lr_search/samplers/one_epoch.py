@@ -34,8 +34,8 @@ def first_round(num_trials: int, full_steps: int, epoch_steps: int | None) -> in
     (50, 6, 0)
     """
     in_full = min(MOST_IN_FULL, max(1, num_trials // 2))
-    found = 0 if epoch_steps is None else (num_trials - in_full) * full_steps // epoch_steps
-    return found if found > in_full else 0
+    result = 0 if epoch_steps is None else (num_trials - in_full) * full_steps // epoch_steps
+    return result if result > in_full else 0
 
 
 class OneEpochSampler(GridSampler):

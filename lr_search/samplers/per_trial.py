@@ -96,8 +96,8 @@ class PerTrialSampler(BaseSampler):
         return sampler
 
     def _of(self, study: Study, trial: FrozenTrial) -> BaseSampler:
-        found = self._running.get(_key(study, trial))
-        return self._begun(study, trial) if found is None else found
+        result = self._running.get(_key(study, trial))
+        return self._begun(study, trial) if result is None else result
 
     def _begun(self, study: Study, trial: FrozenTrial) -> BaseSampler:
         sampler = self._running[_key(study, trial)] = self._new(trial)

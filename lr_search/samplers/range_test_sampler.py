@@ -67,8 +67,8 @@ class RangeTestSampler(PointSampler):
         require(len(self.params) <= len(PRIMES), f"param must be at most {len(PRIMES)} names", param=param)
         self.prior = prior
         if prior is not None:
-            found = list(prior.values()) if isinstance(prior, Mapping) else [prior]
-            good = all(isinstance(each, LRPrior) for each in found)
+            result = list(prior.values()) if isinstance(prior, Mapping) else [prior]
+            good = all(isinstance(each, LRPrior) for each in result)
             require(good, "prior must be an LRPrior, one for each name, or None", prior=prior)
         if isinstance(prior, Mapping):
             missing = [name for name in self.params if name not in prior]

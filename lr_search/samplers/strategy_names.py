@@ -29,14 +29,14 @@ def resolve_strategies(strategies: Sequence[Any] | Mapping[str, Any]) -> list[St
     if isinstance(strategies, str):
         strategies = [strategies]
     if isinstance(strategies, Mapping):
-        found = [_named(name, value) for name, value in strategies.items()]
+        result = [_named(name, value) for name, value in strategies.items()]
     else:
-        found = [value if isinstance(value, Strategy) else _named(value, value) for value in strategies]
-    require(len(found) > 0, "strategies must name at least one", got=strategies)
-    names = [strategy.name for strategy in found]
+        result = [value if isinstance(value, Strategy) else _named(value, value) for value in strategies]
+    require(len(result) > 0, "strategies must name at least one", got=strategies)
+    names = [strategy.name for strategy in result]
     require(len(set(names)) == len(names), "strategies must differ in name", names=names)
     require(not any("/" in name for name in names), "a strategy's name must not hold a slash", names=names)
-    return found
+    return result
 
 
 def sampler_names() -> list[str]:
@@ -68,10 +68,10 @@ def _named(name: Any, value: Any) -> Strategy:
 def _registered(name: str) -> Any:
     """What is registered under that name, or else Optuna's sampler of that name."""
     points = plugins.registered(plugins.STRATEGIES)
-    found = None if name in points else sampler_class(name)
-    if name not in points and found is None:
+    result = None if name in points else sampler_class(name)
+    if name not in points and result is None:
         raise unknown_name("strategy", name, [*points, *sampler_names()])
-    return plugins.load_plugin(plugins.STRATEGIES, name) if found is None else found
+    return plugins.load_plugin(plugins.STRATEGIES, name) if result is None else result
 
 
 def _fixed_sampler(lr: float, search: Search) -> FixedSampler:

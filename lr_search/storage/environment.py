@@ -66,13 +66,13 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    result = {}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            result[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return result
 
 
 def _device() -> str:

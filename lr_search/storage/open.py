@@ -106,9 +106,9 @@ def _open_sqlite(url: str, database: str | None, must_exist: bool) -> BaseStorag
 def _open_server(url: URL, must_exist: bool) -> BaseStorage:
     if must_exist:
         engine = sqlalchemy.create_engine(url)
-        found = sqlalchemy.inspect(engine).has_table("studies")
+        result = sqlalchemy.inspect(engine).has_table("studies")
         engine.dispose()
-        if not found:
+        if not result:
             raise StorageError(f"storage must exist, but {url.render_as_string()} is empty. Run a comparison first.")
     # with pre_ping a connection that the server has closed meanwhile is replaced before it is used
     storage = _made(url.render_as_string(hide_password=False), {"pool_pre_ping": True})

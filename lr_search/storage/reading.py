@@ -33,10 +33,10 @@ def read_records(storage: BaseStorage, name: str) -> list[StudyRecord]:
     """Every study of the comparison, in the order they were planned."""
     studies = [s for s in storage.get_all_studies() if (plan_of(s.user_attrs) or {}).get("comparison") == name]
     trials = _trials_by_study(storage, studies)
-    found = []
+    result = []
     for frozen in studies:
         plan, prior = frozen.user_attrs[PLAN], frozen.user_attrs.get(PRIOR_ATTRIBUTE)
-        found.append(
+        result.append(
             StudyRecord(
                 name=frozen.study_name,
                 plan=plan,
@@ -44,7 +44,7 @@ def read_records(storage: BaseStorage, name: str) -> list[StudyRecord]:
                 trials=[_at_the_cut(trial, plan["objective"]) for trial in trials.get(frozen._study_id, [])],
             )
         )
-    return sorted(found, key=lambda record: (record.plan["order"], record.name))
+    return sorted(result, key=lambda record: (record.plan["order"], record.name))
 
 
 def _at_the_cut(trial: TrialRecord, objective: str) -> TrialRecord:
@@ -58,19 +58,19 @@ def _trials_by_study(storage: BaseStorage, studies: Sequence[Any]) -> dict[int, 
     backend = getattr(storage, "_backend", storage)  # behind Optuna's cache
     if isinstance(backend, RDBStorage):
         return _from_database(backend, [study._study_id for study in studies])
-    found: dict[int, list[TrialRecord]] = {}
+    result: dict[int, list[TrialRecord]] = {}
     for study in studies:
         for trial in storage.get_all_trials(study._study_id, deepcopy=False):
             if trial.state != TrialState.WAITING:
                 value, record = trial.values[0] if trial.values else math.nan, trial.user_attrs.get(RECORD, {})
                 made = _trial(trial.number, trial.state, value, trial.params, record, "")
-                found.setdefault(study._study_id, []).append(made)
-    return found
+                result.setdefault(study._study_id, []).append(made)
+    return result
 
 
 def _from_database(storage: RDBStorage, ids: Sequence[int]) -> dict[int, list[TrialRecord]]:
     """The trials without what a report does not need: Optuna's reports, distributions and other attributes."""
-    found: dict[int, list[TrialRecord]] = {}
+    result: dict[int, list[TrialRecord]] = {}
     options: dict[str, Any] = {READS_ONLY: True}
     if storage.engine.dialect.name == "postgresql":  # one moment for all statements, as the others have by themselves
         options["isolation_level"] = "REPEATABLE READ"
@@ -82,8 +82,8 @@ def _from_database(storage: RDBStorage, ids: Sequence[int]) -> dict[int, list[Tr
                 record, unread = split_record(text) if text is not None and state.is_finished() else ({}, "")
                 shown = math.nan if kind is None else models.TrialValueModel.stored_repr_to_value(value, kind)
                 made = _trial(number, state, shown, params.get(trial_id, {}), record, unread)
-                found.setdefault(study_id, []).append(made)
-    return found
+                result.setdefault(study_id, []).append(made)
+    return result
 
 
 _trials, _values, _parameters, _attributes = (
@@ -117,12 +117,12 @@ _SELECT_PARAMS = (
 def _params(rows: Iterable[Any]) -> dict[int, dict[str, Any]]:
     """Trial -> name -> value."""
     distributions: dict[str, BaseDistribution] = {}
-    found: dict[int, dict[str, Any]] = {}
+    result: dict[int, dict[str, Any]] = {}
     for trial_id, name, value, text in rows:
         if text not in distributions:
             distributions[text] = json_to_distribution(text)
-        found.setdefault(trial_id, {})[name] = distributions[text].to_external_repr(value)
-    return found
+        result.setdefault(trial_id, {})[name] = distributions[text].to_external_repr(value)
+    return result
 
 
 def _trial(

@@ -77,9 +77,9 @@ def _scale(plan: StudyPlan) -> dict[str, Any]:
         scale["on_test_data"] = work.test_data is not None
     if plan.layout is None:
         return scale
-    found = plan.layout(1.0)
-    scale |= {"controller": True} if isinstance(found, Controller) else {}
-    schedule = first_schedule(found)
+    result = plan.layout(1.0)
+    scale |= {"controller": True} if isinstance(result, Controller) else {}
+    schedule = first_schedule(result)
     steps = np.unique(np.linspace(0, work.num_steps - 1, _SHAPE_POINTS).round())
     scale |= {"by_name": plan.layout.name, "steps_per_epoch": work.steps_per_epoch}
     shape = {"step": steps.tolist(), "lr": schedule(steps).round(6).tolist()}

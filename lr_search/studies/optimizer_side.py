@@ -97,8 +97,8 @@ def _allowed(
         return dict(asked)
     known = {name: by_name(name) for name in rules.schedules}
     shapes = [layout(PEAK) for layout in known.values()]
-    found = {name: layout for name, layout in asked.items() if layout(PEAK) in shapes}
-    return found or dict(list(known.items())[:1])
+    result = {name: layout for name, layout in asked.items() if layout(PEAK) in shapes}
+    return result or dict(list(known.items())[:1])
 
 
 def _note(

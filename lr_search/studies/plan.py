@@ -140,8 +140,8 @@ def _plain(ranges: Mapping[str, Range]) -> dict[str, list[float]]:
 
 def _settings(pruner: optuna.pruners.BasePruner) -> str:
     """A pruner's class and numbers, and those of a pruner within it, without addresses."""
-    found = {
+    result = {
         k: _settings(v) if isinstance(v, optuna.pruners.BasePruner) else v for k, v in sorted(vars(pruner).items())
     }
-    numbers = {k: v for k, v in found.items() if isinstance(v, int | float | str | bool | None)}
+    numbers = {k: v for k, v in result.items() if isinstance(v, int | float | str | bool | None)}
     return f"{type(pruner).__name__} {numbers}"

@@ -160,5 +160,5 @@ class _PrunerStorage:
             self._trials = self._storage.get_all_trials(study_id, deepcopy=False)
             ended = time.perf_counter()
             self._good_until = ended + (ended - begun) / READING_SHARE
-        found = [trial for trial in self._trials if states is None or trial.state in states]
-        return copy.deepcopy(found) if deepcopy else found
+        result = [trial for trial in self._trials if states is None or trial.state in states]
+        return copy.deepcopy(result) if deepcopy else result

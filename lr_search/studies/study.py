@@ -75,7 +75,7 @@ class StudyTask:
 
     def range_test_steps(self) -> int:
         """Steps of the range tests or the probe that are charged to this study."""
-        return 0 if self._first is None else sum(found.steps_charged for found in self._first.findings())
+        return 0 if self._first is None else sum(result.steps_charged for result in self._first.findings())
 
     def num_trials(self) -> int:
         """How many full trainings the budget pays for."""
@@ -191,14 +191,14 @@ class StudyTask:
     def _prior(self) -> LRPrior:
         def made() -> dict[str, float]:
             assert self._first is not None
-            curves = [found for found in self._first.findings() if isinstance(found, LRCurve)]
+            curves = [result for result in self._first.findings() if isinstance(result, LRCurve)]
             return LRPrior.from_curves(curves, schedule=self.plan.schedule, lr_range=self.plan.lr_range).to_json()
 
         return LRPrior.from_json(self._kept(PRIOR_ATTRIBUTE, made))
 
     def _largest_lr(self) -> float | None:
         assert self._first is not None
-        return next(found.largest_lr for found in self._first.findings() if isinstance(found, Probe))
+        return next(result.largest_lr for result in self._first.findings() if isinstance(result, Probe))
 
     def _kept(self, key: str, make: Callable[[], Any]) -> Any:
         """A value made once for the study, whoever works on it."""

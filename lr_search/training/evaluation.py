@@ -60,8 +60,8 @@ def evaluate(
         sums, counts, examined = metric_sums(model, batches, metrics, device, precision)
     if not examined:
         raise WorkloadError("valid_data must give batches, but got none. Check the data set's length and drop_last.")
-    found = {name: (float(total), float(counts[name])) for name, total in sums.items()}
-    return {name: total / count if count else math.nan for name, (total, count) in found.items()}
+    result = {name: (float(total), float(counts[name])) for name, total in sums.items()}
+    return {name: total / count if count else math.nan for name, (total, count) in result.items()}
 
 
 def metric_sums(

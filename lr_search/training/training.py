@@ -42,6 +42,7 @@ def train(workload: Workload, schedule: Schedule | Controller, *, seed: int = 0,
         InvalidInputError: an argument breaks a rule.
         WorkloadError: the workload cannot be trained.
 
+    >>> import torch
     >>> from lr_search.schedules import Constant
     >>> batches = torch.linspace(-1, 1, 32).reshape(4, 8, 1)
     >>> workload = Workload(

@@ -192,7 +192,7 @@ def test_an_exception_is_the_outcome(way):
     assert list(run) == []
     outcome = run.outcome
     assert (outcome.ended, outcome.steps) == ("failed", 4)
-    assert outcome.reason.startswith("ConnectionError: the file server was away (test_running.py, line ")
+    assert outcome.reason.startswith("ConnectionError: the file server was away (test_trial_run.py, line ")
     assert outcome.error.rstrip().endswith("ConnectionError: the file server was away")
     assert [evaluation.step for evaluation in outcome.evaluations] == [0]
     json.dumps(outcome.record())

@@ -73,8 +73,8 @@ def _first_facts(findings: Findings, record: StudyRecord) -> list[tuple[str, str
 def _found_facts(record: StudyRecord) -> list[tuple[str, str]]:
     facts = []
     for index, curve in enumerate(record.curves):
-        found, (base_lr, max_lr) = curve.suggest(), curve.bounds()
-        facts.append((f"curve {index}", f"LR **{found.lr:.3g}** ({found.status}): {found.reason}"))
+        result, (base_lr, max_lr) = curve.suggest(), curve.bounds()
+        facts.append((f"curve {index}", f"LR **{result.lr:.3g}** ({result.status}): {result.reason}"))
         facts.append(("bounds for cycles", f"{base_lr:.3g} to {max_lr:.3g}"))
     if record.kind == "probe":
         facts += [("probe", trial.outcome.get("reason", "")) for trial in record.trials]

@@ -80,11 +80,11 @@ def _host_and_port(address: str) -> tuple[str, int] | None:
 
 def same(address: str, running: str) -> bool:
     """Whether an address is that of the cluster at `running`, an IP address and port."""
-    given, found = _host_and_port(address), _host_and_port(running)
-    if given is None or found is None or given[1] != found[1]:
+    given, result = _host_and_port(address), _host_and_port(running)
+    if given is None or result is None or given[1] != result[1]:
         return False
     try:
-        ours, theirs = ({each[4][0] for each in socket.getaddrinfo(host, None)} for host in (given[0], found[0]))
+        ours, theirs = ({each[4][0] for each in socket.getaddrinfo(host, None)} for host in (given[0], result[0]))
     except OSError:
         return False
     return bool(ours & theirs) or (_here(ours) and _here(theirs))

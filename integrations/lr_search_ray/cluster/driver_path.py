@@ -49,12 +49,12 @@ class DriverPath:
 
 def driver_path() -> DriverPath:
     """This process's place, for its workers."""
-    found = list(dict.fromkeys(os.path.abspath(path) for path in sys.path))
-    library = next((i for i, path in enumerate(found) if path in _library()), len(found))
+    result = list(dict.fromkeys(os.path.abspath(path) for path in sys.path))
+    library = next((i for i, path in enumerate(result) if path in _library()), len(result))
     own = (*_library(), *site.getsitepackages(), site.getusersitepackages())  # which each machine has of its own
     ahead, behind = (
         tuple(path for path in paths if os.path.exists(path) and not _within(path, own))
-        for paths in (found[:library], found[library:])
+        for paths in (result[:library], result[library:])
     )
     return DriverPath(os.getcwd(), ahead, behind)
 

@@ -75,9 +75,9 @@ def _refused(workloads: Mapping[str, Workload], factory: str | None, error: Exce
         for each in (field.name for field in fields(Workload) if factory is None or field.name not in BUILT):
             several = each == "optimizer" and len(workloads) > 1
             root = f"optimizers[{name!r}]" if several else f"workload.{each}"
-            found = unpicklable(getattr(workload, each), root)
-            if found is not None:
-                return WorkloadError(f"{rule}, but {found}. {_ways_out(each, found, factory)}")
+            result = unpicklable(getattr(workload, each), root)
+            if result is not None:
+                return WorkloadError(f"{rule}, but {result}. {_ways_out(each, result, factory)}")
     return WorkloadError(f"{rule}, but pickling it raised {type(error).__name__}: {error}.")
 
 

@@ -97,9 +97,9 @@ def _innermost(at: Culprit, seen: dict[int, object], depth: int) -> Culprit | No
             blocked = True
         elif (error := _why_not(piece.value)) is not None:
             blocked = True
-            found = _innermost(at.to(piece, error), seen, depth + 1)
-            if found is not None:
-                return found
+            result = _innermost(at.to(piece, error), seen, depth + 1)
+            if result is not None:
+                return result
     return None if blocked else at
 
 

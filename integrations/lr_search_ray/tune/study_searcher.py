@@ -161,10 +161,10 @@ def _distributions(space: Mapping[str, Any]) -> dict[str, Any]:
     plain = {name: each for name, each in space.items() if isinstance(each, optuna.distributions.BaseDistribution)}
     domains = {name: each for name, each in space.items() if name not in plain}
     try:
-        found = OptunaSearch.convert_search_space(dict(domains))
+        result = OptunaSearch.convert_search_space(dict(domains))
     except ValueError as error:
         raise InvalidInputError(
             f"The space must be of domains that Optuna knows, but: {error} "
             "Use tune.uniform, loguniform, randint, lograndint, choice and their q-forms, or a function of the Optuna trial."
         ) from error
-    return {name: plain.get(name, found.get(name, each)) for name, each in space.items()}
+    return {name: plain.get(name, result.get(name, each)) for name, each in space.items()}

@@ -126,12 +126,12 @@ def _spread(values: Any) -> tuple[float, float, float, int]:
 
 def anytime_picture(panels: Panels) -> Picture:
     """Best so far, a panel for each schedule and optimizer."""
-    found = panels.findings
-    parts = panels.parts(found.anytime())
+    result = panels.findings
+    parts = panels.parts(result.anytime())
 
     def one(ax: Axes, pair: Pair) -> None:
         plot_anytime(
-            parts[pair], ax, starts=panels.starts[pair], objective=found.objective, looks=panels.looks, legend=False
+            parts[pair], ax, starts=panels.starts[pair], objective=result.objective, looks=panels.looks, legend=False
         )
 
     figure = panels.draw(one)

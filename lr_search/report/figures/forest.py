@@ -80,8 +80,8 @@ def plot_forest(
 def forest_rows(pairwise: pd.DataFrame) -> pd.DataFrame:
     """The rows of `plot_forest`, nearest to the best first."""
     known = pairwise[np.isfinite(pairwise["worse_by"].to_numpy(dtype=float))]
-    found: pd.DataFrame = known.sort_values("worse_by", kind="stable").head(_MOST_ROWS)
-    return found
+    result: pd.DataFrame = known.sort_values("worse_by", kind="stable").head(_MOST_ROWS)
+    return result
 
 
 def _label(rows: pd.DataFrame, several: bool, objective: str) -> str:
@@ -94,12 +94,12 @@ def _label(rows: pd.DataFrame, several: bool, objective: str) -> str:
 
 def forest_picture(panels: Panels) -> Picture | None:
     """Every way of searching against the best; None where there is but one."""
-    found = panels.findings
-    pairwise = found.pairwise()
+    result = panels.findings
+    pairwise = result.pairwise()
     rows = forest_rows(pairwise)
     if not len(rows):
         return None
-    ax = plot_forest(pairwise, objective=found.objective, looks=panels.looks)
+    ax = plot_forest(pairwise, objective=result.objective, looks=panels.looks)
     figure = ax.get_figure(root=True)
     assert figure is not None
     names = varying(pd.concat([rows[WAY], rows[THAN].set_axis(WAY, axis=1)]))

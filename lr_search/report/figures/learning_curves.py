@@ -81,8 +81,8 @@ def learning_lines(evaluations: pd.DataFrame, metric: str) -> pd.DataFrame:
     first = np.unique(trial, return_index=True)[1]
     by_lr = np.argsort(rows["peak_lr"].to_numpy(dtype=float)[first], kind="stable")
     kept = by_lr[evenly(len(by_lr), MOST_LINES)]
-    found: pd.DataFrame = rows[np.isin(trial, kept)][LINE_COLUMNS]
-    return found
+    result: pd.DataFrame = rows[np.isin(trial, kept)][LINE_COLUMNS]
+    return result
 
 
 def _lr_range(evaluations: pd.DataFrame) -> tuple[float, float]:
@@ -108,16 +108,16 @@ def worth_seeing(values: Sequence[float] | npt.NDArray[np.float64], direction: D
 
 def learning_curves_picture(panels: Panels) -> Picture:
     """Training loss over the objective, for each schedule and optimizer, under one scale of colours."""
-    found = panels.findings
-    whole = found.evaluations
-    rows = whole[whole["metric"].isin([TRAIN_LOSS, found.objective])]
+    result = panels.findings
+    whole = result.evaluations
+    rows = whole[whole["metric"].isin([TRAIN_LOSS, result.objective])]
     parts = panels.parts(rows)
     lr_range = _lr_range(rows)
     figure, axes = _grid(len(panels.pairs))
     data, drawn = [], 0
     for pair, (upper, lower) in zip(panels.pairs, axes, strict=True):
         part = parts[pair]
-        for ax, metric, better in ((upper, TRAIN_LOSS, "minimize"), (lower, found.objective, panels.direction)):
+        for ax, metric, better in ((upper, TRAIN_LOSS, "minimize"), (lower, result.objective, panels.direction)):
             plot_learning_curves(part, ax, metric=metric, direction=better, lr_range=lr_range, colorbar=False)  # type: ignore[arg-type]
             data.append(learning_lines(part, metric))
         drawn += data[-1].groupby(_TRIAL, observed=True).ngroups
@@ -127,7 +127,7 @@ def learning_curves_picture(panels: Panels) -> Picture:
     figure.colorbar(
         scale, ax=figure.axes, label=LR_LABEL, location="bottom", shrink=0.6, aspect=45, fraction=0.05, pad=0.02
     )
-    count = rows[rows["metric"] == found.objective].groupby(_TRIAL, observed=True).ngroups
+    count = rows[rows["metric"] == result.objective].groupby(_TRIAL, observed=True).ngroups
     finding = [
         _ends(panels),
         f"{drawn:,} of {count:,} trials are drawn, evenly over the LR."

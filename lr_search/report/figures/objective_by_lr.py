@@ -108,8 +108,8 @@ def lr_points(trials: pd.DataFrame, starts: Mapping[int, float] | None, directio
     shown = better(values, limit)  # a start that is unknown limits nothing
     shown = np.where(np.isfinite(shown), shown, edge)
     points = done.assign(objective=shown, diverged=~finite)
-    found: pd.DataFrame = points.sort_values("lr", kind="stable")[POINT_COLUMNS]
-    return found
+    result: pd.DataFrame = points.sort_values("lr", kind="stable")[POINT_COLUMNS]
+    return result
 
 
 def _draw_basin(ax: Axes, basin: Candidate) -> None:
@@ -126,13 +126,13 @@ def _draw_basin(ax: Axes, basin: Candidate) -> None:
 
 def objective_by_lr_picture(panels: Panels) -> Picture:
     """Objective against LR, a panel for each schedule and optimizer."""
-    found = panels.findings
-    parts = panels.parts(found.trials)
+    result = panels.findings
+    parts = panels.parts(result.trials)
 
     def one(ax: Axes, pair: Pair) -> None:
         plot_objective_by_lr(
             parts[pair], ax, basin=panels.candidates.get(pair), starts=panels.starts[pair], direction=panels.direction,
-            objective=found.objective, looks=panels.looks, legend=False,
+            objective=result.objective, looks=panels.looks, legend=False,
         )  # fmt: skip
         if not len(parts[pair]) or not (parts[pair]["state"] == "COMPLETE").any():
             ax.text(0.5, 0.5, "no trial is complete", transform=ax.transAxes, ha="center", color=GREY)
@@ -143,7 +143,7 @@ def objective_by_lr_picture(panels: Panels) -> Picture:
     data = pd.concat([thinned(each, _MOST_POINTS) for each in points.values()], ignore_index=True)
     thin = any(len(each) > _MOST_POINTS for each in points.values())
     finding = [
-        _basins(panels), _diverged(found.trials),
+        _basins(panels), _diverged(result.trials),
         f"At most {_MOST_POINTS:,} trials a panel are drawn, evenly over the LR." if thin else "", panels.left_out,
     ]  # fmt: skip
     whole = not thin and not panels.left_out

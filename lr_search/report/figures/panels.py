@@ -70,12 +70,12 @@ class Panels:
     @cached_property
     def starts(self) -> dict[Pair, dict[int, float]]:
         """The objective at step 0 by seed."""
-        found: dict[Pair, dict[int, float]] = {}
+        result: dict[Pair, dict[int, float]] = {}
         for study in self.findings.searches:
-            seeds = found.setdefault((str(study.plan["schedule"]), str(study.plan["optimizer"])), {})
+            seeds = result.setdefault((str(study.plan["schedule"]), str(study.plan["optimizer"])), {})
             if not math.isfinite(seeds.get(study.plan["seed"], math.nan)):
                 seeds[study.plan["seed"]] = study.worst
-        return found
+        return result
 
     @cached_property
     def several_optimizers(self) -> bool:
@@ -96,8 +96,8 @@ class Panels:
     def parts(self, frame: pd.DataFrame) -> dict[Pair, pd.DataFrame]:
         """The rows of each pair that is drawn."""
         groups = frame.groupby(["schedule", "optimizer"], observed=True, sort=False)
-        found = {(str(key[0]), str(key[1])): rows for key, rows in groups}
-        return {pair: found.get(pair, frame.iloc[:0]) for pair in self.pairs}
+        result = {(str(key[0]), str(key[1])): rows for key, rows in groups}
+        return {pair: result.get(pair, frame.iloc[:0]) for pair in self.pairs}
 
     def draw(self, one: Callable[[Axes, Pair], object]) -> Figure:
         """A figure with a panel for each pair. one: draws a panel."""

@@ -115,16 +115,16 @@ def legend_below(
 
 def shared_legend(figure: Figure, title: str | None = None) -> None:
     """One legend under all axes, for which the figure grows: each label once, in the order in which it comes."""
-    found: dict[str, Artist] = {}
+    result: dict[str, Artist] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    if found:
-        columns = _columns(list(found), figure.get_figwidth())
-        rows = -(-len(found) // columns) + bool(title)
+            result.setdefault(label, handle)
+    if result:
+        columns = _columns(list(result), figure.get_figwidth())
+        rows = -(-len(result) // columns) + bool(title)
         figure.set_figheight(figure.get_figheight() + INCH_A_ROW * rows)
         figure.legend(
-            list(found.values()), list(found), fontsize=LEGEND, title=title, title_fontsize=LEGEND, frameon=False,
+            list(result.values()), list(result), fontsize=LEGEND, title=title, title_fontsize=LEGEND, frameon=False,
             ncols=columns, loc="outside lower center",
         )  # fmt: skip
 

@@ -83,19 +83,19 @@ def _draw_prior(ax: Axes, prior: LRPrior) -> None:
 
 def winners(searches: Sequence[StudyRecord], optimizer: str, seed: int) -> list[Won]:
     """(strategy, LR) of the best trial of each search of that optimizer and seed that found something better than step 0."""
-    found = []
+    result = []
     for study in searches:
         if (study.plan["optimizer"], study.plan["seed"]) == (optimizer, seed):
             best = best_trial(study)
             if best is not None and np.isfinite(best.value) and study.clipped(best.value) != study.worst:
-                found.append((str(study.plan["strategy"]), best.lr))
-    return found
+                result.append((str(study.plan["strategy"]), best.lr))
+    return result
 
 
 def range_tests_picture(panels: Panels) -> Picture | None:
     """Each range test, two a row; None where there is none."""
-    found = panels.findings
-    tests = [(study, curve) for study in found.records if study.kind == "range_test" for curve in study.curves]
+    result = panels.findings
+    tests = [(study, curve) for study in result.records if study.kind == "range_test" for curve in study.curves]
     if not tests:
         return None
     shown = tests[:MOST_CURVES]
@@ -103,8 +103,8 @@ def range_tests_picture(panels: Panels) -> Picture | None:
     sentences, factors = [], []
     for (study, curve), ax in zip(shown, axes, strict=True):
         optimizer, seed = str(study.plan["optimizer"]), study.plan["seed"]
-        won = winners(found.searches, optimizer, seed)
-        prior = _prior(found.searches, optimizer, seed)
+        won = winners(result.searches, optimizer, seed)
+        prior = _prior(result.searches, optimizer, seed)
         plot_range_test(curve, ax, prior=prior, won=won, looks=panels.looks, legend=False)
         numbers = [_unnumbered(line) for line in ax.lines]
         ended = f"{plain(optimizer, SHORT)}, seed {seed}: {curve.num_steps} steps, {ENDED[curve.stopped]}"
@@ -115,10 +115,10 @@ def range_tests_picture(panels: Panels) -> Picture | None:
     shared_legend(figure)
     finding = [f"Suggested: {name_list(sentences)}.", _compared(factors)]
     finding += [f"Of {len(tests)} range tests the first {MOST_CURVES} are drawn."] if len(tests) > MOST_CURVES else []
-    keys = found.curves[["optimizer", "seed", "curve"]]
+    keys = result.curves[["optimizer", "seed", "curve"]]
     first = {(str(s.plan["optimizer"]), s.plan["seed"]) for s, _ in shown}
     kept = [(o, s) in first for o, s in zip(keys["optimizer"].astype(str), keys["seed"], strict=True)]
-    data = found.curves[kept]
+    data = result.curves[kept]
     return picture_of(
         "range_tests", "Range tests: loss against learning rate", finding, figure, data, len(tests) <= MOST_CURVES
     )

@@ -115,12 +115,14 @@ def _trained(trial: TrialRecord) -> dict[str, Any]:
 
 def _best(studies: list[StudyRecord], sign: int) -> TrialRecord | None:
     """The best complete trial of these studies that has evaluations to draw."""
-    found = [(study, best) for study in studies if (best := best_trial(study)) is not None]
-    done = [(sign * study.clipped(best.value), place) for place, (study, best) in enumerate(found)]
+    result = [(study, best) for study in studies if (best := best_trial(study)) is not None]
+    done = [(sign * study.clipped(best.value), place) for place, (study, best) in enumerate(result)]
     known = [
-        (value, place) for value, place in done if np.isfinite(value) and len(found[place][1].evaluations()["step"]) > 1
+        (value, place)
+        for value, place in done
+        if np.isfinite(value) and len(result[place][1].evaluations()["step"]) > 1
     ]
-    return found[min(known)[1]][1] if known else None
+    return result[min(known)[1]][1] if known else None
 
 
 def schedules_picture(panels: Panels) -> Picture | None:

@@ -63,11 +63,11 @@ def cost_rows(costs: pd.DataFrame) -> pd.DataFrame:
 
 def costs_picture(panels: Panels) -> Picture | None:
     """Every way of searching, best first; None where no step was spent."""
-    found = panels.findings
-    costs = found.costs()
+    result = panels.findings
+    costs = result.costs()
     if not len(costs) or not costs["steps"].sum() > 0:
         return None
-    rank = {tuple(map(str, key)): place for place, key in enumerate(found.summary()[WAY].itertuples(index=False))}
+    rank = {tuple(map(str, key)): place for place, key in enumerate(result.summary()[WAY].itertuples(index=False))}
     places = [rank.get(tuple(map(str, key)), len(rank)) for key in costs[WAY].itertuples(index=False)]
     costs = costs.iloc[np.argsort(places, kind="stable")]
     ax = plot_costs(costs)

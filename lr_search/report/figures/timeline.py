@@ -106,15 +106,15 @@ def timeline_bars(all_trials: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({name: [] for name in BAR_COLUMNS})
     names = rows["worker"].astype("object").where(rows["worker"].notna(), "")
     first = rows["started"].min()
-    found = pd.DataFrame({
+    result = pd.DataFrame({
         "name": names, "task": tasks[known], "start": (rows["started"] - first).dt.total_seconds(),
         "end": (rows["ended"] - first).dt.total_seconds(), "trials": 1,
     }).sort_values("start", kind="stable")  # fmt: skip
-    found["worker"] = pd.factorize(found["name"])[0] + 1
-    found["machine"] = found["name"].map(
-        {name: str(name).rpartition(" ")[0] or str(name) for name in found["name"].unique()}
+    result["worker"] = pd.factorize(result["name"])[0] + 1
+    result["machine"] = result["name"].map(
+        {name: str(name).rpartition(" ")[0] or str(name) for name in result["name"].unique()}
     )
-    return (_merged(found) if len(found) > MOST_BARS else found)[BAR_COLUMNS].reset_index(drop=True)
+    return (_merged(result) if len(result) > MOST_BARS else result)[BAR_COLUMNS].reset_index(drop=True)
 
 
 def _merged(bars: pd.DataFrame) -> pd.DataFrame:

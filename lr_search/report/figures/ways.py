@@ -20,12 +20,12 @@ def varying(frame: pd.DataFrame, names: Sequence[str] = WAY) -> list[str]:
 
 def row_labels(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
     """A label for each row: on two lines where one is too long."""
-    found = []
+    result = []
     for values in frame[list(names)].itertuples(index=False):
         first, *others = (plain(str(value), _LETTERS) for value in values)
         line = ", ".join([first, *others])
-        found.append(line if len(line) <= IN_A_LINE or not others else f"{first},\n{', '.join(others)}")
-    return found
+        result.append(line if len(line) <= IN_A_LINE or not others else f"{first},\n{', '.join(others)}")
+    return result
 
 
 def way_name(row: pd.Series, names: Sequence[str]) -> str:

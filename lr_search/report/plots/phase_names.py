@@ -71,12 +71,12 @@ def side_by_side(middles: Sequence[float], widths: Sequence[float], low: float, 
     >>> side_by_side([90.0, 100.0], [40.0, 20.0], 0.0, 100.0)
     [60.0, 90.0]
     """
-    found, edge = list(middles), high
-    for place in reversed(range(len(found))):
-        found[place] = min(found[place], edge - widths[place] / 2)
-        edge = found[place] - widths[place] / 2
+    result, edge = list(middles), high
+    for place in reversed(range(len(result))):
+        result[place] = min(result[place], edge - widths[place] / 2)
+        edge = result[place] - widths[place] / 2
     edge = low
     for place, width in enumerate(widths):
-        found[place] = max(found[place], edge + width / 2)
-        edge = found[place] + width / 2
-    return found
+        result[place] = max(result[place], edge + width / 2)
+        edge = result[place] + width / 2
+    return result
