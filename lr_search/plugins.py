@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from lr_search.errors import LRSearchError, told, unknown_name
+from lr_search.errors import LRSearchError, error_text, unknown_name
 
 STRATEGIES = "lr_search.strategies"
 SCHEDULES = "lr_search.schedules"
@@ -33,5 +33,5 @@ def load_plugin(group: str, name: str) -> Any:
         return points[name].load()
     except Exception as error:  # a plug-in is code of others
         raise LRSearchError(
-            f"{name!r} is registered as {points[name].value}, which cannot be imported: {told(error)}"
+            f"{name!r} is registered as {points[name].value}, which cannot be imported: {error_text(error)}"
         ) from error

@@ -1,4 +1,4 @@
-"""What the commands share: their common arguments, files that must be writable, and how a mistake is told."""
+"""What the commands share: common arguments, files that must be writable, and how a mistake becomes a message."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def require_file(path: Path | None, option: str, endings: tuple[str, ...] = ()) 
 
 
 @contextlib.contextmanager
-def warnings_told() -> Iterator[None]:
+def warnings_printed() -> Iterator[None]:
     """A warning to a user of the library is a note to one of the command line, without the line of code it came from."""
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)  # each once
@@ -56,7 +56,7 @@ def warnings_told() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def errors_told(storage: str | None = None, name: str | None = None) -> Iterator[None]:
+def errors_printed(storage: str | None = None, name: str | None = None) -> Iterator[None]:
     """A user's mistake becomes a message and an exit code, Ctrl-C a way to go on."""
     try:
         yield

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lr_search.cli import arguments
-from lr_search.cli.command_support import Seed, Seeds, Target, errors_told, require_writable, warnings_told
+from lr_search.cli.command_support import Seed, Seeds, Target, errors_printed, require_writable, warnings_printed
 from lr_search.cli.range_test_command import range_test
 from lr_search.cli.report_command import Out, report, show
 from lr_search.errors import LRSearchError, TrialsFailedError
@@ -49,7 +49,7 @@ def demo(
     dry_run: DryRun = False,
 ) -> None:
     """Compare grid, random and range_test under three schedules on handwritten digits (about 2 minutes)."""
-    with errors_told(storage, "digits"), warnings_told():
+    with errors_printed(storage, "digits"), warnings_printed():
         import torch
 
         from lr_search.comparison.compare import compare
@@ -112,7 +112,7 @@ def compare(
 ) -> None:
     """Search the learning rate in several ways under several schedules; report what was found and what it cost."""
     called = name or target
-    with errors_told(storage, called), warnings_told():
+    with errors_printed(storage, called), warnings_printed():
         import lr_search.comparison.compare as comparisons
         from lr_search.executors.executor_names import executor_by_name
 
@@ -155,7 +155,7 @@ app.command()(report)
 @app.command("list")
 def list_names() -> None:
     """Print the strategies, schedules, optimizers, rules and executors there are: built in and plugged in."""
-    with errors_told():
+    with errors_printed():
         from lr_search import plugins
         from lr_search.curves.suggest import DEFAULT_RULE, RULES
         from lr_search.optimizers.names import NAMES

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lr_search.cli.command_support import Seed, Target, errors_told, require_file
-from lr_search.errors import LRSearchError, OutputError, TrialsFailedError, told, unknown_name
+from lr_search.cli.command_support import Seed, Target, errors_printed, require_file
+from lr_search.errors import LRSearchError, OutputError, TrialsFailedError, error_text, unknown_name
 from lr_search.workloads.target import find_workload
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def range_test(
     save: Annotated[Path | None, typer.Option(help="Write the curve to this file, as JSON.")] = None,
 ) -> None:
     """Train once while the LR rises every step, and suggest an LR, bounds for cycles, and how far to trust them."""
-    with errors_told():
+    with errors_printed():
         workload = find_workload(target)
         require_file(save, "--save")
         require_file(plot, "--plot", PICTURES)
@@ -54,7 +54,9 @@ def range_test(
         except LRSearchError:
             raise
         except Exception as error:
-            raise TrialsFailedError(f"The range test must run to its end, but it raised {told(error)}.") from error
+            raise TrialsFailedError(
+                f"The range test must run to its end, but it raised {error_text(error)}."
+            ) from error
         for name, text in _lines(curve, rule):
             typer.echo(f"{name:<15}{text}")
         if save is not None:

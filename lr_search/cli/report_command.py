@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lr_search.cli.command_support import NO_ANSWER, errors_told, warnings_told
+from lr_search.cli.command_support import NO_ANSWER, errors_printed, warnings_printed
 from lr_search.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def report(
 
     The exit code is 0 where there is a recommendation, 3 where no trial ended well (yet), 2 for wrong use.
     """
-    with errors_told(), warnings_told():
+    with errors_printed(), warnings_printed():
         from lr_search.comparison.loading import load
 
         if watch and form != Format.TEXT:

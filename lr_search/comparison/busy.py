@@ -8,7 +8,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from lr_search.storage.claims import at_work
-from lr_search.storage.open import losses_told, open_storage, quiet_optuna
+from lr_search.storage.open import open_storage, quiet_optuna, storage_errors
 
 if TYPE_CHECKING:
     from lr_search.comparison.comparison import Comparison
@@ -19,7 +19,7 @@ def is_busy(comparison: Comparison) -> bool:
     running = {study.name for study in comparison.records if any(t.state == "RUNNING" for t in study.trials)}
     if not running or comparison.storage is None:
         return bool(running)
-    with quiet_optuna(), losses_told():
+    with quiet_optuna(), storage_errors():
         storage: BaseStorage = open_storage(comparison.storage, must_exist=True)
         result = (storage.get_study_id_from_name(name) for name in running)
         return any(

@@ -16,7 +16,7 @@ from lr_search.executors.local import LocalExecutor
 from lr_search.executors.progress import Progress
 from lr_search.optimizers.names import NamedOptimizers
 from lr_search.storage.fingerprint import fingerprint
-from lr_search.storage.open import StorageLike, losses_told, open_storage, quiet_optuna
+from lr_search.storage.open import StorageLike, open_storage, quiet_optuna, storage_errors
 from lr_search.storage.reading import read_records
 from lr_search.studies.opening import delete_comparison, finished_trials, open_studies
 from lr_search.studies.study import StudyTask
@@ -94,7 +94,7 @@ def compare(
     budgeted = Budget(asked)
     runner: Executor = LocalExecutor() if executor is None else executor
     require_executor(runner)
-    with quiet_optuna(), losses_told():
+    with quiet_optuna(), storage_errors():
         starts = _starts(asked, asked.seeds[: 1 if dry_run else None])
         if dry_run:
             print(plan_text(budgeted, confirm, []), flush=True)  # noqa: T201

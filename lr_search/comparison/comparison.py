@@ -12,7 +12,7 @@ from lr_search.executors.executor import Executor
 from lr_search.executors.local import LocalExecutor
 from lr_search.results.findings import Findings
 from lr_search.results.recommendation import Recommendation, recommend
-from lr_search.storage.open import StorageLike, losses_told, open_storage, quiet_optuna
+from lr_search.storage.open import StorageLike, open_storage, quiet_optuna, storage_errors
 from lr_search.storage.reading import read_records
 from lr_search.storage.records import StudyRecord
 
@@ -39,7 +39,7 @@ class Comparison(Findings):
         self.storage, self._asked, self._read = storage, asked, read
 
     def _read_studies(self) -> Sequence[StudyRecord]:
-        with quiet_optuna(), losses_told():
+        with quiet_optuna(), storage_errors():
             return read_records(open_storage(self.storage), self.name) if self._read is None else self._read()
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ from optuna.storages import BaseStorage
 from lr_search.comparison.comparison import Comparison
 from lr_search.errors import InvalidInputError, StorageError, unknown_name
 from lr_search.storage.merging import merged
-from lr_search.storage.open import StorageLike, losses_told, open_storage, quiet_optuna
+from lr_search.storage.open import StorageLike, open_storage, quiet_optuna, storage_errors
 from lr_search.storage.reading import comparison_names
 from lr_search.storage.records import StudyRecord
 
@@ -56,7 +56,7 @@ def _one(source: Source, name: str | None) -> Comparison:
         if name not in (None, held):
             raise unknown_name("comparison", name, [held])
         return Comparison(None, held, read=partial(read_parquet, folder))
-    with quiet_optuna(), losses_told():
+    with quiet_optuna(), storage_errors():
         opened = open_storage(source, must_exist=True)  # type: ignore[arg-type]
         return Comparison(opened, _checked(opened, name))
 
@@ -87,5 +87,5 @@ def _checked(storage: BaseStorage, name: str | None) -> str:
     raise unknown_name("comparison", name, names)
 
 
-def _read_all(found: Sequence[Comparison]) -> list[StudyRecord]:
-    return merged([(each.name, each.reload().records) for each in found])
+def _read_all(comparisons: Sequence[Comparison]) -> list[StudyRecord]:
+    return merged([(each.name, each.reload().records) for each in comparisons])

@@ -7,7 +7,7 @@ import warnings
 from dataclasses import fields
 from typing import Any, Literal
 
-from lr_search.errors import told
+from lr_search.errors import error_text
 from lr_search.fused.losses import ChangingPartsError
 from lr_search.fused.support import Support, support_of
 from lr_search.fused.width import WIDEST, fastest_width, fitting_width
@@ -94,7 +94,7 @@ def why_apart(failure: Exception) -> str:
     """Why trainings must go on one by one, from the exception that ended them when they were taken together."""
     if isinstance(failure, ChangingPartsError):
         return str(failure)
-    return f"trainings that can be taken together to their end, but got {told(failure)}"
+    return f"trainings that can be taken together to their end, but got {error_text(failure)}"
 
 
 def _but_optimizer(workload: Workload) -> list[Any]:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from lr_search.ensembles.ensemble import SnapshotEnsemble
-from lr_search.errors import told
+from lr_search.errors import error_text
 from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.controller import first_schedule
 from lr_search.training.snapshots import Snapshot
@@ -46,7 +46,7 @@ def begun(workload: Workload) -> Outcome:
 
 def fail(outcome: Outcome, error: Exception) -> None:
     """It ended with an exception in the user's code, which is being handled."""
-    outcome.ended, outcome.reason = "failed", told(error)
+    outcome.ended, outcome.reason = "failed", error_text(error)
     outcome.error = traceback.format_exc()
 
 
@@ -73,7 +73,7 @@ def _judged_ensemble(training: Trained) -> dict[str, Any]:
     try:
         metrics = training.evaluate(SnapshotEnsemble(training.workload, training.snapshots))
     except Exception as error:
-        return {"members": members, "error": told(error)}
+        return {"members": members, "error": error_text(error)}
     return {"members": members, "metrics": metrics}
 
 

@@ -25,7 +25,7 @@ class Stack:
 
     Attributes:
         weights: (width, number of trained weights).
-        gradients: likewise.
+        gradients: of the weights, a row a model.
         leaves: the parameters as views of `weights`, (width, *shape) each; what the loss is a function of.
         buffers: (width, *shape) each.
         parameters: the model's own, one for each of the leaves.
@@ -70,9 +70,9 @@ class Stack:
             begin += each.numel()
         raise KeyError("no trained parameter")
 
-    def take_gradients(self, found: Sequence[torch.Tensor]) -> None:
+    def take_gradients(self, gradients: Sequence[torch.Tensor]) -> None:
         """Take over the gradients of the leaves, in their order."""
-        torch._foreach_copy_(self._gradient_views, list(found))
+        torch._foreach_copy_(self._gradient_views, list(gradients))
 
     @contextmanager
     def swapped(self, leaves: Sequence[torch.Tensor], buffers: Sequence[torch.Tensor]) -> Iterator[nn.Module]:

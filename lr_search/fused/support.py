@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from lr_search.errors import LRSearchError, told
+from lr_search.errors import LRSearchError, error_text
 from lr_search.fused.linearity import stacks
 from lr_search.fused.losses import ChangingPartsError, FusedLoss
 from lr_search.fused.metrics import FusedMetrics
@@ -76,7 +76,7 @@ def support_of(workload: Workload, seed: int) -> Support:
     except _CannotFuseError as error:
         return Support(str(error))
     except Exception as error:  # the user's code raises: the trials will tell
-        return Support(f"a workload that can be tried out on one batch, but got {told(error)}")
+        return Support(f"a workload that can be tried out on one batch, but got {error_text(error)}")
 
 
 def _tried(workload: Workload, seed: int) -> Support:

@@ -106,10 +106,10 @@ def surroundings(findings: Findings) -> list[Surroundings]:
         own = environment()
         return [Surroundings(UNRECORDED, [(k, v) for k, v in own.items() if k not in ("command", "since") and v])]
     several = len(groups) > 1 or unrecorded > 0
-    told = []
+    text = []
     for rest, since in sorted(groups.items(), key=lambda pair: min(pair[1])):
         title = f"{len(since)} stud{'ies' if len(since) != 1 else 'y'}" if several else ""
         began = min(each for each in since)
-        told.append(Surroundings(title, [*([("since", began)] if began else []), *rest]))
+        text.append(Surroundings(title, [*([("since", began)] if began else []), *rest]))
     left = [Surroundings(f"{unrecorded} stud{'ies' if unrecorded != 1 else 'y'} without a record of it", [])]
-    return [*told, *left] if unrecorded else told
+    return [*text, *left] if unrecorded else text

@@ -31,16 +31,16 @@ def comparison_html(findings: Findings) -> str:
 def recommendation_html(best: Recommendation) -> str:
     """What to train with, how sure that is, and the code."""
     title = f"{best.schedule_text}, peak learning rate {best.lr:.3g}, {best.optimizer}"
-    told = f"Expect {best.objective} {best.value:.4g}: {best.reason}"
+    text = f"Expect {best.objective} {best.value:.4g}: {best.reason}"
     code = f"<details><summary>PyTorch code</summary><pre>{escape(best.code)}</pre></details>" if best.code else ""
-    return _box(title, told) + code
+    return _box(title, text) + code
 
 
-def suggestion_html(found: Suggestion) -> str:
+def suggestion_html(suggestion: Suggestion) -> str:
     """The LR, how far it may be off, and why."""
     return _box(
-        f"learning rate {found.lr:.3g} (×/÷ {10**found.log10_std:.2g}, {found.status})",
-        f"{found.reason} Rule: {found.rule}.",
+        f"learning rate {suggestion.lr:.3g} (×/÷ {10**suggestion.log10_std:.2g}, {suggestion.status})",
+        f"{suggestion.reason} Rule: {suggestion.rule}.",
     )
 
 

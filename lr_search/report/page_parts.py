@@ -75,16 +75,16 @@ def figures_of(drawn: Sequence[Drawn]) -> dict[str, list[Drawn]]:
 def answer_part(findings: Findings) -> dict[str, Any]:
     """What to train with."""
     best = findings.recommendation
-    told: dict[str, Any] = {"recommendation": best, "lack": findings.lack, "unfinished": findings.unfinished}
+    text: dict[str, Any] = {"recommendation": best, "lack": findings.lack, "unfinished": findings.unfinished}
     if best is None:
-        return told
+        return text
     elsewhere = {
         "JSON": best.to_json(),
         "Optuna parameters": best.optuna_params(),
         "Ray Tune config": best.ray_config(),
     }
     return {
-        **told,
+        **text,
         "answer": words.answer_facts(best),
         "reason": f"{best.reason[:1].upper()}{best.reason[1:]}",
         "elsewhere": [(name, json.dumps(value, indent=2, ensure_ascii=False)) for name, value in elsewhere.items()],

@@ -105,12 +105,12 @@ def _part(close: float, whole: float) -> str:
 
 
 def _faster(row: object) -> str:
-    told = []
+    text = []
     for other in ("random", "grid"):
         times = float(getattr(row, f"faster_than_{other}"))
         if getattr(row, "strategy") != other and math.isfinite(times):  # noqa: B009
-            told.append(f"{cell(times, 2)} times as fast as {other}")
-    return f" To the same quality it was {' and '.join(told)}." if told else ""
+            text.append(f"{cell(times, 2)} times as fast as {other}")
+    return f" To the same quality it was {' and '.join(text)}." if text else ""
 
 
 def _count(number: int, noun: str) -> str:

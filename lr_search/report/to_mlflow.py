@@ -72,7 +72,7 @@ def log_to_mlflow(
         comparisons=names,
     )
     result = list(exported_trials(trials, evaluations))
-    with _told(resolved):
+    with _mlflow_errors(resolved):
         _require_reachable(resolved)
         client = mlflow_client(tracking_uri=tracking_uri)
         experiment_id = _experiment_id(client, shortened(experiment or names[0], 500))
@@ -94,7 +94,7 @@ def _mlflow(tracking_uri: str | None) -> tuple[type[MlflowClient], str]:
 
 
 @contextlib.contextmanager
-def _told(uri: str) -> Iterator[None]:
+def _mlflow_errors(uri: str) -> Iterator[None]:
     """What goes wrong there becomes one message, without the password."""
     from mlflow.exceptions import MlflowException
 

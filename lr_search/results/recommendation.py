@@ -195,9 +195,9 @@ class Confirmed:
         return Choice(best.schedule, best.lr, best.optimizer, self.interval.mean, best.shape)
 
 
-def confirmations(records: Sequence[StudyRecord], found: Sequence[Candidate]) -> list[Confirmed]:
+def confirmations(records: Sequence[StudyRecord], best: Sequence[Candidate]) -> list[Confirmed]:
     """The candidates that were trained again; those of the present best two only."""
-    current = {(c.schedule, c.optimizer, c.lr): c for c in found[:2]}
+    current = {(c.schedule, c.optimizer, c.lr): c for c in best[:2]}
     groups: dict[tuple[str, str, float], dict[int, float]] = {}
     for study in records:
         for trial in study.trials if study.kind == "confirm" else ():
@@ -207,9 +207,9 @@ def confirmations(records: Sequence[StudyRecord], found: Sequence[Candidate]) ->
     return [Confirmed(current[key], values) for key, values in groups.items()]
 
 
-def _confirmed(records: Sequence[StudyRecord], found: Sequence[Confirmed]) -> Recommendation:
-    sign = found[0].candidate.sign
-    ranked = sorted(found, key=lambda each: sign * each.interval.mean)
+def _confirmed(records: Sequence[StudyRecord], confirmed: Sequence[Confirmed]) -> Recommendation:
+    sign = confirmed[0].candidate.sign
+    ranked = sorted(confirmed, key=lambda each: sign * each.interval.mean)
     best, interval = ranked[0], ranked[0].interval
     tested = any(study.plan.get("on_test_data") for study in records if study.kind == "confirm")
     judged = f", judged on {'test' if tested else 'valid'}_data"

@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler, QMCSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from lr_search.errors import InvalidInputError, LRSearchError, MissingPackageError, told
+from lr_search.errors import InvalidInputError, LRSearchError, MissingPackageError, error_text
 
 # they need arguments, or (BruteForce) a parameter with a few values
 NOT_BY_NAME = ("BaseSampler", "BaseGASampler", "BruteForceSampler", "GridSampler", "PartialFixedSampler")
@@ -66,7 +66,7 @@ class PerTrialSampler(BaseSampler):
             raise MissingPackageError(f"The sampler needs {error.name}: pip install {error.name}") from error
         except Exception as error:
             raise InvalidInputError(
-                f"The factory of a sampler must return an Optuna sampler when it is called, but it raised {told(error)}. "
+                f"The factory of a sampler must return an Optuna sampler when it is called, but it raised {error_text(error)}. "
                 "Bind what it needs: functools.partial(factory, ...)."
             ) from error
         if not isinstance(sampler, BaseSampler):

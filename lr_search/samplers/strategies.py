@@ -37,7 +37,7 @@ class Search:
         trial_steps: what a full training is charged at most.
         epoch_end: the first step after a pass over the data at which trials are evaluated (for a cyclic schedule: a cycle's
             end); None where that is the training's end.
-        epoch_steps: what a trial is charged at most that is cut there; None likewise.
+        epoch_steps: what a trial is charged at most that is cut there; None where `epoch_end` is.
     """
 
     seed: int

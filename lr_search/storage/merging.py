@@ -75,9 +75,9 @@ def _compare(seen: dict[Any, tuple[str, dict[str, Any]]], source: str, study: St
         first, recorded = seen.setdefault(scope, (source, present))
         shared = {key: value for key, value in present.items() if key in recorded}
         if changed := differences(recorded, shared):
-            told = "; ".join(f"{key}: {recorded[key]!r} in {first}, {present[key]!r} in {source}" for key in changed)
+            changes = "; ".join(f"{key}: {recorded[key]!r} in {first}, {present[key]!r} in {source}" for key in changed)
             what = " ".join(str(word) for word in scope)
             raise FingerprintError(
-                f"Comparisons are put together only where they trained the same, but the {what} differs: {told}. "
+                f"Comparisons are put together only where they trained the same, but the {what} differs: {changes}. "
                 "Load them one by one; or give what differs another name, and run it again."
             )

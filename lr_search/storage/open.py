@@ -87,8 +87,8 @@ def _reason(error: BaseException) -> str:
     """In one line, and in the words of whatever failed first."""
     while error.__cause__ is not None and isinstance(error, ImportError | StorageInternalError):
         error = error.__cause__
-    told = getattr(error, "orig", None) or error
-    return (str(told).splitlines() or [type(told).__name__])[0].rstrip(".")
+    cause = getattr(error, "orig", None) or error
+    return (str(cause).splitlines() or [type(cause).__name__])[0].rstrip(".")
 
 
 def _open_sqlite(url: str, database: str | None, must_exist: bool) -> BaseStorage:
@@ -160,8 +160,8 @@ def _made(url: str, settings: dict[str, Any]) -> RDBStorage:
             with _unlogged("alembic"):
                 return _Database(url, settings)
         except sqlalchemy.exc.DBAPIError as error:
-            told = f"{error.orig} {getattr(error.orig, 'sqlstate', '')}".lower()
-            if not any(words in told for words in MADE_TWICE):
+            text = f"{error.orig} {getattr(error.orig, 'sqlstate', '')}".lower()
+            if not any(words in text for words in MADE_TWICE):
                 raise
             time.sleep(pause)
     return _Database(url, settings)
@@ -192,7 +192,7 @@ def _unlogged(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def losses_told() -> Iterator[None]:
+def storage_errors() -> Iterator[None]:
     """A storage that fails while it is used becomes a message. Raises: StorageError: with the reason, and how to go on."""
     try:
         yield

@@ -43,7 +43,7 @@ def is_alive(owner: Mapping[str, Any] | None, started: float, now: float) -> boo
     Args:
         owner: a claim's signature, or None.
         started: when the trial was taken, in seconds since the epoch.
-        now: the present time, likewise.
+        now: the present time, in seconds since the epoch.
     """
     if owner is None or owner["seen"] < started:  # taken, not signed yet (the signature may be a dead process's)
         return now - started < CLAIM_SECONDS

@@ -16,7 +16,7 @@ from lr_search.errors import StorageError
 from lr_search.samplers.strategies import PARAM
 from lr_search.storage import claims
 from lr_search.storage.keys import RECORD
-from lr_search.storage.open import losses_told
+from lr_search.storage.open import storage_errors
 from lr_search.storage.ownership import Claim
 from lr_search.studies.pruning import Reports
 from lr_search.studies.trial import Outcome, TrialSpec
@@ -63,14 +63,14 @@ class Job:
         if self._reports is None or not 0 < evaluation.step < self.workload.num_steps:
             return False
         try:
-            with losses_told():
+            with storage_errors():
                 return self._reports.cut(evaluation.metrics[self.workload.objective], evaluation.step)
         except UpdateFinishedTrialError:  # by another process, that took this one for lost
             return True
 
     def beat(self) -> None:
         """A sign of life in the storage; where the storage is away for a moment, the next one will do."""
-        with contextlib.suppress(StorageError), losses_told():
+        with contextlib.suppress(StorageError), storage_errors():
             claims.renew(self._storage, self._trial._trial_id, self._claim)
 
     def finish(self, outcome: Outcome) -> None:

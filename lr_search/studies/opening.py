@@ -46,7 +46,7 @@ def open_studies(
     by_name: dict[str, StudyTask] = {}
     for order, plan in enumerate(plans, start=first):
         known = dict(prints[plan.optimizer, plan.seed])
-        told = {OPTIMIZER_CALL: known.pop(OPTIMIZER_CALL, None)}
+        kept_only = {OPTIMIZER_CALL: known.pop(OPTIMIZER_CALL, None)}
         attribute = {**plan.attribute(), "fingerprint": known}
         study = optuna.create_study(
             storage=storage,
@@ -55,7 +55,7 @@ def open_studies(
             load_if_exists=True,
             pruner=plan.pruner if plan.pruner is not None else optuna.pruners.NopPruner(),
         )
-        whole = partial(_whole_attribute, name, order, plan, {**attribute, **told})
+        whole = partial(_whole_attribute, name, order, plan, {**attribute, **kept_only})
         _check(plan.name, held.get(plan.name, {}).get(PLAN) or kept(study, PLAN, whole), attribute)
         by_name[plan.name] = StudyTask(plan, study, by_name[plan.waits_for] if plan.waits_for else None)
         tasks.append(by_name[plan.name])

@@ -1,4 +1,4 @@
-"""A study's pruner at work: what it is told, what it reads, and how its verdicts outlive a kill."""
+"""A study's pruner at work: what is reported to it, what it reads, and how its verdicts outlive a kill."""
 
 from __future__ import annotations
 

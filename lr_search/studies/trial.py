@@ -29,7 +29,7 @@ Ended = Literal["finished", "diverged", "pruned", "failed"]
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """What a worker is told.
+    """What a worker is given.
 
     Args:
         seed: of the weights and the batches.

@@ -53,6 +53,6 @@ class Controller(ABC):
         return 0
 
 
-def first_schedule(found: Schedule | Controller) -> Schedule:
+def first_schedule(shape: Schedule | Controller) -> Schedule:
     """A schedule itself, or the one that a controller starts with."""
-    return found.schedule if isinstance(found, Controller) else found
+    return shape.schedule if isinstance(shape, Controller) else shape

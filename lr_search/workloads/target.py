@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lr_search.errors import InvalidInputError, LRSearchError, told, unknown_name
+from lr_search.errors import InvalidInputError, LRSearchError, error_text, unknown_name
 
 if TYPE_CHECKING:
     from lr_search.workloads.workload import Workload
@@ -29,7 +29,7 @@ def find_workload(target: str) -> Workload:
         except LRSearchError:
             raise
         except Exception as error:
-            raise InvalidInputError(f"{target}() must return a workload, but it raised {told(error)}.") from error
+            raise InvalidInputError(f"{target}() must return a workload, but it raised {error_text(error)}.") from error
     return require_workload(value)
 
 
@@ -66,8 +66,8 @@ def _imported(name: str) -> Any:
                 f"The module must be one that can be imported from here, but there is no {error.name!r}. "
                 "Run this in the folder that holds it, or install its package."
             ) from error
-        raise InvalidInputError(f"The module {name!r} must import, but it raised {told(error)}.") from error
+        raise InvalidInputError(f"The module {name!r} must import, but it raised {error_text(error)}.") from error
     except LRSearchError:
         raise
     except (Exception, SystemExit) as error:  # SystemExit: a script that reads its own command line
-        raise InvalidInputError(f"The module {name!r} must import, but it raised {told(error)}.") from error
+        raise InvalidInputError(f"The module {name!r} must import, but it raised {error_text(error)}.") from error

@@ -63,7 +63,7 @@ def connected(
         elif dashboard:
             _require_dashboard()
         try:
-            with _failures_told(meant):
+            with _failures_explained(meant):
                 with interrupts_held():  # ray.init, stopped half-way, leaves what it has started so far
                     _init(meant, runtime_env, verbose, dashboard)
                 if runtime_env is not None:  # it is set up when the first worker starts
@@ -86,7 +86,7 @@ def _init(address: str, runtime_env: Mapping[str, Any] | None, verbose: bool, da
 
 
 @contextmanager
-def _failures_told(address: str) -> Iterator[None]:
+def _failures_explained(address: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -107,13 +107,13 @@ def _require_dashboard() -> None:
 
 
 def _reason(error: Exception) -> str:
-    told = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if isinstance(error, ray.exceptions.GetTimeoutError):
         return f"runtime_env must be one that workers start in, but none has within {SETUP_SECONDS:g} s."
     if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return f"runtime_env must be one that can be set up there, but {lines[-1].rstrip('.')}."
-    return f"{told}."
+    return f"{text}."
 
 
 def _require_running(address: str | None, runtime_env: Mapping[str, Any] | None) -> None:

@@ -81,10 +81,10 @@ def _refused(workloads: Mapping[str, Workload], factory: str | None, error: Exce
     return WorkloadError(f"{rule}, but pickling it raised {type(error).__name__}: {error}.")
 
 
-def _ways_out(field: str, found: Culprit, factory: str | None) -> str:
+def _ways_out(field: str, culprit: Culprit, factory: str | None) -> str:
     often = "anew in every training, on the worker" if field in _EACH_TRAINING else "on the worker"
     ways = [f"Make it inside the function: {field}() is called {often}."]
-    if found.of_main:
+    if culprit.of_main:
         ways.append(
             "Or move the function to a module: what a script or notebook cell defines is sent with all the globals it "
             "names, what a module defines is sent by its name."

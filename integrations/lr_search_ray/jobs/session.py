@@ -134,8 +134,8 @@ class Session(Executor):
         if searcher.stopped is not None:
             raise searcher.stopped
         if searcher.out_of_time:
-            told = f"The time budget of {budget:g} s is over; {left} trials were put back. The same call goes on with them."
-            tqdm.write(told, file=sys.stderr)
+            message = f"The time budget of {budget:g} s is over; {left} trials were put back. The same call goes on with them."
+            tqdm.write(message, file=sys.stderr)
 
     def train(self, workload: Workload, spec: TrialSpec) -> Training:
         """The only workload, trained on a worker to the end."""
@@ -250,10 +250,10 @@ def _interrupts_stop(searcher: JobSearcher) -> Iterator[None]:
         return
 
     def stop(number: int, frame: object) -> None:
-        told = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+        reason = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
         if searcher.stopped is not None:
-            raise told
-        searcher.stop(told)
+            raise reason
+        searcher.stop(reason)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -46,10 +46,10 @@ class ObjectiveTrainable(TrialTrainable):
         self._last = evaluation or self._last
         last = self._last
         assert last is not None
-        told = {**{name: float(value) for name, value in last.metrics.items()}, "steps_charged": outcome.steps}
+        reported = {**{name: float(value) for name, value in last.metrics.items()}, "steps_charged": outcome.steps}
         if outcome.ended == "diverged":
-            told[work.objective] = math.inf if work.direction == "minimize" else -math.inf
-        return {**told, "train_loss": last.train_loss, "schedule_lr": last.lr, "ended": outcome.ended}
+            reported[work.objective] = math.inf if work.direction == "minimize" else -math.inf
+        return {**reported, "train_loss": last.train_loss, "schedule_lr": last.lr, "ended": outcome.ended}
 
 
 def tune_objective(

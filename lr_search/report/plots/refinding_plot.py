@@ -20,34 +20,34 @@ EDGES = (
 )
 
 
-def plot_refinding(found: Refinding, ax: Axes | None = None, *, rule: str | None = None) -> Axes:
+def plot_refinding(refinding: Refinding, ax: Axes | None = None, *, rule: str | None = None) -> Axes:
     """Draw the bounds, the edge of stability, the suggestions and the schedule's LR against the step.
 
     Args:
-        found: range tests at several points of a training.
+        refinding: range tests at several points of a training.
         ax: where to draw; default: a new figure's.
         rule: how the suggestions are read off the curves.
     """
     ax = own_axes(ax)
-    frame = found.to_frame(rule)
-    steps = np.unique(np.linspace(0, found.num_steps - 1, _SHAPE_POINTS).round())
-    lr = found.schedule(steps)
+    frame = refinding.to_frame(rule)
+    steps = np.unique(np.linspace(0, refinding.num_steps - 1, _SHAPE_POINTS).round())
+    lr = refinding.schedule(steps)
     shown = lr > 0
     ax.plot(steps[shown], lr[shown], color=SCHEDULE, linewidth=1.4, label="schedule")
     drawn = [lr[shown]]
     if len(frame):
         drawn += _draw_points(ax, frame)
     fit_y(ax, np.concatenate(drawn), "learning rate")
-    ax.set_xlim(-0.02 * found.num_steps, 1.02 * found.num_steps)
+    ax.set_xlim(-0.02 * refinding.num_steps, 1.02 * refinding.num_steps)
     ax.set_xlabel("steps done before the range test")
-    if found.reason:
-        ax.set_title(f"No further: {found.reason}")
+    if refinding.reason:
+        ax.set_title(f"No further: {refinding.reason}")
     ax.legend(fontsize=7.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
     return ax
 
 
 def _draw_points(ax: Axes, frame: pd.DataFrame) -> list[FloatArray]:
-    """What the range tests found. Returns: the LRs that were drawn."""
+    """What the range tests refinding. Returns: the LRs that were drawn."""
     step, lrs = frame["step"].to_numpy(), {name: frame[name].to_numpy(dtype=float) for name in _LRS}
     low, high = lrs["base_lr"], lrs["max_lr"]
     ax.fill_between(step, low, high, color=RANGE, alpha=0.15, linewidth=0, label="bounds: base_lr to max_lr")
