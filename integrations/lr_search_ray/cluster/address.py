@@ -174,6 +174,6 @@ def _explained(address: str, written: str, timeout_seconds: float) -> str:
     reason = f" ({lines[-1]})" if lines else ""
     return (
         f"The Ray cluster at {_shown_address(address)} must answer within {timeout_seconds:g} s, but did not{reason}. "
-        "Either something else listens there (the port that `ray start --head` names is meant, usually 6379), or the cluster is down or very busy "
-        "(timeout_seconds)."
+        "Either something else listens there (the port that `ray start --head` names is meant, usually 6379), or the cluster is down "
+        "or very busy (timeout_seconds)."
     )
