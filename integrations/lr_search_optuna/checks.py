@@ -12,7 +12,7 @@ def require_direction(study: optuna.Study, direction: Direction) -> None:
     """Refuse a study that optimizes another way than the workload, or several objectives.
 
     Raises:
-        InvalidInputError: it does.
+        InvalidInputError: the study optimizes another way, or several objectives.
 
     >>> require_direction(optuna.create_study(), "maximize")
     Traceback (most recent call last):
@@ -20,11 +20,11 @@ def require_direction(study: optuna.Study, direction: Direction) -> None:
     lr_search.errors.InvalidInputError: the study's direction must be the workload's, 'maximize', but got 'minimize'. \
 Make the study with optuna.create_study(direction='maximize'), or give the workload another objective and direction.
     """
-    result = ", ".join(each.name.lower() for each in study.directions)
+    actual = ", ".join(study_direction.name.lower() for study_direction in study.directions)
     require(
-        result == direction,
+        actual == direction,
         f"the study's direction must be the workload's, {direction!r}",
         f"Make the study with optuna.create_study(direction={direction!r}), "
         "or give the workload another objective and direction.",
-        got=result,
+        got=actual,
     )

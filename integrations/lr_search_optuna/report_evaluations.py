@@ -93,7 +93,7 @@ def _value(evaluation: Evaluation, name: str) -> float:
 
 
 def _diverged(trial: BaseTrial, training: Training | None, reason: str) -> float:
-    """The worst value there is, told to the study; the reason kept."""
+    """The worst value there is, which the study records; the reason is kept as an attribute of the trial."""
     trial.set_user_attr(DIVERGED, reason)
     if isinstance(trial, optuna.Trial):
         maximize = trial.study.direction == optuna.study.StudyDirection.MAXIMIZE

@@ -32,7 +32,7 @@ def seed_study(
     name: str = "lr",
     **range_test: Any,
 ) -> LRPrior:
-    """Run range tests, store the prior they tell in the study, and enqueue its mode as the next trial's LR.
+    """Run range tests, store the prior they give in the study, and enqueue its mode as the next trial's LR.
 
     A second worker that calls it finds the prior, runs
     nothing and enqueues nothing; one that calls it while the first's range test is under way runs its own, and takes the prior
@@ -45,8 +45,8 @@ def seed_study(
         seed: of the first range test.
         curves: how many range tests, >= 1; several see how far the suggestion depends on the seed.
         lr_range: (low, high), the range that is tested and searched.
-        name: of the LR's parameter, as of `suggest_lr`.
-        **range_test: as of `Workload.range_test`: num_steps, ramp, gain_ratio, ...
+        name: of the LR's parameter, the one that `suggest_lr` is given.
+        **range_test: settings of `Workload.range_test`: num_steps, ramp, gain_ratio, ...
 
     Returns:
         The prior. What it cost in steps is the study's attribute `lr_search_range_test_steps`.
@@ -72,9 +72,9 @@ def seed_study(
     """
     require_direction(study, require_workload(workload).direction)
     _require_settings(schedule, curves, lr_range, range_test)
-    result = stored_prior(study)
-    if result is not None:
-        return result
+    stored = stored_prior(study)
+    if stored is not None:
+        return stored
     settings = {"start_lr": lr_range[0], "end_lr": lr_range[1], **range_test}
     recorded = [workload.range_test(seed + _APART * index, **settings) for index in range(curves)]
     prior = LRPrior.from_curves(recorded, schedule=schedule, lr_range=lr_range)
@@ -83,9 +83,9 @@ def seed_study(
 
 def _stored_once(study: optuna.Study, prior: LRPrior, curves: Iterable[LRCurve], name: str) -> LRPrior:
     """Leave the prior, its cost and its mode in the study, unless another worker has meanwhile."""
-    result = stored_prior(study)
-    if result is not None:
-        return result
+    stored = stored_prior(study)
+    if stored is not None:
+        return stored
     study.set_user_attr(STEPS_ATTRIBUTE, sum(curve.steps_charged for curve in curves))
     study.set_user_attr(PRIOR_ATTRIBUTE, prior.to_json())
     study.enqueue_trial({name: prior.mode}, skip_if_exists=True)

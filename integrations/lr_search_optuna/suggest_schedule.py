@@ -31,7 +31,7 @@ def suggest_schedule(
 
     Args:
         trial: Optuna's.
-        names: of schedules; see `lr_search.schedules.by_name`. The same in every trial of a study.
+        names: of schedules; see `lr_search.schedules.by_name`. The same names in every trial of a study.
         num_steps: steps in the training, >= 1.
         lr: the peak LR, > 0: that of `suggest_lr`.
         steps_per_epoch: steps in one pass over the data; None where that has no end.
@@ -53,7 +53,7 @@ def suggest_schedule(
     """
     layouts = _layouts([names] if isinstance(names, str) else list(names), num_steps, steps_per_epoch, search_shape)
     for layout in layouts.values():
-        layout(lr)  # too short a training is told in the first trial, whichever schedule it gets
+        layout(lr)  # too short a training is reported in the first trial, whichever schedule it gets
     chosen = _chosen(trial, name, list(layouts))
     ranges = layouts[chosen].ranges
     return layouts[chosen](lr, **{option: suggested(trial, f"{chosen}.{option}", ranges[option]) for option in ranges})
@@ -64,7 +64,7 @@ def _layouts(
 ) -> dict[str, ScheduleLayout]:
     require(len(names) > 0, "names must hold at least one schedule", got=names)
     require(len(set(names)) == len(names), "names must differ", got=names)
-    return {each: named_layout(each, num_steps, steps_per_epoch, search_shape=search_shape) for each in names}
+    return {name: named_layout(name, num_steps, steps_per_epoch, search_shape=search_shape) for name in names}
 
 
 def _chosen(trial: BaseTrial, name: str, choices: list[str]) -> str:

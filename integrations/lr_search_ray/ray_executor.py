@@ -125,7 +125,7 @@ class RayExecutor(Executor):
             yield session
 
     def run(self, tasks: Sequence[StudyTask], progress: Progress) -> None:
-        """See `Executor`."""
+        """Run trials until every study is complete; see `Executor`."""
         workloads = {task.plan.optimizer: task.plan.workload for task in tasks}
         with self.session(workloads) as session:
             session.run(tasks, progress)

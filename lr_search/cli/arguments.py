@@ -17,20 +17,20 @@ def names(text: str) -> list[str]:
 
 def strategies(text: str) -> dict[str, Any]:
     """A comma-separated list of NAME or NAME=LR."""
-    result: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     for item in names(text):
         name, equals, lr = item.partition("=")
-        if name in result:
+        if name in chosen:
             raise InvalidInputError(f"--strategies must differ in name, but got {name!r} twice.")
         try:
-            result[name] = float(lr) if equals else name
+            chosen[name] = float(lr) if equals else name
         except ValueError:
             raise InvalidInputError(f"--strategies takes NAME or NAME=LR, but got {item!r}.") from None
-    return result
+    return chosen
 
 
 def pair(text: str) -> tuple[float, float]:
-    """LOW,HIGH."""
+    """The two numbers of LOW,HIGH."""
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
@@ -49,13 +49,13 @@ def pruner(name: str) -> BasePruner | Literal["auto"] | None:
 
 def options(text: str) -> dict[str, Any]:
     """A comma-separated list of NAME=VALUE; a value that is a number, true, false or none becomes that."""
-    result: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for item in names(text):
         name, equals, value = (part.strip() for part in item.partition("="))
-        if not equals or not name or name in result:
+        if not equals or not name or name in values:
             raise InvalidInputError(f"--executor-options must be NAME=VALUE,... with each name once, but got {text!r}.")
-        result[name.replace("-", "_")] = _plain(value)
-    return result
+        values[name.replace("-", "_")] = _plain(value)
+    return values
 
 
 def _plain(value: str) -> Any:

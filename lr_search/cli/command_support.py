@@ -1,4 +1,4 @@
-"""What the commands share: common arguments, files that must be writable, and how a mistake becomes a message."""
+"""What the commands share: their common arguments, files that must be writable, and how a mistake is reported."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Seed = Annotated[int, typer.Option(help="The first seed.", min=0)]
 def require_writable(folder: Path, option: str = "--out") -> None:
     """Find out before hours of training, not after; makes no folder yet."""
     try:
-        there = next(each for each in (folder, *folder.parents) if each.exists())
-        probe = there / f".lr_search_probe_{os.getpid()}"
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        probe = existing / f".lr_search_probe_{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -36,7 +36,7 @@ def require_writable(folder: Path, option: str = "--out") -> None:
 
 
 def require_file(path: Path | None, option: str, endings: tuple[str, ...] = ()) -> None:
-    """The same for a file."""
+    """Find out before hours of training, not after, whether a file can be written; makes neither it nor its folder yet."""
     if path is None:
         return
     if endings and path.suffix.lower() not in endings:

@@ -165,8 +165,8 @@ def list_names() -> None:
         typer.echo(f"  Optuna's samplers go by name as well: {', '.join(sampler_names())}")
         _print_group("schedules", plugins.SCHEDULES)
         typer.echo("optimizers")
-        for name, what in NAMES.items():
-            typer.echo(f"  {name:<19}{what}")
+        for name, description in NAMES.items():
+            typer.echo(f"  {name:<19}{description}")
         typer.echo("rules")
         for name, rule in RULES.items():
             default = " (default)" if name == DEFAULT_RULE else ""
@@ -183,20 +183,20 @@ def _print_group(title: str, group: str) -> None:
         package = point.dist.name if point.dist is not None else "?"
         origin = "" if package == "lr-search" else f" [{package}]"
         try:
-            result = plugins.load_plugin(group, name)
-            text = resolve_strategies(name)[0].describe if title == "strategies" else _first_line(result)
+            plugin = plugins.load_plugin(group, name)
+            text = resolve_strategies(name)[0].describe if title == "strategies" else _first_line(plugin)
         except LRSearchError as error:  # the others are there nevertheless
             typer.echo(f"  {name:<15}{error}{origin}")
             continue
-        typer.echo(f"  {name:<15}{text}{_searched(result)}{origin}")
+        typer.echo(f"  {name:<15}{text}{_searched(plugin)}{origin}")
 
 
 def _searched(layout: Any) -> str:
     """The options of a schedule that search_shape searches, with their ranges."""
     from lr_search.schedules.layout import ranges_of
 
-    result = ", ".join(f"{name} {each.low:g} to {each.high:g}" for name, each in ranges_of(layout).items())
-    return f" (shape: {result})" if result else ""
+    ranges = ", ".join(f"{name} {within.low:g} to {within.high:g}" for name, within in ranges_of(layout).items())
+    return f" (shape: {ranges})" if ranges else ""
 
 
 def _first_line(value: Any) -> str:

@@ -69,7 +69,7 @@ def range_test(
 
 
 def _require_rule(rule: str | None) -> None:
-    """Find out before the training, not after."""
+    """Refuse a rule that does not exist before the training, not after."""
     from lr_search.curves.suggest import RULES
 
     if rule is not None and rule not in RULES:
@@ -77,7 +77,7 @@ def _require_rule(rule: str | None) -> None:
 
 
 def _lines(curve: LRCurve, rule: str | None) -> Iterator[tuple[str, str]]:
-    """What a curve tells, line by line: (what, the answer)."""
+    """What is read off a curve, line by line: (what, the answer)."""
     from lr_search.curves.gain_crossing import gain_crossing
 
     suggestion, phases, (base_lr, max_lr) = curve.suggest(rule), curve.phases(), curve.bounds()
@@ -93,8 +93,8 @@ def _lines(curve: LRCurve, rule: str | None) -> Iterator[tuple[str, str]]:
         edge = "" if zero is None else f", 0 at {zero:.3g} (edge of stability)"
         yield "gain ratio", f"1/2 at {half:.3g}{edge}"
     if len(curve.members) > 1:
-        each = ", ".join(f"{member.suggest(rule).lr:.3g}" for member in curve.members)
-        yield "seeds", f"{len(curve.members)}, alone they suggest {each}"
+        suggested = ", ".join(f"{member.suggest(rule).lr:.3g}" for member in curve.members)
+        yield "seeds", f"{len(curve.members)}, alone they suggest {suggested}"
     yield "cost", _cost(curve)
     yield "reason", suggestion.reason
 

@@ -38,8 +38,8 @@ def _built(name: str, registered: Any, options: Mapping[str, Any], offered: Mapp
     """What the class, or the function that is registered, builds of the options; each must be an argument of it."""
     own = isinstance(registered, type) and issubclass(registered, Executor)
     known = [*inspect.signature(registered).parameters, *(registered.OPTIONS if own else ())]
-    unknown = next((each for each in options if each not in known), None)
+    unknown = next((option for option in options if option not in known), None)
     if unknown is not None:
         raise unknown_name(f"option of the executor {name!r}", unknown, known)
-    arguments = {each: value for each, value in offered.items() if each in known} | {**options}
+    arguments = {option: value for option, value in offered.items() if option in known} | {**options}
     return registered.of_options(arguments) if own else registered(**arguments)

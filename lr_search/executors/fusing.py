@@ -27,23 +27,23 @@ class Fusing:
         self._support: dict[int, tuple[Workload, Support]] = {}
         self._fastest: dict[int, tuple[int, int]] = {}  # the fastest width, and the most that was tried
         self._limit = sys.maxsize  # what memory was found to hold
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def support(self, workload: Workload, seed: int) -> Support:
-        """Tried out once a workload; why it cannot be fused is told as a warning."""
+        """What is known of a workload, which is tried out once; why it cannot be fused is reported as a warning."""
         if id(workload) not in self._support:
             self._support[id(workload)] = workload, support_of(workload, seed)
-            self._tell(self._support[id(workload)][1].reason)
+            self._warn(self._support[id(workload)][1].reason)
         return self._support[id(workload)][1]
 
     def refuse(self, workload: Workload, reason: str) -> None:
-        """It turned out later that it cannot be fused, and why."""
+        """Take note that a workload turned out later to be one that cannot be fused, and why."""
         self._support[id(workload)] = workload, Support(reason)
-        self._tell(reason)
+        self._warn(reason)
 
-    def _tell(self, reason: str) -> None:
-        if reason and reason not in self._told:
-            self._told.add(reason)
+    def _warn(self, reason: str) -> None:
+        if reason and reason not in self._warned:
+            self._warned.add(reason)
             warnings.warn(
                 f"FusedExecutor needs {reason}. These trials run one by one; the answers are the same. "
                 "Mend that to have them fused, or use LocalExecutor.",
@@ -98,4 +98,4 @@ def why_apart(failure: Exception) -> str:
 
 
 def _but_optimizer(workload: Workload) -> list[Any]:
-    return [getattr(workload, each.name) for each in fields(workload) if each.name != "optimizer"]
+    return [getattr(workload, field.name) for field in fields(workload) if field.name != "optimizer"]

@@ -57,7 +57,7 @@ class LocalExecutor(Executor):
 
 
 def run_job(job: Job, progress: Progress) -> Outcome:
-    """Run one trial to its end and tell its study."""
+    """Run one trial to its end and report that to its study."""
 
     def report(evaluation: Evaluation) -> bool:
         progress.evaluated(job, evaluation.step)

@@ -18,7 +18,7 @@ SEVERAL = "{l_bar}{bar}| {n_fmt}/{total_fmt}{postfix}"  # the pace stands on the
 
 
 class Progress:
-    """Two bars on standard error: trials, and steps. An executor tells it what becomes of the trials.
+    """Two bars on standard error: trials, and steps. An executor reports to it what becomes of the trials.
 
     Args:
         trials: how many there are to run.

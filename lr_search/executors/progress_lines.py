@@ -12,7 +12,7 @@ from lr_search.executors.tally import Overview, Tally
 
 Bar: TypeAlias = "tqdm[NoReturn]"  # without anything to iterate over
 BARS = 2  # above the studies' lines
-SIZE = 79, 23  # of a terminal that does not tell its own, less a column and a row as in tqdm
+SIZE = 79, 23  # of a terminal that does not report its own, less a column and a row as in tqdm
 STANDING = 45  # columns for how far a study has come
 SHORTEST = 24  # columns for a name, at least
 STATUS_SECONDS = 60  # between status lines in a log
@@ -36,7 +36,7 @@ class StudyLines:
         room = max(0, rows - 1 - BARS)  # tqdm keeps the last row for itself
         shown = len(studies) if len(studies) <= room else max(0, room - 1)
         width = min(self._width, max(SHORTEST, columns - STANDING))
-        texts = [f"  {_shortened(each.label, width):<{width}} {each.standing()}" for each in _first(studies, shown)]
+        texts = [f"  {_shortened(study.label, width):<{width}} {study.standing()}" for study in _first(studies, shown)]
         if shown < len(studies) and room:
             texts.append(f"  ... and {len(studies) - shown} more studies")
         while len(self._lines) > len(texts):
@@ -57,8 +57,8 @@ def _first(studies: Collection[Tally], count: int) -> Collection[Tally]:
     """So many of them, those with a trial that runs before others; in the order in which they began."""
     if len(studies) <= count:
         return studies
-    chosen = {each.label for each in sorted(studies, key=lambda each: not each.running)[:count]}
-    return [each for each in studies if each.label in chosen]
+    chosen = {study.label for study in sorted(studies, key=lambda study: not study.running)[:count]}
+    return [study for study in studies if study.label in chosen]
 
 
 def _line(position: int, text: str) -> Bar:
@@ -85,7 +85,7 @@ class Log:
     def __init__(self, trials: int, steps: int, clock: Callable[[], float]) -> None:
         self._trials, self._steps, self._clock = trials, steps, clock
         self._taken = 0
-        self._begun = self._told = clock()
+        self._begun = self._last_printed = clock()
 
     def stepped(self, steps: int) -> None:
         """So many steps were taken."""
@@ -94,9 +94,9 @@ class Log:
     def draw(self, overview: Overview) -> None:
         """Print how far all have come, where the last such line is a minute old."""
         now = self._clock()
-        if now - self._told < STATUS_SECONDS:
+        if now - self._last_printed < STATUS_SECONDS:
             return
-        self._told = now
+        self._last_printed = now
         done = overview.ended.total()
         trials, steps = max(self._trials, done + overview.running), max(self._steps, self._taken)
         rate = self._taken / (now - self._begun)

@@ -130,4 +130,4 @@ class Overview:
 
 
 def _counts(ended: Counter[Ended], which: list[Ended]) -> list[str]:
-    return [f"{ended[each]} {each}" for each in which if ended[each]]
+    return [f"{ended[end]} {end}" for end in which if ended[end]]

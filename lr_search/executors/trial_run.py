@@ -79,7 +79,7 @@ def run_trial(workload: Workload, spec: TrialSpec, report: Report) -> Outcome:
     Args:
         workload: what is trained.
         spec: under which schedule and seed.
-        report: told of each evaluation; may ask for the trial to be pruned.
+        report: is passed each evaluation; may ask for the trial to be pruned.
     """
     run = TrialRun(workload, spec)
     try:
@@ -172,7 +172,7 @@ class TrialRun(Run, Iterator[Evaluation]):
         return {"training": self._begun().state_dict(), "seconds": outcome.seconds, "started": outcome.started}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Go on from a state that `state_dict` returned."""
         self.outcome.seconds, self.outcome.started = state["seconds"], state["started"]
         with self._failures_kept():
             self._begun().load_state_dict(state["training"])

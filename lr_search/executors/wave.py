@@ -1,4 +1,4 @@
-"""Trials that are trained together from their start: taken from the studies, fused, and told to the studies."""
+"""Trials that are trained together from their start: taken from the studies, fused, and reported to the studies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Wave:
     Args:
         work: where they are taken from.
         fusing: what is known of their workloads.
-        progress: is told what becomes of them.
+        progress: gets a report of what becomes of them.
         watch: stops the comparison where too many fail.
 
     Attributes:
@@ -51,7 +51,7 @@ class Wave:
         return job
 
     def train(self) -> None:
-        """All of them, to their ends."""
+        """Train all of them to their ends."""
         with Heartbeat(self._beat):
             self._train(list(self.jobs))
 
@@ -91,13 +91,13 @@ class Wave:
             with fused.failures_kept():
                 for runs in fused:
                     for run in runs:
-                        self._hear(jobs[run.index], run)
+                        self._report(jobs[run.index], run)
         finally:
             fused.close()
         return fused.failure
 
-    def _hear(self, job: Job, run: LaneRun) -> None:
-        """A trial was evaluated, or has ended."""
+    def _report(self, job: Job, run: LaneRun) -> None:
+        """Report that a trial was evaluated, or has ended."""
         if run.evaluation is not None:
             self._progress.evaluated(job, run.step)
             run.tell(job.report, run.evaluation)

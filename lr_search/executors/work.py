@@ -72,7 +72,7 @@ class Work:
         return not self._awake and not self._asleep
 
     def ended(self, job: Job) -> None:
-        """A trial has been told to its study, or put back."""
+        """A trial has ended in its study, or was put back."""
         if job.task in self._asleep:
             self._asleep.remove(job.task)
             self._awake.append(job.task)
@@ -81,7 +81,7 @@ class Work:
         return task.plan.kind not in FIRST, task.side_by_side, self._begun[id(task)]
 
     def _wake_after(self, first: StudyTask) -> None:
-        """Those that waited for a study, which is complete now."""
+        """Wake the studies that waited for one that is complete now."""
         waited = [task for task in self._asleep if task.waits_for(first)]
         self._asleep = [task for task in self._asleep if task not in waited]
         self._awake += waited

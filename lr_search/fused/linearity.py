@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lr_search.fused.stack import Stack
-from lr_search.fused.updates import Layout, StackedUpdate, made_optimizer
+from lr_search.fused.updates import Layout, StackedUpdate, optimizer_over
 from lr_search.optimizers.param_groups import OptimizerFactory, group_ratios, set_lr
 from lr_search.rng import preserved_rng
 
@@ -41,9 +41,11 @@ class _Small(nn.Module):
         self.held = nn.ParameterList()
         for group in optimizer.param_groups:
             shapes = list(dict.fromkeys(tuple(min(size, LARGEST_DIM) for size in p.shape) for p in group["params"]))
-            made_of = [nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64)) for shape in shapes]
-            self.held.extend(made_of)
-            self.groups.append({**group, "params": made_of})
+            parameters = [
+                nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64)) for shape in shapes
+            ]
+            self.held.extend(parameters)
+            self.groups.append({**group, "params": parameters})
             self.groups[-1].pop("param_names", None)
 
 
@@ -52,21 +54,21 @@ def _largest_error(factory: OptimizerFactory, optimizer: torch.optim.Optimizer) 
     model = _Small(optimizer, generator)
     stack = Stack(model, list(model.held), len(_LRS))
     start = stack.weights.clone()
-    layout = Layout(stack, made_optimizer(factory, model.groups))
+    layout = Layout(stack, optimizer_over(factory, model.groups))
     update = StackedUpdate(stack, layout, factory, (0, len(_LRS)))
-    models = [_Small(optimizer, torch.Generator().manual_seed(0)) for _ in _LRS]
-    singles = [made_optimizer(factory, each.groups) for each in models]
+    copies = [_Small(optimizer, torch.Generator().manual_seed(0)) for _ in _LRS]
+    singles = [optimizer_over(factory, copy.groups) for copy in copies]
     ratios = group_ratios(optimizer)
     for step in range(NUM_STEPS):
         lrs = [lr * (1 + (step * (index + 1)) % 5) / 5 for index, lr in enumerate(_LRS)]
         drawn = torch.randn(start.shape, generator=generator, dtype=torch.float64)
         stack.gradients.copy_(drawn)
         update.step(torch.tensor(lrs, dtype=torch.float64)[:, None], lrs, [None] * len(lrs))
-        for lr, single, each, row in zip(lrs, singles, models, drawn, strict=True):
-            for parameter, part in zip(each.held, row.split([p.numel() for p in each.held]), strict=True):
+        for lr, single, copy, row in zip(lrs, singles, copies, drawn, strict=True):
+            for parameter, part in zip(copy.held, row.split([p.numel() for p in copy.held]), strict=True):
                 parameter.grad = part.view(parameter.shape).clone()
             set_lr(single, lr, ratios)
             single.step()
-    alone = torch.stack([torch.cat([p.detach().reshape(-1) for p in each.held]) for each in models])
+    alone = torch.stack([torch.cat([p.detach().reshape(-1) for p in copy.held]) for copy in copies])
     way = (alone - start).abs().amax(dim=1, keepdim=True)
     return float(((stack.weights - alone).abs() / way).max())

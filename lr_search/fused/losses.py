@@ -72,16 +72,16 @@ class FusedLoss:
             losses = self(batch)
             losses = losses / len(batches) if len(batches) > 1 else losses
             leaves = self._stack.leaves
-            result = torch.autograd.grad(losses.sum(), [*leaves, *self._idle], allow_unused=True)
-            if [gradient is not None for gradient in result] != self._moved:
+            batch_gradients = torch.autograd.grad(losses.sum(), [*leaves, *self._idle], allow_unused=True)
+            if [gradient is not None for gradient in batch_gradients] != self._moved:
                 raise ChangingPartsError(
                     "a loss that moves the same parameters on every batch, but got others on a later one"
                 )
-            result = result[: len(leaves)]
+            batch_gradients = batch_gradients[: len(leaves)]
             if gradients:
-                torch._foreach_add_(gradients, list(result))
+                torch._foreach_add_(gradients, list(batch_gradients))
             else:
-                gradients = list(result)
+                gradients = list(batch_gradients)
             total = losses.detach() if total is None else total + losses.detach()
         self._stack.take_gradients(gradients)
         assert total is not None

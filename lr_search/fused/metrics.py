@@ -48,8 +48,8 @@ class FusedMetrics:
         leaves, buffers = self._stack.selected(rows)
         device = self._stack.weights.device
         with torch.no_grad(), batchable_attention(device), autocast(device, self._precision):
-            result: Sums = self._batched(leaves, buffers, batch)
-        return result
+            sums: Sums = self._batched(leaves, buffers, batch)
+        return sums
 
 
 class FusedJudge:
@@ -83,7 +83,7 @@ class FusedJudge:
                 for name, (total, count) in self._metrics(rows, to_device(batch, device)).items():
                     before = sums.get(name)
                     sums[name] = (total, count) if before is None else (before[0] + total, before[1] + count)
-        return [require_objective(self._workload, each) for each in _means(sums, len(rows))]
+        return [require_objective(self._workload, means) for means in _means(sums, len(rows))]
 
     def close(self) -> None:
         """Let go of the data."""

@@ -110,7 +110,7 @@ class _FusedRamp:
                 record.take_rows(rows[:, :, index])
 
     def _step(self, drawn: list[Any], lr: float) -> torch.Tensor:
-        """Returns: the losses before it, (seeds,)."""
+        """Take one step. Returns: the losses before it, (seeds,)."""
         stack, clip_norm = self._stack, self._workload.clip_norm
         losses = self._loss.backward(drawn)
         raw = stack.gradients.clone() if self._measured else None
@@ -151,6 +151,6 @@ def _stacked(models: Sequence[torch.nn.Module], support: Support) -> Stack:
     for row, model in enumerate(models):
         own = dict(model.named_parameters())
         stack.weights[row] = torch.cat([own[name].detach().reshape(-1) for name in support.trained])
-        for buffer, mine in zip(stack.buffers, model.buffers(), strict=True):
-            buffer[row] = mine
+        for buffer, own_buffer in zip(stack.buffers, model.buffers(), strict=True):
+            buffer[row] = own_buffer
     return stack

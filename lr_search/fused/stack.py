@@ -25,7 +25,7 @@ class Stack:
 
     Attributes:
         weights: (width, number of trained weights).
-        gradients: of the weights, a row a model.
+        gradients: (width, number of trained weights).
         leaves: the parameters as views of `weights`, (width, *shape) each; what the loss is a function of.
         buffers: (width, *shape) each.
         parameters: the model's own, one for each of the leaves.
@@ -64,10 +64,10 @@ class Stack:
     def columns(self, parameter: torch.Tensor) -> tuple[int, int]:
         """Where a trained parameter lies in a row: from, to."""
         begin = 0
-        for each in self.parameters:
-            if each is parameter:
-                return begin, begin + each.numel()
-            begin += each.numel()
+        for trained in self.parameters:
+            if trained is parameter:
+                return begin, begin + trained.numel()
+            begin += trained.numel()
         raise KeyError("no trained parameter")
 
     def take_gradients(self, gradients: Sequence[torch.Tensor]) -> None:
@@ -78,7 +78,7 @@ class Stack:
     def swapped(self, leaves: Sequence[torch.Tensor], buffers: Sequence[torch.Tensor]) -> Iterator[nn.Module]:
         """Inside, the model has these in the place of its own parameters and buffers.
 
-        As torch.func.functional_call, in a tenth of its time, and for whatever the loss calls of the model.
+        Like torch.func.functional_call, in a tenth of its time, and for whatever the loss calls of the model.
         """
         places = [*self._places, *self._buffer_places]
         own = [*self.parameters, *self._own_buffers]
@@ -111,8 +111,8 @@ class Stack:
 
     def finite(self) -> list[bool]:
         """Whether all weights of a row are; waits for the device."""
-        result: list[bool] = self.weights.isfinite().all(dim=1).tolist()
-        return result
+        finite: list[bool] = self.weights.isfinite().all(dim=1).tolist()
+        return finite
 
 
 def _repeated(buffer: torch.Tensor, width: int) -> torch.Tensor:
@@ -122,10 +122,10 @@ def _repeated(buffer: torch.Tensor, width: int) -> torch.Tensor:
 def _places(model: nn.Module, kind: str, tensor: torch.Tensor) -> list[Place]:
     """Everywhere the model has it: weights may be tied."""
     owned = (getattr(module, kind) for module in model.modules())
-    return [(each, name) for each in owned for name, value in each.items() if value is tensor]
+    return [(own, name) for own in owned for name, value in own.items() if value is tensor]
 
 
 def _put(places: Sequence[Sequence[Place]], values: Sequence[torch.Tensor]) -> None:
-    for result, value in zip(places, values, strict=True):
-        for owner, name in result:
+    for holders, value in zip(places, values, strict=True):
+        for owner, name in holders:
             owner[name] = value

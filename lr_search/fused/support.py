@@ -75,7 +75,7 @@ def support_of(workload: Workload, seed: int) -> Support:
         raise
     except _CannotFuseError as error:
         return Support(str(error))
-    except Exception as error:  # the user's code raises: the trials will tell
+    except Exception as error:  # the user's code raises: the trials will report it
         return Support(f"a workload that can be tried out on one batch, but got {error_text(error)}")
 
 
@@ -146,19 +146,15 @@ def _try_loss(workload: Workload, own: Alone, stack: Stack) -> None:
         losses = fused.backward([own.batch])
     gradients = stack.views(stack.gradients)
     for row in (1, 0):  # the first one's weights are left in the model
-        result = own.run_row(stack, row)
-        own_gradients = {id(p): gradient for (_, p), gradient in zip(result.parameters, result.gradients, strict=True)}
+        alone = own.run_row(stack, row)
+        own_gradients = {id(p): gradient for (_, p), gradient in zip(alone.parameters, alone.gradients, strict=True)}
         wanted = [own_gradients[id(parameter)] for parameter in stack.parameters]
         got = [gradient[row] for gradient in gradients]
         same = f"{PURE} and of nothing else"
-        _require_same("the loss", [losses[row]], [result.loss], workload, same)
+        _require_same("the loss", [losses[row]], [alone.loss], workload, same)
         _require_same("the gradient", _joined(got), _joined(wanted), workload, same)
         _require_same(
-            "a buffer",
-            [b[row] for b in stack.buffers],
-            result.buffers,
-            workload,
-            "buffers that are written to in place",
+            "a buffer", [b[row] for b in stack.buffers], alone.buffers, workload, "buffers that are written to in place"
         )
 
 
@@ -208,8 +204,8 @@ def _metrics_work(workload: Workload, seed: int, stack: Stack) -> bool:
                 if list(alone) != list(together):
                     return False
                 for name, (total, count) in alone.items():
-                    pair = [torch.as_tensor(each, dtype=torch.float64) for each in (total, count)]
-                    _require_same(name, [each[row] for each in together[name]], pair, workload, "")
+                    pair = [torch.as_tensor(number, dtype=torch.float64) for number in (total, count)]
+                    _require_same(name, [sums[row] for sums in together[name]], pair, workload, "")
     except LRSearchError:
         raise
     except Exception:

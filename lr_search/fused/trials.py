@@ -49,11 +49,11 @@ class FusedTraining:
             idle = idle_parameters(optimizer, self._stack)
             self._judge = FusedJudge(self._workload, self._seed, self._stack, fused=support[0].metrics)
             self.lanes = [Lane(index, member, seed, self._judge) for index, member in enumerate(members)]
-            self._updates = self._made_updates(support)
+            self._updates = self._make_updates(support)
         self._loss = FusedLoss(self._stack, first.loss, first.precision, draws=support[0].draws, idle=idle)
         self._lay_lrs()
 
-    def _made_updates(self, support: Sequence[Support]) -> list[tuple[Update, list[Lane]]]:
+    def _make_updates(self, support: Sequence[Support]) -> list[tuple[Update, list[Lane]]]:
         """The optimizers, each for the lanes that share it; the stack's rows are in their order."""
 
         def key(lane: Lane) -> tuple[int, tuple[float | None, ...]]:
@@ -126,7 +126,7 @@ class FusedTraining:
             lane.train_on(read[:, lane.row])
 
     def _one_step(self, step: int) -> torch.Tensor:
-        """Returns: the losses before it, (rows,)."""
+        """Take one step. Returns: the losses before it, (rows,)."""
         drawn = [next(self._batches) for _ in range(self._workload.accumulate)]
         losses = self._loss.backward(drawn)
         clip_norm = self._workload.clip_norm
@@ -161,18 +161,18 @@ class FusedTraining:
             lane.judged(metrics)
 
     def _judged(self, due: list[Lane]) -> list[dict[str, float] | None]:
-        """The metrics of each; None of one by itself whose metrics raise: there is no telling here why."""
+        """The metrics of each; None of one by itself whose metrics raise: why cannot be known here."""
         if self._judge.fused:
             return list(self._judge([lane.row for lane in due]) if due else [])
-        result: list[dict[str, float] | None] = []
+        metrics: list[dict[str, float] | None] = []
         for lane in due:
             try:
-                result += self._judge([lane.row])
+                metrics += self._judge([lane.row])
             except LRSearchError:
                 raise
             except Exception:
-                result.append(None)
-        return result
+                metrics.append(None)
+        return metrics
 
     def _compact(self) -> None:
         """Let go of the rows of lanes that have ended, where these are enough to be worth it."""
@@ -199,7 +199,7 @@ class FusedTraining:
 
 
 def idle_parameters(optimizer: torch.optim.Optimizer, stack: Stack) -> list[torch.Tensor]:
-    """Those that the optimizer of the stack's own model holds and that no step moves."""
+    """The parameters that the optimizer of the stack's own model holds and that no step moves."""
     moved = {id(parameter) for parameter in stack.parameters}
     held = trainable(optimizer.param_groups)
     return [parameter for parameter in held if parameter.requires_grad and id(parameter) not in moved]

@@ -24,7 +24,7 @@ class Update(Protocol):
 
         Args:
             lrs: of each row, (rows, 1), on the device.
-            at: the same, as numbers.
+            at: the LR of each row, as numbers.
             momentum: of each row, or None for what it is.
         """
 
@@ -48,7 +48,7 @@ class Layout:
             self.settings.append(
                 {name: value for name, value in group.items() if name not in ("params", "param_names")}
             )
-            self.columns.append([stack.columns(each) for each in group["params"] if id(each) in known])
+            self.columns.append([stack.columns(parameter) for parameter in group["params"] if id(parameter) in known])
         self.ratios = group_ratios(optimizer)
 
     def groups(self, params: Callable[[Columns], torch.Tensor], *, merged: bool) -> Any:
@@ -58,11 +58,11 @@ class Layout:
             params: makes the parameter for some columns.
             merged: whether parameters that lie side by side may be one.
         """
-        result = []
+        groups = []
         for settings, columns in zip(self.settings, self.columns, strict=True):
             runs = _merged(columns) if merged else columns
-            result.append({**settings, "params": [params(each) for each in runs]})
-        return result
+            groups.append({**settings, "params": [params(run) for run in runs]})
+        return groups
 
 
 def _merged(columns: Sequence[Columns]) -> list[Columns]:
@@ -75,8 +75,8 @@ def _merged(columns: Sequence[Columns]) -> list[Columns]:
     return runs
 
 
-def made_optimizer(factory: OptimizerFactory, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """An optimizer like that of the groups' settings, over other parameters."""
+def optimizer_over(factory: OptimizerFactory, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """An optimizer with the groups' settings, over their parameters."""
     if len(groups) == 1:  # some take no groups
         optimizer = factory(groups[0]["params"], lr=PROBE_LR)
         optimizer.param_groups[0].update({name: value for name, value in groups[0].items() if name != "params"})
@@ -106,7 +106,7 @@ class StackedUpdate:
         self._columns: list[Columns] = []
         self._parameters: list[nn.Parameter] = []
         self._place(*rows)
-        self._optimizer = made_optimizer(factory, layout.groups(self._parameter, merged=True))
+        self._optimizer = optimizer_over(factory, layout.groups(self._parameter, merged=True))
         self._bind()
 
     def _place(self, begin: int, end: int) -> None:
@@ -173,7 +173,7 @@ class RowUpdate:
                 held.append(nn.Parameter(stack.weights[row, slice(*columns)].view(shapes[columns])))
                 return held[-1]
 
-            self._optimizers.append(made_optimizer(factory, layout.groups(parameter, merged=False)))
+            self._optimizers.append(optimizer_over(factory, layout.groups(parameter, merged=False)))
             self._parameters.append(held)
         self._bind(rows[0])
 
@@ -187,10 +187,10 @@ class RowUpdate:
 
     def step(self, lrs: torch.Tensor, at: Sequence[float], momentum: Sequence[float | None]) -> None:
         """See `Update`."""
-        for optimizer, lr, each in zip(self._optimizers, at, momentum, strict=True):
+        for optimizer, lr, row_momentum in zip(self._optimizers, at, momentum, strict=True):
             set_lr(optimizer, lr, self._ratios)
-            if each is not None:
-                set_momentum(optimizer, each)
+            if row_momentum is not None:
+                set_momentum(optimizer, row_momentum)
             optimizer.step()
 
     def keep(self, rows: Sequence[int], first: int) -> None:

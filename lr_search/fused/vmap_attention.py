@@ -36,7 +36,7 @@ def batchable_attention(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _replaced() -> Iterator[None]:
-    """A `TorchFunctionMode` would not see what is called within multi_head_attention_forward."""
+    """Inside, torch's functions are ours: a `TorchFunctionMode` would not see what is called within multi_head_attention_forward."""
     _here.inside = True
     _OWN.scaled_dot_product_attention, _OWN.multi_head_attention_forward = _attention, _multi_head
     try:
@@ -55,8 +55,8 @@ def _inside() -> bool:
 def _multi_head(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **settings: Any) -> Any:
     """Torch's function of that name, on sequences without gaps; equal ones stay one, for they are projected together."""
     if _inside():
-        without_gaps = {id(each): each.contiguous() for each in (query, key, value)}
-        query, key, value = (without_gaps[id(each)] for each in (query, key, value))
+        without_gaps = {id(tensor): tensor.contiguous() for tensor in (query, key, value)}
+        query, key, value = (without_gaps[id(tensor)] for tensor in (query, key, value))
     return _multi_head_attention_forward(query, key, value, *args, **settings)
 
 
@@ -73,8 +73,8 @@ def _attention(
     of_heads = query.ndim == key.ndim == value.ndim == 4 and not others.get("enable_gqa")
     if not _inside() or not of_heads or dropout_p:
         return _scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, **others)
-    result: torch.Tensor = _Folded.apply(query, key, value, attn_mask, is_causal, others.get("scale"))  # type: ignore[no-untyped-call]
-    return result
+    output: torch.Tensor = _Folded.apply(query, key, value, attn_mask, is_causal, others.get("scale"))  # type: ignore[no-untyped-call]
+    return output
 
 
 class _Folded(torch.autograd.Function):
@@ -82,7 +82,7 @@ class _Folded(torch.autograd.Function):
 
     @staticmethod
     def forward(*args: Any) -> torch.Tensor:
-        """Of one model; only what no model's weights have touched comes here, and needs no gradient."""
+        """Attention of one model; only what no model's weights have touched comes here, and needs no gradient."""
         query, key, value, mask, is_causal, scale = args
         return _scaled_dot_product_attention(query, key, value, mask, 0.0, is_causal, scale=scale)
 
@@ -92,14 +92,14 @@ class _Folded(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> tuple[torch.Tensor, int]:
-        """Of all models."""
+        """Attention of all models."""
         width, (*inputs, mask, is_causal, scale) = info.batch_size, args
-        query, key, value = (_folded(each, dim, width) for each, dim in zip(inputs, in_dims[:3], strict=True))
+        query, key, value = (_folded(tensor, dim, width) for tensor, dim in zip(inputs, in_dims[:3], strict=True))
         if mask is not None and (in_dims[3] is not None or (mask.ndim == 4 and mask.shape[0] > 1)):
             mask = _folded(*_of_heads(mask, in_dims[3], len(query) // width), width)
         with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]):
-            result = _scaled_dot_product_attention(query, key, value, mask, 0.0, is_causal, scale=scale)
-        return torch.unflatten(result, 0, (width, -1)), 0
+            output = _scaled_dot_product_attention(query, key, value, mask, 0.0, is_causal, scale=scale)
+        return torch.unflatten(output, 0, (width, -1)), 0
 
 
 def _of_heads(mask: torch.Tensor, dim: int | None, examples: int) -> tuple[torch.Tensor, int | None]:

@@ -50,7 +50,7 @@ def fastest_width(workload: Workload, seed: int, support: Support, most: int) ->
             seconds = _seconds_fused(workload, seed, support, width) if width > 1 else _seconds_alone(workload, seed)
         except LRSearchError:
             raise
-        except Exception:  # out of memory; or the user's code raises, which the trials will tell
+        except Exception:  # out of memory; or the user's code raises, which the trials will report
             release_memory(workload.torch_device)
             break
         rate = width / seconds
@@ -75,17 +75,17 @@ def _seconds_fused(workload: Workload, seed: int, support: Support, width: int) 
 
 def _fastest(advance: Callable[[int], object], close: Callable[[], None], workload: Workload) -> float:
     """Seconds a step."""
-    result: list[float] = []
+    seconds: list[float] = []
     try:
         advance(WARM_STEPS)
         first = time.perf_counter()
-        while len(result) < CHUNKS and (len(result) < 2 or time.perf_counter() - first < LONG_SECONDS):
+        while len(seconds) < CHUNKS and (len(seconds) < 2 or time.perf_counter() - first < LONG_SECONDS):
             begun = time.perf_counter()
             advance(TIMED_STEPS)  # reads the losses, which waits for the device
-            result.append(time.perf_counter() - begun)
+            seconds.append(time.perf_counter() - begun)
     finally:
         close()
-    return min(result) / TIMED_STEPS
+    return min(seconds) / TIMED_STEPS
 
 
 def fitting_width(support: Support, device: torch.device) -> int:
@@ -105,11 +105,11 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether that is what an exception says."""
+    """Whether an exception says that memory ran out."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what is not used any more."""
+    """Give back the device's memory that is not used any more."""
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""What other programs are told of a trial: its settings, its values at every step with their times, how it ended."""
+"""What is exported of a trial to other programs: its settings, its values at every step with their times, how it ended."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ExportedTrial:
         settings: lr, strategy, schedule, optimizer, seed and the schedule's shape; without what is missing.
         labels: state, outcome, reason and device, where they are known.
         started: in seconds since the epoch, UTC.
-        ended: the same.
+        ended: in seconds since the epoch, UTC.
         points: by step.
         final: at `ended`: objective, steps, seconds; without what is missing or infinite.
     """
@@ -70,7 +70,7 @@ def exported_trials(trials: pd.DataFrame, evaluations: pd.DataFrame) -> Iterator
         evaluations: as `comparison.evaluations`.
 
     Raises:
-        InvalidInputError: a trial is there twice.
+        InvalidInputError: a trial is in the table twice.
     """
     twice = trials.duplicated(KEY)
     require(
@@ -81,8 +81,8 @@ def exported_trials(trials: pd.DataFrame, evaluations: pd.DataFrame) -> Iterator
     columns["metric"] = evaluations["metric"].astype(object).to_numpy()
     names = [str(name) for name in trials.columns]
     shape = names[names.index("lr") + 1 : names.index("state")]
-    for result in trials[trials["state"] != "RUNNING"].to_dict("records"):
-        record = {str(name): value for name, value in result.items()}
+    for row in trials[trials["state"] != "RUNNING"].to_dict("records"):
+        record = {str(name): value for name, value in row.items()}
         key = tuple(record[name] for name in KEY)
         taken = rows.get(key, [])
         yield _trial(record, shape, {name: values[taken] for name, values in columns.items()})
@@ -111,20 +111,20 @@ def _trial(record: Mapping[str, Any], shape: list[str], measured: Mapping[str, A
 
 
 def _seconds(time: Any, other: Any) -> float:
-    result = other if pd.isna(time) else time
-    return 0.0 if pd.isna(result) else float(result.timestamp())
+    known = other if pd.isna(time) else time
+    return 0.0 if pd.isna(known) else float(known.timestamp())
 
 
 def _values_by_step(measured: Mapping[str, Any]) -> dict[int, dict[str, float]]:
-    result: dict[int, dict[str, float]] = {}
+    by_step: dict[int, dict[str, float]] = {}
     for step, lr, metric, value in zip(*(measured[name] for name in ("step", "lr", "metric", "value")), strict=True):
-        values = result.setdefault(int(step), {})
+        values = by_step.setdefault(int(step), {})
         if math.isfinite(lr):
             values["lr"] = float(lr)
         missing = np.isnan(value) and step == 0 and metric == "train_loss"
         if not missing and not np.isinf(value):
             values[series_name(metric)] = float(value)
-    return result
+    return by_step
 
 
 def series_name(metric: str) -> str:

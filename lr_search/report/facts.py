@@ -57,24 +57,24 @@ def _lost_ensembles(search: Sequence[StudyRecord]) -> Facts:
 
 def failures(records: Sequence[StudyRecord]) -> Facts:
     """The last traceback of each study with failed trials."""
-    result = {}
+    errors = {}
     for study in records:
         for trial in study.trials:
             if trial.outcome.get("error"):
-                result[study.name] = (f"{study.name}, trial {trial.number}", str(trial.outcome["error"]))
-    return list(result.values())
+                errors[study.name] = (f"{study.name}, trial {trial.number}", str(trial.outcome["error"]))
+    return list(errors.values())
 
 
 def shapes(findings: Findings) -> Facts:
     """Each schedule's shape."""
     plans = {s.plan["schedule"]: s.plan for s in findings.searches}
-    result = []
+    texts = []
     for name, plan in plans.items():
         searched = ", ".join(plan.get("search_shape") or ())
-        result.append(
+        texts.append(
             (name, f"{plan['schedule_shape']} (numbers for a peak of 1{f'; searched: {searched}' * bool(searched)})")
         )
-    return result
+    return texts
 
 
 def run_facts(findings: Findings) -> Facts:
@@ -96,20 +96,20 @@ def surroundings(findings: Findings) -> list[Surroundings]:
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
     unrecorded = 0
     for study in findings.records:
-        result = study.plan.get("environment")
-        if not result:
+        recorded = study.plan.get("environment")
+        if not recorded:
             unrecorded += 1
             continue
-        rest = tuple((str(key), str(value)) for key, value in result.items() if key != "since" and value)
-        groups.setdefault(rest, []).append(str(result.get("since", "")))
+        rest = tuple((str(key), str(value)) for key, value in recorded.items() if key != "since" and value)
+        groups.setdefault(rest, []).append(str(recorded.get("since", "")))
     if not groups:
         own = environment()
         return [Surroundings(UNRECORDED, [(k, v) for k, v in own.items() if k not in ("command", "since") and v])]
     several = len(groups) > 1 or unrecorded > 0
-    text = []
+    environments = []
     for rest, since in sorted(groups.items(), key=lambda pair: min(pair[1])):
         title = f"{len(since)} stud{'ies' if len(since) != 1 else 'y'}" if several else ""
-        began = min(each for each in since)
-        text.append(Surroundings(title, [*([("since", began)] if began else []), *rest]))
+        began = min(since)
+        environments.append(Surroundings(title, [*([("since", began)] if began else []), *rest]))
     left = [Surroundings(f"{unrecorded} stud{'ies' if unrecorded != 1 else 'y'} without a record of it", [])]
-    return [*text, *left] if unrecorded else text
+    return [*environments, *left] if unrecorded else environments

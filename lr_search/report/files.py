@@ -14,7 +14,7 @@ def write_files(directory: Path, content: Mapping[str, bytes]) -> None:
     """Write files: whoever reads one meanwhile reads the old or the new, and none is replaced before all are written.
 
     Args:
-        directory: made where it is missing.
+        directory: created where it is missing.
         content: file name -> bytes, in the order in which they are put in place.
 
     Raises:

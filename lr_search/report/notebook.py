@@ -49,13 +49,11 @@ def curve_html(curve: LRCurve) -> str:
     from lr_search.report.plots.curve_plot import plot_curve
     from lr_search.report.plots.style import png
 
-    result = curve.suggest()
+    suggestion = curve.suggest()
     figure = plot_curve(curve).figure.figure
     image = base64.b64encode(png(figure)).decode()
-    alt = f"Loss against learning rate; suggestion {result.lr:.3g}"
-    return (
-        f'{suggestion_html(result)}<img style="max-width:100%" alt="{escape(alt)}" src="data:image/png;base64,{image}">'
-    )
+    alt = f"Loss against learning rate; suggestion {suggestion.lr:.3g}"
+    return f'{suggestion_html(suggestion)}<img style="max-width:100%" alt="{escape(alt)}" src="data:image/png;base64,{image}">'
 
 
 def _box(title: str, text: str) -> str:

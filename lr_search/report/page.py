@@ -49,8 +49,8 @@ def save_report(findings: Findings, directory: Path) -> Path:
         "pairwise": findings.pairwise(),
         "basins": findings.basins(),
     }
-    content = {f"{each.picture.name}.png": each.png for each in drawn}
-    content |= {f"{each.picture.name}.svg": each.svg for each in drawn}
+    content = {f"{drawing.picture.name}.png": drawing.png for drawing in drawn}
+    content |= {f"{drawing.picture.name}.svg": drawing.svg for drawing in drawn}
     content |= {f"{name}.csv": csv_text(frame).encode() for name, frame in tables.items()}
     content["summary.md"] = summary_markdown(findings).encode()
     answer = None if best is None else best.to_json()

@@ -43,8 +43,8 @@ class Drawn:
         return svg(self.picture.figure)
 
     @property
-    def told(self) -> str:
-        """What it shows, in words."""
+    def description(self) -> str:
+        """What the picture shows, in words."""
         return self.picture.finding or self.picture.title
 
     @property
@@ -66,25 +66,25 @@ def draw(findings: Findings) -> list[Drawn]:
 def figures_of(drawn: Sequence[Drawn]) -> dict[str, list[Drawn]]:
     """The figures of each section."""
     return {
-        "sure": [each for each in drawn if each.picture.name in SURE],
-        "cost": [each for each in drawn if each.picture.name in COST],
-        "figures": [each for each in drawn if each.picture.name not in SURE + COST],
+        "sure": [drawing for drawing in drawn if drawing.picture.name in SURE],
+        "cost": [drawing for drawing in drawn if drawing.picture.name in COST],
+        "figures": [drawing for drawing in drawn if drawing.picture.name not in SURE + COST],
     }
 
 
 def answer_part(findings: Findings) -> dict[str, Any]:
     """What to train with."""
     best = findings.recommendation
-    text: dict[str, Any] = {"recommendation": best, "lack": findings.lack, "unfinished": findings.unfinished}
+    part: dict[str, Any] = {"recommendation": best, "lack": findings.lack, "unfinished": findings.unfinished}
     if best is None:
-        return text
+        return part
     elsewhere = {
         "JSON": best.to_json(),
         "Optuna parameters": best.optuna_params(),
         "Ray Tune config": best.ray_config(),
     }
     return {
-        **text,
+        **part,
         "answer": words.answer_facts(best),
         "reason": f"{best.reason[:1].upper()}{best.reason[1:]}",
         "elsewhere": [(name, json.dumps(value, indent=2, ensure_ascii=False)) for name, value in elsewhere.items()],
@@ -115,7 +115,9 @@ def trials_part(findings: Findings) -> dict[str, Any]:
     """Every trial."""
     frame = page_tables.trials_columns(findings.trials)
     data = page_tables.trials_data(frame.head(_MOST_ROWS))
-    filters = [(place, each) for place, each in enumerate(data) if each["name"] in FILTERS and len(each["words"]) > 1]
+    filters = [
+        (place, column) for place, column in enumerate(data) if column["name"] in FILTERS and len(column["words"]) > 1
+    ]
     return {
         "trials": page_tables.trials_table(data, FIRST_ROWS),
         "trials_count": min(len(frame), _MOST_ROWS),

@@ -97,7 +97,7 @@ def summary_table(findings: Findings) -> Table:
 
 
 def pairwise_table(findings: Findings) -> Table | None:
-    """How much worse each is than the best; None where there is nothing to compare."""
+    """How much worse each way of searching is than the best; None where there is nothing to compare."""
     frame, objective = findings.pairwise(), _objective(findings)
     if frame.empty:
         return None
@@ -187,20 +187,20 @@ def _coded(column: pd.Series) -> dict[str, Any]:
 
 
 def trials_table(data: Sequence[dict[str, Any]], rows: int) -> Table:
-    """The first rows of what `trials_data` made."""
+    """A table of the first rows of `trials_data`'s columns."""
     columns = [
         Column(
-            each["name"].replace("_", " "),
-            tuple(each["words"][code] if code >= 0 else NOTHING for code in each["codes"][:rows]),
-            each["number"],
+            column["name"].replace("_", " "),
+            tuple(column["words"][code] if code >= 0 else NOTHING for code in column["codes"][:rows]),
+            column["number"],
         )
-        for each in data
+        for column in data
     ]
     return Table("Every trial of the searches", columns)
 
 
 def _objective(findings: Findings) -> str:
-    """Its name, where that is a heading's."""
+    """The objective's name where it is short enough for a heading, else "objective"."""
     return findings.objective if 0 < len(findings.objective) <= _WIDEST else "objective"
 
 

@@ -15,20 +15,17 @@ CONFIRM = 3  # fresh seeds that are proposed
 
 def answer_facts(best: Recommendation) -> Facts:
     """What to expect of the recommendation, and how sure it is."""
-    result = [
-        ("expect", f"{best.objective} {best.value:.4g}{_between(best.interval)}"),
-        ("confirmed", _confirmed(best)),
-    ]
+    facts = [("expect", f"{best.objective} {best.value:.4g}{_between(best.interval)}"), ("confirmed", _confirmed(best))]
     if best.bounds is not None and math.isfinite(best.bounds[0]):
         low, high = best.bounds
-        result.append(("about as good", f"peak learning rates from {low:.2g} to {high:.2g}"))
+        facts.append(("about as good", f"peak learning rates from {low:.2g} to {high:.2g}"))
     if best.num_steps:
-        result.append(("steps", f"{best.num_steps:,}"))
+        facts.append(("steps", f"{best.num_steps:,}"))
     runner_up = best.runner_up
     if runner_up is not None:
         name = f"{runner_up.schedule}, peak learning rate {runner_up.lr:.3g}, {runner_up.optimizer}"
-        result.append(("runner-up", f"{name}: {best.objective} {runner_up.value:.4g}, {_real(best)}"))
-    return result
+        facts.append(("runner-up", f"{name}: {best.objective} {runner_up.value:.4g}, {_real(best)}"))
+    return facts
 
 
 def _between(interval: Interval | None) -> str:
@@ -105,12 +102,12 @@ def _part(close: float, whole: float) -> str:
 
 
 def _faster(row: object) -> str:
-    text = []
+    comparisons = []
     for other in ("random", "grid"):
         times = float(getattr(row, f"faster_than_{other}"))
         if getattr(row, "strategy") != other and math.isfinite(times):  # noqa: B009
-            text.append(f"{cell(times, 2)} times as fast as {other}")
-    return f" To the same quality it was {' and '.join(text)}." if text else ""
+            comparisons.append(f"{cell(times, 2)} times as fast as {other}")
+    return f" To the same quality it was {' and '.join(comparisons)}." if comparisons else ""
 
 
 def _count(number: int, noun: str) -> str:

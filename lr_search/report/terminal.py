@@ -70,7 +70,7 @@ def _width(columns: Sequence[Column]) -> int:
 def as_json(findings: Findings) -> str:
     """Name, recommendation (null where there is none, and `lack` says why), and the tables as lists of rows."""
     best = findings.recommendation
-    text = {
+    answer = {
         "name": findings.name,
         "recommendation": None if best is None else best.to_json(),
         "lack": findings.lack if best is None else None,
@@ -80,7 +80,7 @@ def as_json(findings: Findings) -> str:
         "basins": _rows(findings.basins()),
         "costs": _rows(findings.costs()),
     }
-    return json.dumps(text, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -71,13 +71,13 @@ def log_to_mlflow(
         "Name one with experiment=.",
         comparisons=names,
     )
-    result = list(exported_trials(trials, evaluations))
-    with _mlflow_errors(resolved):
+    exported = list(exported_trials(trials, evaluations))
+    with _errors_explained(resolved):
         _require_reachable(resolved)
         client = mlflow_client(tracking_uri=tracking_uri)
         experiment_id = _experiment_id(client, shortened(experiment or names[0], 500))
         there = _runs_there(client, experiment_id)
-        for trial in result:
+        for trial in exported:
             if (trial_tag(trial), _milliseconds(trial.ended)) not in there:
                 _log(client, experiment_id, trial)
     return experiment_id
@@ -94,8 +94,8 @@ def _mlflow(tracking_uri: str | None) -> tuple[type[MlflowClient], str]:
 
 
 @contextlib.contextmanager
-def _mlflow_errors(uri: str) -> Iterator[None]:
-    """What goes wrong there becomes one message, without the password."""
+def _errors_explained(uri: str) -> Iterator[None]:
+    """What goes wrong with MLflow in this block becomes one OutputError, without the password in `uri`."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -130,14 +130,14 @@ def _require_reachable(uri: str) -> None:
 
 
 def _experiment_id(client: MlflowClient, name: str) -> str:
-    result = client.get_experiment_by_name(name)
-    if result is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         return str(client.create_experiment(name))
-    if result.lifecycle_stage != "active":
+    if experiment.lifecycle_stage != "active":
         raise OutputError(
             f"The experiment must be one that is not deleted, but got {name!r}. Restore it, or name another with experiment=."
         )
-    return str(result.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _runs_there(client: MlflowClient, experiment_id: str) -> set[tuple[str, int]]:

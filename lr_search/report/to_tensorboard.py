@@ -36,7 +36,7 @@ def write_tensorboard(trials: pd.DataFrame, evaluations: pd.DataFrame, directory
     Args:
         trials: as `comparison.trials`.
         evaluations: as `comparison.evaluations`.
-        directory: made where it is missing.
+        directory: created where it is missing.
 
     Returns:
         The directory: `tensorboard --logdir` takes it.
@@ -58,12 +58,12 @@ def write_tensorboard(trials: pd.DataFrame, evaluations: pd.DataFrame, directory
     """
     _require_tensorboard()
     directory = Path(directory)
-    result = list(exported_trials(trials, evaluations))
-    folders = folder_names(name for trial in result for name in trial.names)
-    experiment = _experiment(result)
+    exported = list(exported_trials(trials, evaluations))
+    folders = folder_names(name for trial in exported for name in trial.names)
+    experiment = _experiment(exported)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for trial in result:
+        for trial in exported:
             named = directory.joinpath(*(folders[name] for name in trial.names))
             _write(named / f"seed {trial.seed}" / f"trial {trial.number:03d}", trial, experiment)
     except OSError as error:
@@ -114,7 +114,7 @@ def _write(folder: Path, trial: ExportedTrial, experiment: Any) -> None:
 
 
 def _event_file(trial: ExportedTrial, experiment: Any) -> bytes:
-    """The same bytes for the same trial."""
+    """The content of the run's event file, which depends on nothing but the trial and the experiment."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.record_writer import RecordWriter
@@ -128,7 +128,7 @@ def _event_file(trial: ExportedTrial, experiment: Any) -> bytes:
         return Event(wall_time=point.time, step=point.step, summary=Summary(value=values))
 
     events = [Event(wall_time=trial.started, file_version="brain.Event:2")]
-    events += [Event(wall_time=trial.started, summary=each) for each in (experiment, _session_start(trial))]
+    events += [Event(wall_time=trial.started, summary=summary) for summary in (experiment, _session_start(trial))]
     events += [scalars(point) for point in (*trial.points, trial.final)]
     events += [Event(wall_time=trial.ended, step=trial.final.step, summary=_session_end(trial))]
     content = io.BytesIO()

@@ -1,4 +1,4 @@
-"""A Gaussian process over log LR: what a few trainings tell of all others.
+"""A Gaussian process over log LR: what a few trainings show of all others.
 
 Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, chapters 2 and 5. One dimension, a Matern-5/2 kernel;
 its length and noise are not chosen but averaged over, by how well each pair explains the trainings.
@@ -134,7 +134,7 @@ def _erf(z: FloatArray) -> FloatArray:
 def standardized(values: FloatArray) -> FloatArray:
     """Objectives (lower is better) with mean 0 and deviation 1; what is much worse than most, or infinite, is alike.
 
-    A training that diverged, or ended in a loss of thousands, tells that its LR is bad; by how much tells nothing of the best.
+    A training that diverged, or ended in a loss of thousands, shows that its LR is bad; by how much shows nothing of the best.
 
     Args:
         values: (n,), inf for a training that diverged.

@@ -18,8 +18,8 @@ class HandoverSampler(BaseSampler):
 
     Args:
         first: an Optuna sampler.
-        then: another.
-        num_first: >= 1.
+        then: another Optuna sampler.
+        num_first: trials that `first` gets, >= 1.
 
     >>> import optuna
     >>> from lr_search.samplers import FixedSampler
@@ -36,30 +36,30 @@ class HandoverSampler(BaseSampler):
         return self.first if trial.number < self.num_first else self.then
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """That of the trial's sampler."""
+        """The search space of the trial's sampler."""
         return self._of(trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """That of the trial's sampler."""
+        """The values that the trial's sampler places together."""
         return self._of(trial).sample_relative(study, trial, dict(search_space))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """That of the trial's sampler."""
+        """The value of one parameter by the trial's sampler."""
         return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """That of the trial's sampler."""
+        """Let the trial's sampler prepare for it."""
         self._of(trial).before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """That of the trial's sampler."""
+        """Report the trial's end to its sampler."""
         self._of(trial).after_trial(study, trial, state, values)
 
     def reseed_rng(self) -> None:
-        """Those of both."""
+        """Reseed both samplers."""
         self.first.reseed_rng()
         self.then.reseed_rng()

@@ -34,8 +34,8 @@ def first_round(num_trials: int, full_steps: int, epoch_steps: int | None) -> in
     (50, 6, 0)
     """
     in_full = min(MOST_IN_FULL, max(1, num_trials // 2))
-    result = 0 if epoch_steps is None else (num_trials - in_full) * full_steps // epoch_steps
-    return result if result > in_full else 0
+    num_first = 0 if epoch_steps is None else (num_trials - in_full) * full_steps // epoch_steps
+    return num_first if num_first > in_full else 0
 
 
 class OneEpochSampler(GridSampler):
@@ -94,7 +94,7 @@ class OneEpochPruner(BasePruner):
 
     Args:
         step: at which an epoch is over, >= 1.
-        num_first: as of `OneEpochSampler`.
+        num_first: trials in the first round, as passed to `OneEpochSampler`.
     """
 
     def __init__(self, step: int, num_first: int) -> None:

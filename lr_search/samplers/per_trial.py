@@ -50,14 +50,14 @@ class PerTrialSampler(BaseSampler):
     def __init__(self, factory: Callable[..., BaseSampler], seed: int = 0) -> None:
         self._factory, self._seed = factory, seed
         self._takes_seed = "seed" in _parameters(factory)
-        self.first = self._made(seed)  # as the factory makes it: with the study's own seed
+        self.first = self._make_sampler(seed)  # as the factory makes it: with the study's own seed
         require_sampler_packages(type(self.first))
         self._running: dict[tuple[str, int], BaseSampler] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_running": {}}  # a trial runs where it was asked for
 
-    def _made(self, seed: int) -> BaseSampler:
+    def _make_sampler(self, seed: int) -> BaseSampler:
         try:
             sampler = self._factory(seed=seed) if self._takes_seed else self._factory()
         except (LRSearchError, Warning):
@@ -76,11 +76,11 @@ class PerTrialSampler(BaseSampler):
         return sampler
 
     def _new(self, trial: FrozenTrial) -> BaseSampler:
-        """The sampler of a trial; of one that goes on elsewhere, it does not repeat the draws that were made."""
+        """A new sampler for a trial; for one that goes on elsewhere, a sampler that does not repeat the draws that were made."""
         if not self._takes_seed:
             return self.first
-        drawn = [self._seed, trial.number, len(trial.params)]
-        sampler = self._made(int(np.random.SeedSequence(drawn).generate_state(1)[0]))
+        entropy = [self._seed, trial.number, len(trial.params)]
+        sampler = self._make_sampler(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
         if isinstance(sampler, QMCSampler):
             return self._of_one_sequence(sampler, trial.number)
         return sampler
@@ -90,47 +90,47 @@ class PerTrialSampler(BaseSampler):
 
         Optuna counts n in the study, where two processes can read the same count: here n is the trial's number.
         """
-        sampler = self._made(self._seed)
+        sampler = self._make_sampler(self._seed)
         sampler._independent_sampler = drawing._independent_sampler  # type: ignore[attr-defined]
         sampler._find_sample_id = lambda study, search_space: number  # type: ignore[attr-defined]
         return sampler
 
     def _of(self, study: Study, trial: FrozenTrial) -> BaseSampler:
-        result = self._running.get(_key(study, trial))
-        return self._begun(study, trial) if result is None else result
+        sampler = self._running.get(_key(study, trial))
+        return self._begun(study, trial) if sampler is None else sampler
 
     def _begun(self, study: Study, trial: FrozenTrial) -> BaseSampler:
         sampler = self._running[_key(study, trial)] = self._new(trial)
         return sampler
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The trial's own sampler's."""
+        """The search space of the trial's own sampler."""
         return self._of(study, trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The trial's own sampler's."""
+        """The values that the trial's own sampler places together."""
         return self._of(study, trial).sample_relative(study, trial, dict(search_space))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """The trial's own sampler's."""
+        """The value of one parameter by the trial's own sampler."""
         return self._of(study, trial).sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """The trial's own sampler's, which is made here."""
+        """Make the trial's own sampler, and let it prepare for the trial."""
         self._begun(study, trial).before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """The trial's own sampler's, which is dropped here."""
+        """Report the trial's end to its own sampler, which is dropped here."""
         sampler = self._of(study, trial)
         del self._running[_key(study, trial)]
         sampler.after_trial(study, trial, state, values)
 
     def reseed_rng(self) -> None:
-        """That of a sampler that is made once; the others' seeds are their trials'."""
+        """Reseed a sampler that is made once; the others' seeds are those of their trials."""
         if not self._takes_seed:
             self.first.reseed_rng()
 
@@ -161,7 +161,7 @@ def sampler_class(name: str) -> type[BaseSampler] | None:
 
 def require_sampler_packages(kind: type[BaseSampler]) -> None:
     """Find out before the first trial. Raises: MissingPackageError: what the sampler needs is not installed."""
-    for name in (each.__name__ for each in kind.__mro__):
+    for name in (base.__name__ for base in kind.__mro__):
         package = NEEDS.get(name)
         if package is not None and find_spec(package) is None:
             raise MissingPackageError(f"{name} needs {package}: pip install {package}")

@@ -56,8 +56,8 @@ class PointSampler(BaseSampler):
         """
         # of the storage: Hyperband's bracket studies show a part of the trials
         trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-        before = (each for each in trials if each.number < trial.number)
-        return trial.number - sum(name in each.system_attrs.get("fixed_params", ()) for each in before)
+        before = (earlier for earlier in trials if earlier.number < trial.number)
+        return trial.number - sum(name in earlier.system_attrs.get("fixed_params", ()) for earlier in before)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """What the inner sampler places together, without `params`: those are placed one by one."""
@@ -69,7 +69,7 @@ class PointSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The inner sampler's values of those."""
+        """The inner sampler's values of the parameters in the search space."""
         if self.inner is None:
             return {}
         values = self.inner.sample_relative(study, trial, dict(search_space))
@@ -86,17 +86,17 @@ class PointSampler(BaseSampler):
         return at_share(param_distribution, uniform(self.seed, trial.number, param_name))
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """The inner sampler's."""
+        """Let the inner sampler prepare for the trial."""
         if self.inner is not None:
             self.inner.before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """The inner sampler's."""
+        """Report the trial's end to the inner sampler."""
         if self.inner is not None:
             self.inner.after_trial(study, trial, state, values)
 
     def reseed_rng(self) -> None:
-        """The inner sampler's; our own points have no state."""
+        """Reseed the inner sampler; our own points have no state."""
         if self.inner is not None:
             self.inner.reseed_rng()
 
@@ -140,7 +140,7 @@ def radical_inverse(number: int, base: int) -> float:
 
 
 def van_der_corput(number: int) -> float:
-    """The same of base 2: 0, 1/2, 1/4, 3/4, 1/8, ..."""
+    """The radical inverse in base 2: 0, 1/2, 1/4, 3/4, 1/8, ..."""
     return radical_inverse(number, 2)
 
 

@@ -21,7 +21,7 @@ from lr_search.samplers.trial_results import Results, results_of
 
 PRIOR_POINTS = 3  # the prior's points before results decide: its mode and two quantiles
 BETA = 1.0  # how many trials the prior counts for beside the results
-MIXED_BETA = 4.0  # the same where other parameters change from trial to trial, so that a result tells less of the LR
+MIXED_BETA = 4.0  # how many it counts for where other parameters change from trial to trial, so that a result says less of the LR
 # standard deviations that an improvement must exceed: or the search stays where all LRs are equally good, or bad
 MARGIN = 0.1
 CELL = 0.02  # decades between the LRs that are weighed
@@ -67,8 +67,8 @@ class RangeTestSampler(PointSampler):
         require(len(self.params) <= len(PRIMES), f"param must be at most {len(PRIMES)} names", param=param)
         self.prior = prior
         if prior is not None:
-            result = list(prior.values()) if isinstance(prior, Mapping) else [prior]
-            good = all(isinstance(each, LRPrior) for each in result)
+            priors = list(prior.values()) if isinstance(prior, Mapping) else [prior]
+            good = all(isinstance(value, LRPrior) for value in priors)
             require(good, "prior must be an LRPrior, one for each name, or None", prior=prior)
         if isinstance(prior, Mapping):
             missing = [name for name in self.params if name not in prior]
@@ -120,7 +120,7 @@ class RangeTestSampler(PointSampler):
         return min(max(float(prior.ppf(below + share * (above - below))), low), high)
 
     def _range(self, prior: LRPrior, name: str, distribution: BaseDistribution) -> tuple[float, float]:
-        """Of the parameter. Raises: InvalidInputError: it is no log float, or misses the prior's range."""
+        """The range of the parameter. Raises: InvalidInputError: it is no log float, or misses the prior's range."""
         if not isinstance(distribution, FloatDistribution) or not distribution.log:
             raise InvalidInputError(
                 f"The parameter {name!r} must be a log-scaled float, but got {distribution}. "
@@ -153,8 +153,8 @@ def most_promising(results: Results, prior: LRPrior, low: float, high: float, sh
     Args:
         results: at least one.
         prior: over the LR.
-        low: end of the range.
-        high: the other.
+        low: the lower end of the range.
+        high: its upper end.
         shares: how far up the log range each LR lies that is weighed, in [0, 1], (LRs,).
     """
     at = np.log10(low) + shares * (np.log10(high) - np.log10(low))

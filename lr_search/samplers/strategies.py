@@ -31,13 +31,13 @@ class Search:
     Args:
         seed: the study's.
         num_trials: full trainings the study can pay for.
-        prior: what the range tests told, for a strategy that needs them.
+        prior: what the range tests found, for a strategy that needs them.
         largest_lr: the largest usable LR that a probe found, for a strategy that needs it; None where there was none.
         default_lr: the optimizer's own default LR, for a strategy that needs it.
         trial_steps: what a full training is charged at most.
         epoch_end: the first step after a pass over the data at which trials are evaluated (for a cyclic schedule: a cycle's
             end); None where that is the training's end.
-        epoch_steps: what a trial is charged at most that is cut there; None where `epoch_end` is.
+        epoch_steps: what a trial is charged at most that is cut there; None where that is the training's end.
     """
 
     seed: int
@@ -61,7 +61,7 @@ class Strategy:
         needs_curves: whether range tests come first; they are charged to its studies.
         independent: how many of a study's first trials may run side by side, since their points depend on no results; None: all.
         max_trials: the most trials a study makes sense for, or None.
-        settings: what tells this strategy from another of the same name, for the fingerprint.
+        settings: what distinguishes this strategy from another of the same name, for the fingerprint.
         fixed_lr: the one LR it tries, where that is so.
         probe: the ladder of LRs that is probed first, charged to its studies; None for no probe.
         needs_default: whether it needs the optimizer's own default LR, which may lie outside the range that is searched.

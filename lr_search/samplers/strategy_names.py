@@ -29,14 +29,14 @@ def resolve_strategies(strategies: Sequence[Any] | Mapping[str, Any]) -> list[St
     if isinstance(strategies, str):
         strategies = [strategies]
     if isinstance(strategies, Mapping):
-        result = [_named(name, value) for name, value in strategies.items()]
+        resolved = [_named(name, value) for name, value in strategies.items()]
     else:
-        result = [value if isinstance(value, Strategy) else _named(value, value) for value in strategies]
-    require(len(result) > 0, "strategies must name at least one", got=strategies)
-    names = [strategy.name for strategy in result]
+        resolved = [value if isinstance(value, Strategy) else _named(value, value) for value in strategies]
+    require(len(resolved) > 0, "strategies must name at least one", got=strategies)
+    names = [strategy.name for strategy in resolved]
     require(len(set(names)) == len(names), "strategies must differ in name", names=names)
     require(not any("/" in name for name in names), "a strategy's name must not hold a slash", names=names)
-    return result
+    return resolved
 
 
 def sampler_names() -> list[str]:
@@ -68,10 +68,10 @@ def _named(name: Any, value: Any) -> Strategy:
 def _registered(name: str) -> Any:
     """What is registered under that name, or else Optuna's sampler of that name."""
     points = plugins.registered(plugins.STRATEGIES)
-    result = None if name in points else sampler_class(name)
-    if name not in points and result is None:
+    sampler = None if name in points else sampler_class(name)
+    if name not in points and sampler is None:
         raise unknown_name("strategy", name, [*points, *sampler_names()])
-    return plugins.load_plugin(plugins.STRATEGIES, name) if result is None else result
+    return plugins.load_plugin(plugins.STRATEGIES, name) if sampler is None else sampler
 
 
 def _fixed_sampler(lr: float, search: Search) -> FixedSampler:
@@ -81,7 +81,7 @@ def _fixed_sampler(lr: float, search: Search) -> FixedSampler:
 def _of_instance(name: str, sampler: optuna.samplers.BaseSampler) -> Strategy:
     """Each study gets a copy: one sampler for all would make each depend on which ran before."""
     kind = type(sampler).__name__
-    _copied(sampler)  # tried: better told before anything runs
+    _copied(sampler)  # tried out: better reported before anything runs
     alone = isinstance(sampler, PointSampler) and sampler.inner is None
     return Strategy(
         name,
@@ -109,11 +109,11 @@ def _copied(sampler: optuna.samplers.BaseSampler) -> optuna.samplers.BaseSampler
 
 def _of_factory(name: str, factory: Callable[..., Any]) -> Strategy:
     """A class or function is called anew for each trial, so that a restart does not repeat its points."""
-    made = type(PerTrialSampler(factory).first)  # tried: better told before anything runs
-    whose = "Optuna's " if made.__module__.startswith("optuna.") else ""
-    make = partial(_per_study if issubclass(made, PointSampler) else _per_trial, factory)
+    kind = type(PerTrialSampler(factory).first)  # tried out: better reported before anything runs
+    whose = "Optuna's " if kind.__module__.startswith("optuna.") else ""
+    make = partial(_per_study if issubclass(kind, PointSampler) else _per_trial, factory)
     return Strategy(
-        name, make, f"{whose}{made.__name__}", independent=None if _places_all(made) else 0, settings=made.__name__
+        name, make, f"{whose}{kind.__name__}", independent=None if _places_all(kind) else 0, settings=kind.__name__
     )
 
 

@@ -1,4 +1,4 @@
-"""What an earlier study tells of the best LR, as a prior."""
+"""What an earlier study shows of the best LR, as a prior."""
 
 from __future__ import annotations
 
@@ -31,34 +31,36 @@ def prior_of_study(study: Study, param: str) -> LRPrior:
     """
     require(len(study.directions) == 1, "the study must have one objective", directions=len(study.directions))
     low, high = _range(study, param)
-    result = results_of(study, param)
-    finite = int(np.isfinite(result.values).sum())
+    results = results_of(study, param)
+    finite = int(np.isfinite(results.values).sum())
     rule = f"the study must hold at least one finished trial with the parameter {param!r} that did not diverge"
-    require(finite > 0, rule, "Run it first, or use LRPrior.around.", trials=len(result.values), of_these=finite)
+    require(finite > 0, rule, "Run it first, or use LRPrior.around.", trials=len(results.values), of_these=finite)
     at = np.linspace(np.log10(low), np.log10(high), PLACES)
-    values, tried = standardized(result.values), float(result.places[int(result.values.argmin())])
-    noises = MIXED_NOISES if result.mixed else NOISES
-    expected = believe(result.places, values, np.append(at, tried), noises).mean
+    values, tried = standardized(results.values), float(results.places[int(results.values.argmin())])
+    noises = MIXED_NOISES if results.mixed else NOISES
+    expected = believe(results.places, values, np.append(at, tried), noises).mean
     # the best that was tried, unless one between is expected to be better
     mode = tried if expected[:-1].min() > expected[-1] - _ALIKE else float(at[int(expected[:-1].argmin())])
-    best = at[paths(result.places, values, at, DRAWS, seed=0, noises=noises).argmin(axis=1)]
+    best = at[paths(results.places, values, at, DRAWS, seed=0, noises=noises).argmin(axis=1)]
     width = max(LEAST_STD, float(np.sqrt(np.mean((best - mode) ** 2))))
     return LRPrior(low, high, float(np.clip(10**mode, low, high)), width)
 
 
 def _range(study: Study, param: str) -> tuple[float, float]:
-    """The widest that its trials had."""
-    result = [trial.distributions[param] for trial in study.get_trials(deepcopy=False) if param in trial.distributions]
-    if not result:
+    """The widest range of the parameter that its trials had."""
+    distributions = [
+        trial.distributions[param] for trial in study.get_trials(deepcopy=False) if param in trial.distributions
+    ]
+    if not distributions:
         raise InvalidInputError(
             f"The study must hold a finished trial with the parameter {param!r}, but it has none of that name. "
             "Run it first, give param= the name of its LR, or use LRPrior.around."
         )
-    for each in result:
-        if not isinstance(each, FloatDistribution) or not each.log:
+    for distribution in distributions:
+        if not isinstance(distribution, FloatDistribution) or not distribution.log:
             raise InvalidInputError(
-                f"The parameter {param!r} must be a log-scaled float, but got {each}. "
+                f"The parameter {param!r} must be a log-scaled float, but got {distribution}. "
                 "Suggest it with trial.suggest_float(name, low, high, log=True)."
             )
-    floats = [each for each in result if isinstance(each, FloatDistribution)]
-    return min(each.low for each in floats), max(each.high for each in floats)
+    floats = [distribution for distribution in distributions if isinstance(distribution, FloatDistribution)]
+    return min(distribution.low for distribution in floats), max(distribution.high for distribution in floats)

@@ -1,4 +1,4 @@
-"""What a study's trials tell of one parameter: its values and their objectives, lower is better."""
+"""What a study's trials show of one parameter: its values and their objectives, lower is better."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Results:
     """The trials of a study that have a value of one log-scaled float.
 
     Args:
-        places: its log10 in each finished trial, (n,).
+        places: log10 of the parameter in each finished trial, (n,).
         values: the objectives, (n,); negative where the study maximizes; inf for a training that diverged. Of a pruned one, the worst that
             those before it at the step it was pruned came to.
-        pending: its log10 in each trial that runs, (m,).
+        pending: log10 of the parameter in each trial that runs, (m,).
         mixed: whether other parameters change from trial to trial.
     """
 
@@ -60,7 +60,7 @@ def results_of(study: Study, param: str, *, without: int | None = None) -> Resul
             finished.append((_place(trial, param), expected(trial)))
     if len(finished) > MANY_RESULTS:
         best = {
-            round(place / SAME_RESULTS): (place, value) for place, value in sorted(finished, key=lambda each: -each[1])
+            round(place / SAME_RESULTS): (place, value) for place, value in sorted(finished, key=lambda pair: -pair[1])
         }
         finished = list(best.values())
     places, values = np.array(finished).reshape(-1, 2).T

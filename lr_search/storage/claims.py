@@ -30,15 +30,15 @@ def take(study: optuna.Study, trials: Iterable[FrozenTrial], claim: Claim) -> tu
     """Take the first trial that waits, or a new one, signed with the claim.
 
     Args:
-        study: whose.
-        trials: the study's, as they were just now.
-        claim: held from now on.
+        study: whose trial is taken.
+        trials: the study's trials, as they were just now.
+        claim: what the trial is signed with, and held by from now on.
 
     Returns:
-        Its id in the storage, and whether it waited.
+        The trial's id in the storage, and whether it waited.
     """
     storage = study._storage
-    study._thread_local.cached_all_trials = None  # as `Study.ask` does; which cannot sign what it takes
+    study._thread_local.cached_all_trials = None  # as `Study.ask` does, which cannot sign the trial that it takes
     for trial in trials:
         if trial.state == TrialState.WAITING and take_waiting(storage, trial._trial_id, claim):
             return trial._trial_id, True
@@ -64,9 +64,9 @@ def put_back(storage: BaseStorage, trial_id: int, claim: str | None) -> bool:
     """Let the trial wait, to be run again under the same number and LR.
 
     Args:
-        storage: that holds it.
-        trial_id: in the storage.
-        claim: under which it was seen to run; None if it was not signed.
+        storage: the storage that holds it.
+        trial_id: its id in the storage.
+        claim: the claim under which it was seen to run; None if it was not signed.
 
     Returns:
         False if it does not run any more, or under another claim.
@@ -76,7 +76,7 @@ def put_back(storage: BaseStorage, trial_id: int, claim: str | None) -> bool:
 
 
 def at_work(trial: FrozenTrial) -> bool:
-    """Whether the process that runs it may still live."""
+    """Whether the process that runs the trial may still live."""
     started = trial.datetime_start.timestamp() if trial.datetime_start is not None else 0.0
     return is_alive(trial.user_attrs.get(OWNER), started, time.time())
 
@@ -87,7 +87,7 @@ def claim_of(owner: Mapping[str, Any] | None) -> str | None:
 
 
 def kept(study: optuna.Study, key: str, make: Callable[[], Any]) -> Any:
-    """A study's attribute; made once, whoever works on it."""
+    """A study's attribute; made once, however many processes work on the study."""
     attributes = study.user_attrs
     if key not in attributes:
         _add(study, key, make())

@@ -66,13 +66,13 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    result = {}
+    versions = {}
     for package in PACKAGES:
         try:
-            result[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return result
+    return versions
 
 
 def _device() -> str:

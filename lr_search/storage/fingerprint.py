@@ -1,4 +1,4 @@
-"""What tells one comparison's trainings from another's: settings, initial weights, first batch and first loss."""
+"""What distinguishes one comparison's trainings from those of another: settings, initial weights, first batch and first loss."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ _SPLIT = f', "{EVALUATIONS}": {{"step"'
 
 def plan_of(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The plan among a study's attributes; None in a study of another program."""
-    result = attributes.get(PLAN)
-    return result if isinstance(result, Mapping) and "comparison" in result else None
+    plan = attributes.get(PLAN)
+    return plan if isinstance(plan, Mapping) and "comparison" in plan else None
 
 
 def split_record(text: str) -> tuple[dict[str, Any], str]:
@@ -32,7 +32,7 @@ def split_record(text: str) -> tuple[dict[str, Any], str]:
     >>> split_record('{"steps": 3, "evaluations": {"step": [0, 3], "metrics": {}}}')
     ({'steps': 3}, '{"step": [0, 3], "metrics": {}}')
     """
-    head, result, evaluations = text.partition(_SPLIT)
-    if not result or not text.endswith("}}}"):  # of the metrics, the evaluations and the record
+    head, separator, evaluations = text.partition(_SPLIT)
+    if not separator or not text.endswith("}}}"):  # of the metrics, the evaluations and the record
         return json.loads(text), ""
     return json.loads(f"{head}}}"), f'{{"step"{evaluations[:-1]}'

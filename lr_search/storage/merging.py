@@ -12,9 +12,9 @@ from lr_search.storage.records import StudyRecord
 
 _SAME = ("num_steps", "objective", "direction")  # in every study
 OF_OPTIMIZER = (*SETTINGS, "optimizer")  # in every study with the same optimizer
-OF_SEED = ("initial weights", "first batch", "first loss")  # and the same seed
-OF_STRATEGY = ("strategy_settings", "lr_range", "range_test", "pruner")  # of the same name
-OF_SCHEDULE = ("schedule_shape", "search_shape")
+OF_SEED = ("initial weights", "first batch", "first loss")  # in every study with the same optimizer and seed
+OF_STRATEGY = ("strategy_settings", "lr_range", "range_test", "pruner")  # where the strategy has the same name
+OF_SCHEDULE = ("schedule_shape", "search_shape")  # where the schedule has the same name
 
 
 def merged(sources: Sequence[tuple[str, Sequence[StudyRecord]]]) -> list[StudyRecord]:
@@ -48,7 +48,7 @@ def merged(sources: Sequence[tuple[str, Sequence[StudyRecord]]]) -> list[StudyRe
 
 
 def _identity(study: StudyRecord) -> tuple[Any, ...]:
-    """Two of the same hold the same trainings."""
+    """Two studies with the same identity hold the same trainings."""
     if study.kind != "search":
         return (study.name,)
     return tuple(study.plan[key] for key in ("strategy", "schedule", "optimizer", "seed"))
@@ -75,9 +75,9 @@ def _compare(seen: dict[Any, tuple[str, dict[str, Any]]], source: str, study: St
         first, recorded = seen.setdefault(scope, (source, present))
         shared = {key: value for key, value in present.items() if key in recorded}
         if changed := differences(recorded, shared):
-            changes = "; ".join(f"{key}: {recorded[key]!r} in {first}, {present[key]!r} in {source}" for key in changed)
+            values = "; ".join(f"{key}: {recorded[key]!r} in {first}, {present[key]!r} in {source}" for key in changed)
             what = " ".join(str(word) for word in scope)
             raise FingerprintError(
-                f"Comparisons are put together only where they trained the same, but the {what} differs: {changes}. "
+                f"Comparisons are put together only where they trained the same, but the {what} differs: {values}. "
                 "Load them one by one; or give what differs another name, and run it again."
             )

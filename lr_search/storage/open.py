@@ -33,7 +33,7 @@ FAILURES = (SQLAlchemyError, StorageInternalError, ImportError, OSError, Runtime
 READS_ONLY = "reads_only"  # an execution option: a transaction that takes no lock
 RECORD_GONE = "Record does not exist."  # Optuna's words
 
-_reports, _trials = (each.__table__ for each in (models.TrialIntermediateValueModel, models.TrialModel))
+_reports, _trials = (model.__table__ for model in (models.TrialIntermediateValueModel, models.TrialModel))
 _COLUMNS = {"step": "step", "intermediate_value": "value", "intermediate_value_type": "kind"}
 ADD_REPORT = _reports.insert().from_select(  # to a trial that may still be written to
     ["trial_id", *_COLUMNS],
@@ -84,18 +84,18 @@ def open_storage(storage: StorageLike, *, must_exist: bool = False) -> BaseStora
 
 
 def _reason(error: BaseException) -> str:
-    """In one line, and in the words of whatever failed first."""
+    """Why the storage failed, in one line, and in the words of whatever failed first."""
     while error.__cause__ is not None and isinstance(error, ImportError | StorageInternalError):
         error = error.__cause__
-    cause = getattr(error, "orig", None) or error
-    return (str(cause).splitlines() or [type(cause).__name__])[0].rstrip(".")
+    original = getattr(error, "orig", None) or error
+    return (str(original).splitlines() or [type(original).__name__])[0].rstrip(".")
 
 
 def _open_sqlite(url: str, database: str | None, must_exist: bool) -> BaseStorage:
     in_memory = not database or database == ":memory:"
     if must_exist and not in_memory and not Path(str(database)).exists():
         raise StorageError(f"storage must exist, but there is no file {database}. Run a comparison first.")
-    storage = _made(url, {"connect_args": {"timeout": LOCK_SECONDS}})
+    storage = _open_database(url, {"connect_args": {"timeout": LOCK_SECONDS}})
     if not in_memory:
         sqlalchemy.event.listen(storage.engine, "connect", _on_connect)
         sqlalchemy.event.listen(storage.engine, "begin", _on_begin)
@@ -106,12 +106,12 @@ def _open_sqlite(url: str, database: str | None, must_exist: bool) -> BaseStorag
 def _open_server(url: URL, must_exist: bool) -> BaseStorage:
     if must_exist:
         engine = sqlalchemy.create_engine(url)
-        result = sqlalchemy.inspect(engine).has_table("studies")
+        has_tables = sqlalchemy.inspect(engine).has_table("studies")
         engine.dispose()
-        if not result:
+        if not has_tables:
             raise StorageError(f"storage must exist, but {url.render_as_string()} is empty. Run a comparison first.")
     # with pre_ping a connection that the server has closed meanwhile is replaced before it is used
-    storage = _made(url.render_as_string(hide_password=False), {"pool_pre_ping": True})
+    storage = _open_database(url.render_as_string(hide_password=False), {"pool_pre_ping": True})
     sqlalchemy.event.listen(storage.engine, "do_connect", _connect)
     return optuna.storages.get_storage(storage)
 
@@ -153,15 +153,15 @@ class _Database(RDBStorage):
             super().set_trial_intermediate_value(trial_id, step, intermediate_value)
 
 
-def _made(url: str, settings: dict[str, Any]) -> RDBStorage:
+def _open_database(url: str, settings: dict[str, Any]) -> RDBStorage:
     """The storage, with its tables; if another process is making them at this moment, once they are there."""
     for pause in (0.1, 0.2, 0.4, 0.8, 1.6):
         try:
             with _unlogged("alembic"):
                 return _Database(url, settings)
         except sqlalchemy.exc.DBAPIError as error:
-            text = f"{error.orig} {getattr(error.orig, 'sqlstate', '')}".lower()
-            if not any(words in text for words in MADE_TWICE):
+            message = f"{error.orig} {getattr(error.orig, 'sqlstate', '')}".lower()
+            if not any(words in message for words in MADE_TWICE):
                 raise
             time.sleep(pause)
     return _Database(url, settings)
@@ -193,7 +193,7 @@ def _unlogged(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def storage_errors() -> Iterator[None]:
-    """A storage that fails while it is used becomes a message. Raises: StorageError: with the reason, and how to go on."""
+    """An error of the storage while it is used becomes one that explains it. Raises: StorageError: with the reason, and how to go on."""
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
@@ -212,7 +212,7 @@ def storage_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """No line a study and a trial from Optuna's logger, and no warning a trial from its samplers."""
+    """No lines for each study and trial from Optuna's logger, and no warnings for each trial from its samplers."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -220,7 +220,7 @@ def quiet_optuna() -> Iterator[None]:
             warnings.filterwarnings(
                 "ignore", message="Clip non-finite values"
             )  # a divergence's, to which a GP is fitted
-            warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # told once, before
+            warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # reported once, before
             yield
     finally:
         optuna.logging.set_verbosity(before)

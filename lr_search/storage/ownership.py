@@ -18,7 +18,7 @@ CLAIM_SECONDS = 10.0  # what may pass between taking a trial and signing it, whe
 
 
 class Claim:
-    """This process's right to one trial, from before it takes it until it has told it or put it back."""
+    """This process's right to one trial, from before it takes it until it has reported its end or put it back."""
 
     def __init__(self) -> None:
         self.id = uuid.uuid4().hex
@@ -30,11 +30,11 @@ class Claim:
         return {"machine": machine(), "pid": pid, "born": born(pid), "claim": self.id, "seen": time.time()}
 
     def drop(self) -> None:
-        """Done with it."""
+        """Give it up: the trial has ended, or was put back."""
         _claims.discard(self.id)
 
 
-_claims: set[str] = set()  # this process's
+_claims: set[str] = set()  # those of this process
 
 
 def is_alive(owner: Mapping[str, Any] | None, started: float, now: float) -> bool:

@@ -33,10 +33,10 @@ def read_records(storage: BaseStorage, name: str) -> list[StudyRecord]:
     """Every study of the comparison, in the order they were planned."""
     studies = [s for s in storage.get_all_studies() if (plan_of(s.user_attrs) or {}).get("comparison") == name]
     trials = _trials_by_study(storage, studies)
-    result = []
+    records = []
     for frozen in studies:
         plan, prior = frozen.user_attrs[PLAN], frozen.user_attrs.get(PRIOR_ATTRIBUTE)
-        result.append(
+        records.append(
             StudyRecord(
                 name=frozen.study_name,
                 plan=plan,
@@ -44,11 +44,11 @@ def read_records(storage: BaseStorage, name: str) -> list[StudyRecord]:
                 trials=[_at_the_cut(trial, plan["objective"]) for trial in trials.get(frozen._study_id, [])],
             )
         )
-    return sorted(result, key=lambda record: (record.plan["order"], record.name))
+    return sorted(records, key=lambda record: (record.plan["order"], record.name))
 
 
 def _at_the_cut(trial: TrialRecord, objective: str) -> TrialRecord:
-    """A pruned trial with the objective at its last evaluation: Optuna's is what the pruner was told."""
+    """A pruned trial with the objective at its last evaluation: Optuna's value is what was reported to the pruner."""
     if trial.state != TrialState.PRUNED.name or not trial.outcome:
         return trial
     return replace(trial, value=float(trial.evaluations()["metrics"][objective][-1]))
@@ -58,37 +58,37 @@ def _trials_by_study(storage: BaseStorage, studies: Sequence[Any]) -> dict[int, 
     backend = getattr(storage, "_backend", storage)  # behind Optuna's cache
     if isinstance(backend, RDBStorage):
         return _from_database(backend, [study._study_id for study in studies])
-    result: dict[int, list[TrialRecord]] = {}
+    trials_by_study: dict[int, list[TrialRecord]] = {}
     for study in studies:
         for trial in storage.get_all_trials(study._study_id, deepcopy=False):
             if trial.state != TrialState.WAITING:
                 value, record = trial.values[0] if trial.values else math.nan, trial.user_attrs.get(RECORD, {})
-                made = _trial(trial.number, trial.state, value, trial.params, record, "")
-                result.setdefault(study._study_id, []).append(made)
-    return result
+                trial_record = _trial(trial.number, trial.state, value, trial.params, record, "")
+                trials_by_study.setdefault(study._study_id, []).append(trial_record)
+    return trials_by_study
 
 
 def _from_database(storage: RDBStorage, ids: Sequence[int]) -> dict[int, list[TrialRecord]]:
     """The trials without what a report does not need: Optuna's reports, distributions and other attributes."""
-    result: dict[int, list[TrialRecord]] = {}
+    trials_by_study: dict[int, list[TrialRecord]] = {}
     options: dict[str, Any] = {READS_ONLY: True}
     if storage.engine.dialect.name == "postgresql":  # one moment for all statements, as the others have by themselves
         options["isolation_level"] = "REPEATABLE READ"
     with storage.engine.connect().execution_options(**options) as connection, no_collection():
         for first in range(0, len(ids), STUDIES_AT_ONCE):
-            asked = {"studies": ids[first : first + STUDIES_AT_ONCE], "key": RECORD}
-            params = _params(connection.execute(_SELECT_PARAMS, asked))
-            for trial_id, study_id, number, state, value, kind, text in connection.execute(_SELECT_TRIALS, asked):
+            bound = {"studies": ids[first : first + STUDIES_AT_ONCE], "key": RECORD}
+            params = _params(connection.execute(_SELECT_PARAMS, bound))
+            for trial_id, study_id, number, state, value, kind, text in connection.execute(_SELECT_TRIALS, bound):
                 record, unread = split_record(text) if text is not None and state.is_finished() else ({}, "")
-                shown = math.nan if kind is None else models.TrialValueModel.stored_repr_to_value(value, kind)
-                made = _trial(number, state, shown, params.get(trial_id, {}), record, unread)
-                result.setdefault(study_id, []).append(made)
-    return result
+                objective = math.nan if kind is None else models.TrialValueModel.stored_repr_to_value(value, kind)
+                trial_record = _trial(number, state, objective, params.get(trial_id, {}), record, unread)
+                trials_by_study.setdefault(study_id, []).append(trial_record)
+    return trials_by_study
 
 
 _trials, _values, _parameters, _attributes = (
-    each.__table__
-    for each in (models.TrialModel, models.TrialValueModel, models.TrialParamModel, models.TrialUserAttributeModel)
+    model.__table__
+    for model in (models.TrialModel, models.TrialValueModel, models.TrialParamModel, models.TrialUserAttributeModel)
 )
 _OF_STUDIES = _trials.c.study_id.in_(sqlalchemy.bindparam("studies", expanding=True))
 _SELECT_TRIALS = (
@@ -117,12 +117,12 @@ _SELECT_PARAMS = (
 def _params(rows: Iterable[Any]) -> dict[int, dict[str, Any]]:
     """Trial -> name -> value."""
     distributions: dict[str, BaseDistribution] = {}
-    result: dict[int, dict[str, Any]] = {}
+    params: dict[int, dict[str, Any]] = {}
     for trial_id, name, value, text in rows:
         if text not in distributions:
             distributions[text] = json_to_distribution(text)
-        result.setdefault(trial_id, {})[name] = distributions[text].to_external_repr(value)
-    return result
+        params.setdefault(trial_id, {})[name] = distributions[text].to_external_repr(value)
+    return params
 
 
 def _trial(

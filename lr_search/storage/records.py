@@ -53,8 +53,8 @@ class TrialRecord:
     def evaluations(self) -> Mapping[str, Any]:
         """step, lr, train_loss, end_of_cycle and metrics, each a list."""
         if self.unread:
-            result: Mapping[str, Any] = json.loads(self.unread)
-            return result
+            evaluations: Mapping[str, Any] = json.loads(self.unread)
+            return evaluations
         none: Mapping[str, Any] = {"step": [], "lr": [], "train_loss": [], "end_of_cycle": [], "metrics": {}}
         return self.outcome.get("evaluations", none) if self.outcome else none
 
@@ -102,7 +102,7 @@ def charged_range_tests(records: Sequence[StudyRecord]) -> dict[str, StudyRecord
     for record in records:
         if record.kind == "range_test":
             tests.setdefault((record.plan["optimizer"], record.plan["seed"]), record)
-    result = {}
+    tests_by_search = {}
     for study in records:
         if "waits_for" in study.plan:
             test = by_name.get(study.plan["waits_for"])
@@ -111,5 +111,5 @@ def charged_range_tests(records: Sequence[StudyRecord]) -> dict[str, StudyRecord
         else:
             test = None
         if test is not None:
-            result[study.name] = test
-    return result
+            tests_by_search[study.name] = test
+    return tests_by_search

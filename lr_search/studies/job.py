@@ -1,4 +1,4 @@
-"""A trial that was asked for, as an executor holds it: it says how far it is, and how it ended."""
+"""A trial that was asked for, as an executor holds it: an executor reports to it how far it is, and how it ended."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Job:
-    """One trial that was asked for. Tell it each evaluation with `report`, and end it with `finish` or `release`."""
+    """One trial that was asked for. Pass each evaluation to `report`, and end it with `finish` or `release`."""
 
     def __init__(
         self, task: StudyTask, trial: optuna.Trial, claim: Claim, spec: TrialSpec, *, again: bool = False
@@ -39,12 +39,12 @@ class Job:
 
     @property
     def workload(self) -> Workload:
-        """What it trains."""
+        """The workload that it trains."""
         return self.task.plan.workload
 
     @property
     def number(self) -> int:
-        """Of the trial in its study."""
+        """The trial's number in its study."""
         return self._trial.number
 
     @property
@@ -54,7 +54,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Of the study, and the trial's number."""
+        """The study's name and the trial's number."""
         return f"{self.task.plan.name}/{self._trial.number}"
 
     def report(self, evaluation: Evaluation) -> bool:
@@ -74,7 +74,7 @@ class Job:
             claims.renew(self._storage, self._trial._trial_id, self._claim)
 
     def finish(self, outcome: Outcome) -> None:
-        """Store the outcome, then tell the study."""
+        """Store the outcome, then report it to the study."""
         with contextlib.suppress(UpdateFinishedTrialError):  # by another process, that took this one for lost
             if self._reports is not None and outcome.ended == "diverged":
                 self._reports.lose(self.task.plan.report_steps())

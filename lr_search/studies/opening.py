@@ -45,9 +45,9 @@ def open_studies(
     tasks: list[StudyTask] = []
     by_name: dict[str, StudyTask] = {}
     for order, plan in enumerate(plans, start=first):
-        known = dict(prints[plan.optimizer, plan.seed])
-        kept_only = {OPTIMIZER_CALL: known.pop(OPTIMIZER_CALL, None)}
-        attribute = {**plan.attribute(), "fingerprint": known}
+        compared = dict(prints[plan.optimizer, plan.seed])
+        optimizer_call = {OPTIMIZER_CALL: compared.pop(OPTIMIZER_CALL, None)}
+        attribute = {**plan.attribute(), "fingerprint": compared}
         study = optuna.create_study(
             storage=storage,
             study_name=plan.name,
@@ -55,7 +55,7 @@ def open_studies(
             load_if_exists=True,
             pruner=plan.pruner if plan.pruner is not None else optuna.pruners.NopPruner(),
         )
-        whole = partial(_whole_attribute, name, order, plan, {**attribute, **kept_only})
+        whole = partial(_whole_attribute, name, order, plan, {**attribute, **optimizer_call})
         _check(plan.name, held.get(plan.name, {}).get(PLAN) or kept(study, PLAN, whole), attribute)
         by_name[plan.name] = StudyTask(plan, study, by_name[plan.waits_for] if plan.waits_for else None)
         tasks.append(by_name[plan.name])
@@ -77,9 +77,9 @@ def _scale(plan: StudyPlan) -> dict[str, Any]:
         scale["on_test_data"] = work.test_data is not None
     if plan.layout is None:
         return scale
-    result = plan.layout(1.0)
-    scale |= {"controller": True} if isinstance(result, Controller) else {}
-    schedule = first_schedule(result)
+    trained_under = plan.layout(1.0)
+    scale |= {"controller": True} if isinstance(trained_under, Controller) else {}
+    schedule = first_schedule(trained_under)
     steps = np.unique(np.linspace(0, work.num_steps - 1, _SHAPE_POINTS).round())
     scale |= {"by_name": plan.layout.name, "steps_per_epoch": work.steps_per_epoch}
     shape = {"step": steps.tolist(), "lr": schedule(steps).round(6).tolist()}

@@ -48,7 +48,7 @@ class Side:
 
     @property
     def ladders(self) -> list[Ladder]:
-        """The ladders that are probed for each seed: strategies with the same one share it."""
+        """The ladders that are probed for each seed: strategies with the same ladder share it."""
         return list(dict.fromkeys(strategy.probe for strategy in self.strategies if strategy.probe is not None))
 
 
@@ -59,7 +59,7 @@ def side_of(
     layouts: Mapping[str, ScheduleLayout],
     by_name: Callable[[str], ScheduleLayout],
 ) -> Side:
-    """The side of one optimizer.
+    """The side of one optimizer in a comparison.
 
     Args:
         name: the optimizer's, for messages.
@@ -97,8 +97,8 @@ def _allowed(
         return dict(asked)
     known = {name: by_name(name) for name in rules.schedules}
     shapes = [layout(PEAK) for layout in known.values()]
-    result = {name: layout for name, layout in asked.items() if layout(PEAK) in shapes}
-    return result or dict(list(known.items())[:1])
+    allowed = {name: layout for name, layout in asked.items() if layout(PEAK) in shapes}
+    return allowed or dict(list(known.items())[:1])
 
 
 def _note(
@@ -118,7 +118,7 @@ def _note(
 
 
 def _class_of(workload: Workload) -> type[torch.optim.Optimizer] | None:
-    """The class of the workload's optimizer; None where making one raises an exception, which a training will tell."""
+    """The class of the workload's optimizer; None where making one raises an exception, which a training will report."""
     factory: Any = workload.optimizer
     while isinstance(factory, partial):
         factory = factory.func

@@ -1,4 +1,4 @@
-"""What a study is for, and what the storage is told of it."""
+"""What a study is for, and what the storage records of it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StudyPlan:
         layout: peak LR -> Schedule or Controller, and what is searched beside the LR; of a search or confirmation.
         lr_range: (low, high) of the search.
         curves: how many range tests (or probes: 1); of a range test or probe.
-        range_test: their arguments; of a range test.
+        range_test: the arguments of the range tests; of a range test.
         ladder: which LRs are probed; of a probe.
         waits_for: the name of the study whose range tests or probe come first; of a search.
         pruner: Optuna's, or None; where the strategy has one of its own, that is made when the study begins.
@@ -93,7 +93,7 @@ class StudyPlan:
         return report_steps(self.workload, first_schedule(self.layout(PEAK)))
 
     def epoch_end(self) -> int | None:
-        """The first of them after a pass over the data (after no more than a step where that has no known end), or None."""
+        """The first step at which its trials report after a pass over the data (after a step where that has no known end), or None."""
         steps_per_epoch = self.workload.steps_per_epoch or 1
         return next((step for step in self.report_steps() if step >= steps_per_epoch), None)
 
@@ -109,7 +109,7 @@ class StudyPlan:
         return "" if self.pruner is None else _settings(self.pruner)
 
     def attribute(self) -> dict[str, Any]:
-        """What the storage is told: enough to report without the workload."""
+        """What the storage records of it: enough to report without the workload."""
         layout = "" if self.layout is None else self.layout(1.0).describe()
         ladder = self.ladder if self.strategy is None else self.strategy.probe
         return {
@@ -135,13 +135,13 @@ def report_steps(workload: Workload, schedule: Schedule) -> list[int]:
 
 
 def _plain(ranges: Mapping[str, Range]) -> dict[str, list[float]]:
-    return {name: [each.low, each.high] for name, each in ranges.items()}
+    return {name: [bounds.low, bounds.high] for name, bounds in ranges.items()}
 
 
 def _settings(pruner: optuna.pruners.BasePruner) -> str:
     """A pruner's class and numbers, and those of a pruner within it, without addresses."""
-    result = {
+    settings = {
         k: _settings(v) if isinstance(v, optuna.pruners.BasePruner) else v for k, v in sorted(vars(pruner).items())
     }
-    numbers = {k: v for k, v in result.items() if isinstance(v, int | float | str | bool | None)}
+    numbers = {k: v for k, v in settings.items() if isinstance(v, int | float | str | bool | None)}
     return f"{type(pruner).__name__} {numbers}"

@@ -42,12 +42,12 @@ def pruner_by_name(name: str) -> BasePruner:
             f"The pruner must be one that needs no bound, but got {name!r}. Bounds are given in Python: "
             "compare(..., pruner=optuna.pruners.ThresholdPruner(upper=2.0))."
         )
-    made = next((make for known, make in PRUNER_NAMES.items() if _plain(known) == plain), None)
-    if made is None:
+    make_pruner = next((factory for known, factory in PRUNER_NAMES.items() if _plain(known) == plain), None)
+    if make_pruner is None:
         raise unknown_name("pruner", name, [*PRUNER_NAMES, "auto", "none"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # asked for by name
-        return made()
+        return make_pruner()
 
 
 def require_pruner_packages(pruner: BasePruner) -> None:

@@ -47,47 +47,47 @@ class Pruning:
             self._pruner.prune(self._study, create_trial(state=TrialState.RUNNING))
 
     def judge(self, trial: FrozenTrial) -> tuple[bool, dict[str, Any]]:
-        """Ask the pruner, once a report. Returns: whether to prune, and what it would write of the trial."""
+        """Ask the pruner, once for each report. Returns: whether to prune, and what it would write of the trial."""
         self._storage.hold(trial._trial_id)
         return self._pruner.prune(self._study, trial), self._storage.held
 
 
 class Reports:
-    """What one trial tells its study's pruner.
+    """The reports of one trial to its study's pruner.
 
     A trial that is run again, after a kill, makes no report twice and gets no second verdict: at the steps before its last
-    report it was told to go on; and to be cut is written down before anything follows from it.
+    report the verdict was to go on; and a verdict to prune is written down before anything follows from it.
 
     Args:
-        pruning: of the study.
-        trial: which one.
+        pruning: the study's pruner.
+        trial: the trial that reports.
         again: whether it may have reported before.
     """
 
     def __init__(self, pruning: Pruning, trial: optuna.Trial, *, again: bool) -> None:
         self._pruning, self._trial = pruning, trial
-        # as the storage holds it; kept up here, for to read it at every report would cost more than the report
+        # the trial as the storage holds it; kept up to date here, since to read it at every report would cost more than the report
         self._known = copy.deepcopy(trial._cached_frozen_trial)
         self._verdict: dict[str, Any] | None = self._known.user_attrs.get(VERDICT) if again else None
 
     def make(self, value: float, step: int) -> None:
         """Report the objective at a step."""
-        made = self._known.intermediate_values
-        if step not in made:
-            made[step] = reckonable(value, self._trial.study.direction)
-            self._trial.report(made[step], step)
+        reported = self._known.intermediate_values
+        if step not in reported:
+            reported[step] = reckonable(value, self._trial.study.direction)
+            self._trial.report(reported[step], step)
 
     def cut(self, value: float, step: int) -> bool:
-        """Report, and hear the pruner. Returns: whether to prune the trial here."""
-        if self._verdict is None and all(step >= made for made in self._known.intermediate_values):
+        """Report the objective at a step, and ask the pruner for its verdict. Returns: whether to prune the trial here."""
+        if self._verdict is None and all(step >= reported for reported in self._known.intermediate_values):
             self.make(value, step)
-            self._hear(step)
+            self._ask_pruner(step)
         if self._verdict is None or step != self._verdict["step"]:
             return False
         self._write(self._verdict["written"])
         return True
 
-    def _hear(self, step: int) -> None:
+    def _ask_pruner(self, step: int) -> None:
         prune, written = self._pruning.judge(copy.deepcopy(self._known))
         if prune:
             self._verdict = {"step": step, "written": written}
@@ -101,7 +101,7 @@ class Reports:
             self._known.system_attrs[key] = value
 
     def lose(self, steps: Iterable[int]) -> None:
-        """The training diverged: the worst there is at those of `steps` that it did not come to."""
+        """The training diverged: report the worst there is at those of `steps` that it did not come to."""
         for step in steps:
             self.make(math.nan, step)
 
@@ -160,5 +160,5 @@ class _PrunerStorage:
             self._trials = self._storage.get_all_trials(study_id, deepcopy=False)
             ended = time.perf_counter()
             self._good_until = ended + (ended - begun) / READING_SHARE
-        result = [trial for trial in self._trials if states is None or trial.state in states]
-        return copy.deepcopy(result) if deepcopy else result
+        trials = [trial for trial in self._trials if states is None or trial.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials

@@ -36,7 +36,7 @@ class ScheduleLayout:
     name: str = ""
 
     def __call__(self, lr: float, **shape: float) -> Schedule | Controller:
-        """What is trained under."""
+        """The schedule or controller at that peak LR."""
         return self.make(lr, **{**self.chosen, **shape})
 
     def with_shape(self, shape: Mapping[str, float]) -> ScheduleLayout:
@@ -53,7 +53,7 @@ def layouts_of(schedules: Any, workload: Workload, *, search_shape: bool = False
     """The schedules a user named: names, or name -> (peak LR -> Schedule or Controller), or name -> name.
 
     Args:
-        schedules: as of `compare`.
+        schedules: the argument of `compare`.
         workload: what is trained.
         search_shape: whether the sampler also chooses the options that a named schedule has to be searched.
 
@@ -81,7 +81,7 @@ def named_layout(
     """The schedule of that name, laid out for a training.
 
     Args:
-        name: as of `by_name`.
+        name: one that `by_name` knows.
         num_steps: steps in the training.
         steps_per_epoch: steps in one pass over the data, or None.
         search_shape: whether its options are searched too, as far as the training is long enough for them.
@@ -95,7 +95,7 @@ def named_layout(
 
 
 def _layout(name: str, value: Any, workload: Workload, search_shape: bool) -> ScheduleLayout:
-    """One schedule, tried: too short a training is better told before anything runs."""
+    """The layout of one schedule, tried out: too short a training is better reported before anything runs."""
     if callable(value):
         layout = ScheduleLayout(value)
     else:
@@ -121,14 +121,14 @@ def _fitting(make: Callable[..., Any], ranges: Mapping[str, Range]) -> dict[str,
     fitted = dict(ranges)
     while True:
         try:
-            for corner in itertools.product(*((each.low, each.high) for each in fitted.values())):
+            for corner in itertools.product(*((bounds.low, bounds.high) for bounds in fitted.values())):
                 make(PEAK, **_typed(fitted, dict(zip(fitted, corner, strict=True))))
             return fitted
         except InvalidInputError:
-            longest = {name: each for name, each in fitted.items() if each.whole and each.high > each.low}
+            longest = {name: bounds for name, bounds in fitted.items() if bounds.whole and bounds.high > bounds.low}
             if not longest:
                 raise
-            fitted |= {name: replace(each, high=each.high - 1) for name, each in longest.items()}
+            fitted |= {name: replace(bounds, high=bounds.high - 1) for name, bounds in longest.items()}
 
 
 def _typed(ranges: Mapping[str, Range], values: Mapping[str, float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""A study as an executor sees it: it asks it for trials."""
+"""A study as an executor sees it: something to ask for trials."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class StudyTask:
         return self._first is None or self._first.complete()
 
     def waits_for(self, other: StudyTask) -> bool:
-        """Whether that is what it waits for."""
+        """Whether the other study is what it waits for."""
         return self._first is other
 
     @property
@@ -189,19 +189,19 @@ class StudyTask:
         )
 
     def _prior(self) -> LRPrior:
-        def made() -> dict[str, float]:
+        def make_prior() -> dict[str, float]:
             assert self._first is not None
             curves = [result for result in self._first.findings() if isinstance(result, LRCurve)]
             return LRPrior.from_curves(curves, schedule=self.plan.schedule, lr_range=self.plan.lr_range).to_json()
 
-        return LRPrior.from_json(self._kept(PRIOR_ATTRIBUTE, made))
+        return LRPrior.from_json(self._kept(PRIOR_ATTRIBUTE, make_prior))
 
     def _largest_lr(self) -> float | None:
         assert self._first is not None
         return next(result.largest_lr for result in self._first.findings() if isinstance(result, Probe))
 
     def _kept(self, key: str, make: Callable[[], Any]) -> Any:
-        """A value made once for the study, whoever works on it."""
+        """A value made once for the study, however many processes work on it."""
         return claims.kept(self.study, key, make)
 
     def _spec(self, trial: optuna.Trial) -> TrialSpec:
@@ -217,7 +217,7 @@ class StudyTask:
             low, high = min(low, plan.fixed_lr), max(high, plan.fixed_lr)
         lr = trial.suggest_float(PARAM, low, high, log=True)
         assert plan.layout is not None
-        shape = {name: suggested(trial, name, each) for name, each in plan.layout.ranges.items()}
+        shape = {name: suggested(trial, name, within) for name, within in plan.layout.ranges.items()}
         return TrialSpec(
             plan.seed, schedule=plan.layout(lr, **shape), on_test_data=plan.kind == "confirm", snapshots=plan.snapshots
         )

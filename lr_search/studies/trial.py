@@ -1,10 +1,10 @@
-"""What a worker is told of a trial, and what it answers. Knows no study and no storage.
+"""What a worker is passed of a trial, and what it returns. Knows no study and no storage.
 
 One trial goes through these states, each of which has one name:
 
     Job           asked for: the executor holds it, and reports to its study (studies/job.py)
     TrialSpec     what is sent to where it is trained
-    Run           where it is trained: TrialRun by itself, LaneRun among others (executors/run.py)
+    Run           where it is trained: TrialRun by itself, LaneRun among others (in executors)
     Outcome       what comes back from there, and is stored
     TrialRecord   what the storage gives back, with numbers alone (storage/records.py)
 
@@ -29,7 +29,7 @@ Ended = Literal["finished", "diverged", "pruned", "failed"]
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """What a worker is given.
+    """What a worker is passed.
 
     Args:
         seed: of the weights and the batches.
@@ -50,7 +50,7 @@ class TrialSpec:
 
 @dataclass
 class Outcome:
-    """What a worker answers.
+    """What a worker returns.
 
     Args:
         ended: how the trial ended.

@@ -30,12 +30,12 @@ _KINDS = {
 def comparison_note(findings: Findings, record: StudyRecord) -> str:
     """What one study of a comparison is, after what the whole comparison found."""
     whole = summary_markdown(findings).removeprefix("# ")
-    facts = [*_plan_facts(record), *_first_facts(findings, record), *_found_facts(record)]
+    facts = [*_plan_facts(record), *_first_facts(findings, record), *_result_facts(record)]
     return f"{HEADING}{_spaced(whole)}\n## This study: {_KINDS[record.kind]}\n\n{_table(facts)}"
 
 
 def study_note(study: optuna.Study, name: str) -> str:
-    """What `seed_study` and the trials of a study of one's own found. Args: name: of the LR's parameter."""
+    """What `seed_study` and the trials of a user's own study found. Args: name: of the LR's parameter."""
     trials = study.get_trials(deepcopy=False)
     prior = stored_prior(study)
     facts = (
@@ -48,8 +48,8 @@ def study_note(study: optuna.Study, name: str) -> str:
     if best is not None:
         facts.append(("best", f"trial {best.number}: {best.values[0]:.4g}"))
         facts += [
-            (f"its {each}", f"**{value:.4g}**" if each == name else _value(value))
-            for each, value in best.params.items()
+            (f"its {param}", f"**{value:.4g}**" if param == name else _value(value))
+            for param, value in best.params.items()
         ]
     return f"{HEADING}{markdown_text(study.study_name)}\n\n{_table(facts)}"
 
@@ -70,11 +70,11 @@ def _first_facts(findings: Findings, record: StudyRecord) -> list[tuple[str, str
     return [*facts, *([] if record.prior is None else [_prior_fact(record.prior)])]
 
 
-def _found_facts(record: StudyRecord) -> list[tuple[str, str]]:
+def _result_facts(record: StudyRecord) -> list[tuple[str, str]]:
     facts = []
     for index, curve in enumerate(record.curves):
-        result, (base_lr, max_lr) = curve.suggest(), curve.bounds()
-        facts.append((f"curve {index}", f"LR **{result.lr:.3g}** ({result.status}): {result.reason}"))
+        suggestion, (base_lr, max_lr) = curve.suggest(), curve.bounds()
+        facts.append((f"curve {index}", f"LR **{suggestion.lr:.3g}** ({suggestion.status}): {suggestion.reason}"))
         facts.append(("bounds for cycles", f"{base_lr:.3g} to {max_lr:.3g}"))
     if record.kind == "probe":
         facts += [("probe", trial.outcome.get("reason", "")) for trial in record.trials]

@@ -27,7 +27,7 @@ def publish(found: Comparison | optuna.Study, *, name: str = "lr") -> None:
     """Leave notes and plots in the studies, for `optuna-dashboard sqlite:///...` to show.
 
     Each study of a comparison gets a note with the recommendation, the summary table, what the study is and its prior, and
-    plots of its trials or its range tests. A study of one's own gets its prior, its cost and its best trial. Publishing again
+    plots of its trials or its range tests. A study of your own gets its prior, its cost and its best trial. Publishing again
     replaces what was published before; what else a note says stays.
 
     Args:
@@ -36,7 +36,7 @@ def publish(found: Comparison | optuna.Study, *, name: str = "lr") -> None:
 
     Raises:
         MissingPackageError: optuna-dashboard is not installed.
-        InvalidInputError: it is neither.
+        InvalidInputError: `found` is neither a comparison of one storage nor a study.
 
     >>> import optuna_dashboard
     >>> study = optuna.create_study()
@@ -87,12 +87,12 @@ def _plots(findings: Findings, record: StudyRecord) -> dict[str, Plot]:
         return {f"range_test_{i}": curve_plot(title, curve) for i, curve in enumerate(record.curves)}
     if record.kind != "search":
         return {}
-    peers = [each for each in findings.searches if _question(each) == _question(record)]
+    peers = [search for search in findings.searches if _question(search) == _question(record)]
     return {"objective_by_lr": _lr_plot(record, peers), "best_so_far": _anytime_plot(record, findings)}
 
 
 def _question(record: StudyRecord) -> tuple[str, ...]:
-    """Studies of the same can be compared trial by trial."""
+    """A study's schedule, optimizer and seed: studies that share all three can be compared trial by trial."""
     return tuple(str(record.plan[key]) for key in ("schedule", "optimizer", "seed"))
 
 

@@ -64,7 +64,7 @@ def _checked(name: str, address: object) -> str:
     return text
 
 
-def _shown_address(address: str) -> str:
+def _address_text(address: str) -> str:
     outside = os.environ.get(VARIABLE, "").strip() == address
     return f"{address} (the environment variable {VARIABLE})" if outside else address
 
@@ -80,11 +80,11 @@ def _host_and_port(address: str) -> tuple[str, int] | None:
 
 def same(address: str, running: str) -> bool:
     """Whether an address is that of the cluster at `running`, an IP address and port."""
-    given, result = _host_and_port(address), _host_and_port(running)
-    if given is None or result is None or given[1] != result[1]:
+    given, actual = _host_and_port(address), _host_and_port(running)
+    if given is None or actual is None or given[1] != actual[1]:
         return False
     try:
-        ours, theirs = ({each[4][0] for each in socket.getaddrinfo(host, None)} for host in (given[0], result[0]))
+        ours, theirs = ({info[4][0] for info in socket.getaddrinfo(host, None)} for host in (given[0], actual[0]))
     except OSError:
         return False
     return bool(ours & theirs) or (_here(ours) and _here(theirs))
@@ -110,7 +110,7 @@ def require_answer(address: str, timeout_seconds: float) -> None:
             socket.create_connection(place, timeout_seconds).close()
         except OSError as error:
             raise ClusterError(
-                f"A running Ray cluster must answer at {_shown_address(address)}, but nothing does: {error}. "
+                f"A running Ray cluster must answer at {_address_text(address)}, but nothing does: {error}. "
                 "`ray status` on the cluster's head node says whether it runs, `ray start --head` starts one."
             ) from error
     failed = _attempt(address, timeout_seconds)
@@ -157,7 +157,7 @@ def _explained(address: str, written: str, timeout_seconds: float) -> str:
         )
     if "AuthenticationError" in written or "InvalidAuthToken" in written:
         return (
-            f"The cluster at {_shown_address(address)} takes only programs that have its token, and this one has not shown it. "
+            f"The cluster at {_address_text(address)} takes only programs that have its token, and this one has not shown it. "
             "Set the environment variable RAY_AUTH_MODE=token, and have the cluster's token in ~/.ray/auth_token."
         )
     if "Could not find any running Ray instance" in written:
@@ -173,7 +173,7 @@ def _explained(address: str, written: str, timeout_seconds: float) -> str:
     lines = [line.strip() for line in written.splitlines() if line.strip()]
     reason = f" ({lines[-1]})" if lines else ""
     return (
-        f"The Ray cluster at {_shown_address(address)} must answer within {timeout_seconds:g} s, but did not{reason}. "
-        "Either something else listens there (the port that `ray start --head` names is meant, usually 6379), or the cluster is down "
-        "or very busy (timeout_seconds)."
+        f"The Ray cluster at {_address_text(address)} must answer within {timeout_seconds:g} s, but did not{reason}. Either something else "
+        "listens there (the port that `ray start --head` names is meant, usually 6379), or the cluster is down or very busy "
+        "(timeout_seconds)."
     )

@@ -12,7 +12,7 @@ from lr_search_ray.cluster.resources import Node, nodes
 
 
 def one_of_each_machine() -> list[Node]:
-    """This program's own node for its machine, first."""
+    """One node of each machine; the first is this program's own, for its machine."""
     own = ray.get_runtime_context().get_node_id()
     first: dict[str, Node] = {}
     for node in sorted(nodes(), key=lambda node: node.id != own):

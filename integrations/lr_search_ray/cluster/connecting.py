@@ -71,7 +71,7 @@ def connected(
                     ray.get(first, timeout=SETUP_SECONDS)
             yield
         finally:
-            ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings
+            ray.shutdown(wait_for_processes=True)  # or their ends are reported as ResourceWarnings
 
 
 def _init(address: str, runtime_env: Mapping[str, Any] | None, verbose: bool, dashboard: bool) -> None:
@@ -107,13 +107,13 @@ def _require_dashboard() -> None:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    message = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if isinstance(error, ray.exceptions.GetTimeoutError):
         return f"runtime_env must be one that workers start in, but none has within {SETUP_SECONDS:g} s."
     if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return f"runtime_env must be one that can be set up there, but {lines[-1].rstrip('.')}."
-    return f"{text}."
+    return f"{message}."
 
 
 def _require_running(address: str | None, runtime_env: Mapping[str, Any] | None) -> None:

@@ -32,7 +32,7 @@ class DriverPath:
     behind: tuple[str, ...]
 
     def enter(self) -> None:
-        """Go there, as far as it exists on this machine; call it before the workload is unpacked.
+        """Take up the driver's folder and import path, as far as they exist on this machine; call it before the workload is unpacked.
 
         A worker with a runtime environment's copy of the code stays in it, and looks there first.
         """
@@ -43,18 +43,18 @@ class DriverPath:
         ahead, behind = ([path for path in paths if os.path.exists(path)] for paths in (self.ahead, self.behind))
         if sent:
             ahead, behind = [], ahead + behind
-        path = [*ahead, *(each for each in sys.path if each not in ahead)]
-        sys.path[:] = [*path, *(each for each in behind if each not in path)]
+        path = [*ahead, *(folder for folder in sys.path if folder not in ahead)]
+        sys.path[:] = [*path, *(folder for folder in behind if folder not in path)]
 
 
 def driver_path() -> DriverPath:
     """This process's place, for its workers."""
-    result = list(dict.fromkeys(os.path.abspath(path) for path in sys.path))
-    library = next((i for i, path in enumerate(result) if path in _library()), len(result))
+    folders = list(dict.fromkeys(os.path.abspath(path) for path in sys.path))
+    library = next((i for i, path in enumerate(folders) if path in _library()), len(folders))
     own = (*_library(), *site.getsitepackages(), site.getusersitepackages())  # which each machine has of its own
     ahead, behind = (
         tuple(path for path in paths if os.path.exists(path) and not _within(path, own))
-        for paths in (result[:library], result[library:])
+        for paths in (folders[:library], folders[library:])
     )
     return DriverPath(os.getcwd(), ahead, behind)
 

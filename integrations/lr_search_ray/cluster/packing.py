@@ -60,7 +60,7 @@ def packed(workloads: Mapping[str, Workload], factory: str | None = None) -> byt
 
 def _settings(workloads: Mapping[str, Workload]) -> dict[str, dict[str, Any]]:
     """What is not built by the factory; the one optimizer may be."""
-    sent = {name: {each: getattr(workload, each) for each in SENT} for name, workload in workloads.items()}
+    sent = {name: {field: getattr(workload, field) for field in SENT} for name, workload in workloads.items()}
     if len(sent) == 1:
         (only,) = sent.values()
         if unpicklable(only["optimizer"], "optimizer") is not None:
@@ -72,12 +72,12 @@ def _refused(workloads: Mapping[str, Workload], factory: str | None, error: Exce
     """Word what cannot be pickled, and the ways out."""
     rule = "A workload must be one that can be pickled, to reach Ray's workers"
     for name, workload in workloads.items():
-        for each in (field.name for field in fields(Workload) if factory is None or field.name not in BUILT):
-            several = each == "optimizer" and len(workloads) > 1
-            root = f"optimizers[{name!r}]" if several else f"workload.{each}"
-            result = unpicklable(getattr(workload, each), root)
-            if result is not None:
-                return WorkloadError(f"{rule}, but {result}. {_ways_out(each, result, factory)}")
+        for field in (entry.name for entry in fields(Workload) if factory is None or entry.name not in BUILT):
+            several = field == "optimizer" and len(workloads) > 1
+            root = f"optimizers[{name!r}]" if several else f"workload.{field}"
+            culprit = unpicklable(getattr(workload, field), root)
+            if culprit is not None:
+                return WorkloadError(f"{rule}, but {culprit}. {_ways_out(field, culprit, factory)}")
     return WorkloadError(f"{rule}, but pickling it raised {type(error).__name__}: {error}.")
 
 

@@ -148,7 +148,7 @@ def taken_up(resources: Mapping[str, float]) -> TakenUp:
 
 
 def placement(resources: Mapping[str, float]) -> PlacementGroupFactory:
-    """The same in Tune's form: a trial is one worker on one node."""
+    """What a trial asks for, in Tune's form: a trial is one worker on one node."""
     return PlacementGroupFactory([_for_ray(resources)])
 
 

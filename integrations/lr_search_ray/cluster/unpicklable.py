@@ -97,9 +97,9 @@ def _innermost(at: Culprit, seen: dict[int, object], depth: int) -> Culprit | No
             blocked = True
         elif (error := _why_not(piece.value)) is not None:
             blocked = True
-            result = _innermost(at.to(piece, error), seen, depth + 1)
-            if result is not None:
-                return result
+            culprit = _innermost(at.to(piece, error), seen, depth + 1)
+            if culprit is not None:
+                return culprit
     return None if blocked else at
 
 
@@ -127,26 +127,28 @@ def _pieces(value: object) -> Iterator[Part]:
         yield Part("", value.__func__)
     elif isinstance(value, functools.partial):
         yield Part("", value.func)
-        yield from (Part(f".args[{i}]", each) for i, each in enumerate(value.args))
-        yield from (Part(name, each) for name, each in value.keywords.items())
+        yield from (Part(f".args[{i}]", argument) for i, argument in enumerate(value.args))
+        yield from (Part(name, argument) for name, argument in value.keywords.items())
     elif isinstance(value, type):
         own = vars(value).items()
         yield from (
-            Part(f".{name}", each) for name, each in own if not isinstance(each, _LEFT_OUT) and name != "_abc_impl"
+            Part(f".{name}", member)
+            for name, member in own
+            if not isinstance(member, _LEFT_OUT) and name != "_abc_impl"
         )
         yield from (Part(base.__name__, base) for base in value.__bases__)
     elif type(value) is dict:
         yield from _of_pairs(value.items())
     elif isinstance(value, tuple) or type(value) is list:
-        yield from (Part(f"[{i}]", each) for i, each in enumerate(value))
+        yield from (Part(f"[{i}]", item) for i, item in enumerate(value))
     elif type(value) in (set, frozenset):
-        yield from (Part("", each) for each in value)  # type: ignore[attr-defined]
+        yield from (Part("", item) for item in value)  # type: ignore[attr-defined]
     else:
         yield from _of_object(value)
 
 
 def _of_function(function: types.FunctionType) -> Iterator[Part]:
-    """Of one that goes by value: what it was made with, and the globals it names."""
+    """The pieces of a function that goes by value: what it was made with, and the globals it names."""
     code = function.__code__
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         with suppress(ValueError):  # a variable without a value yet
@@ -155,19 +157,19 @@ def _of_function(function: types.FunctionType) -> Iterator[Part]:
         yield Part(name, function.__globals__[name], function.__module__ == "__main__")
     defaults = function.__defaults__ or ()
     named = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
-    yield from (Part(name, each) for name, each in zip(named, defaults, strict=True))
-    yield from (Part(name, each) for name, each in (function.__kwdefaults__ or {}).items())
-    yield from (Part(f".{name}", each) for name, each in vars(function).items())
+    yield from (Part(name, default) for name, default in zip(named, defaults, strict=True))
+    yield from (Part(name, default) for name, default in (function.__kwdefaults__ or {}).items())
+    yield from (Part(f".{name}", attribute) for name, attribute in vars(function).items())
 
 
 def _globals_of(code: types.CodeType) -> set[str]:
-    names = {each.argval for each in dis.get_instructions(code) if each.opname in _GLOBAL}
+    names = {instruction.argval for instruction in dis.get_instructions(code) if instruction.opname in _GLOBAL}
     inner = (const for const in code.co_consts if isinstance(const, types.CodeType))
-    return names.union(*(_globals_of(each) for each in inner))
+    return names.union(*(_globals_of(const) for const in inner))
 
 
 def _of_object(value: object) -> Iterator[Part]:
-    """Of any other: what its own way of being pickled gives."""
+    """The pieces of any other object: what its own way of being pickled gives."""
     reducer = cloudpickle.CloudPickler.dispatch_table.get(type(value))
     try:
         reduced = value.__reduce_ex__(5) if reducer is None else reducer(value)
@@ -179,18 +181,18 @@ def _of_object(value: object) -> Iterator[Part]:
     if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):  # with __slots__
         state = {**(state[0] or {}), **state[1]}
     if isinstance(state, dict):
-        yield from (Part(f".{name}", each) for name, each in state.items())
+        yield from (Part(f".{name}", attribute) for name, attribute in state.items())
     else:
-        yield from (_known(value, each) for each in (state if isinstance(state, list | tuple) else [state]))
-    yield from (_known(value, each) for each in (*arguments, made_by))
-    yield from (Part(f"[{i}]", each) for i, each in enumerate(items or ()))
+        yield from (_known(value, part) for part in (state if isinstance(state, list | tuple) else [state]))
+    yield from (_known(value, part) for part in (*arguments, made_by))
+    yield from (Part(f"[{i}]", item) for i, item in enumerate(items or ()))
     yield from _of_pairs(pairs or ())
 
 
 def _of_pairs(pairs: Any) -> Iterator[Part]:
-    for key, each in pairs:
+    for key, value in pairs:
         yield Part("", key)
-        yield Part(f"[{key!r}]", each)
+        yield Part(f"[{key!r}]", value)
 
 
 def _known(holder: object, value: object) -> Part:

@@ -16,11 +16,11 @@ from lr_search_ray.jobs.messages import APART, HALVED, OVER, TOGETHER, result_of
 
 
 class FusedTrials:
-    """Several trials as one of Tune's.
+    """Several trials of studies as one trial of Tune's.
 
     Args:
         trials: workloads and specs.
-        known: what was found out about the workloads on this worker; added to.
+        known: by a workload's id, how far it can be fused, as determined so far on this worker; added to.
     """
 
     def __init__(self, trials: Sequence[tuple[Workload, TrialSpec]], known: dict[int, Support]) -> None:
@@ -34,7 +34,7 @@ class FusedTrials:
             self._run.runs[index].stop()
 
     def step(self) -> dict[str, Any]:
-        """Train on to the next evaluations. Returns: for Tune."""
+        """Train on to the next evaluations. Returns: the result for Tune."""
         reason, results = "", []
         with self._run.failures_kept():
             if not self._tried:
@@ -51,13 +51,13 @@ class FusedTrials:
 
     def _why_not(self) -> str:
         """Why they cannot be trained together, or "". Raises: MemoryError: there is not enough for so many."""
-        support = [self._support(workload, spec.seed) for workload, spec in self._trials]
-        reason = next((each.reason for each in support if each.reason), "")
+        supports = [self._support(workload, spec.seed) for workload, spec in self._trials]
+        reason = next((support.reason for support in supports if support.reason), "")
         if reason:
             return reason
-        if any(set(each.trained) != set(support[0].trained) for each in support):
+        if any(set(support.trained) != set(supports[0].trained) for support in supports):
             return "optimizers that hold the same parameters"
-        if fitting_width(support[0], self._trials[0][0].torch_device) < len(self._trials):
+        if fitting_width(supports[0], self._trials[0][0].torch_device) < len(self._trials):
             raise MemoryError
         return ""
 

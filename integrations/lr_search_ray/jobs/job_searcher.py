@@ -34,7 +34,7 @@ class JobSearcher(BridgeSearcher):
 
     Args:
         work: what is left to do.
-        progress: is told what becomes of them.
+        progress: where the beginning, the evaluations and the end of each trial are reported.
         at_once: how many trials of Tune's own it may hold, running or about to.
         max_failures: how often a trial is taken up again.
         deadline: when to stop, by `clock`; None: never.
@@ -84,7 +84,7 @@ class JobSearcher(BridgeSearcher):
         return {ASSIGNMENT: ours.assignment()}
 
     def started(self, trial_id: str) -> None:
-        """A worker has taken it up."""
+        """A worker has taken the trial up."""
         if trial_id not in self._lineup.held:
             return
         try:
@@ -118,14 +118,14 @@ class JobSearcher(BridgeSearcher):
     def _hear_together(self, ours: TuneTrial, result: Mapping[str, Any]) -> list[int]:
         """Take over what a result says of several trials. Returns: which of them the pruner cuts."""
         cuts: list[int] = []
-        for index, each in result[TOGETHER]:
+        for index, trial_result in result[TOGETHER]:
             remote = ours.jobs[index]
-            evaluation = remote.hear(each)
-            self._progress.evaluated(remote.job, each["step"])
+            evaluation = remote.hear(trial_result)
+            self._progress.evaluated(remote.job, trial_result["step"])
             if evaluation is not None and remote.job.report(evaluation):
                 cut(remote.outcome)
                 cuts.append(index)
-            if index in cuts or each.get(OVER):
+            if index in cuts or trial_result.get(OVER):
                 self._finish(remote)
         return cuts
 
@@ -153,8 +153,8 @@ class JobSearcher(BridgeSearcher):
 
     def _end(self, ours: TuneTrial, result: Mapping[str, Any] | None) -> None:
         if result is None:
-            if words := of_another_version(ours.error):
-                raise ClusterError(words)
+            if message := of_another_version(ours.error):
+                raise ClusterError(message)
             self._lose(ours, f"its worker was lost: {_words(ours.error)}", again=True)
             return
         if RAISED in result:
@@ -215,7 +215,7 @@ class JobSearcher(BridgeSearcher):
         ours.runs = False
 
     def _end_of(self, ours: TuneTrial) -> None:
-        """All that is left of it has ended."""
+        """All that is left of the trial has ended."""
         self._begin(ours)  # which may have been lost before
         for remote in ours.left:
             self._finish(remote)
@@ -260,7 +260,7 @@ class JobSearcher(BridgeSearcher):
 
 
 def _words(error: str) -> str:
-    """The line that tells most of what Ray says: the first, but the exception's of a traceback."""
+    """The line that holds most of what Ray says: the first, but the exception's of a traceback."""
     lines = [line.strip().rstrip(".") for line in error.splitlines()[1:] if line.strip()]
     if not lines:
         return "no reason given"

@@ -34,7 +34,7 @@ class Lineup:
         self.held: dict[str, TuneTrial] = {}
 
     def next(self, trial_id: str) -> TuneTrial | None:
-        """Tune gets it under that name; None where there is none at present."""
+        """The next trial, which Tune has under that name from now on; None where there is none at present."""
         trial = self._next()
         if trial is not None:
             self.held[trial_id] = trial
@@ -44,7 +44,7 @@ class Lineup:
         if len(self.held) >= self._at_once():
             return None
         freed, self._freed = self._freed, False
-        if freed and any(not each.runs for each in self.held.values()):
+        if freed and any(not trial.runs for trial in self.held.values()):
             return None  # one waits for the worker that is free now: let it begin first, for to ask a study takes time
         if self._lost:
             return self._lost.popleft()
@@ -79,12 +79,12 @@ class Lineup:
         return not self.held and self._work.over()
 
     def drop(self, trial_id: str) -> TuneTrial:
-        """Tune does not have it any more, and a worker is free."""
+        """Forget a trial that Tune does not have any more; a worker is free."""
         self._freed = True
         return self.held.pop(trial_id)
 
     def again(self, trial: TuneTrial) -> None:
-        """It is to be run again."""
+        """Note that a trial is to be run again."""
         self._lost.append(trial)
 
     def apart(self, jobs: Sequence[Job]) -> None:
@@ -109,7 +109,7 @@ class Lineup:
         return [*list(self.held.values()), *list(self._lost)]
 
     def clear(self) -> list[TuneTrial]:
-        """Forget what Tune has and what is to be run again. Returns: these."""
+        """Forget what Tune has and what is to be run again. Returns: what is forgotten."""
         unfinished = self.unfinished()
         self.held.clear()
         self._lost.clear()

@@ -51,7 +51,7 @@ RECOUNT_SECONDS = 10.0  # between looks at how many trials the cluster, as it is
 
 @contextmanager
 def opened(settings: RayExecutor, workloads: Mapping[str, Workload]) -> Iterator[Session]:
-    """See `RayExecutor.session`."""
+    """Ray with the workloads in its store, inside the block; see `RayExecutor.session`."""
     require_fitting(settings.resources_per_trial, workloads)
     data = _packed(workloads, settings.factory)  # before anything is started
     with connected(
@@ -71,7 +71,7 @@ def opened(settings: RayExecutor, workloads: Mapping[str, Workload]) -> Iterator
 
 
 def _packed(workloads: Mapping[str, Workload], factory: str | None) -> bytes:
-    """By value where that can be."""
+    """The workloads, pickled by value where that can be, else with a factory's name in place of what it builds."""
     try:
         return packed(workloads)
     except WorkloadError:
@@ -195,7 +195,7 @@ class _Capacity:
 
     def __init__(self, resources: Mapping[str, float], most: int | None) -> None:
         self._resources, self._most = resources, most
-        self._found, self._good_until = 1, -math.inf
+        self._slots, self._good_until = 1, -math.inf
 
     def __call__(self) -> int:
         return 2 * self.workers() if self._most is None else self._most
@@ -204,8 +204,8 @@ class _Capacity:
         """How many trials can run."""
         now = time.monotonic()
         if now > self._good_until:  # the cluster may have grown
-            self._found, self._good_until = max(1, cluster.slots(self._resources)), now + RECOUNT_SECONDS
-        return self._found if self._most is None else min(self._most, self._found)
+            self._slots, self._good_until = max(1, cluster.slots(self._resources)), now + RECOUNT_SECONDS
+        return self._slots if self._most is None else min(self._most, self._slots)
 
 
 class _Stop(Stopper):
@@ -225,7 +225,7 @@ class _Stop(Stopper):
 
 
 class _Starts(Callback):
-    """Tells which trials really run."""
+    """Tells the searcher which trials really run."""
 
     def __init__(self, searcher: JobSearcher) -> None:
         self._searcher = searcher
@@ -250,10 +250,10 @@ def _interrupts_stop(searcher: JobSearcher) -> Iterator[None]:
         return
 
     def stop(number: int, frame: object) -> None:
-        reason = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+        interrupt = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
         if searcher.stopped is not None:
-            raise reason
-        searcher.stop(reason)
+            raise interrupt
+        searcher.stop(interrupt)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

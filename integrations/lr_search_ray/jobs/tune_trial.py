@@ -39,7 +39,7 @@ class RemoteJob:
             self.outcome = replace(result[OUTCOME], evaluations=known)
         self.outcome.steps, self.outcome.seconds = result[CHARGED], result["seconds"]
         if evaluation is not None:  # after a loss, what lay behind the checkpoint comes again
-            self.outcome.evaluations = [each for each in known if each.step < evaluation.step] + [evaluation]
+            self.outcome.evaluations = [earlier for earlier in known if earlier.step < evaluation.step] + [evaluation]
         return evaluation
 
 
@@ -69,12 +69,12 @@ class TuneTrial:
     @property
     def left(self) -> list[RemoteJob]:
         """Those whose study does not know yet how they ended."""
-        return [each for each in self.jobs if not each.over]
+        return [remote for remote in self.jobs if not remote.over]
 
     def assignment(self) -> Assignment:
         """For a worker: what is left; this forgets the jobs that are over."""
         self.jobs = self.left
-        jobs = [each.job for each in self.jobs]
+        jobs = [remote.job for remote in self.jobs]
         name = jobs[0].name if len(jobs) == 1 else f"{jobs[0].name} and {len(jobs) - 1} more"
         return Assignment.of(name, [(job.task.plan.optimizer, job.spec) for job in jobs], self.checkpoint)
 

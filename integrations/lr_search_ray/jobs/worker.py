@@ -68,7 +68,7 @@ class JobTrainable(TrialTrainable):
             if resume is not None:
                 with resume.as_directory() as folder:
                     self.load_checkpoint(str(Path(folder)))
-        except LRSearchError as error:  # the whole comparison's: told by the first result, for Tune would try again
+        except LRSearchError as error:  # the whole comparison's: reported by the first result, for Tune would try again
             self._raised = error
 
     def _trial(self, config: Mapping[str, Any]) -> tuple[Workload, TrialSpec]:
@@ -81,7 +81,7 @@ class JobTrainable(TrialTrainable):
         return [(self._workloads[optimizer], cloudpickle.loads(spec)) for optimizer, spec in assignment.trials]
 
     def step(self) -> dict[str, Any]:
-        """See `TrialTrainable`."""
+        """Train on to the next evaluation or checkpoint; of several trials together, to the next evaluations."""
         try:
             if self._raised is not None:
                 raise self._raised

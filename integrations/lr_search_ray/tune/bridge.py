@@ -24,13 +24,13 @@ class BridgeSearcher(Searcher):
         """Take note of a result that is not the last. Returns: whether to stop the trial here."""
 
     def answered(self, trial: Trial) -> None:
-        """What it heard last goes on: the last moment to tell the worker something before Tune does."""
+        """The trial that it heard of last goes on: the last moment to tell the worker something before Tune does."""
 
     def seen(self, trial: Trial) -> None:
         """A trial has ended, or failed; comes before `on_trial_complete`."""
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """The scheduler passes it on before."""
+        """Nothing to do: the scheduler has passed the result on before."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: what is known lies in the study's storage."""
@@ -65,9 +65,9 @@ class OptunaPruningScheduler(FIFOScheduler):
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """The searcher is told next."""
+        """Passes the trial to the searcher, whose `on_trial_complete` Tune calls next."""
         self._searcher.seen(trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """The searcher is told that a trial has failed; also before Tune tries again, when it hears of that nowhere else."""
+        """Passes a failed trial to the searcher; also before Tune tries it again, of which the searcher hears nowhere else."""
         self._searcher.seen(trial)

@@ -1,4 +1,4 @@
-"""Search spaces for a Tuner of one's own: a learning rate placed by a prior, and a schedule with its shape."""
+"""Search spaces for a user's own Tuner: a learning rate placed by a prior, and a schedule with its shape."""
 
 from __future__ import annotations
 
@@ -99,10 +99,10 @@ def schedule_space(
     """
     space: dict[str, Domain] = {}
     listed = _listed(names)
-    for each in listed:
-        layout = named_layout(each, num_steps, steps_per_epoch, search_shape=search_shape)
-        layout(PEAK)  # too short a training is told now, not by a worker
-        space |= {f"{each}.{option}": _domain(within) for option, within in layout.ranges.items()}
+    for schedule in listed:
+        layout = named_layout(schedule, num_steps, steps_per_epoch, search_shape=search_shape)
+        layout(PEAK)  # too short a training is reported now, not by a worker
+        space |= {f"{schedule}.{option}": _domain(within) for option, within in layout.ranges.items()}
     return {name: tune.choice(listed), **space}
 
 
@@ -119,10 +119,10 @@ def schedule_of(
     Args:
         config: what a Tuner drew from `schedule_space`, with anything else beside it. Without a schedule: constant. An option of
             the schedule that is missing is chosen by the papers' rules; those of other schedules are not read.
-        num_steps: as of `schedule_space`.
-        steps_per_epoch: as of `schedule_space`.
+        num_steps: steps in the training, >= 1.
+        steps_per_epoch: steps in one pass over the data; None where that has no end.
         lr: the peak LR, > 0.
-        name: as of `schedule_space`.
+        name: of the parameter that chooses the schedule.
 
     Returns:
         The schedule; a Controller for `plateau` and `refind`.
@@ -148,7 +148,7 @@ def schedule_of(
 def _listed(names: Any) -> list[str]:
     listed = [names] if isinstance(names, str) else list(names)
     require(len(listed) > 0, "names must hold at least one schedule", got=names)
-    require(all(isinstance(each, str) for each in listed), "names must be names of schedules", got=names)
+    require(all(isinstance(schedule, str) for schedule in listed), "names must be names of schedules", got=names)
     require(len(set(listed)) == len(listed), "names must differ", got=names)
     return listed
 

@@ -1,4 +1,4 @@
-"""A plain Optuna study as the searcher of a Tuner of one's own."""
+"""A plain Optuna study as the searcher of a user's own Tuner."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Space = Mapping[str, Any] | Callable[[optuna.Trial], Mapping[str, Any]]
 
 
 class StudySearcher(BridgeSearcher):
-    """The study's sampler proposes, and the study is told the truth: cut trials as PRUNED, lost ones as FAIL.
+    """The study's sampler proposes, and the study records how trials end: cut ones as PRUNED, lost ones as FAIL.
 
     Ray's OptunaSearch makes a study of its own, drops its pruner, records trials that a scheduler stopped as complete with what
     they had then, and leaves those that end in NaN running. Use it with `OptunaPruningScheduler`, and in a `with` block, for
@@ -40,7 +40,7 @@ class StudySearcher(BridgeSearcher):
         space: name -> Tune domain, Optuna distribution, or a constant; or a function of the Optuna trial that returns the trial's
             config, such as `lambda trial: {"lr": lr_search_optuna.suggest_lr(trial, prior)}`.
         metric: the entry of a result that is the objective.
-        time_attr: the entry that says how far the trial has come, a whole number; the pruner compares trials at the same.
+        time_attr: the entry that says how far the trial has come, a whole number; the pruner compares trials that have come equally far.
 
     Raises:
         InvalidInputError: the study has several objectives, or the space cannot be searched.
@@ -82,8 +82,8 @@ class StudySearcher(BridgeSearcher):
         if callable(self._space):
             return dict(self._space(trial))
         return {
-            name: trial._suggest(name, each) if isinstance(each, optuna.distributions.BaseDistribution) else each
-            for name, each in self._space.items()
+            name: trial._suggest(name, entry) if isinstance(entry, optuna.distributions.BaseDistribution) else entry
+            for name, entry in self._space.items()
         }
 
     def heard(self, trial_id: str, result: Mapping[str, Any]) -> bool:
@@ -102,7 +102,7 @@ class StudySearcher(BridgeSearcher):
         return trial_id in self._cut
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell the study."""
+        """Record in the study how a trial has ended."""
         trial = self._trials.pop(trial_id, None)
         self._reported.pop(trial_id, None)
         if trial is None:
@@ -158,13 +158,13 @@ class StudySearcher(BridgeSearcher):
 
 def _distributions(space: Mapping[str, Any]) -> dict[str, Any]:
     """Tune's domains as Optuna's distributions; constants as they are."""
-    plain = {name: each for name, each in space.items() if isinstance(each, optuna.distributions.BaseDistribution)}
-    domains = {name: each for name, each in space.items() if name not in plain}
+    plain = {name: entry for name, entry in space.items() if isinstance(entry, optuna.distributions.BaseDistribution)}
+    domains = {name: entry for name, entry in space.items() if name not in plain}
     try:
-        result = OptunaSearch.convert_search_space(dict(domains))
+        converted = OptunaSearch.convert_search_space(dict(domains))
     except ValueError as error:
         raise InvalidInputError(
             f"The space must be of domains that Optuna knows, but: {error} "
             "Use tune.uniform, loguniform, randint, lograndint, choice and their q-forms, or a function of the Optuna trial."
         ) from error
-    return {name: plain.get(name, result.get(name, each)) for name, each in space.items()}
+    return {name: plain.get(name, converted.get(name, entry)) for name, entry in space.items()}

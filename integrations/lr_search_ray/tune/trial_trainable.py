@@ -26,9 +26,9 @@ STATE = "training.pt"  # the file of a checkpoint
 
 
 class TrialTrainable(tune.Trainable):
-    """Runs `train()` as it is, so that a trial gives the same value here as in a process of one's own.
+    """Runs `train()` as it is, so that a trial gives the same value here as in the user's own process.
 
-    A subclass says what a configuration stands for, and what Tune is told.
+    A subclass says what a configuration stands for, and which results Tune gets.
     """
 
     def setup(
@@ -59,7 +59,7 @@ class TrialTrainable(tune.Trainable):
 
     @abstractmethod
     def _result(self, run: TrialRun, evaluation: Evaluation | None) -> dict[str, Any]:
-        """What Tune is told: of an evaluation, or of the way to one."""
+        """The result that Tune gets: of an evaluation, or of the way to one."""
 
     def step(self) -> dict[str, Any]:
         """Train on to the next evaluation; or only to the next checkpoint, if that comes before."""
@@ -98,7 +98,7 @@ class TrialTrainable(tune.Trainable):
         self._saved_at = time.monotonic()
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Go on from there; the position in the data is found by replaying."""
+        """Go on from a checkpoint; the position in the data is found by replaying."""
         assert self._run is not None
         state = torch.load(Path(checkpoint, STATE), map_location="cpu", weights_only=True)
         self._run.load_state_dict(state)

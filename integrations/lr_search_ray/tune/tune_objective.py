@@ -1,4 +1,4 @@
-"""A workload as a trainable, for a Tuner of one's own."""
+"""A workload as a trainable, for a user's own Tuner."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class ObjectiveTrainable(TrialTrainable):
         self._last = evaluation or self._last
         last = self._last
         assert last is not None
-        reported = {**{name: float(value) for name, value in last.metrics.items()}, "steps_charged": outcome.steps}
+        metrics = {**{name: float(value) for name, value in last.metrics.items()}, "steps_charged": outcome.steps}
         if outcome.ended == "diverged":
-            reported[work.objective] = math.inf if work.direction == "minimize" else -math.inf
-        return {**reported, "train_loss": last.train_loss, "schedule_lr": last.lr, "ended": outcome.ended}
+            metrics[work.objective] = math.inf if work.direction == "minimize" else -math.inf
+        return {**metrics, "train_loss": last.train_loss, "schedule_lr": last.lr, "ended": outcome.ended}
 
 
 def tune_objective(
@@ -69,7 +69,7 @@ def tune_objective(
         checkpoint_seconds: between checkpoints at evaluations, at least; where `checkpoint_every` is None.
 
     Raises:
-        WorkloadError: it is no workload, or cannot be pickled.
+        WorkloadError: `workload` is no workload, or cannot be pickled.
 
     >>> batches = [[0.0], [1.0]]
     >>> from lr_search.workloads.workload import Workload
@@ -88,7 +88,7 @@ def tune_objective(
     require(
         checkpoint_every is None or checkpoint_every >= 1, "checkpoint_every must be at least 1", got=checkpoint_every
     )
-    made: type[tune.Trainable] = tune.with_parameters(
+    trainable: type[tune.Trainable] = tune.with_parameters(
         ObjectiveTrainable,
         packed=packed({"workload": workload}),
         place=driver_path(),
@@ -96,4 +96,4 @@ def tune_objective(
         checkpoint_every=checkpoint_every,
         checkpoint_seconds=checkpoint_seconds,
     )
-    return made
+    return trainable

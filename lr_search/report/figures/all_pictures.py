@@ -36,5 +36,5 @@ def pictures(findings: Findings) -> list[Picture]:
     """
     panels = Panels(findings)
     done = any(trial.state == "COMPLETE" for study in findings.searches for trial in study.trials)
-    result = [draw(panels) for draw in (DRAW if done else (range_tests_picture,))]
-    return [picture for picture in result if picture is not None]
+    drawn = [draw(panels) for draw in (DRAW if done else (range_tests_picture,))]
+    return [picture for picture in drawn if picture is not None]

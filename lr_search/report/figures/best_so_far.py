@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lr_search.report.figures.panels import SHORT, Pair, Panels
-from lr_search.report.figures.picture import Picture, legend_below, name_list, names_of, picture_of, shared_legend
+from lr_search.report.figures.picture import Picture, legend_below, name_list, names_of, new_picture, shared_legend
 from lr_search.report.plots.style import LINES, LONGEST_NAME, Look, fit_y, own_axes, plain, strategy_looks
 from lr_search.results.statistics import MIN_SEEDS, mean_interval
 
@@ -35,7 +35,7 @@ def plot_anytime(
     Args:
         anytime: of `Findings.anytime()`, whole or in part: a line for each strategy, schedule and optimizer in it.
         ax: where to draw; default: a new figure.
-        starts: the objective at step 0 by seed, where lines begin; default: a line begins when each of its seeds has a result.
+        starts: the objective at step 0 by seed, where lines begin; default: a line begins when each of its seeds has a findings.
         objective: its name.
         looks: of strategies; default: by the names that the table may hold.
         legend: whether to draw one, under the axes.
@@ -96,8 +96,8 @@ def anytime_band(rows: pd.DataFrame, starts: Mapping[int, float] | None = None) 
         steps; mean, over seeds; low and high: of the band, nan for one seed; seeds: how many.
     """
     seeds = {}
-    for seed, each in rows.groupby("seed", sort=True):
-        ordered = each.sort_values("steps_charged", kind="stable")
+    for seed, seed_rows in rows.groupby("seed", sort=True):
+        ordered = seed_rows.sort_values("steps_charged", kind="stable")
         seeds[int(str(seed))] = (ordered["steps_charged"].to_numpy(dtype=float), ordered["best"].to_numpy(dtype=float))
     improved = [steps[np.diff(best, prepend=np.nan) != 0] for steps, best in seeds.values()]
     ends = [steps[-1:] for steps, _ in seeds.values()]
@@ -126,12 +126,12 @@ def _spread(values: Any) -> tuple[float, float, float, int]:
 
 def anytime_picture(panels: Panels) -> Picture:
     """Best so far, a panel for each schedule and optimizer."""
-    result = panels.findings
-    parts = panels.parts(result.anytime())
+    findings = panels.findings
+    parts = panels.parts(findings.anytime())
 
     def one(ax: Axes, pair: Pair) -> None:
         plot_anytime(
-            parts[pair], ax, starts=panels.starts[pair], objective=result.objective, looks=panels.looks, legend=False
+            parts[pair], ax, starts=panels.starts[pair], objective=findings.objective, looks=panels.looks, legend=False
         )
 
     figure = panels.draw(one)
@@ -145,7 +145,7 @@ def anytime_picture(panels: Panels) -> Picture:
     frame = pd.concat(data, ignore_index=True) if data else pd.DataFrame(columns=[*BAND_COLUMNS, *GROUP])
     finding = [_reached(panels), _close(panels), panels.left_out]
     whole = not panels.left_out
-    return picture_of(
+    return new_picture(
         "best_so_far",
         "Best objective so far against steps spent",
         finding,

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from lr_search.report.figures.panels import SHORT, Panels
-from lr_search.report.figures.picture import Picture, legend_below, names_of, picture_of
+from lr_search.report.figures.picture import Picture, legend_below, names_of, new_picture
 from lr_search.report.figures.ways import WAY, row_labels, varying, way_name
 from lr_search.report.plots.style import GREY, Look, new_figure, own_axes, plain, strategy_looks
 from lr_search.results.statistics import MIN_SEEDS
@@ -80,8 +80,8 @@ def plot_forest(
 def forest_rows(pairwise: pd.DataFrame) -> pd.DataFrame:
     """The rows of `plot_forest`, nearest to the best first."""
     known = pairwise[np.isfinite(pairwise["worse_by"].to_numpy(dtype=float))]
-    result: pd.DataFrame = known.sort_values("worse_by", kind="stable").head(_MOST_ROWS)
-    return result
+    rows: pd.DataFrame = known.sort_values("worse_by", kind="stable").head(_MOST_ROWS)
+    return rows
 
 
 def _label(rows: pd.DataFrame, several: bool, objective: str) -> str:
@@ -94,12 +94,12 @@ def _label(rows: pd.DataFrame, several: bool, objective: str) -> str:
 
 def forest_picture(panels: Panels) -> Picture | None:
     """Every way of searching against the best; None where there is but one."""
-    result = panels.findings
-    pairwise = result.pairwise()
+    findings = panels.findings
+    pairwise = findings.pairwise()
     rows = forest_rows(pairwise)
     if not len(rows):
         return None
-    ax = plot_forest(pairwise, objective=result.objective, looks=panels.looks)
+    ax = plot_forest(pairwise, objective=findings.objective, looks=panels.looks)
     figure = ax.get_figure(root=True)
     assert figure is not None
     names = varying(pd.concat([rows[WAY], rows[THAN].set_axis(WAY, axis=1)]))
@@ -114,4 +114,4 @@ def forest_picture(panels: Panels) -> Picture | None:
         f"The nearest, {way_name(nearest, names)}, is worse by {nearest['worse_by']:.3g}{interval}.",
         f"The {len(rows)} nearest are drawn, {few} others are not." if few else "",
     ]
-    return picture_of("differences", "Paired differences to the best", finding, figure, pairwise, not few)
+    return new_picture("differences", "Paired differences to the best", finding, figure, pairwise, not few)

@@ -15,7 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 
 from lr_search.report.figures.panels import PANEL_COLUMNS, SHORT, WIDTHS, Panels
-from lr_search.report.figures.picture import Picture, evenly, picture_of
+from lr_search.report.figures.picture import Picture, evenly, new_picture
 from lr_search.report.plots.style import fit_y, new_figure, own_axes, plain, short_number
 from lr_search.results.tables import KEYS, TRAIN_LOSS
 from lr_search.workloads.workload import Direction
@@ -59,7 +59,7 @@ def plot_learning_curves(
     low, high = lr_range or _lr_range(evaluations)
     scale = ScalarMappable(LogNorm(low, high), _colors())
     groups = rows.groupby(_TRIAL, observed=True, sort=False)
-    segments = [each[["step", "value"]].to_numpy(dtype=float) for _, each in groups]
+    segments = [line[["step", "value"]].to_numpy(dtype=float) for _, line in groups]
     lines = LineCollection(segments, norm=scale.norm, cmap=scale.cmap, linewidths=1.0, alpha=0.75, label="_lines")
     lines.set_array(groups["peak_lr"].first().to_numpy(dtype=float))
     ax.add_collection(lines, autolim=False)
@@ -81,8 +81,8 @@ def learning_lines(evaluations: pd.DataFrame, metric: str) -> pd.DataFrame:
     first = np.unique(trial, return_index=True)[1]
     by_lr = np.argsort(rows["peak_lr"].to_numpy(dtype=float)[first], kind="stable")
     kept = by_lr[evenly(len(by_lr), MOST_LINES)]
-    result: pd.DataFrame = rows[np.isin(trial, kept)][LINE_COLUMNS]
-    return result
+    lines: pd.DataFrame = rows[np.isin(trial, kept)][LINE_COLUMNS]
+    return lines
 
 
 def _lr_range(evaluations: pd.DataFrame) -> tuple[float, float]:
@@ -108,16 +108,16 @@ def worth_seeing(values: Sequence[float] | npt.NDArray[np.float64], direction: D
 
 def learning_curves_picture(panels: Panels) -> Picture:
     """Training loss over the objective, for each schedule and optimizer, under one scale of colours."""
-    result = panels.findings
-    whole = result.evaluations
-    rows = whole[whole["metric"].isin([TRAIN_LOSS, result.objective])]
+    findings = panels.findings
+    whole = findings.evaluations
+    rows = whole[whole["metric"].isin([TRAIN_LOSS, findings.objective])]
     parts = panels.parts(rows)
     lr_range = _lr_range(rows)
     figure, axes = _grid(len(panels.pairs))
     data, drawn = [], 0
     for pair, (upper, lower) in zip(panels.pairs, axes, strict=True):
         part = parts[pair]
-        for ax, metric, better in ((upper, TRAIN_LOSS, "minimize"), (lower, result.objective, panels.direction)):
+        for ax, metric, better in ((upper, TRAIN_LOSS, "minimize"), (lower, findings.objective, panels.direction)):
             plot_learning_curves(part, ax, metric=metric, direction=better, lr_range=lr_range, colorbar=False)  # type: ignore[arg-type]
             data.append(learning_lines(part, metric))
         drawn += data[-1].groupby(_TRIAL, observed=True).ngroups
@@ -127,7 +127,7 @@ def learning_curves_picture(panels: Panels) -> Picture:
     figure.colorbar(
         scale, ax=figure.axes, label=LR_LABEL, location="bottom", shrink=0.6, aspect=45, fraction=0.05, pad=0.02
     )
-    count = rows[rows["metric"] == result.objective].groupby(_TRIAL, observed=True).ngroups
+    count = rows[rows["metric"] == findings.objective].groupby(_TRIAL, observed=True).ngroups
     finding = [
         _ends(panels),
         f"{drawn:,} of {count:,} trials are drawn, evenly over the LR."
@@ -137,7 +137,7 @@ def learning_curves_picture(panels: Panels) -> Picture:
     ]
     complete = drawn >= count and not panels.left_out
     title = "Training loss and validation objective against steps"
-    return picture_of("learning_curves", title, finding, figure, pd.concat(data, ignore_index=True), complete)
+    return new_picture("learning_curves", title, finding, figure, pd.concat(data, ignore_index=True), complete)
 
 
 def _grid(count: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
@@ -161,7 +161,7 @@ def _ends(panels: Panels) -> str:
     sign = 1 if panels.direction == "minimize" else -1
     best = done.loc[(sign * done["objective"]).idxmin()]
     ends = [done.loc[done["lr"].idxmin()], done.loc[done["lr"].idxmax()]]
-    low, high = (f"{short_number(float(each['lr']))}, {each['objective']:.4g}" for each in ends)
+    low, high = (f"{short_number(float(trial['lr']))}, {trial['objective']:.4g}" for trial in ends)
     return (
         f"The best training ended with {panels.findings.objective} {best['objective']:.4g} at LR {short_number(float(best['lr']))}; "
         f"at the lowest LR that ended well, {low}; at the highest, {high}."

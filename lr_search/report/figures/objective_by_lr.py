@@ -13,7 +13,7 @@ from lr_search.report.figures.picture import (
     Picture,
     legend_below,
     names_of,
-    picture_of,
+    new_picture,
     present,
     shared_legend,
     thinned,
@@ -108,8 +108,8 @@ def lr_points(trials: pd.DataFrame, starts: Mapping[int, float] | None, directio
     shown = better(values, limit)  # a start that is unknown limits nothing
     shown = np.where(np.isfinite(shown), shown, edge)
     points = done.assign(objective=shown, diverged=~finite)
-    result: pd.DataFrame = points.sort_values("lr", kind="stable")[POINT_COLUMNS]
-    return result
+    by_lr: pd.DataFrame = points.sort_values("lr", kind="stable")[POINT_COLUMNS]
+    return by_lr
 
 
 def _draw_basin(ax: Axes, basin: Candidate) -> None:
@@ -126,13 +126,13 @@ def _draw_basin(ax: Axes, basin: Candidate) -> None:
 
 def objective_by_lr_picture(panels: Panels) -> Picture:
     """Objective against LR, a panel for each schedule and optimizer."""
-    result = panels.findings
-    parts = panels.parts(result.trials)
+    findings = panels.findings
+    parts = panels.parts(findings.trials)
 
     def one(ax: Axes, pair: Pair) -> None:
         plot_objective_by_lr(
             parts[pair], ax, basin=panels.candidates.get(pair), starts=panels.starts[pair], direction=panels.direction,
-            objective=result.objective, looks=panels.looks, legend=False,
+            objective=findings.objective, looks=panels.looks, legend=False,
         )  # fmt: skip
         if not len(parts[pair]) or not (parts[pair]["state"] == "COMPLETE").any():
             ax.text(0.5, 0.5, "no trial is complete", transform=ax.transAxes, ha="center", color=GREY)
@@ -140,14 +140,14 @@ def objective_by_lr_picture(panels: Panels) -> Picture:
     figure = panels.draw(one)
     shared_legend(figure, _EDGE)
     points = {pair: lr_points(part, panels.starts[pair], panels.direction) for pair, part in parts.items()}
-    data = pd.concat([thinned(each, _MOST_POINTS) for each in points.values()], ignore_index=True)
-    thin = any(len(each) > _MOST_POINTS for each in points.values())
+    data = pd.concat([thinned(rows, _MOST_POINTS) for rows in points.values()], ignore_index=True)
+    thin = any(len(rows) > _MOST_POINTS for rows in points.values())
     finding = [
-        _basins(panels), _diverged(result.trials),
+        _basins(panels), _diverged(findings.trials),
         f"At most {_MOST_POINTS:,} trials a panel are drawn, evenly over the LR." if thin else "", panels.left_out,
     ]  # fmt: skip
     whole = not thin and not panels.left_out
-    return picture_of(
+    return new_picture(
         "objective_by_lr", "Objective at the end against the peak learning rate", finding, figure, data, whole
     )
 

@@ -43,12 +43,12 @@ class Panels:
 
     @property
     def pairs(self) -> list[Pair]:
-        """Those that are drawn."""
+        """The schedules and optimizers that are drawn."""
         return self.all_pairs[:MOST_PANELS]
 
     @property
     def left_out(self) -> str:
-        """A sentence that says which are not drawn; empty where all are."""
+        """A sentence that says how many of all pairs are drawn; empty where all are."""
         count = len(self.all_pairs)
         return f"Of {count} schedules and optimizers the {MOST_PANELS} best are drawn." if count > MOST_PANELS else ""
 
@@ -70,12 +70,12 @@ class Panels:
     @cached_property
     def starts(self) -> dict[Pair, dict[int, float]]:
         """The objective at step 0 by seed."""
-        result: dict[Pair, dict[int, float]] = {}
+        starts: dict[Pair, dict[int, float]] = {}
         for study in self.findings.searches:
-            seeds = result.setdefault((str(study.plan["schedule"]), str(study.plan["optimizer"])), {})
+            seeds = starts.setdefault((str(study.plan["schedule"]), str(study.plan["optimizer"])), {})
             if not math.isfinite(seeds.get(study.plan["seed"], math.nan)):
                 seeds[study.plan["seed"]] = study.worst
-        return result
+        return starts
 
     @cached_property
     def several_optimizers(self) -> bool:
@@ -96,8 +96,8 @@ class Panels:
     def parts(self, frame: pd.DataFrame) -> dict[Pair, pd.DataFrame]:
         """The rows of each pair that is drawn."""
         groups = frame.groupby(["schedule", "optimizer"], observed=True, sort=False)
-        result = {(str(key[0]), str(key[1])): rows for key, rows in groups}
-        return {pair: result.get(pair, frame.iloc[:0]) for pair in self.pairs}
+        parts = {(str(key[0]), str(key[1])): rows for key, rows in groups}
+        return {pair: parts.get(pair, frame.iloc[:0]) for pair in self.pairs}
 
     def draw(self, one: Callable[[Axes, Pair], object]) -> Figure:
         """A figure with a panel for each pair. one: draws a panel."""

@@ -41,7 +41,7 @@ class Picture:
     whole: bool = True
 
 
-def picture_of(
+def new_picture(
     name: str, title: str, finding: Sequence[str], figure: Figure, data: pd.DataFrame, whole: bool = True
 ) -> Picture:
     """A picture whose table is thinned to its most rows. finding: sentences; empty ones are left out."""
@@ -106,7 +106,7 @@ def legend_below(
     """
     known = list(ax.get_legend_handles_labels()[0] if handles is None else handles)
     if known:
-        labels = [str(each.get_label()) for each in known]
+        labels = [str(handle.get_label()) for handle in known]
         ax.legend(
             known, labels, fontsize=LEGEND, title=title, title_fontsize=LEGEND, ncols=ncols or _columns(labels, INCHES),
             loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=3.0 + 1.4 * lines, frameon=False,
@@ -115,16 +115,16 @@ def legend_below(
 
 def shared_legend(figure: Figure, title: str | None = None) -> None:
     """One legend under all axes, for which the figure grows: each label once, in the order in which it comes."""
-    result: dict[str, Artist] = {}
+    handles: dict[str, Artist] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            result.setdefault(label, handle)
-    if result:
-        columns = _columns(list(result), figure.get_figwidth())
-        rows = -(-len(result) // columns) + bool(title)
+            handles.setdefault(label, handle)
+    if handles:
+        columns = _columns(list(handles), figure.get_figwidth())
+        rows = -(-len(handles) // columns) + bool(title)
         figure.set_figheight(figure.get_figheight() + INCH_A_ROW * rows)
         figure.legend(
-            list(result.values()), list(result), fontsize=LEGEND, title=title, title_fontsize=LEGEND, frameon=False,
+            list(handles.values()), list(handles), fontsize=LEGEND, title=title, title_fontsize=LEGEND, frameon=False,
             ncols=columns, loc="outside lower center",
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lr_search.report.figures.panels import Panels
-from lr_search.report.figures.picture import Picture, legend_below, names_of, picture_of, present, thinned
+from lr_search.report.figures.picture import Picture, legend_below, names_of, new_picture, present, thinned
 from lr_search.report.plots.style import GREY, MANY, Look, log_lr, own_axes, plain, short_number, strategy_looks
 
 _MOST_POINTS = 2_000
@@ -90,4 +90,4 @@ def pruning_picture(panels: Panels) -> Picture | None:
     thin = max(len(finished), len(pruned)) > _MOST_POINTS
     finding += [f"At most {_MOST_POINTS:,} of each are drawn, evenly over the LR."] if thin else []
     data = pd.concat([thinned(part, _MOST_POINTS) for part in (pruned, finished)], ignore_index=True)
-    return picture_of("pruning", "Where trials were cut", finding, figure, data, not thin)
+    return new_picture("pruning", "Where trials were cut", finding, figure, data, not thin)

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.prior import LRPrior
 from lr_search.report.figures.panels import SHORT, Panels, panel_grid
-from lr_search.report.figures.picture import Picture, legend_below, name_list, picture_of, shared_legend
+from lr_search.report.figures.picture import Picture, legend_below, name_list, new_picture, shared_legend
 from lr_search.report.plots.curve_plot import plot_curve
 from lr_search.report.plots.style import PALETTE, Look, own_axes, plain, short_number, strategy_looks
 from lr_search.results.anytime import best_trial
@@ -70,7 +70,7 @@ def plot_range_test(
 
 def _draw_prior(ax: Axes, prior: LRPrior) -> None:
     """The study's prior instead of the curve's own."""
-    for own in [each for each in ax.collections if each.get_label() == "prior over the best LR"]:
+    for own in [artist for artist in ax.collections if artist.get_label() == "prior over the best LR"]:
         own.remove()
     low, high = (max(edge, 1e-300) for edge in ax.get_xlim())
     lrs = np.geomspace(max(low, prior.low), max(min(high, prior.high), low * 1.01), 300)
@@ -83,19 +83,19 @@ def _draw_prior(ax: Axes, prior: LRPrior) -> None:
 
 def winners(searches: Sequence[StudyRecord], optimizer: str, seed: int) -> list[Won]:
     """(strategy, LR) of the best trial of each search of that optimizer and seed that found something better than step 0."""
-    result = []
+    won = []
     for study in searches:
         if (study.plan["optimizer"], study.plan["seed"]) == (optimizer, seed):
             best = best_trial(study)
             if best is not None and np.isfinite(best.value) and study.clipped(best.value) != study.worst:
-                result.append((str(study.plan["strategy"]), best.lr))
-    return result
+                won.append((str(study.plan["strategy"]), best.lr))
+    return won
 
 
 def range_tests_picture(panels: Panels) -> Picture | None:
     """Each range test, two a row; None where there is none."""
-    result = panels.findings
-    tests = [(study, curve) for study in result.records if study.kind == "range_test" for curve in study.curves]
+    findings = panels.findings
+    tests = [(study, curve) for study in findings.records if study.kind == "range_test" for curve in study.curves]
     if not tests:
         return None
     shown = tests[:MOST_CURVES]
@@ -103,8 +103,8 @@ def range_tests_picture(panels: Panels) -> Picture | None:
     sentences, factors = [], []
     for (study, curve), ax in zip(shown, axes, strict=True):
         optimizer, seed = str(study.plan["optimizer"]), study.plan["seed"]
-        won = winners(result.searches, optimizer, seed)
-        prior = _prior(result.searches, optimizer, seed)
+        won = winners(findings.searches, optimizer, seed)
+        prior = _prior(findings.searches, optimizer, seed)
         plot_range_test(curve, ax, prior=prior, won=won, looks=panels.looks, legend=False)
         numbers = [_unnumbered(line) for line in ax.lines]
         ended = f"{plain(optimizer, SHORT)}, seed {seed}: {curve.num_steps} steps, {ENDED[curve.stopped]}"
@@ -115,11 +115,11 @@ def range_tests_picture(panels: Panels) -> Picture | None:
     shared_legend(figure)
     finding = [f"Suggested: {name_list(sentences)}.", _compared(factors)]
     finding += [f"Of {len(tests)} range tests the first {MOST_CURVES} are drawn."] if len(tests) > MOST_CURVES else []
-    keys = result.curves[["optimizer", "seed", "curve"]]
+    keys = findings.curves[["optimizer", "seed", "curve"]]
     first = {(str(s.plan["optimizer"]), s.plan["seed"]) for s, _ in shown}
     kept = [(o, s) in first for o, s in zip(keys["optimizer"].astype(str), keys["seed"], strict=True)]
-    data = result.curves[kept]
-    return picture_of(
+    data = findings.curves[kept]
+    return new_picture(
         "range_tests", "Range tests: loss against learning rate", finding, figure, data, len(tests) <= MOST_CURVES
     )
 
@@ -135,7 +135,7 @@ def _unnumbered(line: Line2D) -> str:
 
 
 def _prior(searches: Sequence[StudyRecord], optimizer: str, seed: int) -> LRPrior | None:
-    """That of the first search of that optimizer and seed that has one."""
+    """The prior of the first search of that optimizer and seed that has one."""
     same = [s for s in searches if (s.plan["optimizer"], s.plan["seed"]) == (optimizer, seed)]
     return next((study.prior for study in same if study.prior is not None), None)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lr_search.report.figures.panels import SHORT, Pair, Panels
-from lr_search.report.figures.picture import Picture, legend_below, picture_of
+from lr_search.report.figures.picture import Picture, legend_below, new_picture
 from lr_search.report.plots.style import LINES, PALETTE, own_axes, plain, short_number
 from lr_search.results.anytime import best_trial
 from lr_search.storage.records import StudyRecord, TrialRecord
@@ -115,14 +115,14 @@ def _trained(trial: TrialRecord) -> dict[str, Any]:
 
 def _best(studies: list[StudyRecord], sign: int) -> TrialRecord | None:
     """The best complete trial of these studies that has evaluations to draw."""
-    result = [(study, best) for study in studies if (best := best_trial(study)) is not None]
-    done = [(sign * study.clipped(best.value), place) for place, (study, best) in enumerate(result)]
+    best_trials = [(study, best) for study in studies if (best := best_trial(study)) is not None]
+    done = [(sign * study.clipped(best.value), place) for place, (study, best) in enumerate(best_trials)]
     known = [
         (value, place)
         for value, place in done
-        if np.isfinite(value) and len(result[place][1].evaluations()["step"]) > 1
+        if np.isfinite(value) and len(best_trials[place][1].evaluations()["step"]) > 1
     ]
-    return result[min(known)[1]][1] if known else None
+    return best_trials[min(known)[1]][1] if known else None
 
 
 def schedules_picture(panels: Panels) -> Picture | None:
@@ -142,7 +142,7 @@ def schedules_picture(panels: Panels) -> Picture | None:
         f"As the best training went: {', '.join(map(str, searched))}." if searched else "",
         f"No best LR, so not drawn: {', '.join(lost)}." if lost else "", panels.left_out,
     ]  # fmt: skip
-    return picture_of(
+    return new_picture(
         "schedules", "Schedules at their best peak learning rates", finding, figure, shapes, not panels.left_out
     )
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lr_search.report.figures.panels import Panels
-from lr_search.report.figures.picture import Picture, legend_below, picture_of
+from lr_search.report.figures.picture import Picture, legend_below, new_picture
 from lr_search.report.figures.ways import WAY, row_labels, varying, way_name
 from lr_search.report.plots.style import GREY, PALETTE, new_figure
 from lr_search.results.costs import PARTS
@@ -63,11 +63,11 @@ def cost_rows(costs: pd.DataFrame) -> pd.DataFrame:
 
 def costs_picture(panels: Panels) -> Picture | None:
     """Every way of searching, best first; None where no step was spent."""
-    result = panels.findings
-    costs = result.costs()
+    findings = panels.findings
+    costs = findings.costs()
     if not len(costs) or not costs["steps"].sum() > 0:
         return None
-    rank = {tuple(map(str, key)): place for place, key in enumerate(result.summary()[WAY].itertuples(index=False))}
+    rank = {tuple(map(str, key)): place for place, key in enumerate(findings.summary()[WAY].itertuples(index=False))}
     places = [rank.get(tuple(map(str, key)), len(rank)) for key in costs[WAY].itertuples(index=False)]
     costs = costs.iloc[np.argsort(places, kind="stable")]
     ax = plot_costs(costs)
@@ -85,7 +85,7 @@ def costs_picture(panels: Panels) -> Picture | None:
         f"A study of {way_name(rows.iloc[most], names)} spent the most, {total.iloc[most]:,.0f} steps.",
         f"Of {len(rows)} ways of searching the {_MOST_ROWS} best are drawn." if many else "",
     ]
-    return picture_of("costs", "Where the steps went", finding, figure, costs, not many)
+    return new_picture("costs", "Where the steps went", finding, figure, costs, not many)
 
 
 def _percent(share: float) -> str:

@@ -9,11 +9,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
 from lr_search.report.figures.panels import Panels
-from lr_search.report.figures.picture import Picture, legend_below, picture_of
+from lr_search.report.figures.picture import Picture, legend_below, new_picture
 from lr_search.report.plots.style import MANY, PALETTE, new_figure, plain
 
 MOST_WORKERS = 24
-MOST_BARS = 2_000  # more are merged where the same follows on the same
+MOST_BARS = 2_000  # of more, those that follow on one worker with the same end are merged
 _WIDTH, _ROW = 7.2, 0.32  # inches
 _LETTERS = 14  # of a machine's name
 _UNITS = ((86_400.0, "days", 3.0), (3_600.0, "hours", 2.0), (60.0, "minutes", 2.0), (1.0, "seconds", 0.0))
@@ -106,15 +106,15 @@ def timeline_bars(all_trials: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({name: [] for name in BAR_COLUMNS})
     names = rows["worker"].astype("object").where(rows["worker"].notna(), "")
     first = rows["started"].min()
-    result = pd.DataFrame({
+    bars = pd.DataFrame({
         "name": names, "task": tasks[known], "start": (rows["started"] - first).dt.total_seconds(),
         "end": (rows["ended"] - first).dt.total_seconds(), "trials": 1,
     }).sort_values("start", kind="stable")  # fmt: skip
-    result["worker"] = pd.factorize(result["name"])[0] + 1
-    result["machine"] = result["name"].map(
-        {name: str(name).rpartition(" ")[0] or str(name) for name in result["name"].unique()}
+    bars["worker"] = pd.factorize(bars["name"])[0] + 1
+    bars["machine"] = bars["name"].map(
+        {name: str(name).rpartition(" ")[0] or str(name) for name in bars["name"].unique()}
     )
-    return (_merged(result) if len(result) > MOST_BARS else result)[BAR_COLUMNS].reset_index(drop=True)
+    return (_merged(bars) if len(bars) > MOST_BARS else bars)[BAR_COLUMNS].reset_index(drop=True)
 
 
 def _merged(bars: pd.DataFrame) -> pd.DataFrame:
@@ -145,4 +145,4 @@ def timeline_picture(panels: Panels) -> Picture | None:
         f"The first {MOST_WORKERS} are drawn." if count > MOST_WORKERS else "",
         "What follows on the same worker with the same end is one bar." if len(trials) > MOST_BARS else "",
     ]
-    return picture_of("timeline", "Which worker did what when", finding, figure, bars, count <= MOST_WORKERS)
+    return new_picture("timeline", "Which worker did what when", finding, figure, bars, count <= MOST_WORKERS)

@@ -10,24 +10,24 @@ from lr_search.report.plots.style import plain
 
 WAY = ["strategy", "schedule", "optimizer"]
 IN_A_LINE = 34  # letters
-_LETTERS = 22  # of each name
+_LETTERS = 22  # of each name in a label
 
 
 def varying(frame: pd.DataFrame, names: Sequence[str] = WAY) -> list[str]:
-    """The columns that tell rows apart; the strategy always."""
+    """The columns that distinguish the rows; the strategy always."""
     return [name for name in names if name.endswith("strategy") or len(frame[name].unique()) > 1]
 
 
 def row_labels(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
     """A label for each row: on two lines where one is too long."""
-    result = []
+    labels = []
     for values in frame[list(names)].itertuples(index=False):
         first, *others = (plain(str(value), _LETTERS) for value in values)
         line = ", ".join([first, *others])
-        result.append(line if len(line) <= IN_A_LINE or not others else f"{first},\n{', '.join(others)}")
-    return result
+        labels.append(line if len(line) <= IN_A_LINE or not others else f"{first},\n{', '.join(others)}")
+    return labels
 
 
 def way_name(row: pd.Series, names: Sequence[str]) -> str:
-    """The same in a sentence."""
+    """What a way of searching is called in a sentence."""
     return " / ".join(str(row[name]) for name in names)

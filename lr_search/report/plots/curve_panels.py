@@ -59,8 +59,10 @@ def draw_loss(view: View, ax: Axes) -> None:
     bounds, level = view.bounds, high - 1.6 * STRIP * (high - low)
     label = f"bounds {short_number(bounds[0])} to {short_number(bounds[1])}"
     ax.plot(bounds, [level, level], "|-", color=BOUNDS, linewidth=2.4, markersize=9, zorder=3, label=label)
-    result = view.suggestion
-    draw_suggestion(view, ax, label=f"suggestion {short_number(result.lr)} ({result.rule}, {result.status})")
+    suggestion = view.suggestion
+    draw_suggestion(
+        view, ax, label=f"suggestion {short_number(suggestion.lr)} ({suggestion.rule}, {suggestion.status})"
+    )
     _draw_prior(view, ax)
     ax.set_ylim(low, high)
     ax.set_ylabel("training loss")

@@ -81,11 +81,11 @@ def plot_curve(
 
 def _panels(view: View, *, lr_against_step: bool) -> list[Panel]:
     """The panels there are, from top to bottom."""
-    result: list[Panel] = [("loss", partial(draw_loss, view)), ("slope", partial(draw_slope, view))]
+    panels: list[Panel] = [("loss", partial(draw_loss, view)), ("slope", partial(draw_slope, view))]
     if view.has_gain_ratio:
-        result.append(("gain_ratio", partial(draw_gain_ratio, view)))
-    result += [("metrics", partial(draw_metrics, view, names=names)) for names in view.other_metrics]
-    return result + ([("lr_against_step", partial(draw_lr_against_step, view))] if lr_against_step else [])
+        panels.append(("gain_ratio", partial(draw_gain_ratio, view)))
+    panels += [("metrics", partial(draw_metrics, view, names=names)) for names in view.other_metrics]
+    return panels + ([("lr_against_step", partial(draw_lr_against_step, view))] if lr_against_step else [])
 
 
 def _new(view: View, panels: Sequence[Panel], *, legend: bool) -> Axes:
@@ -140,13 +140,13 @@ def _legends(axes: Sequence[Axes]) -> None:
 
 def _say(view: View, figure: Figure) -> None:
     """The answer above the panels; the reason below."""
-    result, seeds = view.suggestion, len(view.curve.members)
-    warns = result.status != "ok"
+    suggestion, seeds = view.suggestion, len(view.curve.members)
+    warns = suggestion.status != "ok"
     figure.suptitle(
-        f"suggested learning rate {short_number(result.lr)}  (×/÷ {10**result.log10_std:.2g})   {result.status}",
+        f"suggested learning rate {short_number(suggestion.lr)}  (×/÷ {10**suggestion.log10_std:.2g})   {suggestion.status}",
         x=0.01, ha="left", fontsize=13, fontweight="bold", color=WARNING if warns else "black",
     )  # fmt: skip
     cost = f"{view.curve.steps_charged} steps" + (f" over {seeds} seeds" if seeds > 1 else "")
-    reason = textwrap.wrap(escaped(result.reason), _LINE, max_lines=3, placeholder=" …")
-    caption = "\n".join([*reason, f"Rule {result.rule}; cost {cost}."])
+    reason = textwrap.wrap(escaped(suggestion.reason), _LINE, max_lines=3, placeholder=" …")
+    caption = "\n".join([*reason, f"Rule {suggestion.rule}; cost {cost}."])
     figure.supxlabel(caption, x=0.01, ha="left", fontsize=8.5, color=WARNING if warns else GREY)

@@ -49,7 +49,7 @@ class View:
 
     @property
     def linear(self) -> bool:
-        """Whether the LR's axis is."""
+        """Whether the LR's axis is linear."""
         return self.curve.ramp == "linear"
 
     @cached_property
@@ -74,11 +74,11 @@ class View:
     @cached_property
     def phases(self) -> list[tuple[str, float, float]]:
         """(name, low, high) of each phase that the axis shows, from left to right."""
-        result: Phases = self.curve.phases()
+        phases: Phases = self.curve.phases()
         low, high = self.lr_range
-        ends = high if result.blow_up_lr is None else result.blow_up_lr
-        names, edges = (TOO_SLOW, DESCENDING, BLOWING_UP), [low, result.descent_lr or low, ends, high]
-        if result.descent_lr is None:
+        ends = high if phases.blow_up_lr is None else phases.blow_up_lr
+        names, edges = (TOO_SLOW, DESCENDING, BLOWING_UP), [low, phases.descent_lr or low, ends, high]
+        if phases.descent_lr is None:
             names, edges = (NO_DESCENT, BLOWING_UP, ""), [low, ends, high, high]
         return [(name, left, right) for name, (left, right) in zip(names, pairwise(edges), strict=True) if left < right]
 

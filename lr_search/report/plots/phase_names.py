@@ -19,7 +19,7 @@ class NamesInARow(Artist):
     Args:
         ax: where they stand.
         names: from left to right.
-        spans: (left, right) of each in the coordinates of the axis.
+        spans: (left, right) of each name in the coordinates of the axis.
         height: of the row, as a share of the axes' height.
     """
 
@@ -62,7 +62,7 @@ def side_by_side(middles: Sequence[float], widths: Sequence[float], low: float, 
 
     Args:
         middles: rising.
-        widths: of each.
+        widths: of the names, in the order of `middles`.
         low: where the row begins.
         high: where it ends.
 
@@ -71,12 +71,12 @@ def side_by_side(middles: Sequence[float], widths: Sequence[float], low: float, 
     >>> side_by_side([90.0, 100.0], [40.0, 20.0], 0.0, 100.0)
     [60.0, 90.0]
     """
-    result, edge = list(middles), high
-    for place in reversed(range(len(result))):
-        result[place] = min(result[place], edge - widths[place] / 2)
-        edge = result[place] - widths[place] / 2
+    moved, edge = list(middles), high
+    for place in reversed(range(len(moved))):
+        moved[place] = min(moved[place], edge - widths[place] / 2)
+        edge = moved[place] - widths[place] / 2
     edge = low
     for place, width in enumerate(widths):
-        result[place] = max(result[place], edge + width / 2)
-        edge = result[place] + width / 2
-    return result
+        moved[place] = max(moved[place], edge + width / 2)
+        edge = moved[place] + width / 2
+    return moved

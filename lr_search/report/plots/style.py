@@ -1,4 +1,4 @@
-"""One look for every figure: colours that the colour-blind can tell apart, and axes made without pyplot's global state."""
+"""One look for every figure: colours that the colour-blind can distinguish, and axes made without pyplot's global state."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ OTHER_LINES = [LINES[3], LINES[4], LINES[5], LINES[6], LINES[7]]
 
 
 def strategy_looks(strategies: Iterable[str]) -> dict[str, Look]:
-    """A look for each strategy. Ours have the same in every report; the others', by their names, in whatever order they come.
+    """A look for each strategy. The package's own strategies have a fixed one; others get theirs by their names, in any order.
 
     >>> strategy_looks(["mine", "grid"])["grid"] == strategy_looks(["grid"])["grid"]
     True
@@ -70,7 +70,7 @@ def strategy_looks(strategies: Iterable[str]) -> dict[str, Look]:
 
 
 def strategy_colors(strategies: Iterable[str]) -> dict[str, str]:
-    """A colour for each strategy; ours have the same in every report."""
+    """A colour for each strategy; the package's own strategies have a fixed one in every report."""
     return {name: look.color for name, look in strategy_looks(strategies).items()}
 
 
@@ -96,7 +96,7 @@ def short_number(value: float) -> str:
     ('0.012', '1.3e-5', '100')
     """
     return re.sub(
-        r"e([+-])0*", lambda found: "e" + found[1].strip("+"), f"{value:.2g}" if value < 100 else f"{value:.3g}"
+        r"e([+-])0*", lambda match: "e" + match[1].strip("+"), f"{value:.2g}" if value < 100 else f"{value:.3g}"
     )
 
 
@@ -108,8 +108,8 @@ def new_figure(
     Args:
         rows: of axes.
         columns: of axes.
-        panel: width and height of each, in inches.
-        heights: (rows,) of each row instead, in inches.
+        panel: width and height of each of the axes, in inches.
+        heights: (rows,) the height of each row, in inches; default: that of `panel`.
 
     Returns:
         The figure and its axes (rows, columns).
@@ -130,8 +130,8 @@ def own_axes(ax: Axes | None) -> Axes:
     """The axes that were given, or a new figure's."""
     if ax is not None:
         return ax
-    made: Axes = new_figure(1, 1, panel=(6.4, 4.2))[1][0, 0]
-    return made
+    new: Axes = new_figure(1, 1, panel=(6.4, 4.2))[1][0, 0]
+    return new
 
 
 def log_lr(ax: Axes, label: str = "learning rate (log)") -> None:
@@ -174,7 +174,7 @@ def png(figure: Figure) -> bytes:
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as an SVG, the same bytes for the same figure; its layout is settled by this, as by `png`."""
+    """The figure as an SVG, the same bytes for the same figure; this settles its layout, as `png` does."""
     _lay_out(figure)
     out = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "lr-search"}):
