@@ -64,16 +64,16 @@ def require(condition: bool, rule: str, remedy: str = "", /, **values: object) -
     """
     if condition:
         return
-    came = ", ".join(repr(value) if name == "got" else f"{name}={value!r}" for name, value in values.items())
-    message = f"{rule}, but got {came}." if came else f"{rule}."
+    values_text = ", ".join(repr(value) if name == "got" else f"{name}={value!r}" for name, value in values.items())
+    message = f"{rule}, but got {values_text}." if values_text else f"{rule}."
     raise InvalidInputError(f"{message} {remedy}".rstrip())
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """Word the error for a name that does not exist, nearest names first."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
+    nearest = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(repr(n) for n in nearest)}? " if nearest else ""
     return UnknownNameError(
         f"The {kind} must be one that exists, but got {name!r}. {hint}Known: {', '.join(names) or 'none'}."
     )
@@ -83,11 +83,13 @@ def error_text(error: BaseException) -> str:
     """An exception in one line, with the last place in the user's own code that it came through."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     frames = traceback.extract_tb(error.__traceback__)
-    if not frames or isinstance(error, SyntaxError):  # which names its place itself
+    if not frames or isinstance(error, SyntaxError):  # a SyntaxError names its place itself
         return text
-    ours = str(Path(__file__).parent)
-    theirs = [
-        frame for frame in frames if "site-packages" not in frame.filename and not frame.filename.startswith(ours)
+    package_folder = str(Path(__file__).parent)
+    user_frames = [
+        frame
+        for frame in frames
+        if "site-packages" not in frame.filename and not frame.filename.startswith(package_folder)
     ]
-    place = (theirs or frames)[-1]
-    return f"{text} ({Path(place.filename).name}, line {place.lineno})"
+    frame = (user_frames or frames)[-1]
+    return f"{text} ({Path(frame.filename).name}, line {frame.lineno})"

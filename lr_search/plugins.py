@@ -1,4 +1,4 @@
-"""Strategies, schedules and executors by name, from entry points: ours register there too, so there is one way in."""
+"""Strategies, schedules and executors by name, from entry points: those of this package are registered there too, so there is one way in."""
 
 from __future__ import annotations
 

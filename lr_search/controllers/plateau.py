@@ -158,6 +158,6 @@ class Plateau:
         return {"lr": self._lr, "best": self._best, "bad": self._bad, "cooling": self._cooling}
 
     def load_state_dict(self, state: dict[str, Any]) -> Constant:
-        """Go on from there. Returns: the LR that holds there, held."""
+        """Go on from what `state_dict` gave. Returns: the LR that holds at that step, held."""
         self._lr, self._best, self._bad, self._cooling = (state[key] for key in ("lr", "best", "bad", "cooling"))
         return Constant(self._lr)

@@ -61,7 +61,7 @@ class Refind(Controller):
         kinds = "Triangular, Triangular2, ExpRange or SGDR"
         require(isinstance(self.cycles, Cyclic), f"cycles must be a {kinds}", got=self.cycles)
         require(self.read in ("suggestion", "bounds"), "read must be 'suggestion' or 'bounds'", read=self.read)
-        self._range_test()  # its own rules
+        self._range_test()  # raises where an argument breaks a rule
 
     def _range_test(self) -> RampSettings:
         """The range test at a cycle's end, for a peak of 1."""
@@ -83,8 +83,10 @@ class Refind(Controller):
 
     def describe(self) -> str:
         """The cycles in words, and how their bounds are found."""
-        what = "the peak by a range test's suggestion" if self.read == "suggestion" else "the bounds by a range test"
-        text = f"{self.cycles.describe().rstrip('.')}; {what} of {self.num_steps} steps at each cycle's end"
+        measured = (
+            "the peak by a range test's suggestion" if self.read == "suggestion" else "the bounds by a range test"
+        )
+        text = f"{self.cycles.describe().rstrip('.')}; {measured} of {self.num_steps} steps at each cycle's end"
         return f"{text}. {self.note}" if self.note else text
 
 
@@ -109,7 +111,7 @@ def refind(
         read: "suggestion" or "bounds".
         ramp_steps: steps in a range test.
         gain_ratio: whether it is measured.
-        **options: as of that schedule: cycles, base_ratio, ...
+        **options: options of that schedule: cycles, base_ratio, ...
     """
     require(cycles_of in CYCLES_OF, f"cycles_of must be one of {', '.join(CYCLES_OF)}", cycles_of=cycles_of)
     cycles: Any = by_name(cycles_of, lr, num_steps, steps_per_epoch, **options)
@@ -124,7 +126,7 @@ class Finder:
         self._bounds = (settings.cycles.base_lr, settings.cycles.max_lr)
 
     def __call__(self, evaluation: Evaluation) -> Schedule | None:
-        """The same cycles between new bounds, at a cycle's end."""
+        """At a cycle's end: the cycles between new bounds. Else None."""
         if not evaluation.end_of_cycle:
             return None
         peak, settings = self._bounds[1], self._settings
@@ -137,9 +139,9 @@ class Finder:
     def _read(self, curve: LRCurve) -> tuple[float, float]:
         if self._settings.read == "bounds":
             return curve.bounds()
-        first = self._settings.cycles
+        cycles = self._settings.cycles
         peak = curve.suggest().lr
-        return first.base_lr / first.max_lr * peak, peak
+        return cycles.base_lr / cycles.max_lr * peak, peak
 
     def _schedule(self) -> Schedule:
         base_lr, max_lr = self._bounds
@@ -150,6 +152,6 @@ class Finder:
         return {"bounds": list(self._bounds)}
 
     def load_state_dict(self, state: dict[str, Any]) -> Schedule:
-        """Go on from there. Returns: the cycles between the bounds that hold there."""
+        """Go on from what `state_dict` gave. Returns: the cycles between the bounds that hold at that step."""
         self._bounds = tuple(state["bounds"])
         return self._schedule()

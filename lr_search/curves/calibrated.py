@@ -41,7 +41,7 @@ class FittedLine:
     weights: Mapping[str, float]
 
     def __call__(self, curve: LRCurve) -> float:
-        """Its value on a curve."""
+        """The value of the line on a curve."""
         return self.constant + sum(weight * FEATURES[name](curve) for name, weight in self.weights.items())
 
 
@@ -54,7 +54,7 @@ class Calibration:
         regret: what a training at the suggested LR may be expected to lose, as a share of what the best one gains.
         noisy: the expected regret from which on a suggestion is not to be relied on.
         log10_std: how far off relied-on suggestions are, in decades: 80% of the best LRs lie within 1.28 times as much.
-        noisy_log10_std: the same of the others.
+        noisy_log10_std: how far off the suggestions are that are not to be relied on, in decades.
     """
 
     offset: FittedLine
@@ -103,7 +103,7 @@ def calibrations() -> dict[RuleKind, Calibration]:
 
 
 def anchor(curve: LRCurve) -> float:
-    """log10 of the LR that the best one is told from."""
+    """log10 of the LR from which the decades to the best LR are counted."""
     half = gain_crossing(curve, 0.5) if rule_kind(curve) == "gain" else None
     return _end(curve) if half is None else float(np.log10(half))
 
@@ -180,7 +180,7 @@ def adaptive_update(curve: LRCurve) -> float:
 
 
 def plain_update(curve: LRCurve) -> float:
-    """The same as far as it is not."""
+    """log10 of a step at the anchor relative to the weights, from the usual one, as far as the optimizer is not adaptive."""
     return scaling(curve) * float(np.clip(_update(curve), -1.0, 1.0))
 
 

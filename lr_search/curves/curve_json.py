@@ -1,4 +1,4 @@
-"""A curve as plain numbers and names: in a storage, and in a file of its own."""
+"""A curve as plain numbers and names: in a storage, and in a file that holds one curve."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def record_of(curve: LRCurve) -> dict[str, Any]:
 
 
 def curve_of(record: Mapping[str, Any]) -> LRCurve:
-    """The curve of a record of this format. Raises: InvalidInputError: it has another, or what it holds is no curve."""
-    given = record.get("format")
-    require(given == CURVE_FORMAT, f"a curve must have format {CURVE_FORMAT}", format=given)
+    """The curve of a record of this format. Raises: InvalidInputError: the record has another format, or holds no curve."""
+    version = record.get("format")
+    require(version == CURVE_FORMAT, f"a curve must have format {CURVE_FORMAT}", format=version)
     gain_ratio = record["gain_ratio"]
     return LRCurve(
         lr=np.asarray(record["lr"]),

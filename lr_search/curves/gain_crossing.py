@@ -44,14 +44,14 @@ def gain_crossing(curve: LRCurve, level: float = 0.5) -> float | None:
     if smoothed is None:
         return None
     known = np.isfinite(smoothed) & (curve.lr > 0)
-    place, ratio = np.log10(curve.lr[known]), smoothed[known]
+    log10_lr, ratio = np.log10(curve.lr[known]), smoothed[known]
     below = ratio < level
     for step in np.flatnonzero(np.diff(below, prepend=False) & below).tolist():  # the first of each stretch below
         above = np.flatnonzero(~below[step:])
-        if len(above) and place[step + above[0]] - place[step] < HOLD_DECADES:
+        if len(above) and log10_lr[step + above[0]] - log10_lr[step] < HOLD_DECADES:
             continue
         if step == 0:
             return float(curve.lr[known][0])
         share = (ratio[step - 1] - level) / (ratio[step - 1] - ratio[step])
-        return float(10 ** (place[step - 1] + share * (place[step] - place[step - 1])))
+        return float(10 ** (log10_lr[step - 1] + share * (log10_lr[step] - log10_lr[step - 1])))
     return None

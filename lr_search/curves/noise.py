@@ -13,11 +13,11 @@ def step_noise(loss: FloatArray) -> float:
 
 
 def _noise_of_first(loss: FloatArray, counts: IntArray) -> FloatArray:
-    """The same, of the first `counts` losses alone: all at once, since a ramp asks often. (n,), (k,) >= 2 -> (k,)."""
+    """`step_noise` of the first `counts` losses alone: all at once, since a ramp asks often. (n,), (k,) >= 2 -> (k,)."""
     changes = np.abs(loss[1:] - loss[:-1])
-    others = np.arange(len(changes)) >= counts[:, None] - 1
+    beyond = np.arange(len(changes)) >= counts[:, None] - 1
     low, high = (counts - 2) // 2, (counts - 1) // 2  # the places of the middle one, or two
-    ordered = np.partition(np.where(others, np.inf, changes), range(low.min(), high.max() + 1), axis=1)  # (k, n - 1)
+    ordered = np.partition(np.where(beyond, np.inf, changes), range(low.min(), high.max() + 1), axis=1)  # (k, n - 1)
     rows = np.arange(len(counts))
     return np.asarray(1.4826 * ((ordered[rows, low] + ordered[rows, high]) / 2) / np.sqrt(2))
 
@@ -52,6 +52,6 @@ def blow_up(loss: FloatArray, first: int = 0) -> int | None:
 
 def _medians_of_three(values: FloatArray) -> FloatArray:
     """The median of each three neighbours. (n,) -> (n - 2,)."""
-    one, other, third = values[:-2], values[1:-1], values[2:]
-    low, high = np.minimum(one, other), np.maximum(one, other)
-    return np.asarray(np.maximum(low, np.minimum(high, third)))
+    left, middle, right = values[:-2], values[1:-1], values[2:]
+    low, high = np.minimum(left, middle), np.maximum(left, middle)
+    return np.asarray(np.maximum(low, np.minimum(high, right)))

@@ -100,14 +100,14 @@ def bounds(
     begun = _begun(falling, start - BEGUN * descent)
     slows = _first(falling <= start - DONE * descent)
     ragged = _ragged(values, smoothed, begun, lowest, max(RAGGED * noise, JUMP * descent))
-    ends = [place for place in (slows, ragged) if place is not None and place > begun]
+    ends = [step for step in (slows, ragged) if step is not None and step > begun]
     max_lr = max(float(curve.lr[min(ends, default=lowest)]), curve.first_lr)
     base_lr = float(curve.lr[begun])
     return (base_lr if 0 < base_lr < max_lr / 3 else max_lr / ONLY_MAX), max_lr
 
 
 def _known(values: FloatArray, name: str) -> FloatArray:
-    """The values, with the worst of them where one is not finite, as after a blow-up."""
+    """The values, with the worst finite one in place of each that is not finite, as after a blow-up."""
     finite = np.isfinite(values)
     require(bool(finite.any()), f"{name} must have a finite value to be read", values=values[:3].tolist())
     return np.where(finite, values, values[finite].max())
@@ -122,8 +122,8 @@ def _ragged(values: FloatArray, smoothed: FloatArray, begun: int, lowest: int, l
     if len(jumps) < 5 or least <= 0:
         return None
     windows = np.lib.stride_tricks.sliding_window_view(jumps, 5)
-    place = _first(np.median(windows, axis=1) > least)
-    return None if place is None else begun + place
+    window = _first(np.median(windows, axis=1) > least)
+    return None if window is None else begun + window
 
 
 def _begun(falling: FloatArray, level: float) -> int:
@@ -133,5 +133,5 @@ def _begun(falling: FloatArray, level: float) -> int:
 
 
 def _first(true: npt.NDArray[np.bool_]) -> int | None:
-    places = np.flatnonzero(true)
-    return int(places[0]) if len(places) else None
+    steps = np.flatnonzero(true)
+    return int(steps[0]) if len(steps) else None

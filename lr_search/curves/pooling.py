@@ -58,15 +58,15 @@ def spread(curve: LRCurve) -> FloatArray:
 
 def _stacked(rows: Sequence[Any], steps: int) -> FloatArray:
     """(members, steps), nan where a member had ended."""
-    result = np.full((len(rows), steps), np.nan)
-    for place, row in zip(result, rows, strict=True):
-        place[: min(steps, len(row))] = row[:steps]
-    return result
+    stacked = np.full((len(rows), steps), np.nan)
+    for stacked_row, row in zip(stacked, rows, strict=True):
+        stacked_row[: min(steps, len(row))] = row[:steps]
+    return stacked
 
 
 def _mean(rows: Sequence[Any], steps: int) -> FloatArray:
     """The mean over the members that have a number there. (members of (n,)) -> (steps,)."""
     values = _stacked(rows, steps)
-    there = np.isfinite(values)
-    sums, counts = np.where(there, values, 0.0).sum(axis=0), there.sum(axis=0)
+    finite = np.isfinite(values)
+    sums, counts = np.where(finite, values, 0.0).sum(axis=0), finite.sum(axis=0)
     return np.asarray(np.divide(sums, counts, out=np.full(steps, np.nan), where=counts > 0))

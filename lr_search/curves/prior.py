@@ -199,10 +199,10 @@ class LRPrior:
         Raises:
             InvalidInputError: a newer version wrote it, or it is something else.
         """
-        result = record.get("format")
-        newer = isinstance(result, int) and result > PRIOR_FORMAT
+        version = record.get("format")
+        newer = isinstance(version, int) and version > PRIOR_FORMAT
         remedy = "A newer lr_search wrote it: upgrade this one." if newer else "Give what LRPrior.to_json() returned."
-        require(result == PRIOR_FORMAT, f"a prior must have format {PRIOR_FORMAT}", remedy, format=result)
+        require(version == PRIOR_FORMAT, f"a prior must have format {PRIOR_FORMAT}", remedy, format=version)
         missing = [name for name in FIELDS if not isinstance(record.get(name), int | float)]
         require(
             not missing,

@@ -1,4 +1,4 @@
-"""The descending probe's ladder of LRs, and what was found on it. Knows no torch."""
+"""The descending probe's ladder of LRs, and the losses measured at them. Knows no torch."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Ladder:
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """What a descending probe found.
+    """The losses that a descending probe measured, and the largest LR at which they fell.
 
     Args:
         lr: (rungs,) the LRs that were tried, falling.
@@ -86,12 +86,12 @@ class Probe:
 
     @property
     def steps_charged(self) -> int:
-        """Optimizer steps: all of each rung's, and of the one at LR 0."""
+        """Optimizer steps: those at each rung, and those at LR 0."""
         return self.loss.size + self.untrained.size
 
     @property
     def reason(self) -> str:
-        """What was found, in words."""
+        """The largest LR at which the loss falls, in words."""
         if self.largest_lr is None:
             return f"The loss falls at no learning rate from {self.lr[0]:.3g} to {self.lr[-1]:.3g} in {self.loss.shape[1]} steps."
         above = "" if len(self.lr) == 1 else f", not at {self.lr[-2]:.3g}"

@@ -57,8 +57,8 @@ def slide(curve: LRCurve) -> float:
         return _usable(curve, lr[0])
     slopes, width = np.gradient(loss), min(SLIDE_STEPS, len(lr) - 1)
     agree = np.abs(slopes[width:] - slopes[: len(lr) - width]) <= SLIDE_THRESHOLD  # by the interval's lower end
-    result = np.flatnonzero(agree)
-    last_apart = int(result[-1]) + 1 if len(result) else 0
+    agreeing = np.flatnonzero(agree)
+    last_apart = int(agreeing[-1]) + 1 if len(agreeing) else 0
     return _usable(curve, lr[min(last_apart, len(agree) - 1)])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from lr_search.arrays import FloatArray
 
 _WIDTH_DECADES = 0.2  # standard deviation of the kernel over log10(lr)
-WIDTH_SHARE = 0.025  # the same over the LR of a linear ramp, as a share of its range
+WIDTH_SHARE = 0.025  # standard deviation of the kernel over the LR of a linear ramp, as a share of the range of LRs
 TINY = float(np.finfo(float).tiny)
 
 

@@ -54,7 +54,7 @@ class Suggestion:
 def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
     """Read one LR off the curve by the rule of that name, with a status and a reason.
 
-    Of pooled curves it is the geometric mean of what the rule reads off each.
+    Of pooled curves it is the geometric mean of what the rule reads off each member.
 
     Args:
         curve: a range test's record.
@@ -73,12 +73,12 @@ def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
     if name not in RULES:
         raise unknown_name("rule", name, RULES)
     members = curve.members or (curve,)
-    result = [RULES[name](member) for member in members]
-    places = np.log10(np.maximum(result, TINY))  # a ramp of one step at an LR of 0 has nothing better
-    spread = float(places.std(ddof=1)) if len(places) > 1 else 0.0
+    lrs = [RULES[name](member) for member in members]
+    log10_lrs = np.log10(np.maximum(lrs, TINY))  # a ramp of one step at an LR of 0 has nothing better
+    spread = float(log10_lrs.std(ddof=1)) if len(log10_lrs) > 1 else 0.0
     status, reason = judge(curve, spread)
-    lr = curve.first_lr / 10 if status == "diverged_at_start" else float(10 ** places.mean())
-    std = float(np.mean([uncertainty(each) for each in members])) if name == DEFAULT_RULE else PEERS_LOG10_STD
+    lr = curve.first_lr / 10 if status == "diverged_at_start" else float(10 ** log10_lrs.mean())
+    std = float(np.mean([uncertainty(member) for member in members])) if name == DEFAULT_RULE else PEERS_LOG10_STD
     return Suggestion(lr, name, status, reason, float(np.hypot(WIDER[status] * std, spread)))
 
 
@@ -146,7 +146,7 @@ def _first_ratio(curve: LRCurve) -> float:
 
 
 def _flat_reason(curve: LRCurve, half: float | None) -> str:
-    """Why no descent is seen, and what is known all the same."""
+    """Why no descent is seen, and what the gain ratio or the end of the ramp says nevertheless."""
     seen = (
         f"The loss fell by {curve.descent:.3g} only, and its noise from batch to batch is {curve.noise:.3g}: "
         "no descent stands out."

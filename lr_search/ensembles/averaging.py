@@ -40,21 +40,21 @@ def average_weights(
         Pavel Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018, arXiv:1803.05407.
     """
     require_workload(workload)
-    taken = last_snapshots(snapshots, last)
+    members = last_snapshots(snapshots, last)
     sums: list[torch.Tensor] = []
-    for snapshot in taken:
+    for snapshot in members:
         model = rebuilt(workload, snapshot)
         wide = [_wide(parameter) for parameter in model.parameters()]
         sums = [total + value for total, value in zip(sums, wide, strict=True)] if sums else wide
     with torch.no_grad():
         for parameter, total in zip(model.parameters(), sums, strict=True):
             if parameter.is_floating_point() or parameter.is_complex():
-                parameter.copy_(total / len(taken))
+                parameter.copy_(total / len(members))
     passed = workload.steps_per_epoch or workload.num_steps
     gather_statistics(workload, model.train(), seed, most=round(passed * workload.accumulate))
     return model.eval()
 
 
 def _wide(parameter: torch.Tensor) -> torch.Tensor:
-    """In double precision, on the CPU: not every device has it."""
+    """In double precision, on the CPU: not every device has double precision."""
     return parameter.detach().cpu().to(torch.promote_types(parameter.dtype, torch.float64))

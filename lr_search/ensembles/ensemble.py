@@ -64,19 +64,19 @@ class SnapshotEnsemble(nn.Module):
     ) -> None:
         super().__init__()
         require_workload(workload)
-        taken = last_snapshots(snapshots, last)
+        members = last_snapshots(snapshots, last)
         require_combine(combine)
-        how = workload.combine if combine is None else combine
+        combine = workload.combine if combine is None else combine
         require(
-            how is not None,
+            combine is not None,
             "combine must say how the members' outputs become one",
             "Give combine='softmax', 'sigmoid', 'mean' or a function, here or in the Workload.",
             combine=None,
         )
-        self.combine: Any = how
-        self.steps = [snapshot.step for snapshot in taken]
-        self._seeds = [snapshot.seed for snapshot in taken]
-        self.members = nn.ModuleList(rebuilt(workload, snapshot) for snapshot in taken)
+        self.combine: Any = combine
+        self.steps = [snapshot.step for snapshot in members]
+        self._seeds = [snapshot.seed for snapshot in members]
+        self.members = nn.ModuleList(rebuilt(workload, snapshot) for snapshot in members)
         self.requires_grad_(False).eval()
 
     def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -139,18 +139,18 @@ class SnapshotEnsemble(nn.Module):
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             require(saved["format"] == _FORMAT, f"an ensemble must have format {_FORMAT}", format=saved["format"])
-            members = [Snapshot(each["step"], each["weights"], each["seed"]) for each in saved["members"]]
-            how = saved["combine"] if combine is None else combine
+            members = [Snapshot(member["step"], member["weights"], member["seed"]) for member in saved["members"]]
+            combine = saved["combine"] if combine is None else combine
         except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError) as error:
             raise InvalidInputError(
                 f"path must be a file that SnapshotEnsemble.save wrote, but got {path}: {error}"
             ) from error
-        if how is None:
-            how = require_workload(workload).combine
+        if combine is None:
+            combine = require_workload(workload).combine
             require(
-                callable(how),
+                callable(combine),
                 "combine must be given again: the saved ensemble combined by a function, which a file cannot hold",
                 "Pass combine=, or a workload that has it.",
-                combine=how,
+                combine=combine,
             )
-        return cls(workload, members, combine=how)
+        return cls(workload, members, combine=combine)

@@ -16,7 +16,7 @@ def optimizer_call(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
     Args:
         optimizer: as it was built, before a schedule moved its momentum. With one parameter group that group's settings are
-            read, with several the optimizer's own, which are those of the groups that set none.
+            read, with several the optimizer's defaults, which are those of the groups that set none.
 
     Returns:
         What JSON takes: `class`, the shortest path to it; `module`, the part of the path to import from; `settings` without
@@ -32,7 +32,7 @@ def optimizer_call(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     settings, left_out = {}, []
     for name, parameter in _settable(kind).items():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:  # passed on, so that their defaults are not known
-            left_out += [each for each in optimizer.defaults if each not in _settable(kind) and each != "lr"]
+            left_out += [key for key in optimizer.defaults if key not in _settable(kind) and key != "lr"]
         elif name not in values:
             left_out.append(name)
         elif not _same(values[name], parameter.default):
@@ -58,15 +58,15 @@ _NOT_PLAIN = object()
 
 def _settable(kind: type) -> dict[str, inspect.Parameter]:
     """The arguments of a class beside the parameters, which come first, and the LR."""
-    result = dict(list(inspect.signature(kind).parameters.items())[1:])
-    return {n: p for n, p in result.items() if n != "lr" and p.kind is not inspect.Parameter.VAR_POSITIONAL}
+    parameters = dict(list(inspect.signature(kind).parameters.items())[1:])
+    return {n: p for n, p in parameters.items() if n != "lr" and p.kind is not inspect.Parameter.VAR_POSITIONAL}
 
 
 def _same(value: Any, default: Any) -> bool:
-    plain, other = _plain(value), _plain(default)
-    if plain is _NOT_PLAIN or other is _NOT_PLAIN:
+    plain, plain_default = _plain(value), _plain(default)
+    if plain is _NOT_PLAIN or plain_default is _NOT_PLAIN:
         return value is default or (isinstance(value, float) and value == default)  # inf is not plain
-    return bool(plain == other)
+    return bool(plain == plain_default)
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What kind of optimizer it is, found out on one weight whose gradient never changes.
+"""What kind of optimizer it is, measured on one weight whose gradient never changes.
 
 Whether its steps grow with the gradient, how much its momentum adds up to, and whether its steps fade at the same LR: three
 numbers that a range test's hundred noisy steps tell less clearly.
@@ -81,8 +81,8 @@ def _steps(
     weight = torch.nn.Parameter(torch.zeros(1, 1, dtype=torch.float64))
     full = torch.full_like(weight, gradient)
     weight.grad = full.to_sparse(1) if sparse else full
-    made: Any = kind
-    optimizer = made([weight], lr=1.0)
+    construct: Any = kind
+    optimizer = construct([weight], lr=1.0)
     if callable(getattr(optimizer, "train", None)):
         optimizer.train()
     group = optimizer.param_groups[0]

@@ -1,4 +1,4 @@
-"""Optimizers by name, their own default learning rates, and the rules that some of them come with.
+"""Optimizers by name, their default learning rates, and the rules that some of them come with.
 
 References:
     Prodigy: Mishchenko and Defazio, "Prodigy: An Expeditiously Adaptive Parameter-Free Learner", 2024, arXiv:2306.06101.
@@ -95,10 +95,10 @@ def by_name(name: str) -> OptimizerFactory:
         raise unknown_name("optimizer", name, NAMES)
     home = _HOMES[name]
     try:
-        made: OptimizerFactory = getattr(importlib.import_module(home.package), home.kind)
+        kind: OptimizerFactory = getattr(importlib.import_module(home.package), home.kind)
     except ModuleNotFoundError as error:
         raise MissingPackageError(f"The optimizer {name!r} needs {home.package}: {_EXTRA}.") from error
-    return partial(made, **home.settings) if home.settings else made
+    return partial(kind, **home.settings) if home.settings else kind
 
 
 def resolve_optimizers(optimizers: NamedOptimizers) -> dict[str, OptimizerFactory]:
@@ -109,35 +109,35 @@ def resolve_optimizers(optimizers: NamedOptimizers) -> dict[str, OptimizerFactor
         InvalidInputError: nothing is named, something twice, or a value is neither.
     """
     rule = "optimizers must be names, or map names to (params, lr=...) -> Optimizer (or to a name), or be None"
-    given = [optimizers] if isinstance(optimizers, str) else optimizers
-    if not isinstance(given, Mapping):
-        listed = isinstance(given, Sequence) and len(given) > 0 and all(isinstance(name, str) for name in given)
-        require(listed, rule, optimizers=optimizers)
-        require(len(set(given)) == len(given), "optimizers must differ in name", optimizers=given)
-        given = dict(zip(given, given, strict=True))
-    right = len(given) > 0 and all(isinstance(value, str) or callable(value) for value in given.values())
-    require(right, rule, optimizers=optimizers)
-    return {str(name): by_name(value) if isinstance(value, str) else value for name, value in given.items()}
+    named = [optimizers] if isinstance(optimizers, str) else optimizers
+    if not isinstance(named, Mapping):
+        valid = isinstance(named, Sequence) and len(named) > 0 and all(isinstance(name, str) for name in named)
+        require(valid, rule, optimizers=optimizers)
+        require(len(set(named)) == len(named), "optimizers must differ in name", optimizers=named)
+        named = dict(zip(named, named, strict=True))
+    valid = len(named) > 0 and all(isinstance(value, str) or callable(value) for value in named.values())
+    require(valid, rule, optimizers=optimizers)
+    return {str(name): by_name(value) if isinstance(value, str) else value for name, value in named.items()}
 
 
 def rules_of(kind: type[torch.optim.Optimizer] | None) -> Rules:
-    """The rules of a class of optimizers: its own, or those of the nearest class it is derived from.
+    """The rules of a class of optimizers: those registered for it, or for the nearest class it is derived from.
 
     >>> rules_of(torch.optim.Adam)
     Rules(searched=True, schedules=None)
     """
-    for each in () if kind is None else kind.__mro__:
-        path = f"{each.__module__}.{each.__qualname__}."
-        result = [key for key in RULES if path.startswith(f"{key}.")]
-        if result:
-            return RULES[max(result, key=len)]
+    for base in () if kind is None else kind.__mro__:
+        path = f"{base.__module__}.{base.__qualname__}."
+        keys = [key for key in RULES if path.startswith(f"{key}.")]
+        if keys:
+            return RULES[max(keys, key=len)]
     return Rules()
 
 
 def default_lr(factory: Callable[..., Any], kind: type | None = None) -> float | None:
     """The LR an optimizer has when its user gives none; None where there is none.
 
-    That is the `lr` of the factory's own signature, in which a `functools.partial` has its `lr` too; else that of the class.
+    That is the `lr` of the factory's signature, in which a `functools.partial` has its `lr` too; else that of the class.
 
     Args:
         factory: (params, lr=...) -> Optimizer.
@@ -146,10 +146,10 @@ def default_lr(factory: Callable[..., Any], kind: type | None = None) -> float |
     >>> default_lr(torch.optim.Adagrad), default_lr(partial(torch.optim.Adagrad, lr=0.5))
     (0.01, 0.5)
     """
-    for each in (factory, kind):
-        result = None if each is None else _lr_in_signature(each)
-        if result is not None:
-            return result
+    for function in (factory, kind):
+        lr = None if function is None else _lr_in_signature(function)
+        if lr is not None:
+            return lr
     return None
 
 

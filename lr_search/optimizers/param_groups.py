@@ -21,8 +21,10 @@ def as_list(optimizers: Optimizers) -> list[torch.optim.Optimizer]:
 
 def groups(optimizers: Optimizers) -> list[dict[str, Any]]:
     """Every parameter group of one optimizer or several, in order."""
-    each = as_list(optimizers)
-    return each[0].param_groups if len(each) == 1 else [group for one in each for group in one.param_groups]
+    optimizer_list = as_list(optimizers)
+    if len(optimizer_list) == 1:
+        return optimizer_list[0].param_groups
+    return [group for optimizer in optimizer_list for group in optimizer.param_groups]
 
 
 def group_ratios(optimizers: Optimizers) -> list[float]:

@@ -14,7 +14,7 @@ from lr_search.ramp.run import RampRun
 from lr_search.ramp.settings import RampSettings
 
 END_FACTOR, HIGHEST_LR = 10.0, 1e4  # how `extend` moves the ramp's end: by a decade at a time, so far at most
-START_FACTOR, LOWEST_LR = 1e-3, 1e-12  # and its start
+START_FACTOR, LOWEST_LR = 1e-3, 1e-12  # how `extend` moves the ramp's start: three decades at a time, so far at most
 
 
 def run_ramp(begin: Callable[[], RampRun], settings: RampSettings) -> LRCurve:
@@ -32,9 +32,11 @@ def run_ramp(begin: Callable[[], RampRun], settings: RampSettings) -> LRCurve:
         more = int(np.ceil(-np.log(START_FACTOR) / np.log(per_step)))
         lowest = lowest * per_step**-more
         lrs = np.concatenate([lowest * per_step ** np.arange(more), lrs])
-        again = _climbed(begin(), lrs, settings)
+        restarted = _climbed(begin(), lrs, settings)
         curve = replace(
-            again, num_steps=again.num_steps + curve.num_steps, num_forwards=again.num_forwards + curve.num_forwards
+            restarted,
+            num_steps=restarted.num_steps + curve.num_steps,
+            num_forwards=restarted.num_forwards + curve.num_forwards,
         )
     return curve
 

@@ -1,4 +1,4 @@
-"""Measures, step by step, how far the loss fell on the very batch that was stepped on, against what its gradient foretold."""
+"""Measures, step by step, how far the loss fell on the very batch that was stepped on, against what its gradient predicted."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class GainMeter:
         self.failure: Exception | None = None  # of the first loss, when it was evaluated again
         self._versions: list[int] = []  # of the gradients at the first step
         self._writes: bool | None = None  # whether the optimizer's step writes into the gradients
-        self._kept: list[torch.Tensor | None] = []  # a copy of them, only where it does
+        self._kept: list[torch.Tensor | None] = []  # a copy of the gradients, only where the step writes into them
 
     def mark(self) -> None:
         """The forward pass begins here."""
         self._rng.mark()
 
     def before_step(self, loss: torch.Tensor, again: Callable[[], torch.Tensor]) -> None:
-        """The gradients are there; the weights move next."""
+        """The gradients are computed; the weights move next."""
         if self._repeated is None and self.failure is None:
             self._evaluate_twice(loss, again)
         if self.failure is not None:
@@ -147,9 +147,9 @@ class GainMeter:
             return torch.ones((), device=self._device)
         if self._repeated is None:
             return torch.zeros((), device=self._device)
-        first, again = self._repeated
+        first, repeated = self._repeated
         # not the other way round: an evaluation that gives nan differs
-        same = ~first.isfinite() | ((again - first).abs() <= _SAME * first.abs() + 1e-12)
+        same = ~first.isfinite() | ((repeated - first).abs() <= _SAME * first.abs() + 1e-12)
         differs: torch.Tensor = (~same).float()
         return differs
 

@@ -123,13 +123,13 @@ def range_test(
 
 
 def _optimizers_and_losses(optimizer: Any, loss: Any) -> tuple[list[torch.optim.Optimizer], list[Loss]]:
-    """Both as lists, if they go together: one loss for all optimizers, or one for each."""
-    optimizers, losses = (list(each) if isinstance(each, list | tuple) else [each] for each in (optimizer, loss))
-    right = len(optimizers) > 0 and all(isinstance(each, torch.optim.Optimizer) for each in optimizers)
-    kinds = [type(each).__name__ for each in optimizers]
-    require(right, "optimizer must be a torch Optimizer, or a list of them", got=kinds)
-    right = len(losses) > 0 and all(callable(each) for each in losses)
-    require(right, "loss must be a function (model, batch) -> scalar tensor, or a list of them", got=loss)
+    """Optimizers and losses as lists, if they go together: one loss for all optimizers, or one for each."""
+    optimizers, losses = (list(value) if isinstance(value, list | tuple) else [value] for value in (optimizer, loss))
+    valid = len(optimizers) > 0 and all(isinstance(value, torch.optim.Optimizer) for value in optimizers)
+    kinds = [type(value).__name__ for value in optimizers]
+    require(valid, "optimizer must be a torch Optimizer, or a list of them", got=kinds)
+    valid = len(losses) > 0 and all(callable(value) for value in losses)
+    require(valid, "loss must be a function (model, batch) -> scalar tensor, or a list of them", got=loss)
     require(
         len(losses) in (1, len(optimizers)),
         "loss must be one function, or one for each optimizer",
@@ -166,14 +166,14 @@ def range_test_of(workload: Workload, settings: RampSettings, *, seed: int) -> L
 
 
 def range_tests_of(workload: Workload, settings: RampSettings, *, seeds: Sequence[int]) -> LRCurve:
-    """The pooled curve of the range tests of several seeds: fused where that gives the same, else one after the other."""
+    """The pooled curve of the range tests of several seeds: fused where that gives the same curves, else one after the other."""
     curves: list[LRCurve] | None = None
     if len(seeds) > 1 and not settings.extend and settings.valid_batches == 0:
         from lr_search.fused.range_tests import fused_range_tests
 
         curves = fused_range_tests(workload, settings, seeds=seeds)
     if curves is None:
-        curves = [range_test_of(workload, settings, seed=each) for each in seeds]
+        curves = [range_test_of(workload, settings, seed=seed) for seed in seeds]
     return LRCurve.pool(curves)
 
 
@@ -183,7 +183,7 @@ def range_test_within(workload: Workload, settings: RampSettings, stepper: Stepp
     Args:
         workload: what is trained; its factories make the data anew.
         settings: of the range test.
-        stepper: takes the training's steps. A copy of it takes the ramp's: same clipping, precision and scaler, and the
+        stepper: takes the training's steps. A copy of it takes the ramp's steps: same clipping, precision and scaler, and the
             same ratios of the groups' LRs, which cannot be read where a schedule has set them to 0.
         seed: of the batches.
     """
@@ -191,10 +191,10 @@ def range_test_within(workload: Workload, settings: RampSettings, stepper: Stepp
 
     def begin() -> RampRun:
         before.restore()
-        own = copy.copy(stepper)
-        own.meter = own.observer = None
-        own.modes = copy.copy(stepper.modes)
-        return _run_of(workload, own, workload.batches(seed), settings)
+        ramp_stepper = copy.copy(stepper)
+        ramp_stepper.meter = ramp_stepper.observer = None
+        ramp_stepper.modes = copy.copy(stepper.modes)
+        return _run_of(workload, ramp_stepper, workload.batches(seed), settings)
 
     try:
         return run_ramp(begin, settings)
@@ -203,7 +203,7 @@ def range_test_within(workload: Workload, settings: RampSettings, stepper: Stepp
 
 
 def _run_of(workload: Workload, stepper: Stepper, batches: BatchWalk, settings: RampSettings) -> RampRun:
-    """A ramp on a workload's own data, the validation data opened last."""
+    """A ramp on the workload's data, the validation data opened last."""
     sweep = None
     if settings.valid_batches:
         sweep = Sweep.of(workload.valid_data(), workload.metrics_or_loss, settings.valid_batches, stepper.device)

@@ -30,7 +30,7 @@ class Refinding:
 
     Args:
         curves: steps done -> the range test from the state after them, in the order of the steps.
-        schedule: that was trained under.
+        schedule: the one that was trained under.
         num_steps: steps in a full training.
         reason: why there are fewer curves than were asked for: the training diverged; else empty.
     """
@@ -42,7 +42,7 @@ class Refinding:
 
     @property
     def steps_charged(self) -> int:
-        """What the range tests cost in optimizer steps; the training's own come on top."""
+        """What the range tests cost in optimizer steps; the training's steps come on top."""
         return sum(curve.steps_charged for curve in self.curves.values())
 
     def to_frame(self, rule: str | None = None) -> pd.DataFrame:
@@ -107,7 +107,7 @@ def refind(
     Args:
         workload: what is trained.
         schedule: step -> LR.
-        seed: of the weights and the batches; every range test sees the same ones.
+        seed: of the weights and the batches; every range test sees the same batches.
         at: how many points, spread evenly from the start to the end (for a cyclic schedule: over the cycles' ends); or the
             numbers of steps done at which to test, each from 0 to num_steps.
         range_test: arguments of `Workload.range_test`, such as {"num_steps": 200}.
@@ -151,7 +151,7 @@ def _checked(range_test: Mapping[str, Any] | None) -> dict[str, Any]:
     arguments = dict(range_test or {})
     extra = sorted(arguments.keys() - set(RampSettings.names()))
     require(not extra, f"range_test may hold {', '.join(RampSettings.names())}", got=extra)
-    RampSettings(**arguments)  # its own rules
+    RampSettings(**arguments)  # raises where an argument breaks a rule
     return arguments
 
 

@@ -71,7 +71,7 @@ class RampSettings:
         """What the range test is charged at most, in optimizer steps, where its ramp is not extended.
 
         A forward pass is a third of a step: one for the gain ratio at each step, and one more to see whether the loss comes
-        out the same again; and one for each validation batch at each step.
+        out the same when evaluated again; and one for each validation batch at each step.
         """
         measured = self.num_steps + 1 if self.gain_ratio is not False else 0
         return self.num_steps + math.ceil((measured + self.num_steps * int(self.valid_batches)) / 3)

@@ -47,17 +47,17 @@ class Joined(Schedule):
         which = np.searchsorted(starts, steps, side="right") - 1
         joined = np.empty_like(steps)
         for i, (schedule, start) in enumerate(zip(self.schedules, starts, strict=True)):
-            here = which == i
-            if here.any():
-                joined[here] = (schedule.momenta if momenta else schedule.values)(steps[here] - start)
+            in_turn = which == i
+            if in_turn.any():
+                joined[in_turn] = (schedule.momenta if momenta else schedule.values)(steps[in_turn] - start)
         return joined
 
     def values(self, steps: FloatArray) -> FloatArray:
-        """Each schedule's at the steps since it began."""
+        """Each schedule's LRs, at the steps since it began."""
         return self._piecewise(steps, momenta=False)
 
     def momenta(self, steps: FloatArray) -> FloatArray:
-        """Each schedule's at the steps since it began; before one that moves the momentum, the first of its momenta.
+        """Each schedule's momenta, at the steps since it began; before one that moves the momentum, the first of its momenta.
 
         So the momentum does not jump; and RMSprop's must not be 0 at the first step, or it can never be set (torch 2.13).
         """
@@ -69,7 +69,7 @@ class Joined(Schedule):
         return momenta
 
     def cycle_ends(self, num_steps: int) -> list[int]:
-        """Those of the cycles that end before the next schedule begins, or with it."""
+        """The ends of the cycles that end before the next schedule begins, or with it."""
         starts = [0, *self.boundaries]
         stops = [*self.boundaries, num_steps]
         return [
@@ -80,7 +80,7 @@ class Joined(Schedule):
         ]
 
     def describe(self) -> str:
-        """Each in words, with the step at which it begins."""
+        """Each schedule in words, with the step at which it begins."""
         first, *others = (schedule.describe().rstrip(".") for schedule in self.schedules)
         later = [f"from step {start}: {text}" for start, text in zip(self.boundaries, others, strict=True)]
         return "; ".join([first, *later])
@@ -112,7 +112,7 @@ def warmup(schedule: Schedule, num_steps: int, start_ratio: float = 0.0) -> Join
 
     Args:
         schedule: what comes after; its first LR must be positive.
-        num_steps: steps of the rise, >= 1; they come on top of the schedule's own.
+        num_steps: steps of the rise, >= 1; they come on top of the schedule's steps.
         start_ratio: LR at step 0 over the LR at the end of the rise, in [0, 1].
 
     Raises:

@@ -90,9 +90,13 @@ def _count_of_restarts(num_steps: int, steps_per_epoch: float | None, needed: Ca
 
 
 def _require_one(**given: float | None) -> None:
-    (first, one), (second, other) = given.items()
-    both = f"{first} and {second} must not both be given, for each gives the other"
-    require(one is None or other is None, both, **{name: value for name, value in given.items() if value is not None})
+    (first, first_value), (second, second_value) = given.items()
+    rule = f"{first} and {second} must not both be given, for each gives the other"
+    require(
+        first_value is None or second_value is None,
+        rule,
+        **{name: value for name, value in given.items() if value is not None},
+    )
     cycles = given["cycles"]
     whole = cycles is None or (isinstance(cycles, int | np.integer) and cycles >= 1)
     require(whole, "cycles must be a whole number, at least 1, or None", cycles=cycles)
@@ -103,8 +107,8 @@ def _counted(cycles: int) -> str:
 
 
 def _count_note(cycles: int, asked: bool) -> str:
-    why = "as asked for" if asked else "(at least 3, 4 where they fit)"
-    return f"{_counted(cycles)} {why}, the last ends with the training"
+    remark = "as asked for" if asked else "(at least 3, 4 where they fit)"
+    return f"{_counted(cycles)} {remark}, the last ends with the training"
 
 
 def _cut(num_steps: int, cycle: float, growth: float = 1.0) -> str:
@@ -120,9 +124,9 @@ def _epochs(which: str, steps: float, usual: tuple[int, int], steps_per_epoch: f
         return ""
     epochs, (least, most) = steps / steps_per_epoch, usual
     if asked or least <= epochs <= most:
-        why = f" (the papers: {least} to {most})"
+        remark = f" (the papers: {least} to {most})"
     elif epochs < least:
-        why = f": below the papers' {least}, since at least 3 cycles come first"
+        remark = f": below the papers' {least}, since at least 3 cycles come first"
     else:
-        why = f": above the papers' {most}, since no more cycles fit"
-    return f"; {which} cycle is {epochs:.2g} epochs{why}"
+        remark = f": above the papers' {most}, since no more cycles fit"
+    return f"; {which} cycle is {epochs:.2g} epochs{remark}"

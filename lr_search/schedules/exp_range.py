@@ -57,8 +57,8 @@ class ExpRange(Cyclical):
 
     def describe(self) -> str:
         """Bounds, cycle length and decay in words."""
-        what = "its height" if self.decay == "amplitude" else "both bounds"
-        return f"triangular, {what} times {self.gamma:.6g} a step, {self.bounds_text()}. {self.note}".strip()
+        decayed = "its height" if self.decay == "amplitude" else "both bounds"
+        return f"triangular, {decayed} times {self.gamma:.6g} a step, {self.bounds_text()}. {self.note}".strip()
 
     def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall | None:
         """CyclicLR in its third mode, which knows the decay of the height alone."""
@@ -101,15 +101,15 @@ def exp_range(
     gamma = _gamma(num_steps, final_ratio, gamma)
     base_lr = base_lr_of(lr, base_ratio)
     max_lr = (_upper_bound if decay == "bounds" else _first_height)(lr, base_lr, -size * math.log(gamma))
-    what = "both bounds" if decay == "bounds" else "its height"
-    note = f"{base_note(base_ratio)}{gamma**num_steps:.3g} of {what} is left at the end. {note}"
+    decayed = "both bounds" if decay == "bounds" else "its height"
+    note = f"{base_note(base_ratio)}{gamma**num_steps:.3g} of {decayed} is left at the end. {note}"
     return ExpRange(base_lr, max_lr, size, gamma=gamma, decay=decay, note=note)
 
 
 def _gamma(num_steps: int, final_ratio: float | None, gamma: float | None) -> float:
-    one = final_ratio is None or gamma is None
+    at_most_one = final_ratio is None or gamma is None
     require(
-        one,
+        at_most_one,
         "final_ratio and gamma must not both be given, for each gives the other",
         final_ratio=final_ratio,
         gamma=gamma,

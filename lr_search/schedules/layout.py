@@ -18,7 +18,7 @@ LayoutT = TypeVar("LayoutT", bound=Callable[..., Any])
 
 
 def warmed(layout: LayoutT) -> LayoutT:
-    """Marks a layout: its schedule has a warm-up by definition, which `by_name` puts before it unless told another length."""
+    """Marks a layout: its schedule has a warm-up by definition, which `by_name` puts before it unless another length is given."""
     layout.warmup_share = WARMUP_SHARE  # type: ignore[attr-defined]
     return layout
 

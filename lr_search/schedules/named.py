@@ -76,7 +76,8 @@ def by_name(
         warmup_steps = round(warmup_share_of(layout) * num_steps)
     whole = isinstance(warmup_steps, int | np.integer) and 0 <= warmup_steps < num_steps
     require(whole, "warmup_steps must be a whole number from 0 to num_steps - 1", warmup_steps=warmup_steps)
-    if "warmup_steps" in inspect.signature(layout).parameters:  # a layout may be told of the warm-up before it
+    # a layout may ask for the length of the warm-up before it
+    if "warmup_steps" in inspect.signature(layout).parameters:
         options["warmup_steps"] = warmup_steps
     schedule = layout(lr, num_steps - warmup_steps, steps_per_epoch, **options)
     return warmup(schedule, warmup_steps) if warmup_steps else schedule

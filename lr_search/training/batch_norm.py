@@ -44,8 +44,8 @@ def gather_statistics(workload: Workload, model: nn.Module, seed: int, most: int
         finally:
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum
-        result = [[buffer.clone() for buffer in norm.buffers()] for norm in norms]
-    for norm, values in zip(norms, result, strict=True):
+        statistics = [[buffer.clone() for buffer in norm.buffers()] for norm in norms]
+    for norm, values in zip(norms, statistics, strict=True):
         for buffer, value in zip(norm.buffers(), values, strict=True):
             buffer.copy_(value)
 

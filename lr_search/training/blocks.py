@@ -18,8 +18,8 @@ class BlockRunner:
 
     Args:
         stepper: of the training's model.
-        batches: are drawn from it as the steps are taken.
-        course: is told of the steps and their losses.
+        batches: the walk that the steps draw their batches from.
+        course: receives the steps and their losses.
     """
 
     def __init__(self, stepper: Stepper, batches: BatchWalk, course: Course) -> None:

@@ -26,7 +26,7 @@ class Control(Protocol):
         """Plain containers and numbers, from which `load_state_dict` goes on."""
 
     def load_state_dict(self, state: dict[str, Any]) -> Schedule:
-        """Go on from there. Returns: the schedule that holds there."""
+        """Go on from what `state_dict` gave. Returns: the schedule that holds at that step."""
 
 
 class Controller(ABC):
@@ -53,6 +53,6 @@ class Controller(ABC):
         return 0
 
 
-def first_schedule(shape: Schedule | Controller) -> Schedule:
+def first_schedule(schedule: Schedule | Controller) -> Schedule:
     """A schedule itself, or the one that a controller starts with."""
-    return shape.schedule if isinstance(shape, Controller) else shape
+    return schedule.schedule if isinstance(schedule, Controller) else schedule

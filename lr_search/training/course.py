@@ -76,9 +76,9 @@ class Course:
             self.step += len(losses)
             self.losses.extend(losses.tolist())
             return True
-        first = int(np.argmin(finite))
-        self.step += first + 1
-        self.stop("diverged", f"the training loss became {losses[first]} at step {self.step}")
+        first_bad = int(np.argmin(finite))
+        self.step += first_bad + 1
+        self.stop("diverged", f"the training loss became {losses[first_bad]} at step {self.step}")
         return False
 
     def evaluated(self, metrics: dict[str, float]) -> Evaluation:
@@ -94,7 +94,7 @@ class Course:
         return self.kept.most > 0 and (self.step in self.ends or (self.step > 0 and not self.ends))
 
     def finish_if_done(self) -> None:
-        """Finished, if this was the last step."""
+        """End the training as finished, if this was its last step."""
         if self.step == self.workload.num_steps:
             self.stop("finished", f"all {self.step} steps done")
 
@@ -104,11 +104,11 @@ class Course:
         return f"a weight became non-finite by step {self.step}"
 
     def stop(self, stopped: Stopped, reason: str) -> None:
-        """It ends here."""
+        """End the training at the present step, with the reason in words."""
         self.stopped, self.reason = stopped, reason
 
     def load(self, step: int, losses: Sequence[float], diverged: str | None) -> None:
-        """Go on from there: the steps done, the losses since the last evaluation, and why it diverged, if it did."""
+        """Go on from a saved course: the steps done, the losses since the last evaluation, and why it diverged, if it did."""
         self.step, self.losses = step, list(losses)
         self.stopped, self.reason = (None, "") if diverged is None else ("diverged", diverged)
 

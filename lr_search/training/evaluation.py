@@ -60,8 +60,8 @@ def evaluate(
         sums, counts, examined = metric_sums(model, batches, metrics, device, precision)
     if not examined:
         raise WorkloadError("valid_data must give batches, but got none. Check the data set's length and drop_last.")
-    result = {name: (float(total), float(counts[name])) for name, total in sums.items()}
-    return {name: total / count if count else math.nan for name, (total, count) in result.items()}
+    totals = {name: (float(total), float(counts[name])) for name, total in sums.items()}
+    return {name: total / count if count else math.nan for name, (total, count) in totals.items()}
 
 
 def metric_sums(
@@ -75,8 +75,8 @@ def metric_sums(
     sums: dict[str, torch.Tensor] = {}
     counts: dict[str, torch.Tensor | float] = {}
     with torch.no_grad():
-        for given in batches:
-            batch, examined = to_device(given, device), True
+        for drawn in batches:
+            batch, examined = to_device(drawn, device), True
             with autocast(device, precision):
                 values = metrics(model, batch)
             for name, value in values.items():
@@ -94,9 +94,9 @@ def metric_total(name: str, value: Any, batch: Any) -> tuple[torch.Tensor, torch
     if isinstance(value, int | float):
         value = torch.tensor(float(value))
     if not isinstance(value, torch.Tensor) or value.ndim > 1:
-        came = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+        shape_or_type = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
         raise WorkloadError(
-            f"The metric {name!r} must be a tensor (examples,), a scalar, or (sum, count), but got {came}. "
+            f"The metric {name!r} must be a tensor (examples,), a scalar, or (sum, count), but got {shape_or_type}. "
             "Give one number an example, or (sum, count) over the batch."
         )
     if value.ndim == 1:

@@ -39,9 +39,9 @@ class Judge:
             raise InvalidInputError(
                 "evaluate() needs the validation data, but the training was closed. Evaluate before."
             )
-        with preserved_rng(self._device), preserved_generators(self._valid) as own:
+        with preserved_rng(self._device), preserved_generators(self._valid) as loader_generators:
             seed_everything(self._seed)
-            rewind(own)
+            rewind(loader_generators)
             if isinstance(self._valid, Iterator):  # a bare iterator lasts for one evaluation only
                 self._valid = open_data(self._workload.valid_data, "valid_data")
             yield self._valid

@@ -30,15 +30,15 @@ class Buffers:
         if not self._modules:
             yield
             return
-        places = [(module, dict(module._buffers)) for module in self._modules]
-        tensors = [tensor for _, buffers in places for tensor in buffers.values() if tensor is not None]
+        module_buffers = [(module, dict(module._buffers)) for module in self._modules]
+        tensors = [tensor for _, buffers in module_buffers for tensor in buffers.values() if tensor is not None]
         if [t.shape for t in tensors] != [t.shape for t in self._copies]:
             self._copies = [torch.empty_like(tensor) for tensor in tensors]
         _copy(self._copies, tensors)
         try:
             yield
         finally:
-            for module, buffers in places:
+            for module, buffers in module_buffers:
                 module._buffers.update(buffers)
             _copy(tensors, self._copies)
 
@@ -53,12 +53,12 @@ class ReplayedRNG:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._all: bool | None = None  # whether NumPy's and Python's states matter; found out in the first step
+        self._all: bool | None = None  # whether NumPy's and Python's states matter; decided in the first step
         self._full: RNGState | None = None
         self._torch: tuple[torch.Tensor, torch.Tensor | None] | None = None
 
     def mark(self) -> None:
-        """Here it begins."""
+        """The forward pass that may be run again begins here."""
         if self._all is False:
             self._torch = self._torch_states()
         else:

@@ -74,7 +74,7 @@ def last_snapshots(snapshots: Sequence[Snapshot], last: int | None) -> list[Snap
     Raises:
         InvalidInputError: there are none, or fewer.
     """
-    listed = isinstance(snapshots, Sequence) and all(isinstance(each, Snapshot) for each in snapshots)
+    listed = isinstance(snapshots, Sequence) and all(isinstance(snapshot, Snapshot) for snapshot in snapshots)
     require(listed, "snapshots must be a list of snapshots, such as training.snapshots", got=type(snapshots).__name__)
     require(
         len(snapshots) > 0,
@@ -101,8 +101,8 @@ def rebuilt(workload: Workload, snapshot: Snapshot) -> nn.Module:
     try:
         model.load_state_dict(snapshot.weights)
     except RuntimeError as error:
-        why = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         raise WorkloadError(
-            f"The snapshots must be of the workload's own model, but their weights do not fit it: {why}"
+            f"The snapshots must be of the workload's own model, but their weights do not fit it: {message}"
         ) from error
     return model.eval()

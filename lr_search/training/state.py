@@ -49,13 +49,15 @@ class Captured:
         self._buffers = [(module, dict(module._buffers)) for module in model.modules()]
         self._groups = [self._keep({k: v for k, v in g.items() if k != "params"}) for g in groups(optimizers)]
         self._counters = [(optimizer, _numbers(optimizer)) for optimizer in self._optimizers]
-        self._states = [{p: self._keep(state) for p, state in each.state.items()} for each in self._optimizers]
+        self._states = [
+            {p: self._keep(state) for p, state in optimizer.state.items()} for optimizer in self._optimizers
+        ]
         self._scaler_state = None if scaler is None else scaler.state_dict()
         # whether its gradients are unscaled, which state_dict() leaves out
         self._scaler_stages = None if scaler is None else self._keep(dict(scaler._per_optimizer_states))
 
     def _keep(self, value: Any) -> Any:
-        """The same tensors, each copied on the side, in new containers; what cannot change is passed through."""
+        """The tensors of `value`, each copied on the side, in new containers; what cannot change is passed through."""
         if isinstance(value, torch.Tensor):
             if not _expanded(value):
                 self._values.append((value, value.detach().clone()))
@@ -85,7 +87,7 @@ class Captured:
             group.update(_renewed(saved))
         for optimizer, state in zip(self._optimizers, self._states, strict=True):
             optimizer.state.clear()
-            optimizer.state.update({parameter: _renewed(kept) for parameter, kept in state.items()})
+            optimizer.state.update({parameter: _renewed(value) for parameter, value in state.items()})
         if self._scaler is not None and self._scaler_state is not None and self._scaler_stages is not None:
             self._scaler.load_state_dict(self._scaler_state)
             self._scaler._per_optimizer_states.clear()
@@ -101,7 +103,7 @@ def _numbers(owner: Any) -> dict[str, Any]:
 
 
 def _renewed(value: Any) -> Any:
-    """The same tensors in new containers: those that are in use must not be those that are kept."""
+    """The tensors of `value` in new containers: the containers that are in use must not be the kept ones."""
     if isinstance(value, dict):
         return {key: _renewed(item) for key, item in value.items()}
     if isinstance(value, list):

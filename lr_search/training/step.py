@@ -29,9 +29,11 @@ def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractC
 def checked_loss(loss: Any, training: bool = True) -> torch.Tensor:
     """The loss, if it is a scalar tensor that the parameters move."""
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-        came = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+        shape_or_type = (
+            f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+        )
         raise WorkloadError(
-            f"loss(model, batch) must return a scalar tensor, but got {came}. "
+            f"loss(model, batch) must return a scalar tensor, but got {shape_or_type}. "
             "Reduce it with .mean(), and return no float."
         )
     if training and not loss.requires_grad:
@@ -55,12 +57,12 @@ class Meter(Protocol):
         """The weights are about to be stepped."""
 
     def before_step(self, loss: torch.Tensor, again: Callable[[], torch.Tensor]) -> None:
-        """The gradients are there, and have not been clipped; `again` evaluates the loss on the same batch."""
+        """The gradients are computed, and have not been clipped; `again` evaluates the loss on the same batch."""
 
     def after_step(
         self, loss: torch.Tensor, again: Callable[[], torch.Tensor], clipped_by: torch.Tensor | float
     ) -> None:
-        """The step is taken; `clipped_by`: the factor that all gradients were scaled by."""
+        """The step has been taken; `clipped_by`: the factor that all gradients were scaled by."""
 
 
 class Stepper:
@@ -74,7 +76,7 @@ class Stepper:
         accumulate: batches a step, >= 1.
         clip_norm: the largest norm of all gradients together, > 0, or None.
         precision: fp32, or bf16 / fp16 under autocast (fp16 with a GradScaler).
-        scaler: a GradScaler of the user's own, in place of the one made for fp16.
+        scaler: a GradScaler that the user made, in place of the one made for fp16.
     """
 
     def __init__(
@@ -108,7 +110,7 @@ class Stepper:
         # losses and optimizers that go together: all at once, or in turn
         self._turns = [(self.losses[0], self.optimizers)]
         if len(self.losses) > 1:
-            self._turns = [(each, [optimizer]) for each, optimizer in zip(self.losses, self.optimizers, strict=True)]
+            self._turns = [(loss, [optimizer]) for loss, optimizer in zip(self.losses, self.optimizers, strict=True)]
 
     @classmethod
     def of(cls, workload: Workload, model: nn.Module, optimizer: torch.optim.Optimizer) -> Stepper:

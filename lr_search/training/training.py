@@ -81,11 +81,11 @@ class Training(Iterator[Evaluation]):
         self, workload: Workload, schedule: Schedule | Controller, *, seed: int = 0, snapshots: int = 0
     ) -> None:
         self.workload, self.seed = require_workload(workload), seed
-        right = isinstance(schedule, Schedule | Controller)
-        require(right, "schedule must be a Schedule or a Controller", "Use lrs.schedules.by_name.", got=schedule)
+        valid = isinstance(schedule, Schedule | Controller)
+        require(valid, "schedule must be a Schedule or a Controller", "Use lrs.schedules.by_name.", got=schedule)
         self._device = workload.torch_device
         self._course = Course(workload, first_schedule(schedule), Snapshots(snapshots, seed))
-        self._evaluated = False  # whether the model was, as it is now
+        self._evaluated = False  # whether the model was evaluated as it is now
         self._range_test_steps = 0
         with preserved_rng(self._device):
             self.model, self.optimizer, batches = workload.begin(seed)
@@ -95,7 +95,7 @@ class Training(Iterator[Evaluation]):
 
     @property
     def schedule(self) -> Schedule:
-        """That holds now; only a controller changes it."""
+        """The schedule that holds now; only a controller changes it."""
         return self._course.schedule
 
     @property
@@ -273,11 +273,11 @@ class Training(Iterator[Evaluation]):
             "scaler": None if scaler is None else scaler.state_dict(),
             "batches": self._runner.batches.state_dict(),
             "rng": self._rng.plain(),
-            "snapshots": [dict(vars(kept)) for kept in self.snapshots],
+            "snapshots": [dict(vars(snapshot)) for snapshot in self.snapshots],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there. The position in the data is found by replaying the present pass over it."""
+        """Go on from what `state_dict` gave. The position in the data is found by replaying the present pass over it."""
         self._evaluated, self._range_test_steps = state["evaluated"], state["range_test_steps"]
         if self._control is not None:
             self._course.follow(self._control.load_state_dict(state["control"]))
@@ -289,7 +289,7 @@ class Training(Iterator[Evaluation]):
         self._stepper.modes.load(state["trained"])
         if self._stepper.scaler is not None:
             self._stepper.scaler.load_state_dict(state["scaler"])
-        self._course.kept.kept = [Snapshot(**kept) for kept in state["snapshots"]]
+        self._course.kept.kept = [Snapshot(**snapshot) for snapshot in state["snapshots"]]
         with preserved_rng(self._device):
             self._open_data(self.workload.batches(self.seed))
             self._runner.batches.load_state_dict(state["batches"])

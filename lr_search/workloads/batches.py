@@ -42,10 +42,10 @@ class BatchWalk:
         size = length(self._data)
         if size is not None and size < 2:
             raise WorkloadError((_EMPTY if size == 0 else _SINGLE).format(name=name))
-        with preserved_generators(self._data) as own:
+        with preserved_generators(self._data) as loader_generators:
             if rewound:
-                rewind(own)
-            self._own = [generator.get_state() for generator in own]
+                rewind(loader_generators)
+            self._own = [generator.get_state() for generator in loader_generators]
         self._iterator: Iterator[Any] | None = None
         self._workers: Any = None  # the iterator of a DataLoader with persistent workers
         self._passes = 0  # passes begun
@@ -56,7 +56,7 @@ class BatchWalk:
         return open_data(self._source, self._name)
 
     def __iter__(self) -> Iterator[Any]:
-        """Itself."""
+        """The walk itself, which is its own iterator."""
         return self
 
     def __next__(self) -> Any:
@@ -69,11 +69,11 @@ class BatchWalk:
         return to_device(batch, self._device)
 
     def _next_of_own(self) -> Any:
-        with preserved_generators(self._data) as own:
-            for generator, state in zip(own, self._own, strict=True):
+        with preserved_generators(self._data) as loader_generators:
+            for generator, state in zip(loader_generators, self._own, strict=True):
                 generator.set_state(state)
             batch = self._next()
-            self._own = [generator.get_state() for generator in own]
+            self._own = [generator.get_state() for generator in loader_generators]
         return batch
 
     def _next(self) -> Any:
@@ -151,11 +151,11 @@ def aside(data: Iterable[Any], workers: Any = None) -> Iterator[Any]:
     """
     if not _persistent(data):
         return iter(data)
-    theirs, data._iterator = data._iterator, workers
+    loader_workers, data._iterator = data._iterator, workers
     try:
         return iter(data)
     finally:
-        data._iterator = theirs
+        data._iterator = loader_workers
 
 
 def _persistent(data: Any) -> TypeGuard[DataLoader[Any]]:
@@ -171,7 +171,7 @@ def length(data: Any) -> int | None:
 
 
 def generators(data: Any) -> list[torch.Generator]:
-    """The random generators of a loader's own: of itself and of its samplers."""
+    """The random generators that a loader holds: of itself and of its samplers."""
     if isinstance(data, Iterator):  # made anew for each pass, and its generators with it
         return []
     owners = [data, getattr(data, "sampler", None), getattr(data, "batch_sampler", None)]
@@ -184,18 +184,18 @@ def generators(data: Any) -> list[torch.Generator]:
 @contextmanager
 def preserved_generators(data: Any) -> Iterator[list[torch.Generator]]:
     """Whatever is drawn from a loader's own generators inside leaves them as they were, also after an exception."""
-    own = generators(data)
-    states = [generator.get_state() for generator in own]
+    loader_generators = generators(data)
+    states = [generator.get_state() for generator in loader_generators]
     try:
-        yield own
+        yield loader_generators
     finally:
-        for generator, state in zip(own, states, strict=True):
+        for generator, state in zip(loader_generators, states, strict=True):
             generator.set_state(state)
 
 
-def rewind(own: Iterable[torch.Generator]) -> None:
+def rewind(loader_generators: Iterable[torch.Generator]) -> None:
     """Set each generator back to the seed it was given last."""
-    for generator in own:
+    for generator in loader_generators:
         generator.manual_seed(generator.initial_seed())
 
 
@@ -211,9 +211,9 @@ def to_device(batch: Any, device: torch.device) -> Any:
         moved = {key: to_device(value, device) for key, value in batch.items()}
         if type(batch) is dict or not isinstance(batch, MutableMapping):
             return moved
-        other = copy.copy(batch)
-        other.update(moved)
-        return other
+        moved_batch = copy.copy(batch)
+        moved_batch.update(moved)
+        return moved_batch
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
         return type(batch)(*(to_device(value, device) for value in batch))
     if isinstance(batch, list | tuple):

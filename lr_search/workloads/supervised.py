@@ -37,8 +37,8 @@ def classification(
         model: () -> nn.Module that maps inputs to logits (examples, classes).
         optimizer: (params, lr=float) -> Optimizer.
         train: a torch `Dataset` of (input, class) pairs, or a pair (inputs, classes) of arrays or tensors.
-        valid: in the same form.
-        test: in the same form; read only to confirm a result.
+        valid: in the form of `train`.
+        test: in the form of `train`; read only to confirm a result.
         batch_size: examples a batch, >= 1.
         objective: "loss" or "accuracy".
         direction: default: minimize the loss, maximize the accuracy.
@@ -84,8 +84,8 @@ def regression(
         model: () -> nn.Module; its output has the targets' shape, or one trailing dimension of 1 more.
         optimizer: (params, lr=float) -> Optimizer.
         train: a torch `Dataset` of (input, target) pairs, or a pair (inputs, targets) of arrays or tensors.
-        valid: in the same form.
-        test: in the same form; read only to confirm a result.
+        valid: in the form of `train`.
+        test: in the form of `train`; read only to confirm a result.
         batch_size: examples a batch, >= 1.
         **settings: every other argument of `Workload`: num_steps, eval_every, objective, device, ...
     """

@@ -122,7 +122,7 @@ class Workload:
             clip_norm=self.clip_norm,
         )
         require_combine(self.combine)
-        self.torch_device  # noqa: B018  an unknown device is better told now
+        self.torch_device  # noqa: B018  an unknown device is better reported now
 
     @property
     def torch_device(self) -> torch.device:
