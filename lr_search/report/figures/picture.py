@@ -80,7 +80,7 @@ def present(column: pd.Series) -> list[str]:
 def name_list(names: Sequence[str]) -> str:
     """The first few, and how many more.
 
-    >>> name_list(["a", "b"]), listed(["a", "b", "c", "d", "e", "f"])
+    >>> name_list(["a", "b"]), name_list(["a", "b", "c", "d", "e", "f"])
     ('a, b', 'a, b, c, d and 2 more')
     """
     more = len(names) - MOST_NAMED
