@@ -47,7 +47,7 @@ class Line:
 
 
 def line_of(study: StudyRecord, tests: Mapping[str, StudyRecord]) -> Line:
-    """A search's line. tests: as of `range_tests_of`."""
+    """A search's line. tests: as of `charged_range_tests`."""
     sign = 1 if study.plan["direction"] == "minimize" else -1
     result, charged = [study.worst], []
     for trial, spent in zip(study.trials, steps_charged(study, tests), strict=True):

@@ -76,7 +76,7 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
 
 
 def steps_charged(study: StudyRecord, tests: Mapping[str, StudyRecord]) -> list[int]:
-    """What the study had spent after each of its trials. tests: as of `range_tests_of`."""
+    """What the study had spent after each of its trials. tests: as of `charged_range_tests`."""
     first = sum(trial.steps for trial in tests[study.name].trials) if study.name in tests else 0
     steps = np.cumsum([first, *(trial.steps for trial in study.trials)])
     return [int(each) for each in steps[1:]]
