@@ -29,6 +29,7 @@ SHOWN = 5  # of what differs in one part
 
 def main(ref: str) -> int:
     """Run both sides and print the table. Returns: the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the worktree goes, too
     top = Path(tempfile.mkdtemp(prefix="house_proof."))
     try:
         _install(ref, top)

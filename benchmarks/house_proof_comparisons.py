@@ -25,10 +25,9 @@ MASKS = {
     r"\b[0-9a-f]{40}( \(with uncommitted changes\))?": "the commit",
     r"lr-search</dt><dd>[\d.]+": "the version",
     r"\d+(\.\d+)?( |&nbsp;)(s|ms|min|h)\b": "seconds",
-    r"[\w.-]+/\d+(/\d+)?": "workers: machine and process",
     r"(/[\w.-]+)+/": "folders",
 }
-FILES = ("summary.md", "summary.csv", "basins.csv", "pairwise.csv", "recommendation.json", "report.html")
+FILES = ("trials.csv", "summary.md", "summary.csv", "basins.csv", "pairwise.csv", "recommendation.json", "report.html")
 
 
 def masked(text: str) -> str:
