@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lr_search.storage.collection import no_collection
+from lr_search.storage.garbage_collection import garbage_collection_paused
 from lr_search.storage.records import StudyRecord, TrialRecord, charged_range_tests
 
 KEYS = ["strategy", "schedule", "optimizer", "seed"]
@@ -69,7 +69,7 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
     started = pd.Series([outcome.get("started") for outcome in outcomes], dtype="object")
     columns["started"] = pd.to_datetime(started, utc=True, format="ISO8601").astype("datetime64[ns, UTC]")
     columns["ended"] = columns["started"] + pd.to_timedelta(columns["seconds"], unit="s").as_unit("ns")
-    with no_collection():
+    with garbage_collection_paused():
         last = [_last(trial) for _, trial in trials]
     columns |= {_column(name): values for name, values in _wide(last).items()}
     return pd.DataFrame(columns).astype(dict.fromkeys(_WHOLE, "Int64"))
@@ -91,7 +91,7 @@ def evaluations_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
         metric (category): its name, or train_loss: the mean since the last evaluation; value (float64).
     """
     pairs = [(study, trial) for study in records if study.kind == "search" for trial in study.trials]
-    with no_collection():
+    with garbage_collection_paused():
         long = _Long([trial for _, trial in pairs])
 
     def repeated(values: Any) -> Any:

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.samplers.strategies import PARAM
-from lr_search.storage.collection import no_collection
+from lr_search.storage.garbage_collection import garbage_collection_paused
 from lr_search.storage.keys import PLAN, RECORD, plan_of, split_record
 from lr_search.storage.open import READS_ONLY
 from lr_search.storage.records import StudyRecord, TrialRecord
@@ -74,7 +74,7 @@ def _from_database(storage: RDBStorage, ids: Sequence[int]) -> dict[int, list[Tr
     options: dict[str, Any] = {READS_ONLY: True}
     if storage.engine.dialect.name == "postgresql":  # one moment for all statements, as the others have by themselves
         options["isolation_level"] = "REPEATABLE READ"
-    with storage.engine.connect().execution_options(**options) as connection, no_collection():
+    with storage.engine.connect().execution_options(**options) as connection, garbage_collection_paused():
         for first in range(0, len(ids), STUDIES_AT_ONCE):
             bound = {"studies": ids[first : first + STUDIES_AT_ONCE], "key": RECORD}
             params = _params(connection.execute(_SELECT_PARAMS, bound))

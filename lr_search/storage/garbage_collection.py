@@ -1,4 +1,4 @@
-"""Python's garbage collection, left out while many small things are made."""
+"""Python's garbage collection, paused while many small objects are created."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def no_collection() -> Iterator[None]:
-    """Where many small things are made and none is lost, looking for lost ones again and again takes longer than the rest."""
+def garbage_collection_paused() -> Iterator[None]:
+    """Where many small objects are created and none is dropped, searching for dropped ones again and again takes longer than the rest."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
