@@ -20,6 +20,7 @@ from lr_search.report.figures import plot_schedules, shapes_frame
 from lr_search.report.figures.panels import Panels
 from lr_search.results.findings import Findings
 from lr_search.schedules import SGDR, Constant, ExpRange, Schedule, Triangular, Triangular2, by_name, join
+from tests.helpers.case_ids import case_id
 from tests.helpers.workloads import data, line
 
 ENDS = [10, 20, 30]
@@ -53,7 +54,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("settings", SETTINGS, ids=case_id)
 def test_the_plateau_lowers_the_lr_when_torch_does(settings: dict[str, Any], mode: str) -> None:
     direction = {"min": "minimize", "max": "maximize"}[mode]
     for seed in range(5):

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorD
 
 import lr_search as lrs
 from lr_search.errors import InvalidInputError
+from tests.helpers.case_ids import case_id
 
 SETTINGS = {"start_lr": 1e-9, "end_lr": 1e-8, "num_steps": 20}
 
@@ -67,7 +68,7 @@ def test_a_short_loader_is_shuffled_anew_on_every_pass():
         ({"num_epochs": 4, "accumulate": 2}, 24),
         ({"num_steps": 20}, 20),
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_passes_are_counted_in_steps(options, steps):
     seen, curve = seen_in(DataLoader(numbers(), batch_size=1), **options)
@@ -93,7 +94,7 @@ def test_passes_are_counted_in_steps(options, steps):
         (DataLoader(numbers()), {"num_epochs": 1}, "num_steps must be at least 20, but got num_steps=12."),
         (DataLoader(numbers()), {"num_steps": 19}, "num_steps must be at least 20, but got num_steps=19."),
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_what_cannot_be_counted_or_is_too_short_is_refused(batches, options, message):
     with pytest.raises(InvalidInputError, match=re.escape(message)):

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lr_search as lrs
 from lr_search.errors import InvalidInputError, WorkloadError
+from tests.helpers.case_ids import case_id
 
 
 def metrics(model, batch):
@@ -76,7 +77,7 @@ def test_metrics_of_the_training_batch_are_those_before_the_step_in_the_mode_of_
 
 
 @pytest.mark.parametrize(
-    "options", [{"metrics": metrics}, {"valid": True}, {"metrics": metrics, "valid": True}], ids=str
+    "options", [{"metrics": metrics}, {"valid": True}, {"metrics": metrics, "valid": True}], ids=case_id
 )
 @pytest.mark.parametrize("gain_ratio", [False, None])
 def test_they_change_nothing_else(live, cross_entropy, global_rng, examples, options, gain_ratio):
@@ -194,7 +195,7 @@ def test_a_loss_that_raises_at_the_first_step_of_a_block_is_the_users_too(live, 
         ({"valid_data": [1], "valid_batches": 0}, InvalidInputError, "valid_batches must be at least 1"),
         ({"metrics": lambda model, batch: {"x": torch.ones(2, 2)}}, WorkloadError, "The metric 'x' must be a tensor"),
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_what_breaks_a_rule_is_refused(live, cross_entropy, options, error, message):
     with pytest.raises(error, match=message):

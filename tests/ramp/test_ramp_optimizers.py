@@ -9,6 +9,7 @@ from torch import nn
 
 import lr_search as lrs
 from lr_search.errors import InvalidInputError
+from tests.helpers.case_ids import case_id
 
 
 def make_net(dtype=torch.float32):
@@ -33,7 +34,7 @@ def state_of(model, *optimizers):
     return plain([model.state_dict(), [p.grad for p in model.parameters()], [o.state_dict() for o in optimizers]])
 
 
-@pytest.mark.parametrize("options", [{}, {"clip_norm": 0.5}, {"accumulate": 2}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"clip_norm": 0.5}, {"accumulate": 2}], ids=case_id)
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
 def test_two_halves_under_two_optimizers_are_one_model_under_one(examples, cross_entropy, kind, options):
     def ran(split):

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lr_search as lrs
 from lr_search.errors import InvalidInputError, WorkloadError
+from tests.helpers.case_ids import case_id
 
 
 @pytest.fixture
@@ -239,7 +240,7 @@ def test_a_first_loss_that_is_not_finite_is_refused(live, cross_entropy):
         ({"batches": 5}, "batches must return an iterable of batches, but got int."),
         ({"loss": lambda model, batch: 1.0}, "loss(model, batch) must return a scalar tensor, but got float."),
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_every_rule_says_what_it_is_and_what_came(live, cross_entropy, arguments, message):
     model, optimizer, loader = live()

@@ -16,6 +16,7 @@ import lr_search as lrs
 from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.errors import InvalidInputError, UnknownNameError
 from lr_search.schedules import Constant, Triangular2
+from tests.helpers.case_ids import case_id
 
 QUICK = {"num_steps": 20, "end_lr": 1.0}
 
@@ -243,7 +244,7 @@ def test_it_trains_no_further_than_the_last_point_and_evaluates_nowhere(make_wor
 @pytest.mark.parametrize(
     ("at", "expected"),
     [(1, [0]), (2, [0, 20]), (5, [0, 5, 10, 15, 20]), (4, [0, 7, 13, 20]), ([3, 3, 1], [1, 3]), (range(2), [0, 1])],
-    ids=str,
+    ids=case_id,
 )
 def test_points_are_spread_evenly_or_given(make_workload, constant, at, expected):
     assert list(lrs.refind(make_workload(), constant(), at=at, range_test=QUICK).curves) == expected
@@ -351,7 +352,7 @@ print("matplotlib.pyplot" in sys.modules)
         ({"schedule": 0.1}, "schedule must be a Schedule, but got 0.1."),
         ({"workload": 5}, "A workload must be an lr_search.Workload, but got int."),
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_every_rule_says_what_it_is_and_what_came(make_workload, constant, arguments, message):
     def never(model, batch):

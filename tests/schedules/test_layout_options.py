@@ -12,6 +12,7 @@ from lr_search import plugins
 from lr_search.errors import InvalidInputError
 from lr_search.schedules import SGDR, WSD, ExpRange, OneCycle, Polynomial, Schedule, StepDecay, by_name
 from lr_search.schedules.layout import Range, ranges_of
+from tests.helpers.case_ids import case_id
 from tests.helpers.layouts import CLR, CYCLIC, KINDS, laid_out
 
 EXP_RANGE = [
@@ -62,7 +63,7 @@ def test_the_base_as_low_as_asked_for(name: str) -> None:
     assert "base_lr is 0.25 of the peak (Smith: 1/3 or 1/4)." in laid_out(name).describe()
 
 
-@pytest.mark.parametrize("options", EXP_RANGE, ids=str)
+@pytest.mark.parametrize("options", EXP_RANGE, ids=case_id)
 def test_exp_range_peaks_at_the_lr_however_fast_it_decays(options: dict[str, Any]) -> None:
     schedule = laid_out("exp_range", **options)
     assert isinstance(schedule, ExpRange)

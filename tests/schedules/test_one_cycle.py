@@ -10,6 +10,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from lr_search.schedules import Constant, OneCycle, join, warmup
+from tests.helpers.case_ids import case_id
 
 RATIOS = (1.0, 0.25)
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": torch.optim.SGD, "adam": torch.optim.AdamW}
@@ -47,7 +48,7 @@ def written(optimizer: torch.optim.Optimizer) -> list[float]:
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=case_id)
 def test_attached_it_writes_what_torch_writes(kind: str, shape: dict[str, Any]) -> None:
     for num_steps in (8, 77, 100):  # a rise of 0.13 * 8 steps is no longer than 0.04 of one
         ours, theirs = optimizer_of(kind), optimizer_of(kind)
@@ -63,7 +64,7 @@ def test_attached_it_writes_what_torch_writes(kind: str, shape: dict[str, Any]) 
                 reference.step()
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=case_id)
 def test_its_last_lr_and_momentum_are_kept_where_torch_would_raise(shape: dict[str, Any]) -> None:
     schedule = OneCycle(0.1, 77, **shape)
     assert schedule([77, 78.5, 10_000]).tolist() == [schedule(76)] * 3

@@ -19,6 +19,7 @@ from lr_search.schedules import Constant
 from lr_search.training.course import TRAINING_BLOCK
 from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk
+from tests.helpers.case_ids import case_id
 
 ASKED = ("item", "tolist", "cpu", "numpy", "nonzero", "equal", "allclose", "masked_select", "unique", "__array__")
 ASKED += ("__bool__", "__float__", "__int__", "__index__")
@@ -111,7 +112,7 @@ COUNTED = ("momentum", "Adam")  # the second reads by itself
 
 
 @pytest.mark.parametrize("sweep", [False, True], ids=["training batches", "validation sweep"])
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=case_id)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_step_reads_no_value_of_any_tensor(batches, optimizer, options, sweep):
     stepper, walk = climb(batches, torch.device("meta"), optimizer, sweep=sweep, **options)
@@ -200,7 +201,7 @@ def test_reads_within_a_block_would_be_seen(batches):
     assert sum(count for (_, name), count in reads.found.items() if name == "_local_scalar_dense") == 20
 
 
-@pytest.mark.parametrize("changes", OPTIONS, ids=str)
+@pytest.mark.parametrize("changes", OPTIONS, ids=case_id)
 @pytest.mark.parametrize("optimizer", COUNTED)
 def test_a_training_reads_at_the_end_of_each_block_and_nowhere_else(batches, make_workload, optimizer, changes):
     num_steps = 3 * TRAINING_BLOCK

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import lr_search as lrs
 from lr_search.schedules import Constant, Schedule, Triangular
+from tests.helpers.case_ids import case_id
 
 
 def linear():
@@ -218,7 +219,7 @@ class ReadsOfTheDevice(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("changes", [{}, {"clip_norm": 0.1}, {"accumulate": 2}, {"precision": "bf16"}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"clip_norm": 0.1}, {"accumulate": 2}, {"precision": "bf16"}], ids=case_id)
 def test_the_number_of_waits_for_the_device_does_not_grow_with_the_steps(plain, changes):
     def reads(num_steps, eval_every):
         with ReadsOfTheDevice() as mode:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 import lr_search as lrs
 from lr_search.schedules import Triangular
+from tests.helpers.case_ids import case_id
 
 STEPS_A_PASS = 7
 
@@ -109,7 +110,7 @@ def test_goes_on_with_the_same_bits(
         {"precision": "bf16"},
         {"precision": "fp16"},  # its GradScaler's state too
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_goes_on_with_the_same_bits_under_every_setting(
     make_workload, undisturbed_and_resumed, weights, same_bits, changes

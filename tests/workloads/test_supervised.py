@@ -13,6 +13,7 @@ import lr_search as lrs
 from lr_search.errors import InvalidInputError, WorkloadError
 from lr_search.schedules import Constant
 from lr_search.workloads.supervised import TensorBatches
+from tests.helpers.case_ids import case_id
 
 
 def make_linear():
@@ -180,7 +181,7 @@ def test_an_output_that_would_be_broadcast_against_the_targets_is_refused(exampl
         ),
         ({"num_steps": 0}, "num_steps must be a whole number, at least 1, but got 0."),
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_every_rule_says_what_it_is_and_what_came(classified, changes, message):
     with pytest.raises(InvalidInputError, match=re.escape(message)):

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 import lr_search as lrs
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError
 from lr_search.schedules import Constant
+from tests.helpers.case_ids import case_id
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ from lr_search.schedules import Constant
         ({"clip_norm": float("nan")}, "clip_norm must be positive, or None, but got clip_norm=nan."),
         ({"device": "tpu9"}, "device='tpu9'"),
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_every_rule_says_what_it_is_and_what_came(make_workload, changes, message):
     with pytest.raises(InvalidInputError, match=re.escape(message)):
