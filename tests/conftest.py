@@ -16,11 +16,35 @@ import lr_search as lrs
 from lr_search.cli import app
 from tests.helpers import postgresql
 from tests.helpers.bowl import compare_in_bowl
+from tests.helpers.marks import SERVERS, needs_of, wanted
 
+collect_ignore_glob = ["helpers/*"]  # they have no tests, and import what those need that ask for them
 pytest.register_assert_rewrite("optuna.testing.pytest_samplers")
 
 torch.set_num_threads(1)  # the nets are tiny, and threads that spin for each other are slow on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for what the tests start
+
+# what is asked for, and where it runs
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leaves out files of which `-m` wants nothing: importing what they need takes longer than the other tests' collection."""
+    if collection_path.suffix == ".py" and collection_path.name.startswith("test_"):
+        needs = needs_of(collection_path)
+        return True if needs and not wanted(config.option.markexpr, needs) else None
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Side by side, the tests of a file run in one process, and so do all that share a server."""
+    for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(
+                f"ids must be the same in every process (tests/helpers/case_ids.py), but got {item.nodeid}."
+            )
+        shared = [name for name in SERVERS if item.get_closest_marker(name)]
+        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.location[0]))
 
 
 @pytest.fixture
@@ -181,3 +205,29 @@ def postgresql_server():
         pytest.skip(postgresql.PACKAGE)
     with postgresql.running_server() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def shared_ray(_stop_ray):
+    """One Ray of 4 CPUs, 2 GPUs and an a100, on paper: for all tests that need one and nothing special of it."""
+    from tests.helpers import on_ray
+
+    on_ray.start_ray()
+    with on_ray.quiet():
+        yield
+
+
+@pytest.fixture(scope="module")
+def no_ray():
+    """None is running in this process."""
+    from tests.helpers import on_ray
+
+    on_ray.stop_ray()
+
+
+@pytest.fixture(scope="session")
+def _stop_ray():
+    yield
+    from tests.helpers import on_ray
+
+    on_ray.stop_ray()

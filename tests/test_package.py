@@ -109,6 +109,7 @@ def test_schedules_curves_and_priors_load_no_torch_and_training_loads_no_optuna(
     assert loaded == []
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("bowl_comparison")
 def test_a_report_is_written_without_pyplot(bowl_storage, tmp_path):
     loaded = in_a_new_process(

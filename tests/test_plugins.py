@@ -101,6 +101,7 @@ def lr_search(installed: Path, folder: Path, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.processes
 def test_what_a_package_registers_is_listed_with_its_origin(installed: Path, tmp_path: Path) -> None:
     lines = [" ".join(line.split()) for line in lr_search(installed, tmp_path, "list").splitlines()]
     assert "one_third always a third [tiny-plugin]" in lines
@@ -113,7 +114,7 @@ def test_what_a_package_registers_is_listed_with_its_origin(installed: Path, tmp
     assert "Optuna's samplers go by name as well: cmaes, gp, nsgaii, nsgaiii, qmc" in lines
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_a_comparison_uses_all_that_a_package_registers(installed: Path, tmp_path: Path) -> None:
     target = f"{write(tmp_path)}:good"
     names = ("--strategies", "one_third,theirs", "--schedules", "halved", "--executor", "counting")

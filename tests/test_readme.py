@@ -47,7 +47,7 @@ def test_every_option_of_a_printed_command_exists() -> None:
         assert {word for word in words if word.startswith("--")} <= options
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_twelve_lines_run_as_printed(tmp_path: Path) -> None:
     report = next(block for block in blocks("python") if "best.optuna_params()" in block)
     printed = run([sys.executable, "-c", f"{blocks('python')[0]}\n{report}"], tmp_path)
@@ -84,7 +84,7 @@ def test_the_range_test_with_a_picture_runs(tmp_path: Path) -> None:
     assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_refinding_on_digits_runs(tmp_path: Path) -> None:
     printed = run([sys.executable, str(ROOT / "examples" / "refind.py"), "80"], tmp_path)
     kept, refound, moved = re.findall(r"(?s)triangular:(.*)refind:(.*)step(.*)", printed)[0]
@@ -95,7 +95,7 @@ def test_refinding_on_digits_runs(tmp_path: Path) -> None:
     assert len(moved.splitlines()) == 1 + 5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_snapshots_of_digits_run(tmp_path: Path) -> None:
     printed = run([sys.executable, str(ROOT / "examples" / "snapshots.py"), "60"], tmp_path).splitlines()
     assert [line.partition(":")[0] for line in printed] == [
@@ -106,14 +106,14 @@ def test_the_snapshots_of_digits_run(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_comparison_of_digits_runs(tmp_path: Path) -> None:
     printed = run([sys.executable, str(ROOT / "examples" / "compare_digits.py"), "2"], tmp_path)
     assert "peak learning rate" in printed
     assert (tmp_path / "compare_digits_report" / "report.html").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_demo_runs_and_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lr_search", "demo", "--budget", "2", "--seeds", "1"]
     first = run(command, tmp_path)

@@ -12,6 +12,8 @@ import torch
 
 from lr_search.fused.support import support_of
 
+pytestmark = pytest.mark.bench
+
 ROOT = Path(__file__).parents[2]
 MODULES = ("fused", "fused_runs", "fused_tables", "fused_tasks")
 MLP, LOCAL, AUTO = "MLP 64-32-32-10", "LocalExecutor", 'width="auto"'
@@ -209,7 +211,6 @@ def test_differences_are_relative_lengths(runs: ModuleType) -> None:
     assert runs.relative(runs.vector(other), runs.vector(counted)) == pytest.approx(0.1)
 
 
-@pytest.mark.slow
 def test_memory_that_16_models_add_is_at_least_their_weights(runs: ModuleType) -> None:
     added = runs.added_apart("transformer 64", "Adam", "cpu")
     weights = 4 * sum(each.numel() for each in runs.TASKS["transformer 64"].model().parameters())

@@ -9,6 +9,8 @@ import pytest
 import lr_search as lrs
 from lr_search.storage.open import quiet_optuna
 
+pytestmark = pytest.mark.bench
+
 ROOT = Path(__file__).parents[2]
 README = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
 

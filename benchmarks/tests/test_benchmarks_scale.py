@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
+pytestmark = pytest.mark.bench
+
 ROOT = Path(__file__).parents[2]
 TRIALS, COUNTS = 6, (1, 3)
 

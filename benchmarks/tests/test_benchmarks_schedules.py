@@ -21,6 +21,8 @@ from schedule_runs import SHARES, SHORT, Run, incumbent_area, reached
 from schedule_snapshots import between
 from schedule_tasks import SCHEDULES, TASKS, down_then_min
 
+pytestmark = pytest.mark.bench
+
 ROOT = Path(__file__).parents[2]
 KEPT = json.loads((ROOT / "benchmarks" / "schedules.json").read_text())
 NAMES = {

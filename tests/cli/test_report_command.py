@@ -137,7 +137,7 @@ def watch(url, folder):
     return [sys.executable, "-m", "lr_search", *words]
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_watching_follows_a_comparison_to_its_end(tmp_path):
     url = f"sqlite:///{tmp_path}/a.db"
     program = started(url, budget=40)
@@ -151,7 +151,7 @@ def test_watching_follows_a_comparison_to_its_end(tmp_path):
     assert f"Train with: constant, peak learning rate {lrs.load(url).recommend().lr:.3g}" in last
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_a_killed_comparison_is_not_watched_for_ever_and_ctrl_c_ends_watching(tmp_path):
     url = f"sqlite:///{tmp_path}/a.db"
     program = started(url, budget=400)

@@ -5,7 +5,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 import lr_search as lrs
@@ -13,6 +12,8 @@ from lr_search.curves.prior import LRPrior
 
 
 def digits(**settings: object) -> lrs.Workload:
+    from sklearn.datasets import load_digits
+
     pixels, classes = load_digits(return_X_y=True)
     x, y = torch.tensor(pixels / 8 - 1, dtype=torch.float32), torch.tensor(classes)
     settings = {"optimizer": partial(torch.optim.SGD, momentum=0.9), "batch_size": 32, **settings}

@@ -20,7 +20,7 @@ class TestFusedExecutor(ExecutorContract):
         return lrs.FusedExecutor(width=4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 class TestFusedExecutorOfItsOwnWidth(ExecutorContract):
     tolerance = 1e-3
 

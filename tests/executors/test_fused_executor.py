@@ -209,7 +209,7 @@ def share(barrier: Any, url: str) -> None:
     lrs.compare(line(loss=slow), storage=url, progress=False, executor=lrs.FusedExecutor(width=2), **SHARED)
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_two_processes_share_the_work(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/a.db"
     sharing.together(2, share, url)

@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 from optuna.storages import InMemoryStorage
 
+from lr_search.curves.curve import LRCurve
 from lr_search.executors.work import POLL_SECONDS, Work
 from lr_search.storage import claims
 from lr_search.studies.job import Job
 from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 from tests.helpers import sharing
-from tests.helpers.workloads import line
 
-CURVE = line().range_test(seed=0, num_steps=20)
+CURVE = LRCurve.from_arrays([10 ** (i / 4 - 4) for i in range(20)], [abs(i - 15) / 10 + 0.5 for i in range(20)])
 RANGE_TESTS = {"seeds": 1, "range_test": {"num_steps": 20, "curves": 2}}
 
 

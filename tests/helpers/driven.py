@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 from ray.tune import Checkpoint
 from ray.tune.search import Searcher
 
+from lr_search.curves.curve import LRCurve
 from lr_search.executors.progress import Progress
 from lr_search.executors.work import Work
 from lr_search.storage.keys import RECORD
@@ -19,9 +20,8 @@ from lr_search.training.evaluation import Evaluation
 from lr_search_ray.jobs.job_searcher import JobSearcher
 from lr_search_ray.jobs.messages import ASSIGNMENT, CHARGED, EVALUATION, OUTCOME, Assignment
 from tests.helpers import sharing
-from tests.helpers.workloads import line
 
-CURVE = line().range_test(seed=0, num_steps=20)
+CURVE = LRCurve.from_arrays([10 ** (i / 4 - 4) for i in range(20)], [abs(i - 15) / 10 + 0.5 for i in range(20)])
 FINISHED = Searcher.FINISHED
 
 

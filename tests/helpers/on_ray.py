@@ -1,10 +1,9 @@
-"""A Ray of the tests' own, and optimizers that note in a folder what is done on its workers; at some step something may happen."""
+"""The tests' own Ray, and optimizers that note in a folder what is done on its workers; at some step something may happen."""
 
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,21 +19,29 @@ from lr_search_ray.cluster.quiet import quiet
 TIMES = ["seconds", "started", "ended", "worker"]
 
 
-@contextmanager
-def own_ray(**resources: int) -> Iterator[None]:
-    """With resources on paper, whatever the machine has."""
+RESOURCES: dict[str, Any] = {
+    "num_cpus": 4,
+    "num_gpus": 2,
+    "resources": {"a100": 1},
+}  # on paper, whatever the machine has
+
+
+def start_ray() -> None:
+    """Unless there is one already. All tests share it and its workers, but those of connecting and of clusters."""
+    if not ray.is_initialized():
+        with quiet():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                **RESOURCES,
+            )
+
+
+def stop_ray() -> None:
     with quiet():
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            **resources,
-        )
-        try:
-            yield
-        finally:
-            ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings in another test
+        ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings in another test
 
 
 def require_same(ours: lrs.Comparison, theirs: lrs.Comparison) -> None:

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import optuna
-import optunahub
 import pytest
 import yaml
 
@@ -25,6 +24,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 @pytest.fixture
 def module():
+    import optunahub
+
     return optunahub.load_local_module(NAME, registry_root=str(HUB / "package"))
 
 
@@ -67,13 +68,13 @@ def test_the_readmes_signatures_are_the_samplers(module):
 
 
 def test_its_example_runs(monkeypatch, capsys, module):
-    monkeypatch.setattr(optunahub, "load_module", lambda package: module if package == NAME else None)  # no network
+    monkeypatch.setattr("optunahub.load_module", lambda package: module if package == NAME else None)  # no network
     runpy.run_path(str(PACKAGE / "example.py"))
     best = yaml.safe_load(capsys.readouterr().out)
     assert 0.01 < best["lr"] < 0.1  # it is 0.03
 
 
-@pytest.mark.slow
+@pytest.mark.conformance
 def test_its_own_tests_pass_as_the_registry_runs_them():
     command = [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", ".", "-p", "no:cacheprovider"]
     done = subprocess.run([*command, f"package/{NAME}"], cwd=HUB, capture_output=True, text=True, timeout=900)

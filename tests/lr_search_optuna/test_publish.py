@@ -244,7 +244,7 @@ def fetched(url, seconds=120):
     raise AssertionError(f"no answer from {url}")
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_the_example_runs_and_the_dashboard_serves_its_study(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     script = [sys.executable, str(ROOT / "examples" / "optuna_study.py"), "6"]

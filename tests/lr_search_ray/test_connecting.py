@@ -21,6 +21,8 @@ from lr_search_ray.cluster.connecting import connected
 from lr_search_ray.cluster.quiet import quiet
 from tests.helpers.processes import ROOT, python, write
 
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("no_ray")]
+
 METADATA = b"CLUSTER_METADATA", b"cluster"  # key and namespace, in which a cluster says what it runs on
 
 
@@ -172,7 +174,6 @@ def test_a_cluster_that_wants_a_token_says_so(address, monkeypatch):
         require_answer(address, 60)
 
 
-@pytest.mark.slow
 def test_a_program_on_a_machine_that_is_no_node_is_told_to_go_there(address, alone):
     with pytest.raises(ClusterError, match=r"this machine has none\. Run .*ray job submit.*ray start --address="):
         require_answer(address, 2)
@@ -342,12 +343,10 @@ def tune(folder, how):
     return ran.stdout, ran.stderr
 
 
-@pytest.mark.slow
 def test_a_whole_tune_run_prints_nothing_though_trials_fail_and_workers_die(tmp_path):
     assert tune(tmp_path, "quiet") == ("", "")
 
 
-@pytest.mark.slow
 def test_verbose_gives_rays_output_back(tmp_path):
     printed, logged = tune(tmp_path, "verbose")
     assert "Started a local Ray instance" in logged
@@ -383,7 +382,6 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("when", ["starting", "running"])
 def test_ctrl_c_leaves_nothing_running(tmp_path, when):
     assert python(tmp_path, write(tmp_path / "interrupted.py", INTERRUPTED), when) == "False []\n"
@@ -400,14 +398,12 @@ print(ray.is_initialized())
 """
 
 
-@pytest.mark.slow
 def test_ray_address_is_joined_with_a_runtime_env_and_left_running(address, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", address)
     assert python(tmp_path, write(tmp_path / "joins.py", JOINS)) == f"{address} yes\nFalse\n"
     assert ray.get(ray.put("still there")) == "still there"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("runtime_env", "told"),
     [

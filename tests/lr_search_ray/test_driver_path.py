@@ -9,6 +9,8 @@ import pytest
 from lr_search_ray.cluster.driver_path import DriverPath, driver_path
 from tests.helpers.processes import python, write
 
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("no_ray")]
+
 
 @pytest.fixture
 def path(monkeypatch, tmp_path):
@@ -175,7 +177,6 @@ BUILD = """
 """
 
 
-@pytest.mark.slow
 def test_a_worker_with_a_copy_of_the_code_stays_in_it(tmp_path):
     """Its factory is that of the copy, imported by a process that never saw the driver's."""
     write(tmp_path / "package" / "__init__.py", "")

@@ -1,11 +1,14 @@
 """The searcher of a comparison's trials: what it proposes, and what it tells the studies."""
 
+import pytest
 from optuna.trial import TrialState
 
 from lr_search.storage.keys import RECORD
 from lr_search.studies.trial import Outcome
 from lr_search_ray.jobs.messages import CHARGED, EVALUATION
 from tests.helpers.driven import CURVE, FINISHED, Cuts, evaluation, searching, steps
+
+pytestmark = pytest.mark.ray
 
 # what is proposed
 

@@ -11,6 +11,8 @@ from lr_search.studies.study import StudyTask
 from lr_search_ray.jobs.messages import RAISED
 from tests.helpers.driven import FINISHED, Cuts, Tune, searching
 
+pytestmark = pytest.mark.ray
+
 
 def test_what_has_not_ended_is_put_back() -> None:
     driven = searching(budget=5)

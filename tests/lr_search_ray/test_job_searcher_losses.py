@@ -11,6 +11,8 @@ from lr_search.storage.keys import RECORD
 from lr_search.studies.trial import Outcome
 from tests.helpers.driven import CURVE, FINISHED, Cuts, searching, steps
 
+pytestmark = pytest.mark.ray
+
 # losses
 
 

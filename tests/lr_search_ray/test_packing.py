@@ -15,6 +15,8 @@ from tests.helpers import command_line
 from tests.helpers.processes import python, write
 from tests.helpers.workloads import line
 
+pytestmark = pytest.mark.ray
+
 LOCKED = """
 import threading
 

@@ -31,6 +31,8 @@ from lr_search_ray.cluster.resources import (
     taken_up,
 )
 
+pytestmark = pytest.mark.ray
+
 GROWS = (
     b"__autoscaler_cluster_config",
     b"__autoscaler",
@@ -39,25 +41,8 @@ SECOND_VERSION = b"__autoscaler_v2_enabled", b"__autoscaler"
 STATUS = b"__autoscaling_status"
 
 
-@pytest.fixture(scope="module")
-def one_node():
-    """A Ray of 4 CPUs, 2 logical GPUs and 1 of a resource of its own."""
-    with quiet():
-        ray.init(
-            address="local",
-            num_cpus=4,
-            num_gpus=2,
-            resources={"a100": 1},
-            include_dashboard=False,
-            logging_level="CRITICAL",
-            log_to_driver=False,
-        )
-        yield
-        ray.shutdown(wait_for_processes=True)
-
-
 @pytest.fixture
-def says(one_node):
+def says(shared_ray):
     """Has the cluster say something of its autoscaler; forgotten afterwards."""
     said = []
 
@@ -107,7 +92,7 @@ def test_what_cannot_be_asked_for(resources, told):
 # what one node has
 
 
-def test_what_no_node_has_even_if_idle_is_refused_at_once(one_node):
+def test_what_no_node_has_even_if_idle_is_refused_at_once(shared_ray):
     require_possible({"cpu": 4.0, "gpu": 2.0, "a100": 1.0})
     held = placement_group([{"CPU": 4}])  # all that is free
     assert held.wait(30)
@@ -123,7 +108,7 @@ def test_what_no_node_has_even_if_idle_is_refused_at_once(one_node):
         require_possible({"cpu": 1.0, "h100": 1.0})
 
 
-def test_nodes_that_the_platform_says_it_may_add_count(one_node, says):
+def test_nodes_that_the_platform_says_it_may_add_count(shared_ray, says):
     groups = [
         NodeGroupConfig(resources={"CPU": 16, "GPU": 8}, max_count=2, name="gpus"),
         NodeGroupConfig(resources={"CPU": 999}, max_count=0, name="none of these"),
@@ -168,7 +153,7 @@ def test_nodes_that_ray_up_may_add_count(says, version, monkeypatch, tmp_path):
         require_possible({"gpu": 5.0})
 
 
-def test_gpus_that_nobody_asks_for_are_mentioned(one_node):
+def test_gpus_that_nobody_asks_for_are_mentioned(shared_ray):
     assert hint({"cpu": 1.0}) == "The cluster has 2 GPUs, none asked: resources_per_trial={'cpu': 1, 'gpu': 1}"
     assert hint({"cpu": 2.0, "gpu": 0.0}).endswith("resources_per_trial={'cpu': 2, 'gpu': 1}")
     assert hint({"cpu": 1.0, "gpu": 0.5}) == ""
@@ -187,7 +172,7 @@ def test_gpus_that_nobody_asks_for_are_mentioned(one_node):
         {"cpu": 1.0, "gpu": 3.0},
     ],
 )
-def test_slots_are_as_many_as_ray_gives(one_node, resources):
+def test_slots_are_as_many_as_ray_gives(shared_ray, resources):
     factory = placement(resources)
     groups = [placement_group(factory.bundles) for _ in range(slots(resources) + 1)]
     assert all(group.wait(30) for group in groups[:-1])
@@ -200,7 +185,7 @@ def test_slots_are_as_many_as_ray_gives(one_node, resources):
         time.sleep(0.05)
 
 
-def test_what_the_trials_keep_busy(one_node):
+def test_what_the_trials_keep_busy(shared_ray):
     assert taken_up({"cpu": 2.0}) == {"unit": "CPU", "total": 4.0, "per_trial": 2.0}
     assert taken_up({"cpu": 2.0, "gpu": 0.5}) == {"unit": "GPU", "total": 2.0, "per_trial": 0.5}
     assert taken_up({"cpu": 0.0, "gpu": 0.0, "a100": 1.0}) == {"unit": "a100", "total": 1.0, "per_trial": 1.0}
@@ -209,7 +194,7 @@ def test_what_the_trials_keep_busy(one_node):
 # storage
 
 
-def test_on_one_machine_a_folder_must_only_be_writable(one_node, tmp_path, monkeypatch):
+def test_on_one_machine_a_folder_must_only_be_writable(shared_ray, tmp_path, monkeypatch):
     assert machines() == 1
     require_shared(None)
     require_shared(str(tmp_path / "made" / "for it"))
@@ -228,7 +213,7 @@ def test_on_one_machine_a_folder_must_only_be_writable(one_node, tmp_path, monke
             require_shared(str(wrong))
 
 
-def test_a_uri_must_be_writable_from_a_node(one_node):
+def test_a_uri_must_be_writable_from_a_node(shared_ray):
     require_shared("mock:///bucket/folder")  # pyarrow's own, in memory
     for wrong in ("nonsense://bucket/folder", "hdfs://127.0.0.1:1/folder"):
         with pytest.raises(
@@ -274,7 +259,6 @@ def three_nodes(tmp_path_factory):
         yield shared, cluster
 
 
-@pytest.mark.slow
 def test_machines_are_counted_not_nodes(three_nodes):
     assert len(nodes()) == 3
     assert machines() == 2
@@ -283,7 +267,6 @@ def test_machines_are_counted_not_nodes(three_nodes):
         require_possible({"cpu": 2.0})
 
 
-@pytest.mark.slow
 def test_a_folder_that_another_machine_does_not_see_is_named_with_the_machine(three_nodes):
     shared, _ = three_nodes
     require_shared(str(shared))
@@ -303,7 +286,6 @@ def test_a_folder_that_another_machine_does_not_see_is_named_with_the_machine(th
     require_shared("mock:///bucket")
 
 
-@pytest.mark.slow
 def test_a_node_that_is_gone_does_not_count(three_nodes):
     _, cluster = three_nodes
     cluster.remove_node(cluster.add_node(num_cpus=7))
@@ -318,7 +300,6 @@ def test_a_node_that_is_gone_does_not_count(three_nodes):
         require_possible({"cpu": 7.0})
 
 
-@pytest.mark.slow
 def test_a_machine_that_does_not_answer_is_named(three_nodes):
     with pytest.raises(ClusterError, match=r"\(127.0.0.2\): nothing has answered within 0 s"):
         require_shared(str(three_nodes[0]), timeout_seconds=0.0)

@@ -26,6 +26,8 @@ from lr_search_optuna import suggest_schedule
 from lr_search_ray.tune import spaces
 from lr_search_ray.tune.spaces import schedule_of, schedule_space, search_space
 
+pytestmark = pytest.mark.ray
+
 PRIOR = LRPrior(low=1e-5, high=10.0, mode=0.02, log10_std=0.5, tails=0.2)
 NUM_STEPS = 1000
 EVERY_NAME = sorted(plugins.registered(plugins.SCHEDULES))
@@ -284,8 +286,8 @@ def test_a_bad_config_is_told(config, error, message):
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory):
-    """Runs Tuners on a Ray of this module's own, for the least distance; returns the trials' configs."""
+def tuned(tmp_path_factory, shared_ray):
+    """Runs Tuners for the least distance; returns the trials' configs."""
     folder = tmp_path_factory.mktemp("ray")
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # so that workers need not load this module
 
@@ -303,9 +305,7 @@ def tuned(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_AIR_NEW_OUTPUT", "0")
-        ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         yield run
-        ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings in another test
     ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 

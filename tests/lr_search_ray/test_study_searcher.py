@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-import ray
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 from ray import tune
@@ -19,7 +17,8 @@ from lr_search import LRPrior
 from lr_search.errors import InvalidInputError
 from lr_search.samplers import RangeTestSampler
 from lr_search_ray import OptunaPruningScheduler, StudySearcher, search_space
-from lr_search_ray.cluster.quiet import quiet
+
+pytestmark = pytest.mark.ray
 
 SPACE = {"lr": tune.loguniform(1e-4, 1.0)}
 
@@ -42,14 +41,6 @@ class Falling(tune.Trainable):
         return True
 
 
-@pytest.fixture(scope="module")
-def running_ray() -> Iterator[None]:
-    with quiet():
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
-        yield
-        ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings in another test
-
-
 def fitted(searcher: StudySearcher, path: Path, trainable: Any = Falling, **changes: Any) -> list[dict[str, Any]]:
     """Run a Tuner. Returns: the last result of each trial."""
     settings: dict[str, Any] = {"num_samples": 8, "max_concurrent_trials": 2, "reuse_actors": True}
@@ -67,7 +58,7 @@ def heard(searcher: StudySearcher, trial_id: str, *losses: float) -> list[bool]:
     return [searcher.heard(trial_id, {"loss": loss, "training_iteration": i}) for i, loss in enumerate(losses, 1)]
 
 
-def test_what_the_pruner_cuts_is_stopped_in_tune_and_pruned_in_optuna(running_ray: None, tmp_path: Path) -> None:
+def test_what_the_pruner_cuts_is_stopped_in_tune_and_pruned_in_optuna(shared_ray: None, tmp_path: Path) -> None:
     study = optuna.create_study(
         sampler=optuna.samplers.RandomSampler(seed=0), pruner=optuna.pruners.MedianPruner(n_startup_trials=3)
     )
@@ -88,7 +79,7 @@ def test_what_the_pruner_cuts_is_stopped_in_tune_and_pruned_in_optuna(running_ra
             assert sorted(trial.intermediate_values) == list(range(1, 8))  # the last has been paid for
 
 
-def test_the_study_s_sampler_proposes(running_ray: None, tmp_path: Path) -> None:
+def test_the_study_s_sampler_proposes(shared_ray: None, tmp_path: Path) -> None:
     prior = LRPrior.around(1e-2, factor=3)
     study = optuna.create_study(sampler=RangeTestSampler(prior))
     with StudySearcher(study, {**search_space(prior), "width": 64}, metric="loss") as searcher:

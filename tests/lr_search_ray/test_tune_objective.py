@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
@@ -18,22 +16,12 @@ from lr_search.errors import InvalidInputError, WorkloadError
 from lr_search_ray import schedule_space, search_space, tune_objective
 from lr_search_ray.cluster.driver_path import driver_path
 from lr_search_ray.cluster.packing import packed
-from lr_search_ray.cluster.quiet import quiet
 from lr_search_ray.tune.tune_objective import ObjectiveTrainable
 from tests.helpers.workloads import line
 
+pytestmark = pytest.mark.ray
+
 RATES = (0.003, 0.02, 0.1, 0.4)
-
-
-@pytest.fixture(scope="module")
-def running_ray() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with quiet():
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
-        yield
-        ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings in another test
-    torch.set_num_threads(threads)
 
 
 def fitted(trainable: Any, path: Path, space: dict[str, Any], **settings: Any) -> list[dict[str, Any]]:
@@ -41,7 +29,9 @@ def fitted(trainable: Any, path: Path, space: dict[str, Any], **settings: Any) -
     tuner = tune.Tuner(
         trainable,
         param_space=space,
-        tune_config=tune.TuneConfig(metric="loss", mode="min", reuse_actors=True, **settings),
+        tune_config=tune.TuneConfig(
+            metric="loss", mode="min", **{"reuse_actors": True, "max_concurrent_trials": 2, **settings}
+        ),
         run_config=tune.RunConfig(storage_path=str(path), verbose=0),
     )
     return [result.metrics or {} for result in tuner.fit()]
@@ -53,7 +43,7 @@ def trained(lr: float, schedule: str = "constant", **changes: Any) -> list[lrs.E
     return list(lrs.train(work, lrs.schedules.by_name(schedule, lr, work.num_steps, work.steps_per_epoch), seed=3))
 
 
-def test_a_trial_gives_the_value_of_a_training_here_to_the_bit(running_ray: None, tmp_path: Path) -> None:
+def test_a_trial_gives_the_value_of_a_training_here_to_the_bit(shared_ray: None, tmp_path: Path) -> None:
     space = {"lr": tune.grid_search(list(RATES[1:3])), "schedule": tune.grid_search(["constant", "sgdr"])}
     results = fitted(tune_objective(line(num_steps=60), seed=3), tmp_path, space)
     assert len(results) == 4
@@ -66,8 +56,7 @@ def test_a_trial_gives_the_value_of_a_training_here_to_the_bit(running_ray: None
         assert (result["ended"], result["steps_charged"]) == ("finished", 60)
 
 
-@pytest.mark.slow
-def test_asha_stops_trials_by_steps(running_ray: None, tmp_path: Path) -> None:
+def test_asha_stops_trials_by_steps(shared_ray: None, tmp_path: Path) -> None:
     # the worst last: ASHA cuts those that are behind what came before
     space = {"lr": tune.grid_search(list(reversed(RATES)))}
     asha = ASHAScheduler(time_attr="step", max_t=90, grace_period=10, reduction_factor=2)
@@ -82,8 +71,7 @@ def test_asha_stops_trials_by_steps(running_ray: None, tmp_path: Path) -> None:
         assert result["loss"] == evaluations[result["step"]].metrics["loss"]
 
 
-@pytest.mark.slow
-def test_the_spaces_of_a_prior_and_of_schedules_fit(running_ray: None, tmp_path: Path) -> None:
+def test_the_spaces_of_a_prior_and_of_schedules_fit(shared_ray: None, tmp_path: Path) -> None:
     prior = lrs.LRPrior.around(0.05, factor=2)
     space = {**search_space(prior), **schedule_space(["constant", "triangular2"], 60, steps_per_epoch=8)}
     results = fitted(tune_objective(line(num_steps=60)), tmp_path, space, num_samples=4)
@@ -94,8 +82,7 @@ def test_the_spaces_of_a_prior_and_of_schedules_fit(running_ray: None, tmp_path:
         assert math.isfinite(result["loss"])
 
 
-@pytest.mark.slow
-def test_a_training_that_diverges_ends_with_the_worst_there_is(running_ray: None, tmp_path: Path) -> None:
+def test_a_training_that_diverges_ends_with_the_worst_there_is(shared_ray: None, tmp_path: Path) -> None:
     (result,) = fitted(tune_objective(line(num_steps=600, eval_every=600)), tmp_path, {"lr": 1e4})
     assert (result["loss"], result["ended"]) == (math.inf, "diverged")
     assert result["step"] < 600

@@ -17,6 +17,8 @@ from lr_search_ray.cluster.unpicklable import unpicklable
 from tests.helpers.processes import python, write
 from tests.helpers.workloads import line
 
+pytestmark = pytest.mark.ray
+
 
 def refusal(**changes):
     """What is said of a workload that holds something that cannot be pickled."""

@@ -1,6 +1,5 @@
 """Workers with another version of lr_search, in which modules lie elsewhere: told in words, not as a failed import."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,9 @@ import lr_search as lrs
 from lr_search.errors import ClusterError
 from lr_search_ray.cluster.versions import of_another_version, require_same_version
 from tests.helpers.driven import searching
-from tests.helpers.on_ray import own_ray
 from tests.helpers.processes import python, write
+
+pytestmark = pytest.mark.ray
 
 IMPORTED = "The actor died because of an error raised in its creation task, ray::JobTrainable.__init__() (pid=1)\n"
 MISSING = "ModuleNotFoundError: No module named 'lr_search_ray.jobs'"
@@ -60,15 +60,8 @@ def test_a_worker_that_comes_later_with_another_version_ends_the_comparison() ->
 # on a real Ray
 
 
-@pytest.fixture(scope="module")
-def running_ray() -> Iterator[None]:
-    with own_ray(num_cpus=1):
-        yield
-
-
-@pytest.mark.slow
 def test_another_version_is_refused_with_both_and_the_same_is_not(
-    running_ray: None, monkeypatch: pytest.MonkeyPatch
+    shared_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require_same_version()  # does not raise
     theirs = lrs.__version__
@@ -98,7 +91,6 @@ except ClusterError as error:
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("version", "told"), [('__version__ = "0.1.0"', "0.1.0"), ("raise ImportError", "none")])
 def test_a_worker_of_another_layout_is_told_before_anything_is_unpickled(
     tmp_path: Path, version: str, told: str

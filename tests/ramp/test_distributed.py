@@ -70,7 +70,7 @@ def curve_by_hand(lrs_of_steps, targets):
     return losses
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_all_processes_have_the_same_curve_of_the_mean_loss(tmp_path):
     mp.spawn(range_tests, args=(str(tmp_path),), nprocs=PROCESSES)
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(PROCESSES)]

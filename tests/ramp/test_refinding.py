@@ -323,6 +323,7 @@ def test_the_picture_shows_bounds_suggestions_edge_and_schedule(make_workload):
     figure.canvas.draw()
 
 
+@pytest.mark.processes
 def test_the_picture_is_drawn_without_a_display_and_without_pyplot():
     code = """
 import sys, torch

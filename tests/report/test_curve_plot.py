@@ -233,6 +233,7 @@ def test_several_axes_hold_as_many_panels():
         bowl().plot(axes)
 
 
+@pytest.mark.processes
 def test_it_needs_no_display_and_no_pyplot(tmp_path):
     bowl().save(tmp_path / "curve.json")
     code = (

@@ -15,11 +15,6 @@ import pytest
 from lr_search.errors import InvalidInputError, MissingPackageError, OutputError
 from tests.helpers.exported_frames import STARTED, tables, trial
 
-os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")  # before its import
-import mlflow
-from mlflow import MlflowClient
-from mlflow.entities import ViewType
-
 from lr_search.report import to_mlflow
 from lr_search.report.to_mlflow import log_to_mlflow
 
@@ -28,6 +23,21 @@ pytestmark = pytest.mark.filterwarnings(
 )  # MLflow's, of SQLAlchemy 2.1
 START = int(STARTED.timestamp() * 1000)
 TAG = "lr_search.trial"
+
+
+def client_of(uri):
+    """MLflow's import takes a second: not while tests are collected."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_telemetry():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        patch.setenv("DO_NOT_TRACK", "true")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +53,7 @@ def logged(uri, request):
     def log(*rows, **points):
         name = request.node.name
         experiment = log_to_mlflow(*tables(*rows, **points), tracking_uri=uri, experiment=name)
-        client = MlflowClient(tracking_uri=uri)
+        client = client_of(uri)
         assert client.get_experiment(experiment).name == name
         return sorted(client.search_runs([experiment], max_results=100), key=lambda run: run.data.tags[TAG])
 
@@ -51,13 +61,13 @@ def logged(uri, request):
 
 
 def history(uri, run, metric):
-    found = MlflowClient(tracking_uri=uri).get_metric_history(run.info.run_id, metric)
+    found = client_of(uri).get_metric_history(run.info.run_id, metric)
     return sorted((each.step, each.value, each.timestamp - START) for each in found)
 
 
 def test_a_trial_becomes_a_run_of_the_comparison(uri):
     experiment = log_to_mlflow(*tables(trial()), tracking_uri=uri)
-    client = MlflowClient(tracking_uri=uri)
+    client = client_of(uri)
     assert client.get_experiment(experiment).name == "digits"
     [run] = client.search_runs([experiment])
     assert run.data.params == {
@@ -130,9 +140,11 @@ def test_an_interrupted_logging_is_done_again(uri, logged, monkeypatch):
         patched.setattr(to_mlflow, "_metrics", lambda point: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             logged(trial())
-    client = MlflowClient(tracking_uri=uri)
+    client = client_of(uri)
     [run] = logged(trial())
     assert run.info.status == "FINISHED"
+    from mlflow.entities import ViewType
+
     every = client.search_runs([run.info.experiment_id], run_view_type=ViewType.ALL)
     assert sorted(each.info.lifecycle_stage for each in every) == ["active", "deleted"]
     theirs = client.create_run(run.info.experiment_id).info.run_id  # a run of the user's own that still goes on
@@ -170,7 +182,7 @@ def test_any_metric_name_is_taken_and_kept_apart(uri, logged):
     assert len(set(valid)) == len(names)
     assert {"été", "lr", "top-5", "valid/top-5 error.1"} <= set(valid)
     [run] = logged(trial())
-    client = MlflowClient(tracking_uri=uri)
+    client = client_of(uri)
     for number, name in enumerate(valid):
         client.log_metric(run.info.run_id, name, number, step=200)
     metrics = client.get_run(run.info.run_id).data.metrics
@@ -184,6 +196,8 @@ def test_a_metric_with_a_name_of_ours_is_kept_apart(uri, logged):
 
 
 def test_nothing_of_the_process_changes(logged):
+    import mlflow
+
     before = mlflow.get_tracking_uri()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(mlflow, "set_tracking_uri", lambda uri: 1 / 0)
@@ -202,7 +216,7 @@ def test_several_comparisons_need_an_experiment_named(uri, logged):
 
 
 def test_a_deleted_experiment_is_told(uri):
-    client = MlflowClient(tracking_uri=uri)
+    client = client_of(uri)
     client.delete_experiment(client.create_experiment("gone"))
     with pytest.raises(
         OutputError, match=r"not deleted, but got 'gone'. Restore it, or name another with experiment=\."

@@ -47,7 +47,7 @@ AT_ONCE = ("grid of x", "random of x", "range test", "probe")  # the others take
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in AT_ONCE else pytest.param(name, marks=pytest.mark.slow) for name in SAMPLERS]
+    "name", [name if name in AT_ONCE else pytest.param(name, marks=pytest.mark.conformance) for name in SAMPLERS]
 )
 class TestOurs(BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
     @pytest.fixture
@@ -55,7 +55,7 @@ class TestOurs(BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
         return SAMPLERS[name]
 
 
-@pytest.mark.slow
+@pytest.mark.conformance
 def test_the_benchmark_counts_what_passes_and_what_does_not(tmp_path: Path) -> None:
     script, out = Path(__file__).parents[2] / "benchmarks" / "conformance.py", tmp_path / "counts.json"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -115,7 +115,7 @@ def ready(worker: subprocess.Popen[str]) -> None:
     assert worker.stdout.readline() == "ready\n", worker.communicate()[1]
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_after_a_kill_in_a_trial_it_goes_on_as_an_undisturbed_study(tmp_path: Path, start: Start) -> None:
     url, names = f"sqlite:///{tmp_path / 'killed.db'}", json.dumps(list(FACTORIES))
     storage = open_storage(url)
@@ -135,7 +135,7 @@ def test_after_a_kill_in_a_trial_it_goes_on_as_an_undisturbed_study(tmp_path: Pa
         assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_two_processes_with_one_seed_repeat_no_point(tmp_path: Path, start: Start) -> None:
     url, storage = f"sqlite:///{tmp_path / 'shared.db'}", open_storage(f"sqlite:///{tmp_path / 'shared.db'}")
     studies = {name: optuna.create_study(storage=storage, study_name=name) for name in QUICK}

@@ -122,6 +122,7 @@ def test_a_new_study_object_on_the_same_storage_goes_on(tmp_path: Path) -> None:
         assert lrs == lrs_of(make(7), 5).tolist()
 
 
+@pytest.mark.processes
 def test_another_process_gives_the_same_points() -> None:
     code = f"""
 import json, optuna

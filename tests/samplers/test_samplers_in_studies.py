@@ -115,7 +115,7 @@ def finished(worker: subprocess.Popen[str]) -> None:
     assert worker.returncode == 0, errors
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_two_processes_on_one_storage_repeat_no_point_and_skip_none(tmp_path: Path, start: Start) -> None:
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     studies = {name: optuna.create_study(storage=url, study_name=name) for name in SAMPLERS}
@@ -126,7 +126,7 @@ def test_two_processes_on_one_storage_repeat_no_point_and_skip_none(tmp_path: Pa
         assert lrs(study) == points(SAMPLERS[name](), 20), name
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_after_a_kill_the_sequence_goes_on(tmp_path: Path, start: Start) -> None:
     url = f"sqlite:///{tmp_path / 'killed.db'}"
     studies = {name: optuna.create_study(storage=url, study_name=name) for name in SAMPLERS}
@@ -354,6 +354,7 @@ def test_names_that_are_none_are_an_error(make: Callable[..., PointSampler], par
 # --- another process
 
 
+@pytest.mark.processes
 def test_several_lrs_and_their_order_are_the_same_in_another_process() -> None:
     code = (
         "import json, optuna\n"

@@ -221,7 +221,7 @@ def test_optuna_s_samplers_go_by_name(name: str, kind: type[BaseSampler]) -> Non
     assert only({"mine": name}).name == "mine"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_they_run_in_a_comparison_whose_larger_lrs_diverge() -> None:
     given = {
         "gp": partial(optuna.samplers.GPSampler, n_startup_trials=4),

@@ -25,7 +25,7 @@ ONE_STUDY: dict[str, Any] = {"strategies": ["grid"], "schedules": ["constant"], 
 OUTCOME = Outcome("pruned", steps=10)
 
 
-@pytest.fixture(params=["memory", "sqlite", "journal", "postgresql"])
+@pytest.fixture(params=["memory", "sqlite", "journal", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> optuna.storages.BaseStorage:
     if request.param == "memory":
         return optuna.storages.InMemoryStorage()

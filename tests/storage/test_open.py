@@ -32,18 +32,21 @@ print(*taken)
 """
 
 
-def test_four_processes_take_each_waiting_trial_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.processes)])
+def test_processes_take_each_waiting_trial_once(tmp_path: Path, count: int) -> None:
     url = f"sqlite:///{tmp_path}/a.db"
     with quiet_optuna():
         study = optuna.create_study(study_name="queue", storage=open_storage(url))
-        for number in range(80):
+        for number in range(20 * count):
             study.enqueue_trial({"x": number})
-    workers = [subprocess.Popen([sys.executable, "-c", POP, url], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    command = [sys.executable, "-c", POP, url]
+    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
     taken = [int(word) for worker in workers for word in worker.communicate()[0].split()]
-    assert len(taken) == 80
-    assert len(set(taken)) == 80
+    assert len(taken) == 20 * count
+    assert len(set(taken)) == 20 * count
 
 
+@pytest.mark.processes
 def test_processes_that_make_one_database_at_once_all_get_it(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/a.db"
     start = time.time() + 5

@@ -285,7 +285,7 @@ for _name in (
 
 
 @pytest.mark.parametrize(
-    "name", ["late median", "successive halving", pytest.param("hyperband", marks=pytest.mark.slow)]
+    "name", ["late median", "successive halving", pytest.param("hyperband", marks=pytest.mark.long)]
 )
 def test_killed_at_any_write_and_started_again_nothing_is_decided_twice(name: str) -> None:
     """Killed after its n-th write, for every n, until a run comes through."""

@@ -123,7 +123,7 @@ def test_every_layout_step_by_step(name, num_steps):
         check(schedule, num_steps)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_layout_of_a_long_training(name):
     for schedule in laid_out(name, 3000, (33.5,)):

@@ -18,6 +18,8 @@ from tests.helpers import browser as chromium
 from tests.helpers.study_records import study
 from tests.report.test_page import HOSTILE, IMAGE, METRIC, contrast, hostile_report
 
+pytestmark = pytest.mark.browser
+
 WIDTHS = [380, 1280, 1920]
 LONG = "a_strategy_that_somebody_named_after_all_of_its_options_" * 3
 ROWS = "[...document.querySelectorAll('#trials-table tbody tr')].map(row => [...row.children].map(cell => cell.textContent))"

@@ -18,6 +18,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+pytestmark = pytest.mark.long
+
 SCRIPT = Path(__file__).parents[3] / "examples" / "clr_cifar.py"
 LABELS = {"cifar10": ["label"], "cifar100": ["fine_label", "coarse_label"]}  # the hub's columns beside img
 CLASSES = {"label": 10, "fine_label": 100, "coarse_label": 20}
@@ -234,7 +236,6 @@ def run(tmp_path, *arguments):
     return SimpleNamespace(printed=done.stdout, out=tmp_path / "out")
 
 
-@pytest.mark.slow
 def test_cifar10_from_end_to_end(made, tmp_path):
     made("cifar10", train=40)
     options = ("--steps", 50, "--budget", 2, "--batch-size", 4, "--out", "out")
@@ -249,7 +250,6 @@ def test_cifar10_from_end_to_end(made, tmp_path):
     assert set(trials["strategy"]) == {"0.001", "0.006", "range_test"}
 
 
-@pytest.mark.slow
 def test_cifar100_from_end_to_end(made, tmp_path):
     made("cifar100", train=20)
     options = ("--steps", 8, "--budget", 5, "--batch-size", 4, "--out", "out")

@@ -23,6 +23,8 @@ from tests.helpers.postgresql import Server
 from tests.helpers.sharing import begun
 from tests.helpers.workloads import line, squared_error
 
+pytestmark = pytest.mark.postgresql
+
 TIMES = ["seconds", "started", "ended", "device", "worker"]
 ONE_STUDY: dict[str, Any] = {"strategies": ["grid"], "schedules": ["constant"], "seeds": 1, "budget": 4}
 
@@ -177,7 +179,6 @@ def test_a_server_lost_in_the_middle_is_told_and_the_same_command_goes_on(
     pd.testing.assert_frame_equal(found.drop(columns=TIMES), undisturbed.drop(columns=TIMES), check_exact=True)
 
 
-@pytest.mark.slow
 def test_several_processes_outlive_a_restart_or_go_on_after_it(server: Server, tmp_path: Any) -> None:
     url, log = server.new_database(), tmp_path / "log"
     with begun(2, sharing.compare, None, url, log, {}) as workers:

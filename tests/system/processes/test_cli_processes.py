@@ -16,6 +16,8 @@ import pytest
 import lr_search as lrs
 from tests.helpers.command_line import SMALL, write
 
+pytestmark = pytest.mark.processes
+
 # a shell that starts the tests in the background has Ctrl-C ignored, and children inherit that
 COMMAND = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from lr_search.cli import main; main()"
@@ -42,7 +44,6 @@ def states(folder):
         return []
 
 
-@pytest.mark.slow
 def test_ctrl_c_puts_the_trial_back_says_how_to_go_on_and_the_same_command_finishes(folder):
     target = f"{write(folder, SLOW)}:slow_one"
     command = ["compare", target, *SMALL, "--budget", "6"]
@@ -74,7 +75,6 @@ def test_ctrl_c_puts_the_trial_back_says_how_to_go_on_and_the_same_command_finis
     assert after["number"].tolist() == list(range(6))
 
 
-@pytest.mark.slow
 def test_on_a_terminal_bars_count_trials_and_steps(folder):
     target = f"{write(folder)}:good"
     ours, theirs = pty.openpty()
@@ -97,7 +97,6 @@ def test_on_a_terminal_bars_count_trials_and_steps(folder):
     assert "trials:" not in out
 
 
-@pytest.mark.slow
 def test_the_package_runs_as_a_module_from_any_folder(folder):
     found = subprocess.run(
         [sys.executable, "-m", "lr_search", "list"], cwd=folder, capture_output=True, text=True, timeout=120

@@ -15,6 +15,8 @@ import lr_search as lrs
 from lr_search.storage.open import open_storage, quiet_optuna
 from lr_search.storage.ownership import CLAIM_SECONDS, LOST_SECONDS, Claim, born, is_alive
 
+pytestmark = pytest.mark.processes
+
 SCRIPT = """
 import sys, time, torch
 import optuna
@@ -67,7 +69,6 @@ def wait_for(url: str, trials: int, worker: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("pruned",)])
 def test_killed_twice_and_started_again_it_gives_the_frame_of_an_undisturbed_run(
     tmp_path: Path, words: tuple[str, ...]
@@ -84,7 +85,6 @@ def test_killed_twice_and_started_again_it_gives_the_frame_of_an_undisturbed_run
     pd.testing.assert_frame_equal(frame(killed), frame(undisturbed), check_exact=True)
 
 
-@pytest.mark.slow
 def test_processes_that_share_a_comparison_run_each_trial_once(tmp_path: Path) -> None:
     alone, shared = f"sqlite:///{tmp_path}/alone.db", f"sqlite:///{tmp_path}/shared.db"
     finished(start(alone))

@@ -13,13 +13,15 @@ from tests.helpers import sharing
 from tests.helpers.sharing import NAME, begun, settings, started, states, together
 from tests.helpers.workloads import line
 
+pytestmark = pytest.mark.processes
+
 TIMES = ["seconds", "started", "ended", "device", "worker"]
 FEW = {"schedules": ["constant"], "budget": 3}  # 8 studies
 ONE_STUDY = {"strategies": ["grid"], "schedules": ["constant"], "seeds": 1}
 SEARCH = f"{NAME}/grid/constant/SGD/seed 0"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """A function that returns the URL of an empty database."""
     if request.param == "postgresql":
@@ -73,7 +75,6 @@ def test_waiting_trials_and_new_ones_are_taken_once_and_no_more_than_fit(url: st
     assert sorted(asked) == sorted((name, number) for name in states(url) for number in range(3))
 
 
-@pytest.mark.slow
 def test_what_a_dead_process_left_is_swept_and_taken_once(url: str) -> None:
     changes = {**ONE_STUDY, "budget": 30}
     together(1, sharing.abandon, url, 30, changes)
@@ -81,7 +82,6 @@ def test_what_a_dead_process_left_is_swept_and_taken_once(url: str) -> None:
     assert sorted(taken) == list(range(30))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("pruner", [None, optuna.pruners.NopPruner()])
 def test_many_tiny_trials_are_run_once_within_the_budget(url: str, pruner: optuna.pruners.BasePruner | None) -> None:
     changes = {"strategies": ["grid", "random"], "seeds": 2, "budget": 6, "pruner": pruner}
@@ -95,7 +95,6 @@ def test_many_tiny_trials_are_run_once_within_the_budget(url: str, pruner: optun
         assert set(found[count:]) <= {"WAITING"}, name  # taken by one too many, and never started
 
 
-@pytest.mark.slow
 def test_a_comparison_shared_by_three_is_that_of_one(url: str, tmp_path: Path) -> None:
     together(3, sharing.compare, url, tmp_path / "log", {})
     ran = started(tmp_path / "log")
@@ -106,7 +105,6 @@ def test_a_comparison_shared_by_three_is_that_of_one(url: str, tmp_path: Path) -
     pd.testing.assert_frame_equal(lrs.load(url, NAME).trials.drop(columns=TIMES), alone(), check_exact=True)
 
 
-@pytest.mark.slow
 def test_a_pruned_comparison_shared_by_three_keeps_the_budget(url: str, tmp_path: Path) -> None:
     pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=0)
     together(3, sharing.compare, url, tmp_path / "log", {"pruner": pruner})
@@ -118,7 +116,6 @@ def test_a_pruned_comparison_shared_by_three_keeps_the_budget(url: str, tmp_path
     assert (trials["steps_charged"] - trials["steps"] + 30 <= 4 * 30).all()  # each was begun where a full one fitted
 
 
-@pytest.mark.slow
 def test_a_killed_processs_trial_is_run_by_another_under_its_number_and_lr(url: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with begun(3, sharing.compare, None, url, log, {}) as (victim, *others):
@@ -132,7 +129,6 @@ def test_a_killed_processs_trial_is_run_by_another_under_its_number_and_lr(url: 
     assert len(twice) <= 1  # what it was killed in
 
 
-@pytest.mark.slow
 def test_a_report_made_while_two_write_is_in_order(url: str, tmp_path: Path) -> None:
     seen = []
     with begun(2, sharing.compare, None, url, tmp_path / "log", {}) as workers:

@@ -9,6 +9,8 @@ from lr_search.studies.trial import Outcome
 from lr_search_ray.jobs.messages import APART, CHARGED, EVALUATION, HALVED, OUTCOME, TOGETHER, Assignment
 from tests.helpers.driven import FINISHED, Cuts, Tune, evaluation, searching
 
+pytestmark = pytest.mark.ray
+
 ONE = {"budget": 6}
 
 

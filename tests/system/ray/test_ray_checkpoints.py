@@ -1,7 +1,6 @@
 """What is kept of checkpoints: only those of trials that run; nothing when a comparison has ended."""
 
 import os
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,10 @@ import torch
 
 import lr_search as lrs
 from lr_search_ray import RayExecutor
-from tests.helpers.on_ray import own_ray
 from tests.helpers.workloads import line, squared_error
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
 TRIALS = 10
-
-
-@pytest.fixture(scope="module", autouse=True)
-def running_ray() -> Iterator[None]:
-    with own_ray(num_cpus=2):
-        yield
 
 
 def noting(folder: Path, here: int, model: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
@@ -53,7 +45,7 @@ def test_trials_that_have_ended_leave_none(
         pruner=pruner,
         storage=None,
         progress=False,
-        executor=RayExecutor(storage_path="shared", checkpoint_seconds=0.0),
+        executor=RayExecutor(storage_path="shared", max_concurrent_trials=2, checkpoint_seconds=0.0),
     )
     assert found.trials["state"].tolist()[:8] == [state] * 8
     there = [int(word) for word in Path("there").read_text().split()]

@@ -10,7 +10,7 @@ from ray.cluster_utils import Cluster
 from lr_search_ray.cluster.quiet import quiet
 from tests.helpers.ray_drivers import Driver, descendants, folder_of_work, pause_of, run_locally, same, script, steps
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("no_ray")]
 NUM_STEPS, EVERY = 300, 30  # of a trial; between its checkpoints
 # no range tests: so a worker's number of steps says how far its present trial is
 SETTINGS = {

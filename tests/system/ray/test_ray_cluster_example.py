@@ -21,6 +21,8 @@ from lr_search.workloads.target import find_workload
 from tests.helpers.processes import ROOT
 from tests.helpers.ray_drivers import TIMES, alive, descendants, until
 
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("no_ray")]
+
 EXAMPLE = ROOT / "examples" / "ray_cluster"
 # what `ray job submit` does with what comes behind its --, but here
 STANDS_IN = """#!/bin/sh
@@ -136,7 +138,6 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-@pytest.mark.slow
 def test_submitted_to_a_head_node_it_gives_the_trials_of_a_run_without_ray(
     tmp_path: Path, head_node: dict[str, str]
 ) -> None:

@@ -25,7 +25,7 @@ from tests.helpers.ray_drivers import (
     until,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("no_ray")]
 KEYS = ["strategy", "schedule", "number"]
 QUICK, SLOW = (
     0.003,

@@ -5,7 +5,6 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,8 +21,10 @@ from lr_search.schedules import Constant, by_name
 from lr_search.training.controller import Control, Controller
 from lr_search.training.evaluation import Evaluation
 from lr_search_ray import RayExecutor
-from tests.helpers.on_ray import Noted, own_ray, require_same
+from tests.helpers.on_ray import Noted, require_same
 from tests.helpers.workloads import line, shuffled
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
 
 STRATEGIES = ["grid", "random", "range_test", "tpe", "probe", "one_epoch"]
 SCHEDULES: dict[str, Any] = {
@@ -33,12 +34,6 @@ SCHEDULES: dict[str, Any] = {
 }
 SGD = {"SGD": torch.optim.SGD, "momentum": partial(torch.optim.SGD, momentum=0.9)}
 BEYOND: dict[str, Any] = {"lr_range": (1e-3, 3.0), "range_test": {"num_steps": 30}}  # some diverge
-
-
-@pytest.fixture(scope="module", autouse=True)
-def running_ray() -> Iterator[None]:
-    with own_ray(num_cpus=4, num_gpus=2):
-        yield
 
 
 def compare(workload: lrs.Workload, executor: Any = None, **settings: Any) -> lrs.Comparison:
@@ -60,7 +55,6 @@ def test_every_strategy_gives_the_same_on_four_workers() -> None:
     assert len(found.curves)
 
 
-@pytest.mark.slow
 def test_every_kind_of_schedule_gives_the_same_on_one_worker() -> None:
     settings = {"schedules": SCHEDULES, "optimizers": SGD, "budget": 3, "confirm": 1}
     found = require_same_on_ray(1, line(num_steps=60, combine="mean"), **settings, **BEYOND)
@@ -68,7 +62,6 @@ def test_every_kind_of_schedule_gives_the_same_on_one_worker() -> None:
     assert found.trials["ensemble_objective"].notna().any()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_whole_comparison_gives_the_same(workers: int) -> None:
     settings = {"schedules": SCHEDULES, "optimizers": SGD, "budget": 4, "confirm": 1}
@@ -132,14 +125,12 @@ def places(folder: Path, processes: int, resources: dict[str, float]) -> tuple[l
     return place.noted(), found
 
 
-@pytest.mark.slow
 def test_trials_share_gpus_and_each_sees_its_own(tmp_path: Path) -> None:
     noted, _ = places(tmp_path, 3, {"gpu": 0.5})  # of two GPUs
     assert sorted(each["cuda"] for each in noted) in (["0", "0", "1"], ["0", "1", "1"])
     assert all(each["gpus"] == [each["cuda"]] for each in noted)
 
 
-@pytest.mark.slow
 def test_a_trial_without_a_gpu_sees_none_and_has_as_many_threads_as_cpus(tmp_path: Path) -> None:
     noted, found = places(tmp_path, 1, {"cpu": 2})
     assert noted == [{"cuda": "", "gpus": [], "threads": 2}]
@@ -172,7 +163,7 @@ class DrawingControl:
         return Constant(self.lr * (1 + drawn))
 
 
-@pytest.mark.parametrize("reuse", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("reuse", [True, False])
 def test_a_trial_finds_a_worker_that_had_others_as_a_new_one(tmp_path: Path, reuse: bool) -> None:
     made = Noted(tmp_path / "steps")
     executor = RayExecutor(max_concurrent_trials=1, reuse_actors=reuse)

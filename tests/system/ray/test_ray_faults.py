@@ -4,7 +4,6 @@ Every comparison here is one in which something happens at a step of its trainin
 nothing does. An optimizer counts the steps, and notes in a folder which it really took.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,14 @@ import pytest
 import lr_search as lrs
 from lr_search.errors import TrialsFailedError, WorkloadError
 from lr_search_ray import RayExecutor
-from tests.helpers.on_ray import ALWAYS, Noted, own_ray, require_same
+from tests.helpers.on_ray import ALWAYS, Noted, require_same
 from tests.helpers.workloads import line
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
 STEPS = 60
 SETTINGS: dict[str, Any] = {"schedules": ["constant"], "seeds": 1, "progress": False, "lr_range": (1e-3, 0.5)}
 EVERY_EVALUATION = {"checkpoint_seconds": 0.0}
 NEVER = {"checkpoint_seconds": 1e9}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def running_ray() -> Iterator[None]:
-    with own_ray(num_cpus=2):
-        yield
 
 
 def compare(executor: Any, **settings: Any) -> lrs.Comparison:
@@ -77,7 +70,7 @@ def undisturbed(folder: Path, settings: dict[str, Any]) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def comparison(optimizers: dict[str, Noted], settings: dict[str, Any]) -> lrs.Comparison:
-    return compare(RayExecutor(**EVERY_EVALUATION), optimizers=optimizers, **settings)
+    return compare(RayExecutor(max_concurrent_trials=2, **EVERY_EVALUATION), optimizers=optimizers, **settings)
 
 
 @pytest.mark.parametrize("kind", KINDS)

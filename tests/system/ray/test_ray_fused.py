@@ -1,7 +1,6 @@
 """RayExecutor(fused_width=): workers that train several trials together, on a real Ray."""
 
 import os
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,11 @@ from torch import nn
 import lr_search as lrs
 from lr_search.errors import InvalidInputError
 from lr_search_ray import RayExecutor
-from tests.helpers.on_ray import own_ray
 from tests.helpers.workloads import line, squared_error
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
 TIMES = ["seconds", "started", "ended", "worker", "device"]
 SGD = {"SGD": torch.optim.SGD, "momentum": partial(torch.optim.SGD, momentum=0.9)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def running_ray() -> Iterator[None]:
-    with own_ray(num_cpus=2):
-        yield
 
 
 def compare(workload: lrs.Workload, executor: Any, **settings: Any) -> lrs.Comparison:
@@ -36,7 +28,7 @@ def compare(workload: lrs.Workload, executor: Any, **settings: Any) -> lrs.Compa
 
 def require_same(workload: lrs.Workload, width: int = 4, **settings: Any) -> lrs.Comparison:
     local = compare(workload, lrs.LocalExecutor(), **settings)
-    found = compare(workload, RayExecutor(fused_width=width), **settings)
+    found = compare(workload, RayExecutor(fused_width=width, max_concurrent_trials=2), **settings)
     frames = [each.trials.drop(columns=TIMES) for each in (found, local)]
     pd.testing.assert_frame_equal(*frames, rtol=1e-3, atol=1e-5)
     return found
@@ -59,7 +51,11 @@ def test_what_is_pruned_is_stopped_on_the_worker(tmp_path: Path) -> None:
         return squared_error(model, batch)
 
     pruner = optuna.pruners.ThresholdPruner(upper=1e-9)  # everything, at its first report
-    found = compare(line(loss=loss, num_steps=200, eval_every=10), RayExecutor(fused_width=6), pruner=pruner)
+    found = compare(
+        line(loss=loss, num_steps=200, eval_every=10),
+        RayExecutor(fused_width=6, max_concurrent_trials=2),
+        pruner=pruner,
+    )
     assert set(found.trials["outcome"]) == {"pruned"}
     assert set(found.trials["steps"]) == {10}
     waves = -(-len(found.trials) // 6)
@@ -88,7 +84,7 @@ def test_a_lost_worker_costs_no_trial(tmp_path: Path) -> None:
         return squared_error(model, batch)
 
     loss.calls = 0  # type: ignore[attr-defined]
-    found = compare(line(loss=loss), RayExecutor(fused_width=3))
+    found = compare(line(loss=loss), RayExecutor(fused_width=3, max_concurrent_trials=2))
     assert died.exists()
     expected = compare(line(), lrs.LocalExecutor())
     pd.testing.assert_series_equal(found.trials["objective"], expected.trials["objective"], rtol=1e-3)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.test_readme import blocks, run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ray
 
 BEFORE = """
 import optuna, torch

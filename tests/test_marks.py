@@ -1,0 +1,46 @@
+"""The tests' own rules: what is left out unasked, and where the others run."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.imports import ROOT
+from tests.helpers.marks import MARKS, needs_of, wanted
+
+SETTINGS = tomllib.loads(Path(ROOT, "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+(EXPRESSION,) = (option[3:] for option in SETTINGS["addopts"] if option.startswith("-m "))
+
+
+def test_every_mark_is_declared_and_left_out_by_default():
+    declared = {line.partition(":")[0] for line in SETTINGS["markers"]}
+    assert declared - {"gpu"} == set(MARKS)
+    assert all(not wanted(EXPRESSION, {mark}) for mark in MARKS)
+    assert wanted(EXPRESSION, set())
+
+
+def test_files_that_need_what_is_not_asked_for_are_not_read(pytestconfig):
+    files = sorted(Path(ROOT, "tests").rglob("test_*.py"))
+    needs = {path.name: needs_of(path) for path in files}
+    assert needs["test_ray_executor.py"] == {"ray"}
+    assert needs["test_marks.py"] == set()
+    for folder in ("system/ray", "lr_search_ray", "system/browser", "system/processes", "system/postgresql"):
+        mark = Path(folder.removeprefix("lr_search_")).name
+        lacking = [path.name for path in Path(ROOT, "tests", folder).glob("test_*.py") if mark not in needs_of(path)]
+        assert [name for name in lacking if not name.startswith("test_one_")] == []  # the few that always run
+
+
+@pytest.mark.parametrize(
+    ("expression", "marks", "expected"),
+    [
+        ("", {"ray"}, True),
+        ("ray", {"ray"}, True),
+        ("ray and long", {"ray"}, True),  # some of the file may be
+        ("not ray", {"ray"}, False),
+        ("long and not ray", {"ray", "long"}, False),
+        ("browser", {"ray"}, True),
+        ("browser and not browser", {"ray"}, False),
+    ],
+)
+def test_an_expression_is_judged_for_all_that_a_file_may_hold(expression, marks, expected):
+    assert wanted(expression, marks) is expected
