@@ -23,6 +23,15 @@ torch.set_num_threads(1)  # the nets are tiny, and threads that spin for each ot
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for what the tests start
 
 
+def pytest_collection_modifyitems(items):
+    """Tests marked `gpu` are left out where there is no CUDA device."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu") is not None:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
 @pytest.fixture
 def seed_all():
     """Seeds the three global generators, in the test's own words."""

@@ -218,7 +218,7 @@ def test_a_training_reads_at_the_end_of_each_block_and_nowhere_else(batches, mak
     assert between[0] == between[1] <= 2
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("sweep", [False, True], ids=["training batches", "validation sweep"])
 def test_a_gpu_is_not_waited_for_within_a_block(batches, sweep):
     for optimizer, options in product(OPTIMIZERS, OPTIONS):
