@@ -25,11 +25,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for what the tests sta
 
 def pytest_collection_modifyitems(items):
     """Tests marked `gpu` are left out where there is no CUDA device."""
-    if torch.cuda.is_available():
-        return
+    without = pytest.mark.skip(reason="needs a CUDA device")
+    # what torch says of a thread's first matrix product, and mends by itself
+    tolerant = pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS, but there was no current CUDA context")
     for item in items:
         if item.get_closest_marker("gpu") is not None:
-            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+            item.add_marker(tolerant if torch.cuda.is_available() else without)
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -38,6 +40,22 @@ def drawn_from(device: str) -> tuple[bytes, bytes]:
     return states[0].numpy().tobytes(), states[1].numpy().tobytes()
 
 
+@contextmanager
+def waits_raise() -> Iterator[None]:
+    """Inside, whatever waits for the GPU raises, as far as torch sees it."""
+    before = torch.cuda.get_sync_debug_mode()
+    _set_sync_debug_mode(2)
+    try:
+        yield
+    finally:
+        _set_sync_debug_mode(before)
+
+
+def _set_sync_debug_mode(mode: int) -> None:
+    with warnings.catch_warnings(action="ignore"):  # it warns that it does not see everything
+        torch.cuda.set_sync_debug_mode(mode)
+
+
 def forbid_waits(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, device: str) -> Callable[[], int]:
     """Whatever waits for the GPU within a method, from its third call on, raises.
 
@@ -53,12 +71,8 @@ def forbid_waits(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, devi
         calls += 1
         if device != "cuda" or calls <= WARM_UPS:
             return original(*args, **settings)
-        before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+        with waits_raise():
             return original(*args, **settings)
-        finally:
-            torch.cuda.set_sync_debug_mode(before)
 
     monkeypatch.setattr(owner, method, watched)
     return lambda: calls
