@@ -24,6 +24,10 @@ pytest.register_assert_rewrite("optuna.testing.pytest_samplers")
 torch.set_num_threads(1)  # the nets are tiny, and threads that spin for each other are slow on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for what the tests start
 
+WITHOUT_A_GPU = pytest.mark.skip(reason="needs a CUDA device")
+# what torch says of a thread's first matrix product, and mends by itself
+ON_A_GPU = pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS, but there was no current CUDA context")
+
 # what is asked for, and where it runs
 
 
@@ -37,7 +41,7 @@ def pytest_ignore_collect(collection_path, config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Side by side, the tests of a file run in one process, and so do all that share a server."""
+    """Side by side, the tests of a file run in one process, and so do all that share a server. Without a GPU, those for one are skipped."""
     for item in items:
         if " at 0x" in item.nodeid:
             raise pytest.UsageError(
@@ -45,6 +49,8 @@ def pytest_collection_modifyitems(items):
             )
         shared = [name for name in SERVERS if item.get_closest_marker(name)]
         item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.location[0]))
+        if item.get_closest_marker("gpu"):
+            item.add_marker(ON_A_GPU if torch.cuda.is_available() else WITHOUT_A_GPU)
 
 
 @pytest.fixture

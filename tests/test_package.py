@@ -203,3 +203,84 @@ def test_the_rooms_are_named_in_their_order():
     listed = text.partition("The rooms, lowest first: ")[2].partition(". ")[0]
     names = [name for name in LAYERS if (HOUSE / name).is_dir() or (HOUSE / f"{name}.py").is_file()]
     assert re.findall(r"\w+", re.sub(r"\([^)]*\)", "", listed)) == names
+
+
+# ---- what goes with it to those who install it or come upon it ----
+
+ROOT = HOUSE.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def citation():
+    yaml = pytest.importorskip("yaml")  # Ray brings it along
+    return yaml.safe_load((ROOT / "CITATION.cff").read_text())
+
+
+def absolute_readme():
+    """The README as PyPI is given it."""
+    text = (ROOT / "README.md").read_text()
+    for each in PYPROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(each["pattern"], each["replacement"], text)
+    return text
+
+
+def test_what_the_source_package_is_to_hold_is_there():
+    include = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert [name for name in include if not (ROOT / name).exists()] == []
+    papers = {path.name for path in ROOT.iterdir() if path.suffix in (".md", ".cff") or path.name == "LICENSE"}
+    constraints = {path.name for path in ROOT.glob("constraints*.txt")}
+    assert papers | constraints | {"docs", "tests"} <= set(include)
+
+
+def test_the_citation_is_of_this_version_and_names_the_papers():
+    cited = citation()
+    assert cited["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= cited.keys()
+    assert str(cited["version"]) == PYPROJECT["project"]["version"]
+    assert cited["license"] == PYPROJECT["project"]["license"]
+    numbers = [paper["identifiers"][0]["value"] for paper in cited["references"]]
+    assert numbers == ["arXiv:1506.01186", "arXiv:1608.03983", "arXiv:1907.10902", "arXiv:1807.05118"]
+    for paper, number in zip(cited["references"], numbers, strict=True):
+        assert {"type", "title", "authors", "year"} <= paper.keys()
+        assert paper["url"] == f"https://arxiv.org/abs/{number.removeprefix('arXiv:')}"
+
+
+def test_all_addresses_are_of_one_repository():
+    home = PYPROJECT["project"]["urls"]["Homepage"]
+    owner_and_name = home.removeprefix("https://github.com/")
+    urls = [*PYPROJECT["project"]["urls"].values(), citation()["repository-code"]]
+    assert all(url.startswith(home) for url in urls)
+    raw = f"https://raw.githubusercontent.com/{owner_and_name}/"
+    replacements = re.findall(r"\]\((https://[^)]*docs/[^)]*)\)", absolute_readme())
+    assert len(replacements) > 3
+    assert all(each.startswith((f"{home}/blob/", raw)) for each in replacements)
+
+
+def test_the_readmes_pictures_are_there_and_are_absolute_on_pypi():
+    pictures = r"!\[[^\]]*\]\(([^)]+)\)"
+    relative = re.findall(pictures, (ROOT / "README.md").read_text())
+    absolute = re.findall(pictures, absolute_readme())
+    assert len(relative) >= 3
+    assert [name for name in relative if not (ROOT / name).is_file()] == []
+    assert all(url.startswith("https://raw.githubusercontent.com/") for url in absolute)
+    assert [url.partition("/HEAD/")[2] for url in absolute] == relative
+    links = re.findall(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)", absolute_readme())
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+
+
+def test_issue_forms_are_complete():
+    yaml = pytest.importorskip("yaml")
+    folder = ROOT / ".github" / "ISSUE_TEMPLATE"
+    if not folder.exists():
+        pytest.skip("the source package has no issue forms")
+    forms = {path.stem: yaml.safe_load(path.read_text()) for path in folder.glob("*.yml")}
+    forms.pop("config")
+    assert forms.keys() == {"bug_report", "wrong_suggestion", "feature_request"}
+    for form in forms.values():
+        assert {"name", "description", "body"} <= form.keys()
+        fields = [field for field in form["body"] if field["type"] != "markdown"]
+        assert len({field["id"] for field in fields}) == len(fields)
+        assert all(field["attributes"]["label"] for field in fields)
+    asked = {field.get("id"): field for field in forms["wrong_suggestion"]["body"]}
+    assert "curve.save(" in asked["curve"]["attributes"]["description"]
+    assert "report.html" in asked["page"]["attributes"]["description"]

@@ -20,6 +20,7 @@ from lr_search.training.course import TRAINING_BLOCK
 from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk
 from tests.helpers.case_ids import case_id
+from tests.helpers.devices import waits_raise
 
 ASKED = ("item", "tolist", "cpu", "numpy", "nonzero", "equal", "allclose", "masked_select", "unique", "__array__")
 ASKED += ("__bool__", "__float__", "__int__", "__index__")
@@ -219,7 +220,7 @@ def test_a_training_reads_at_the_end_of_each_block_and_nowhere_else(batches, mak
     assert between[0] == between[1] <= 2
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("sweep", [False, True], ids=["training batches", "validation sweep"])
 def test_a_gpu_is_not_waited_for_within_a_block(batches, sweep):
     for optimizer, options in product(OPTIMIZERS, OPTIONS):
@@ -230,10 +231,6 @@ def steps_on_a_gpu(batches, optimizer, options, sweep):
     stepper, walk = climb(batches, torch.device("cuda", torch.cuda.current_device()), optimizer, sweep=sweep, **options)
     for _ in range(2):  # what is set up once may wait
         stepper.step(walk, 1e-3)
-    before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with waits_raise():
         losses = [stepper.step(walk, 1e-3) for _ in range(RAMP_BLOCK)]
-    finally:
-        torch.cuda.set_sync_debug_mode(before)
     assert torch.stack(losses).isfinite().all()
