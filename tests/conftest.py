@@ -1,6 +1,7 @@
 """Small things to train, shared by the tests. Everything runs on the CPU unless a test says otherwise."""
 
 import importlib
+import io
 import os
 import random
 import sys
@@ -8,12 +9,14 @@ import sys
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from typer.testing import CliRunner
 
 import lr_search as lrs
 from lr_search.cli import app
+from lr_search.report import page_parts
 from tests.helpers import postgresql
 from tests.helpers.bowl import compare_in_bowl
 from tests.helpers.marks import SERVERS, needs_of, wanted
@@ -191,6 +194,16 @@ def cli(folder):
         return result
 
     return run
+
+
+@pytest.fixture
+def quick_pictures(request, monkeypatch):
+    """A report's figures are drawn, but saved as a dot: they take most of a report's time. In a run of every test they are real."""
+    if request.config.option.markexpr:
+        dot = io.BytesIO()
+        Figure(figsize=(0.1, 0.1)).savefig(dot, format="png")
+        monkeypatch.setattr(page_parts, "png", lambda figure: dot.getvalue())
+        monkeypatch.setattr(page_parts, "svg", lambda figure: b"<svg xmlns='http://www.w3.org/2000/svg'/>")
 
 
 @pytest.fixture(scope="session")

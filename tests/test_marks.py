@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.imports import ROOT
-from tests.helpers.marks import MARKS, needs_of, wanted
+from tests.helpers.marks import MARKS, needs_of, usually, wanted
 
 SETTINGS = tomllib.loads(Path(ROOT, "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
 (EXPRESSION,) = (option[3:] for option in SETTINGS["addopts"] if option.startswith("-m "))
@@ -44,3 +44,11 @@ def test_files_that_need_what_is_not_asked_for_are_not_read(pytestconfig):
 )
 def test_an_expression_is_judged_for_all_that_a_file_may_hold(expression, marks, expected):
     assert wanted(expression, marks) is expected
+
+
+def test_a_few_cases_run_always_and_the_others_with_every_test():
+    cases = usually([2, "b"], [1, 2, pytest.param(3, id="b"), pytest.param(4, marks=pytest.mark.ray)])
+    assert [case.values for case in cases] == [(1,), (2,), (3,), (4,)]
+    assert [[mark.name for mark in case.marks] for case in cases] == [["long"], [], [], ["ray", "long"]]
+    with pytest.raises(AssertionError, match="no case is called \\['c'\\]"):
+        usually(["c"], [1])

@@ -56,6 +56,7 @@ def test_the_twelve_lines_run_as_printed(tmp_path: Path) -> None:
     assert (tmp_path / "report" / "report.html").exists()
 
 
+@pytest.mark.processes
 def test_the_range_test_in_a_loop_of_your_own_runs_as_printed(tmp_path: Path) -> None:
     before = """
 import torch, lr_search as lrs
@@ -75,6 +76,7 @@ def test_the_quickstart_runs(tmp_path: Path) -> None:
     assert float(printed.rpartition(" ")[2]) < 5.0  # the targets' variance is about 20
 
 
+@pytest.mark.processes
 def test_the_range_test_with_a_picture_runs(tmp_path: Path) -> None:
     printed = run([sys.executable, str(ROOT / "examples" / "range_test.py"), "mine.png"], tmp_path)
     assert printed.startswith("Suggestion(lr=")

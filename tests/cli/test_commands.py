@@ -11,6 +11,8 @@ import lr_search as lrs
 from tests.helpers.command_line import SMALL, write
 from tests.helpers.workloads import line
 
+pytestmark = pytest.mark.usefixtures("quick_pictures")
+
 FIGURES = ("best_so_far", "costs", "learning_curves", "objective_by_lr", "schedules", "timeline")
 TABLES = ("basins", "pairwise", "summary", "trials")
 FILES = {f"{name}.{end}" for name in FIGURES for end in ("png", "svg")} | {f"{name}.csv" for name in TABLES}

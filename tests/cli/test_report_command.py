@@ -19,6 +19,8 @@ from lr_search.results.findings import Findings
 from tests.helpers.bowl import compare_in_bowl
 from tests.helpers.study_records import study
 
+pytestmark = pytest.mark.usefixtures("quick_pictures")
+
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):

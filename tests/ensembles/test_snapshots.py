@@ -19,6 +19,8 @@ from lr_search.results.summary import summary_frame
 from lr_search.results.tables import trials_frame
 from tests.helpers.study_records import study
 
+pytestmark = pytest.mark.usefixtures("quick_pictures")
+
 SGDR = lrs.schedules.SGDR
 TIMES = ["seconds", "started", "ended", "worker"]
 ENSEMBLE = ["ensemble_objective", "ensemble_members"]

@@ -14,6 +14,7 @@ from lr_search.curves.probe import Ladder
 from lr_search.errors import StorageError, WorkloadError
 from lr_search.executors.trial_run import TrialRun, run_trial
 from lr_search.studies.trial import TrialSpec
+from tests.helpers.marks import usually
 from tests.helpers.workloads import data, line, squared_error
 
 SCHEDULES = ["constant", "sgdr", "one_cycle", "plateau", "refind"]
@@ -83,7 +84,7 @@ def test_a_trial_is_a_training(workload, weights, same_bits, schedule):
     assert run.next_evaluation() is None
 
 
-@pytest.mark.parametrize("step", [0, 3, 5, 12, 33, 39])
+@pytest.mark.parametrize("step", usually([0, 12, 33], [0, 3, 5, 12, 33, 39]))
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_it_goes_on_elsewhere_to_the_same_bits(workload, weights, same_bits, schedule, step):
     of = spec(schedule)

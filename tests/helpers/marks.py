@@ -2,7 +2,11 @@
 
 import itertools
 import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 MARKS = ("ray", "browser", "postgresql", "processes", "conformance", "bench", "long")
 SERVERS = ("ray", "browser", "postgresql")  # of which there is one, for all tests that need it
@@ -26,3 +30,22 @@ def wanted(expression: str, needs: set[str]) -> bool:
         )
         for values in itertools.product([False, True], repeat=len(open_names))
     )
+
+
+def usually(kept: Collection[object], cases: Iterable[Any]) -> list[Any]:
+    """The cases for a parametrisation: those kept run always, the others with every test, since they run the same lines.
+
+    Args:
+        kept: which, by their values; or, of a `pytest.param`, by their ids.
+        cases: all of them.
+    """
+    found = []
+    for case in cases:
+        param = case if hasattr(case, "marks") else pytest.param(case)
+        name = param.id if param.id is not None else param.values[0]
+        found.append(
+            param if name in kept else pytest.param(*param.values, id=param.id, marks=(*param.marks, pytest.mark.long))
+        )
+    left = [name for name in kept if not any(name in (param.id, *param.values[:1]) for param in found)]
+    assert not left, f"no case is called {left}"
+    return found

@@ -38,6 +38,7 @@ def test_all_is_sorted_and_complete():
     assert lr_search_optuna.__all__ == sorted(imported, key=lambda name: (not name.isupper(), name))
 
 
+@pytest.mark.processes
 def test_importing_it_loads_no_dashboard_and_no_pyplot():
     code = "import sys, lr_search_optuna; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -13,6 +13,8 @@ from lr_search.errors import FingerprintError, InvalidInputError, MissingPackage
 from tests.helpers.command_line import write
 from tests.helpers.workloads import line
 
+pytestmark = pytest.mark.usefixtures("quick_pictures")
+
 PACKAGES = {"prodigy": "prodigyopt", "schedule_free": "schedulefree", "schedule_free_sgd": "schedulefree"}
 DOCUMENTED = {"sgd": 1e-3, "adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-2, "adagrad": 1e-2}  # torch.optim's documentation
 SETTINGS = {"schedules": ["constant"], "budget": 2, "seeds": 1, "storage": None, "progress": False}

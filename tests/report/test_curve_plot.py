@@ -16,6 +16,7 @@ import lr_search as lrs
 from lr_search.curves.curve import LRCurve
 from lr_search.report.plots import curve_plot as curve_figure
 from lr_search.report.plots.style import png
+from tests.helpers.marks import usually
 
 LR = np.geomspace(1e-6, 10, 120)
 
@@ -265,6 +266,9 @@ def short(length, stopped, ramp):
     return LRCurve(lr, 2 + 0.01 * np.random.default_rng(0).normal(size=length), stopped=stopped, ramp=ramp)
 
 
+ODD = ("times -1e+30", "constant 0", "holes", "infinite", "odd names", "pooled, short", "1 steps, diverged, linear", "7 steps, finished, exponential")
+
+
 def odd_curves():
     base, holes = bowl().loss, np.where(np.arange(len(LR)) % 3 == 0, np.nan, 1 - LR / 0.2)
     nothing, infinite = np.full(len(LR), np.nan), np.where(LR > 1, np.inf, base)
@@ -287,7 +291,7 @@ def odd_curves():
         yield f"{length} steps, {stopped}, {ramp}", short(length, stopped, ramp)
 
 
-@pytest.mark.parametrize(("name", "curve"), [pytest.param(*found, id=found[0]) for found in odd_curves()])
+@pytest.mark.parametrize(("name", "curve"), usually(ODD, (pytest.param(*found, id=found[0]) for found in odd_curves())))
 def test_an_odd_curve_is_drawn_without_a_warning(name, curve):
     ax = curve.plot(lr_against_step=True)
     ax.figure.draw_without_rendering()
@@ -307,7 +311,7 @@ def crowded():
     yield "flat", LRCurve(LR, np.random.default_rng(0).normal(0, 1, len(LR)))
 
 
-@pytest.mark.parametrize(("name", "curve"), [pytest.param(*found, id=found[0]) for found in crowded()])
+@pytest.mark.parametrize(("name", "curve"), usually(["full", "narrow blow-up"], (pytest.param(*found, id=found[0]) for found in crowded())))
 def test_no_text_lies_over_another_or_leaves_the_picture(name, curve):
     figure = curve.plot(lr_against_step=True).figure
     found = words(figure)

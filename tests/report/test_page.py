@@ -25,6 +25,8 @@ from lr_search.results.tables import shown
 from tests.helpers.bowl import bowl
 from tests.helpers.study_records import study
 
+pytestmark = pytest.mark.usefixtures("quick_pictures")
+
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 HOSTILE = '<script>window.hacked = "1"'
 IMAGE = "\"><img src='x' onerror='window.hacked = 1'>"

@@ -17,6 +17,7 @@ def git(folder, *words):
 
 
 def test_the_environment_names_versions_command_and_device():
+    _of_process.cache_clear()  # another test may have had another command
     found = environment()
     assert found["torch"] == torch.__version__
     assert found["Python"] == platform.python_version()

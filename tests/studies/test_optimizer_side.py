@@ -13,6 +13,8 @@ from lr_search.schedules.cosine import Cosine
 from tests.helpers.schedule_free import free, seeded
 from tests.helpers.workloads import data, line, squared_error
 
+pytestmark = pytest.mark.usefixtures("quick_pictures")
+
 
 @pytest.fixture(scope="module")
 def everything():

@@ -27,6 +27,7 @@ from torch import nn
 import lr_search as lrs
 from lr_search.errors import InvalidInputError, MissingPackageError
 from lr_search.studies.pruning import WORST, reckonable
+from tests.helpers.marks import usually
 from tests.helpers.workloads import data, line, squared_error
 
 STEPS, EVERY, BUDGET = 12, 2, 5
@@ -61,7 +62,7 @@ PRUNERS: dict[str, Callable[[], BasePruner]] = {
 CUTTING = set(PRUNERS) - {"nop"}
 
 
-@pytest.fixture(params=list(PRUNERS))
+@pytest.fixture(params=usually(["median", "successive halving", "hyperband, auto", "threshold", "nop"], PRUNERS))
 def pruner(request: pytest.FixtureRequest) -> BasePruner:
     return experimental(PRUNERS[request.param])
 

@@ -20,6 +20,8 @@ from lr_search.schedules.layout import Range, ranges_of
 from lr_search.studies.schedule_layout import layouts_of
 from tests.helpers.workloads import line
 
+pytestmark = pytest.mark.usefixtures("quick_pictures")
+
 
 def compared(**changes: Any) -> lrs.Comparison:
     settings: dict[str, Any] = {
