@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -70,6 +71,20 @@ def by_name(
     from lr_search import plugins
 
     layout: Callable[..., Any] = plugins.load_plugin(plugins.SCHEDULES, name)
+    made: Schedule | Controller = lay_out(layout, name, lr, num_steps, steps_per_epoch, warmup_steps, options)
+    return made
+
+
+def lay_out(
+    layout: Callable[..., Any],
+    name: str,
+    lr: float,
+    num_steps: int,
+    steps_per_epoch: float | None = None,
+    warmup_steps: int | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> Any:
+    """What `by_name` gives where that layout is registered under that name. Args, raises: see there."""
     _require_training(lr, num_steps, steps_per_epoch)
     _require_options(name, layout, options)
     if warmup_steps is None:
@@ -78,7 +93,7 @@ def by_name(
     require(whole, "warmup_steps must be a whole number from 0 to num_steps - 1", warmup_steps=warmup_steps)
     # a layout may ask for the length of the warm-up before it
     if "warmup_steps" in inspect.signature(layout).parameters:
-        options["warmup_steps"] = warmup_steps
+        options = {**options, "warmup_steps": warmup_steps}
     schedule = layout(lr, num_steps - warmup_steps, steps_per_epoch, **options)
     return warmup(schedule, warmup_steps) if warmup_steps else schedule
 
@@ -94,7 +109,7 @@ def _require_training(lr: float, num_steps: int, steps_per_epoch: float | None) 
     )
 
 
-def _require_options(name: str, layout: Callable[..., Schedule], options: dict[str, Any]) -> None:
+def _require_options(name: str, layout: Callable[..., Schedule], options: Mapping[str, Any]) -> None:
     parameters = inspect.signature(layout).parameters
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return

@@ -3,9 +3,7 @@
 import pytest
 
 import lr_search as lrs
-from tests.helpers.executor_contract import ExecutorContract, followed
-
-__all__ = ["followed"]
+from lr_search.testing import ExecutorContract
 
 
 class TestLocalExecutor(ExecutorContract):

@@ -1,12 +1,10 @@
-"""One contract for our samplers: the n-th point depends on the seed and n alone. Then what is particular to each."""
+"""Our samplers, beside the contract (test_conformance.py): the n-th point is that of `point`. Then what is particular to each."""
 
 import json
 import math
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import optuna
@@ -73,33 +71,13 @@ def make(request: pytest.FixtureRequest) -> Callable[[int], PointSampler]:
     return SAMPLERS[request.param]
 
 
-def test_every_parameter_of_every_trial_is_inside_its_range(make: Callable[[int], PointSampler]) -> None:
-    study = optuna.create_study(sampler=make(3))
-    study.optimize(lambda trial: float(len(suggested(trial))), n_trials=40)
-    for trial in study.trials:
-        assert set(trial.params) == {"lr", *OTHERS}
-        for name, distribution in trial.distributions.items():
-            assert distribution._contains(distribution.to_internal_repr(trial.params[name])), (name, trial.params)
-        assert LOW <= trial.params["lr"] <= HIGH
-        assert trial.params["batch"] in (0, 5, 10)
-        assert trial.params["dropout"] in (0.0, 0.25, 0.5)
-        assert type(trial.params["layers"]) is int
-
-
 def test_the_lr_is_the_point_of_the_trial_s_number(make: Callable[[int], PointSampler]) -> None:
     count = PRIOR_POINTS if isinstance(make(5), RangeTestSampler) else 12  # the later ones depend on results
     assert [row[0] for row in asked(make(5), count)] == lrs_of(make(5), count).tolist()
 
 
-def test_a_seed_always_gives_the_same_points(make: Callable[[int], PointSampler]) -> None:
-    assert asked(make(1), 12) == asked(make(1), 12)
+def test_another_seed_gives_other_points(make: Callable[[int], PointSampler]) -> None:
     assert asked(make(1), 12) != asked(make(2), 12)
-
-
-def test_pickling_and_reseeding_change_no_point(make: Callable[[int], PointSampler]) -> None:
-    sampler = pickle.loads(pickle.dumps(make(1)))
-    sampler.reseed_rng()
-    assert asked(sampler, 6) == asked(make(1), 6)
 
 
 def test_threads_repeat_no_point(make: Callable[[int], PointSampler]) -> None:
@@ -110,16 +88,6 @@ def test_threads_repeat_no_point(make: Callable[[int], PointSampler]) -> None:
         assert len({row[0] for row in got}) == 24
     else:
         assert got == sorted(asked(make(4), 24))
-
-
-def test_a_new_study_object_on_the_same_storage_goes_on(tmp_path: Path) -> None:
-    storage = f"sqlite:///{tmp_path / 'points.db'}"
-    for name, make in SAMPLERS.items():
-        lrs = []
-        for count in (3, 2):  # killed after 3
-            study = optuna.create_study(sampler=make(7), storage=storage, study_name=name, load_if_exists=True)
-            lrs += [study.ask().suggest_float("lr", LOW, HIGH, log=True) for _ in range(count)]
-        assert lrs == lrs_of(make(7), 5).tolist()
 
 
 @pytest.mark.processes

@@ -1,4 +1,4 @@
-"""Strategies by name or by value, and any Optuna sampler as one."""
+"""Strategies by name or by value, under the contract for all, and any Optuna sampler as one."""
 
 import math
 import threading
@@ -27,6 +27,7 @@ from lr_search.samplers import (
 from lr_search.samplers.per_trial import NOT_BY_NAME, OPTUNA_SAMPLERS, PerTrialSampler
 from lr_search.samplers.strategies import Search
 from lr_search.samplers.strategy_names import resolve_strategies
+from lr_search.testing import StrategyContract
 from tests.helpers.bowl import compare_in_bowl
 
 LOW, HIGH = 1e-5, 10.0
@@ -52,6 +53,20 @@ def searched(sampler: BaseSampler, count: int, value: Callable[[float], float] =
         lrs.append(trial.suggest_float("lr", LOW, HIGH, log=True))
         study.tell(trial, value(lrs[-1]))
     return lrs
+
+
+@pytest.mark.parametrize("name", plugins.registered(plugins.STRATEGIES))
+class TestOurs(StrategyContract):
+    @pytest.fixture
+    def strategy(self, name: str) -> Strategy:
+        return only(name)
+
+
+@pytest.mark.parametrize("given", [3e-4, TPESampler], ids=["an LR", "a class of Optuna's"])
+class TestGiven(StrategyContract):
+    @pytest.fixture
+    def strategy(self, given: Any) -> Strategy:
+        return only({"mine": given})
 
 
 def test_names_give_the_registered_strategies() -> None:

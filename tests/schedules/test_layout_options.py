@@ -1,6 +1,5 @@
 """Every rule of a layout can be chosen otherwise, and searched within its ranges; `describe()` says what was chosen and why."""
 
-import inspect
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ from lr_search import plugins
 from lr_search.errors import InvalidInputError
 from lr_search.schedules import SGDR, WSD, ExpRange, OneCycle, Polynomial, Schedule, StepDecay, by_name
 from lr_search.schedules.layout import Range, ranges_of
+from lr_search.testing.layout_contract import corners_of
 from tests.helpers.case_ids import case_id
 from tests.helpers.layouts import CLR, CYCLIC, KINDS, laid_out
 
@@ -154,31 +154,13 @@ def test_the_epochs_of_what_was_asked_for_are_told_beside_the_papers(name: str) 
     assert "come first" not in asked
 
 
-def corners(name: str) -> list[dict[str, Any]]:
-    """Every corner of an option's searchable ranges, and points between."""
-    ranges = ranges_of(plugins.load_plugin(plugins.SCHEDULES, name))
-    rng = np.random.default_rng(0)
-    between = [{option: drawn(spread, rng) for option, spread in ranges.items()} for _ in range(20 if ranges else 0)]
-    ends = itertools.product(*((spread.low, spread.high) for spread in ranges.values()))
-    return [dict(zip(ranges, corner, strict=True)) for corner in ends] + between
-
-
-def drawn(spread: Range, rng: np.random.Generator) -> float:
-    value = float(rng.uniform(spread.low, spread.high))
-    return round(value) if spread.whole else value
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_everywhere_in_the_ranges_that_are_searched_the_layout_holds(name: str) -> None:
+@pytest.mark.parametrize("name", CYCLIC)
+def test_everywhere_in_the_ranges_that_are_searched_the_cycles_are_as_many_as_asked_for(name: str) -> None:
     layout: Callable[..., Schedule] = plugins.load_plugin(plugins.SCHEDULES, name)
-    assert ranges_of(layout).keys() <= inspect.signature(layout).parameters.keys()
-    for options, steps_per_epoch in itertools.product(corners(name), (None, 1, 10, 100)):
-        schedule = by_name(name, 0.2, 300, steps_per_epoch, **options)
-        assert peak(schedule) == pytest.approx(0.2, rel=1e-3), options
-        assert schedule(np.arange(300)).max() <= 0.2 * (1 + 1e-12), options
-        if name in CYCLIC:
-            assert len(schedule.cycle_ends(300)) == options["cycles"]
-            assert schedule.cycle_ends(300)[-1] == 300
+    for options, steps_per_epoch in itertools.product(corners_of(layout), (None, 1, 10, 100)):
+        ends = by_name(name, 0.2, 300, steps_per_epoch, **options).cycle_ends(300)
+        assert len(ends) == options["cycles"]
+        assert ends[-1] == 300
 
 
 def test_the_shapes_that_can_be_searched() -> None:

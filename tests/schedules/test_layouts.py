@@ -1,20 +1,31 @@
-"""Schedules by name: each its own kind, as long as the training, and the peak is the LR that was asked for."""
+"""Schedules by name, under the contract for all: each its own kind, as long as the training, and the peak is the LR that was asked for."""
 
-import itertools
 import math
-import pickle
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from lr_search import plugins
 from lr_search.errors import InvalidInputError, UnknownNameError
-from lr_search.schedules import Constant, Joined, OneCycle, by_name, join, warmup
+from lr_search.schedules import Constant, Joined, OneCycle, Schedule, by_name, warmup
+from lr_search.testing import LayoutContract
 from tests.helpers.layouts import CONTROLLERS, CYCLIC, DECAYS, EPOCHS, KINDS, LAYOUTS, WARMED
 
 
 def test_every_registered_schedule_is_in_this_suite() -> None:
     assert set(plugins.registered(plugins.SCHEDULES)) == KINDS.keys() | CONTROLLERS
+
+
+@pytest.mark.parametrize("name", KINDS)
+class TestOurs(LayoutContract):
+    lengths = (15, 16, 31, 97, 300, 997)
+    epochs = tuple(EPOCHS)
+
+    @pytest.fixture
+    def layout(self, name: str) -> Callable[..., Schedule]:
+        layout: Callable[..., Schedule] = plugins.load_plugin(plugins.SCHEDULES, name)
+        return layout
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -30,15 +41,6 @@ def test_a_name_gives_its_own_kind(name: str) -> None:
 def test_the_control_is_constant_whatever_the_length() -> None:
     for num_steps, steps_per_epoch in [(1, None), *LAYOUTS]:
         assert by_name("constant", 0.3, num_steps, steps_per_epoch) == Constant(0.3)
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_the_lr_asked_for_is_the_peak(name: str) -> None:
-    for num_steps, steps_per_epoch in itertools.product((15, 16, 31, 97, 300, 997), EPOCHS):
-        schedule = by_name(name, 0.2, num_steps, steps_per_epoch)
-        lrs, fine = schedule(np.arange(num_steps)), schedule(np.linspace(0, num_steps, 200 * num_steps + 1))
-        assert 0 <= lrs.min() <= lrs.max() <= 0.2 * (1 + 1e-12)
-        assert fine.max() == pytest.approx(0.2, rel=1e-3)
 
 
 def test_the_decays_fall_through_the_whole_training_by_their_rules() -> None:
@@ -84,17 +86,9 @@ def test_a_warm_up_takes_its_steps_from_the_training(name: str) -> None:
         schedule = by_name(name, 0.2, 300, 10, warmup_steps=warmup_steps)
         rest = {"timescale_share": warmup_steps / (300 - warmup_steps)} if name == "inverse_sqrt" else {}
         assert schedule == warmup(by_name(name, 0.2, 300 - warmup_steps, 10, warmup_steps=0, **rest), warmup_steps)
-        assert schedule(np.linspace(0, 300, 30001)).max() == pytest.approx(0.2, rel=1e-3)
     if name in CYCLIC:
         assert len(schedule.cycle_ends(300)) >= 3
         assert schedule.cycle_ends(300)[-1] == 300
-
-
-def test_what_by_name_gives_joins_and_pickles_like_any_other() -> None:
-    for name in KINDS:
-        schedule = by_name(name, 0.2, 300, 10)
-        assert pickle.loads(pickle.dumps(schedule)) == schedule
-        assert join([schedule, Constant(0.1)], [300])(299) == schedule(299)
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,9 @@ def scheduler_code(
         counted = isinstance(value, int | np.integer) and value >= 1
         require(counted, f"{name} must be a whole number, at least 1", **{name: value})
     pieces = pieces_of(schedule, int(num_steps))
-    if len(pieces) == 1 and type(pieces[0].schedule) is Constant:
-        return SchedulerCode("", float(pieces[0].schedule.lr))
     moves = momentum and not np.isnan(schedule.momentum(np.arange(num_steps))).all()
+    if len(pieces) == 1 and type(pieces[0].schedule) is Constant and not moves:
+        return SchedulerCode("", float(pieces[0].schedule.lr))
     calls = _torch_calls(pieces, groups, moves)
     if calls is not None and (not moves or any(call.moves_momentum for call in calls)):
         return _torch_code(pieces, calls)

@@ -2,10 +2,9 @@
 
 import pytest
 
+from lr_search.testing import ExecutorContract
 from lr_search_ray import RayExecutor
-from tests.helpers.executor_contract import ExecutorContract, followed
 
-__all__ = ["followed"]
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
 
 
