@@ -15,6 +15,7 @@ import torch
 
 import lr_search as lrs
 from lr_search.errors import WorkloadError
+from lr_search_ray.cluster.connecting import shut_down
 from lr_search_ray.cluster.quiet import quiet
 
 TIMES = ["seconds", "started", "ended", "worker"]
@@ -34,7 +35,7 @@ def own_ray(**resources: int) -> Iterator[None]:
         try:
             yield
         finally:
-            ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings in another test
+            shut_down()
 
 
 def require_same(ours: lrs.Comparison, theirs: lrs.Comparison) -> None:

@@ -23,6 +23,7 @@ from lr_search.schedules import sgdr
 from lr_search.schedules.layout import Range
 from lr_search.training.controller import Controller
 from lr_search_optuna import suggest_schedule
+from lr_search_ray.cluster.connecting import shut_down
 from lr_search_ray.tune import spaces
 from lr_search_ray.tune.spaces import schedule_of, schedule_space, search_space
 
@@ -305,7 +306,7 @@ def tuned(tmp_path_factory):
         patch.setenv("RAY_AIR_NEW_OUTPUT", "0")
         ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         yield run
-        ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings in another test
+        shut_down()
     ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 

@@ -19,6 +19,7 @@ from lr_search import LRPrior
 from lr_search.errors import InvalidInputError
 from lr_search.samplers import RangeTestSampler
 from lr_search_ray import OptunaPruningScheduler, StudySearcher, search_space
+from lr_search_ray.cluster.connecting import shut_down
 from lr_search_ray.cluster.quiet import quiet
 
 SPACE = {"lr": tune.loguniform(1e-4, 1.0)}
@@ -47,7 +48,7 @@ def running_ray() -> Iterator[None]:
     with quiet():
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
         yield
-        ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings in another test
+        shut_down()
 
 
 def fitted(searcher: StudySearcher, path: Path, trainable: Any = Falling, **changes: Any) -> list[dict[str, Any]]:

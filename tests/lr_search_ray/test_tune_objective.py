@@ -16,6 +16,7 @@ from ray.tune.schedulers import ASHAScheduler
 import lr_search as lrs
 from lr_search.errors import InvalidInputError, WorkloadError
 from lr_search_ray import schedule_space, search_space, tune_objective
+from lr_search_ray.cluster.connecting import shut_down
 from lr_search_ray.cluster.driver_path import driver_path
 from lr_search_ray.cluster.packing import packed
 from lr_search_ray.cluster.quiet import quiet
@@ -32,7 +33,7 @@ def running_ray() -> Iterator[None]:
     with quiet():
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
         yield
-        ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings in another test
+        shut_down()
     torch.set_num_threads(threads)
 
 
