@@ -82,7 +82,7 @@ class ExecutorContract:
 
     def test_every_kind_of_schedule_and_optimizer(self) -> None:
         found = self.same(line(), schedules=SCHEDULES, optimizers=OPTIMIZERS, budget=4, **BEYOND)
-        counts = found.trials.groupby("schedule").size()
+        counts = found.trials.groupby("schedule", observed=True).size()
         assert (counts.drop("refind") == 4 * len(OPTIMIZERS)).all()
         assert set(counts.index) == set(SCHEDULES)  # a refind pays for its range tests
         assert {"finished", "diverged"} <= set(found.trials["outcome"])
@@ -158,13 +158,17 @@ class ExecutorContract:
     def test_the_budget_holds(self, pruner: optuna.pruners.BasePruner | None) -> None:
         settings: dict[str, Any] = {"strategies": ["grid", "random", "range_test"], "budget": 5, "seeds": 2, **TAME}
         trials = compared(line(), self.executor(), pruner=pruner, **settings).trials
-        charged = trials.groupby(["strategy", "seed"])["steps_charged"].max()
+        charged = trials.groupby(["strategy", "seed"], observed=True)["steps_charged"].max()
         assert len(charged) == 6
         assert (charged <= 5 * STEPS).all()
         assert (charged > 4 * STEPS).all()
         if pruner is None:
             assert (trials["steps"] == STEPS).all()
-            assert trials.groupby("strategy").size().to_dict() == {"grid": 10, "random": 10, "range_test": 8}
+            assert trials.groupby("strategy", observed=True).size().to_dict() == {
+                "grid": 10,
+                "random": 10,
+                "range_test": 8,
+            }
 
     # interruptions and progress
 

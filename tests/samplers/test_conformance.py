@@ -24,7 +24,9 @@ from lr_search.samplers import (
     RangeTestSampler,
 )
 
-suites = pytest.importorskip("optuna.testing.pytest_samplers", reason="this Optuna has no conformance suite: 5 brought it")
+suites = pytest.importorskip(
+    "optuna.testing.pytest_samplers", reason="this Optuna has no conformance suite: 5 brought it"
+)
 
 PRIOR = LRPrior(low=1e-5, high=10.0, mode=0.02, log10_std=0.6)
 # "x" is what the suites call the parameter they look at: there our own points are looked at, elsewhere the other parameters'
