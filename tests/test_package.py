@@ -80,6 +80,24 @@ def test_the_version_is_the_installed_one():
     assert lr_search.__version__ == project["version"] == importlib.metadata.version("lr-search")
 
 
+def test_the_oldest_constraints_are_the_floors_that_are_declared():
+    root = HOUSE.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    declared = [*project["dependencies"], *extras["demo"], *extras["parquet"], *extras["ray"]]
+    floors = dict(re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", requirement).groups() for requirement in declared)
+    lines = (root / "constraints-oldest.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    del floors["torch"]  # what is installed is used
+
+    def release(version):  # 2.2 is 2.2.0
+        return tuple(int(part) for part in (*version.split("."), 0, 0)[:3])
+
+    assert {name: release(pin) for name, pin in pins.items()} == {
+        name: release(floor) for name, floor in floors.items()
+    }
+
+
 def test_types_are_promised_to_type_checkers():
     assert (HOUSE / "py.typed").is_file()
 

@@ -121,7 +121,7 @@ def test_a_comparison_uses_all_that_a_package_registers(installed: Path, tmp_pat
     printed = lr_search(installed, tmp_path, "compare", target, *names, "--budget", "2", "--seeds", "1")
     assert "counting ran 2 studies" in printed
     trials = pd.read_csv(tmp_path / "report" / "trials.csv")
-    assert trials.groupby("strategy").size().to_dict() == {"one_third": 2, "theirs": 2}
+    assert trials.groupby("strategy", observed=True).size().to_dict() == {"one_third": 2, "theirs": 2}
     assert trials[trials["strategy"] == "one_third"]["lr"].tolist() == [1 / 3, 1 / 3]
     assert set(trials["schedule"]) == {"halved"}
     comparison = lrs.load(f"sqlite:///{tmp_path / 'lr_search.db'}", target)
@@ -138,7 +138,7 @@ def test_optuna_s_samplers_go_by_name_at_the_command_line(
     settings = ("--schedules", "constant", "--budget", "3", "--seeds", "1")
     cli("compare", f"{write(folder)}:good", "--strategies", "cmaes,NSGAIISampler", *settings)
     trials = pd.read_csv(folder / "report" / "trials.csv")
-    assert trials.groupby("strategy")["lr"].nunique().to_dict() == {"NSGAIISampler": 3, "cmaes": 3}
+    assert trials.groupby("strategy", observed=True)["lr"].nunique().to_dict() == {"NSGAIISampler": 3, "cmaes": 3}
     monkeypatch.setattr(per_trial, "find_spec", lambda package: None)
     refused = cli("compare", f"{write(folder)}:good", "--strategies", "cmaes", *settings, code=2)
     assert "error: CmaEsSampler needs cmaes: pip install cmaes" in refused.stderr

@@ -176,7 +176,7 @@ def list_names() -> None:
 
 def _print_group(title: str, group: str) -> None:
     from lr_search import plugins
-    from lr_search.samplers.strategy_names import resolve_strategies
+    from lr_search.samplers.strategy_names import known_as, resolve_strategies
 
     typer.echo(title)
     for name, point in plugins.registered(group).items():
@@ -184,7 +184,12 @@ def _print_group(title: str, group: str) -> None:
         origin = "" if package == "lr-search" else f" [{package}]"
         try:
             plugin = plugins.load_plugin(group, name)
-            text = resolve_strategies(name)[0].describe if title == "strategies" else _first_line(plugin)
+            if title != "strategies":
+                text = _first_line(plugin)
+            elif known_as(name) != name:
+                text = f"another name of {known_as(name)}, under which it is stored and shown"
+            else:
+                text = resolve_strategies(name)[0].describe
         except LRSearchError as error:  # the others are there nevertheless
             typer.echo(f"  {name:<15}{error}{origin}")
             continue

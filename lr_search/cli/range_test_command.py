@@ -106,8 +106,7 @@ def _cost(curve: LRCurve) -> str:
 
 
 def _plot(curve: LRCurve, path: Path, rule: str | None, *, lr_against_step: bool) -> None:
-    figure = curve.plot(rule=rule, lr_against_step=lr_against_step).get_figure(root=True)
-    assert figure is not None
+    figure = curve.plot(rule=rule, lr_against_step=lr_against_step).figure.figure
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)

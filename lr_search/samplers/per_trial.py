@@ -92,7 +92,7 @@ class PerTrialSampler(BaseSampler):
         """
         sampler = self._make_sampler(self._seed)
         sampler._independent_sampler = drawing._independent_sampler  # type: ignore[attr-defined]
-        sampler._find_sample_id = lambda study, search_space: number  # type: ignore[attr-defined]
+        sampler._find_sample_id = lambda *study_and_space: number  # type: ignore[attr-defined]  # Optuna 4 gives no space
         return sampler
 
     def _of(self, study: Study, trial: FrozenTrial) -> BaseSampler:

@@ -44,9 +44,21 @@ def sampler_names() -> list[str]:
     return sorted(OPTUNA_SAMPLERS.keys() - plugins.registered(plugins.STRATEGIES).keys())
 
 
+def known_as(name: str) -> str:
+    """What a strategy is called in tables and storages: one that is registered twice keeps its own name, whichever was given.
+
+    >>> known_as("tpe_range_test"), known_as("grid"), known_as("cmaes")
+    ('tpe+range_test', 'grid', 'cmaes')
+    """
+    points = plugins.registered(plugins.STRATEGIES)
+    twins = [point.name for point in points.values() if name in points and point.value == points[name].value]
+    own = getattr(plugins.load_plugin(plugins.STRATEGIES, name), "name", name) if len(twins) > 1 else name
+    return own if own in twins else name
+
+
 def _named(name: Any, value: Any) -> Strategy:
     if isinstance(value, str):
-        return _named(str(name), _registered(value))
+        return _named(known_as(value) if name == value else str(name), _registered(value))
     require(isinstance(name, str), "a strategy must be a name, or have one: strategies={'mine': 3e-4}", got=value)
     if isinstance(value, Strategy):
         return value if value.name == name else replace(value, name=name)

@@ -100,7 +100,7 @@ class ExecutorContract:
     def test_every_kind_of_schedule_and_optimizer(self) -> None:
         """Cycles, a moved momentum, controllers."""
         found = self.same(line_workload(), schedules=LAYOUTS, optimizers=SIDES, budget=4, **BEYOND)
-        counts = found.trials.groupby("schedule").size()
+        counts = found.trials.groupby("schedule", observed=True).size()
         assert (counts.drop("refind") == 4 * len(SIDES)).all()
         assert set(counts.index) == set(LAYOUTS)  # a refind pays for its range tests
         assert {"finished", "diverged"} <= set(found.trials["outcome"])
@@ -192,13 +192,13 @@ class ExecutorContract:
         """Of every study, whatever ran side by side."""
         settings: dict[str, Any] = {"strategies": ["grid", "random", "range_test"], "budget": 5, "seeds": 2, **TAME}
         trials = compared(line_workload(), self.executor(), pruner=pruner, **settings).trials
-        charged = trials.groupby(["strategy", "seed"])["steps_charged"].max()
+        charged = trials.groupby(["strategy", "seed"], observed=True)["steps_charged"].max()
         assert len(charged) == 6
         rule, came = "a study must spend its budget, and no more", charged.tolist()
         must(bool(((charged <= 5 * STEPS) & (charged > 4 * STEPS)).all()), rule, budget=5 * STEPS, charged=came)
         if pruner is None:
             assert (trials["steps"] == STEPS).all()
-            assert trials.groupby("strategy").size().to_dict() == {"grid": 10, "random": 10, "range_test": 8}
+            assert trials.groupby("strategy", observed=True).size().to_dict() == {"grid": 10, "random": 10, "range_test": 8}
 
     # interruptions and progress
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from importlib.metadata import version
 
 import optuna
 import pandas as pd
@@ -56,7 +57,8 @@ def test_list_names_everything_there_is(cli):
 
 
 def test_without_a_command_the_help_is_shown(cli):
-    text = cli(code=2).output
+    older = tuple(map(int, version("click").split(".")[:2])) < (8, 2)
+    text = cli(code=0 if older else 2).output
     assert all(command in text for command in ("demo", "range-test", "compare", "report", "list"))
 
 

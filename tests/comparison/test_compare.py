@@ -66,9 +66,9 @@ def test_several_curves_are_charged_and_widen_nothing_else() -> None:
     comparison = compared(
         strategies=["range_test"], range_test={"num_steps": 20, "curves": 2}, seeds=1, lr_range=(1e-4, 0.5)
     )
-    assert comparison.curves.groupby("curve").size().tolist() == [20, 20]
+    assert comparison.curves.groupby("curve", observed=True).size().tolist() == [20, 20]
     assert comparison.trials["steps_charged"].tolist() == [84, 114]  # 2 x (20 + 7) + 30
-    first, second = (part["loss"].to_numpy() for _, part in comparison.curves.groupby("curve"))
+    first, second = (part["loss"].to_numpy() for _, part in comparison.curves.groupby("curve", observed=True))
     assert not np.array_equal(first, second)  # other weights and batches
 
 
@@ -105,7 +105,10 @@ def test_within_a_seed_every_trial_starts_from_the_same_weights_and_sees_the_sam
 
 def test_a_number_is_a_strategy_of_one_trial() -> None:
     trials = compared(strategies={"mine": 0.05, "far": 20.0}, lr_range=(1e-3, 1.0)).trials
-    assert trials.groupby("strategy")["lr"].unique().map(list).to_dict() == {"far": [20.0], "mine": [0.05]}
+    assert trials.groupby("strategy", observed=True)["lr"].unique().map(list).to_dict() == {
+        "far": [20.0],
+        "mine": [0.05],
+    }
     assert len(trials) == 2 * 2
 
 
@@ -113,7 +116,7 @@ def test_any_optuna_sampler_is_a_strategy() -> None:
     trials = compared(
         strategies={"tpe": optuna.samplers.TPESampler, "mine": lambda seed: optuna.samplers.RandomSampler(seed=seed)}
     ).trials
-    assert trials.groupby(["strategy", "seed"])["lr"].nunique().tolist() == [4, 4, 4, 4]
+    assert trials.groupby(["strategy", "seed"], observed=True)["lr"].nunique().tolist() == [4, 4, 4, 4]
 
 
 def test_divergence_is_a_complete_trial_of_the_worst_value() -> None:
@@ -135,7 +138,7 @@ def test_divergence_is_the_worst_value_when_maximizing_too() -> None:
 
 def test_a_trials_value_is_its_objective_at_the_end_and_not_the_best_on_the_way() -> None:
     comparison = compared(seeds=1, strategies=["grid"], lr_range=(1e-3, 2.0))
-    last = comparison.evaluations.query("metric == 'loss'").groupby("number")["value"].last()
+    last = comparison.evaluations.query("metric == 'loss'").groupby("number", observed=True)["value"].last()
     finite = comparison.trials.set_index("number")["objective"]
     finite = finite[np.isfinite(finite)]
     assert finite.tolist() == last.loc[list(finite.index)].tolist()
@@ -196,8 +199,12 @@ def test_a_second_call_trains_nothing_and_a_larger_budget_extends(tmp_path: Path
     larger = compared(storage=url, budget=6).trials
     kept = larger.merge(first[[*KEYS, "number"]], on=[*KEYS, "number"])
     pd.testing.assert_frame_equal(kept, first)
-    assert larger.groupby(["strategy", "seed"]).size()["grid"].tolist() == [6, 6]
-    assert larger.groupby(["strategy", "seed"])["lr"].nunique().equals(larger.groupby(["strategy", "seed"]).size())
+    assert larger.groupby(["strategy", "seed"], observed=True).size()["grid"].tolist() == [6, 6]
+    assert (
+        larger.groupby(["strategy", "seed"], observed=True)["lr"]
+        .nunique()
+        .equals(larger.groupby(["strategy", "seed"], observed=True).size())
+    )
 
 
 def test_fresh_starts_over(tmp_path: Path) -> None:
@@ -271,7 +278,7 @@ def test_confirm_trains_the_best_two_again_on_fresh_seeds_and_on_test_data() -> 
     assert best.confirmed
     assert best.on_test_data
     assert "judged on test_data" in best.reason
-    mean = again.groupby(["schedule", "lr"])["objective"].mean()
+    mean = again.groupby(["schedule", "lr"], observed=True)["objective"].mean()
     assert best.value == pytest.approx(mean.min())
     assert mean.idxmin() == (best.schedule, best.lr)
     assert set(comparison.trials["strategy"]) == {"grid", "random", "range_test"}

@@ -81,7 +81,7 @@ def test_comparisons_of_other_names_keep_their_names(folder, grid):
     url = run(folder, "named", strategies=["random"], name="tuesday")
     found = lrs.load([(grid, "bowl"), (url, "tuesday")])
     assert found.name == "bowl + tuesday"
-    assert found.trials.groupby("strategy")["comparison"].unique().map(list).to_dict() == {
+    assert found.trials.groupby("strategy", observed=True)["comparison"].unique().map(list).to_dict() == {
         "grid": ["bowl"],
         "random": ["tuesday"],
     }

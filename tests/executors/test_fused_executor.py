@@ -161,7 +161,7 @@ def test_all_but_one_are_cut(waves: list[Any]) -> None:
     eight = {f"{lr}": lr for lr in (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.4)}
     trials = same(line(), width=8, strategies=eight, pruner=CutAbove(0.015), optimizers=OPTIMIZERS).trials
     assert [len(members) for _, members in waves] == [8, 8]
-    assert trials.groupby(["optimizer", "state"]).size().to_dict() == {
+    assert trials.groupby(["optimizer", "state"], observed=True).size().to_dict() == {
         (name, state): count for name in OPTIMIZERS for state, count in (("COMPLETE", 1), ("PRUNED", 7))
     }
     assert (trials["steps"] == trials["state"].map({"COMPLETE": STEPS, "PRUNED": 10})).all()

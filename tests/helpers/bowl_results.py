@@ -25,7 +25,7 @@ def range_test_steps(seed):
 def bests_by_hand(comparison):
     """(strategy, schedule, seed) -> [(steps charged, best so far)], no worse than the loss at step 0."""
     found = {}
-    for (strategy, schedule, _, seed), rows in comparison.trials.groupby(KEYS):
+    for (strategy, schedule, _, seed), rows in comparison.trials.groupby(KEYS, observed=True):
         charged = range_test_steps(seed) if strategy == "range_test" else 0
         best = losses([], seed)[0]
         for row in rows.itertuples():

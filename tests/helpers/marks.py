@@ -32,19 +32,22 @@ def wanted(expression: str, needs: set[str]) -> bool:
     )
 
 
-def usually(kept: Collection[object], cases: Iterable[Any]) -> list[Any]:
+def usually(kept: Collection[object], cases: Iterable[Any], others: str = "long") -> list[Any]:
     """The cases for a parametrisation: those kept run always, the others with every test, since they run the same lines.
 
     Args:
         kept: which, by their values; or, of a `pytest.param`, by their ids.
         cases: all of them.
+        others: what the others are marked with.
     """
     found = []
     for case in cases:
         param = case if hasattr(case, "marks") else pytest.param(case)
         name = param.id if param.id is not None else param.values[0]
         found.append(
-            param if name in kept else pytest.param(*param.values, id=param.id, marks=(*param.marks, pytest.mark.long))
+            param
+            if name in kept
+            else pytest.param(*param.values, id=param.id, marks=(*param.marks, getattr(pytest.mark, others)))
         )
     left = [name for name in kept if not any(name in (param.id, *param.values[:1]) for param in found)]
     assert not left, f"no case is called {left}"

@@ -14,6 +14,7 @@ import torch
 
 import lr_search as lrs
 from lr_search.errors import WorkloadError
+from lr_search_ray.cluster.connecting import shut_down
 from lr_search_ray.cluster.quiet import quiet
 
 TIMES = ["seconds", "started", "ended", "worker"]
@@ -41,7 +42,7 @@ def start_ray() -> None:
 
 def stop_ray() -> None:
     with quiet():
-        ray.shutdown(wait_for_processes=True)  # or their ends are told as ResourceWarnings in another test
+        shut_down()  # with its processes, or their ends are told as ResourceWarnings in another test
 
 
 def require_same(ours: lrs.Comparison, theirs: lrs.Comparison) -> None:

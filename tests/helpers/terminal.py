@@ -61,4 +61,6 @@ def screen(monkeypatch: pytest.MonkeyPatch, columns: int = 80, rows: int = 24) -
     made = Screen(columns, rows)
     monkeypatch.setattr("sys.stderr", made)
     monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((columns, rows)))
+    for name, size in (("COLUMNS", columns), ("LINES", rows)):  # where an older tqdm looks
+        monkeypatch.setenv(name, str(size))
     return made

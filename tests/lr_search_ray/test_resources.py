@@ -18,7 +18,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from lr_search.errors import ClusterError, InvalidInputError
 from lr_search_ray.cluster import autoscaler
 from lr_search_ray.cluster.checkpoints import require_shared
-from lr_search_ray.cluster.connecting import connected
+from lr_search_ray.cluster.connecting import connected, shut_down
 from lr_search_ray.cluster.quiet import quiet
 from lr_search_ray.cluster.resources import (
     checked_resources,
@@ -233,7 +233,7 @@ def three_nodes(tmp_path_factory):
     for name in ("private", "unwritable"):
         (shared / name).mkdir()
     with quiet(), ExitStack() as stack:
-        ray.shutdown(wait_for_processes=True)
+        shut_down()
         cluster = Cluster(head_node_args={"num_cpus": 1, "include_dashboard": False}, initialize_head=True)
         stack.callback(cluster.shutdown)
         cluster.add_node(num_cpus=1)

@@ -65,7 +65,9 @@ def test_defaults_is_one_training_at_the_documented_default():
     workload = line(num_steps=5, eval_every=5)
     trials = compared(workload=workload, strategies=["defaults"], optimizers=list(DOCUMENTED), seeds=2).trials
     assert len(trials) == 2 * len(DOCUMENTED)
-    assert trials.groupby("optimizer")["lr"].agg(set).to_dict() == {name: {lr} for name, lr in DOCUMENTED.items()}
+    assert trials.groupby("optimizer", observed=True)["lr"].agg(set).to_dict() == {
+        name: {lr} for name, lr in DOCUMENTED.items()
+    }
     assert set(trials["strategy"]) == {"defaults"}
     assert set(trials["steps_charged"]) == {5}
 
@@ -119,7 +121,7 @@ def test_optimizers_by_name_are_a_dimension():
         optimizers=names, strategies={"random": "random", "mine": 0.01, "promise": "defaults"}, seeds=2,
         schedules=["constant", "sgdr"],
     )  # fmt: skip
-    counts = comparison.trials.groupby(["optimizer", "strategy", "schedule"]).size()
+    counts = comparison.trials.groupby(["optimizer", "strategy", "schedule"], observed=True).size()
     expected = {
         (optimizer, strategy, schedule): trials * 2
         for optimizer in names
@@ -129,7 +131,9 @@ def test_optimizers_by_name_are_a_dimension():
     assert counts.to_dict() == expected
     assert len(comparison.summary()) == len(expected)
     # within a seed, every optimizer starts from the same weights
-    start = comparison.evaluations.query("step == 0 and metric == 'loss'").groupby("seed")["value"].nunique()
+    start = (
+        comparison.evaluations.query("step == 0 and metric == 'loss'").groupby("seed", observed=True)["value"].nunique()
+    )
     assert start.tolist() == [1, 1]
 
 

@@ -183,7 +183,7 @@ def test_its_frame_has_a_row_for_each_step():
     frame = found.to_frame()
     assert frame.columns.tolist() == ["lr", "step", "loss", "untrained"]
     assert len(frame) == found.loss.size
-    assert frame.groupby("lr")["loss"].last()[found.lr[1]] == found.loss[1, -1]
+    assert frame.groupby("lr", observed=True)["loss"].last()[found.lr[1]] == found.loss[1, -1]
 
 
 # --- the sampler
@@ -254,7 +254,7 @@ def test_its_trials_begin_a_tenth_and_a_hundredth_below_what_the_probe_finds(com
         largest = descending_probe(line(), seed, lr_range=(1e-3, 10.0)).largest_lr
         assert 0.1 < largest < 3  # a line with inputs from -1 to 1 diverges from about 1.5 on
         here = comparison.trials.query(f"strategy == 'probe' and seed == {seed}")
-        for _, trials in here.groupby("schedule"):
+        for _, trials in here.groupby("schedule", observed=True):
             assert trials["lr"].tolist()[:3] == pytest.approx([largest / 10, largest / 100, largest / 10**1.5])
             assert trials["lr"].is_unique
 

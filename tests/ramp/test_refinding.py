@@ -316,7 +316,7 @@ def test_the_picture_shows_bounds_suggestions_edge_and_schedule(make_workload):
     drawn = np.concatenate([np.asarray(c.get_offsets()) for c in points])
     assert sorted(map(tuple, drawn.tolist())) == sorted(zip(frame["step"], frame["suggestion"], strict=True))
     band = next(c for c in ax.collections if str(c.get_label()).startswith("bounds"))
-    (low, high), (_, top) = ax.dataLim.intervaly, band.get_datalim(ax.transData).intervaly
+    (low, high), top = ax.dataLim.intervaly, max(path.vertices[:, 1].max() for path in band.get_paths())
     assert (top, low, high) == (frame["max_lr"].max(), ax.dataLim.y0, ax.dataLim.y1)
     assert (ax.get_yscale(), ax.get_ylabel()) == ("log", "learning rate (log)")
     assert ax.get_xlabel() == "steps done before the range test"

@@ -61,7 +61,7 @@ def words(figure):
     found = [text for text in figure.findobj(Text) if text.get_visible() and text not in ticks]
     for ax in figure.axes:
         for axis, (low, high) in ((ax.xaxis, sorted(ax.get_xlim())), (ax.yaxis, sorted(ax.get_ylim()))):
-            shown = axis.get_tick_params()["labelbottom" if axis is ax.xaxis else "labelleft"]
+            shown = all(tick.label1.get_visible() for tick in axis.get_major_ticks())
             places = zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=False)
             found += [label for place, label in places if shown and low <= place <= high]
     return [(text.get_text(), text.get_window_extent(renderer)) for text in found if text.get_text().strip()]
@@ -110,7 +110,8 @@ def test_the_phases_are_shaded_from_edge_to_edge_and_named():
     ends = [LR[0], found.descent_lr, found.blow_up_lr, LR[-1]]
     axes = curve.plot().figure.axes
     for ax in axes:
-        spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches]
+        shapes = [patch.get_path().transformed(patch.get_patch_transform()) for patch in ax.patches]
+        spans = [tuple(shape.get_extents().intervalx) for shape in shapes]
         for span in itertools.pairwise(ends):
             assert any(span == pytest.approx(other) for other in spans)
         shades = {to_rgb(patch.get_facecolor()) for patch in ax.patches}

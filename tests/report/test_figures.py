@@ -186,7 +186,7 @@ def test_with_two_seeds_the_band_is_their_range_and_with_one_there_is_none():
 
 def test_best_so_far_begins_at_step_0_and_ends_at_the_summarys_best(bowl, bowl_pictures):
     summary = bowl.summary().set_index(["strategy", "schedule"])
-    start = bowl.evaluations.query("step == 0 and metric == 'loss'").groupby("seed")["value"].first().mean()
+    start = bowl.evaluations.query("step == 0 and metric == 'loss'").groupby("seed", observed=True)["value"].first().mean()
     for ax in panels(bowl_pictures["best_so_far"].figure):
         lines = labelled(ax)
         assert list(lines) == ["grid", "range_test", "mine"]
@@ -206,7 +206,7 @@ def test_the_finding_of_best_so_far_has_the_summarys_numbers():
 
 
 def test_every_trial_is_a_point_at_its_lr_and_diverged_ones_are_crosses_at_the_start(bowl, bowl_pictures):
-    starts = bowl.evaluations.query("step == 0 and metric == 'loss'").groupby("seed")["value"].first()
+    starts = bowl.evaluations.query("step == 0 and metric == 'loss'").groupby("seed", observed=True)["value"].first()
     for ax in panels(bowl_pictures["objective_by_lr"].figure):
         here = bowl.trials[bowl.trials["schedule"] == ax.get_title()]
         points = np.concatenate([np.asarray(g.get_offsets()) for g in ax.collections])

@@ -19,7 +19,7 @@ from tests.helpers.study_records import study
 
 
 def test_trials_have_a_row_for_every_training_the_budget_pays_for(bowl_comparison):
-    counts = bowl_comparison.trials.groupby(["strategy", "schedule", "seed"]).size().to_dict()
+    counts = bowl_comparison.trials.groupby(["strategy", "schedule", "seed"], observed=True).size().to_dict()
     left = {seed: (BUDGET * NUM_STEPS - range_test_steps(seed)) // NUM_STEPS for seed in (0, 1)}
     expected = {"grid": lambda seed: BUDGET, "range_test": left.get, "mine": lambda seed: 1}
     assert counts == {
@@ -37,7 +37,7 @@ TYPES = {
     **dict.fromkeys(("seed", "number", "ensemble_members", "steps", "steps_charged"), "Int64"),
     **dict.fromkeys(("lr", "objective", "ensemble_objective", "seconds"), "float64"),
     **dict.fromkeys(("started", "ended"), "datetime64[ns, UTC]"),
-    "reason": "str",
+    "reason": str(pd.Series(dtype="str").dtype),  # "object" before pandas 3
 }
 
 
@@ -102,7 +102,7 @@ def test_some_trials_diverged_and_some_did_not(bowl_comparison):
 
 def test_steps_charged_add_up_from_the_range_test_on(bowl_comparison):
     charged = bests_by_hand(bowl_comparison)
-    for (strategy, schedule, _, seed), rows in bowl_comparison.trials.groupby(KEYS):
+    for (strategy, schedule, _, seed), rows in bowl_comparison.trials.groupby(KEYS, observed=True):
         assert rows["steps_charged"].tolist() == [steps for steps, _ in charged[strategy, schedule, seed]]
 
 
@@ -132,8 +132,8 @@ def test_evaluations_are_long_and_follow_the_formula(bowl_comparison):
         "comparison", *KEYS, "number", "peak_lr", "step", "lr", "end_of_cycle", "metric", "value",
     ]  # fmt: skip
     assert set(frame["metric"]) == {"train_loss", "loss", "distance", "steps"}
-    for (_, schedule, _, seed, _), rows in frame.groupby([*KEYS, "number"]):
-        metric = dict(iter(rows.groupby("metric")))
+    for (_, schedule, _, seed, _), rows in frame.groupby([*KEYS, "number"], observed=True):
+        metric = dict(iter(rows.groupby("metric", observed=True)))
         steps = metric["loss"]["step"].tolist()
         assert all(each["step"].tolist() == steps for each in metric.values())
         lr = lrs_of(schedule, rows["peak_lr"].iloc[0])
@@ -152,7 +152,10 @@ def test_evaluations_are_long_and_follow_the_formula(bowl_comparison):
 
 def test_a_metric_called_train_loss_does_not_hide_the_training_loss():
     frame = evaluations_frame([study([(0.1, 0.4)], objective="train_loss")])
-    assert frame.groupby("metric")["value"].last().to_dict() == {"train_loss": 0.5, "metric_train_loss": 0.4}
+    assert frame.groupby("metric", observed=True)["value"].last().to_dict() == {
+        "train_loss": 0.5,
+        "metric_train_loss": 0.4,
+    }
 
 
 def test_trials_of_several_metrics_keep_their_own(bowl_comparison):
@@ -168,8 +171,11 @@ def test_curves_hold_each_range_test_once_with_the_losses_of_the_formula(bowl_co
         "comparison", "optimizer", "seed", "curve", "step", "lr", "loss", "smoothed", "slope", "gain_ratio", "reduction",
         "predicted_reduction", "relative_update", "rms_update", "gradient_norm",
     ]  # fmt: skip
-    assert curves.groupby(["optimizer", "seed", "curve"]).size().to_dict().keys() == {("SGD", 0, 0), ("SGD", 1, 0)}
-    for seed, rows in curves.groupby("seed"):
+    assert curves.groupby(["optimizer", "seed", "curve"], observed=True).size().to_dict().keys() == {
+        ("SGD", 0, 0),
+        ("SGD", 1, 0),
+    }
+    for seed, rows in curves.groupby("seed", observed=True):
         ramp = np.geomspace(*LR_RANGE, NUM_STEPS)
         assert rows["lr"].to_numpy() == pytest.approx(ramp[: len(rows)])
         assert rows["loss"].to_numpy() == pytest.approx(losses(ramp, seed)[: len(rows)], rel=1e-3)

@@ -37,7 +37,7 @@ def everything():
 
 def rows(trials, optimizer):
     mine = trials[trials["optimizer"] == optimizer]
-    return mine.groupby(["strategy", "schedule"]).size().to_dict()
+    return mine.groupby(["strategy", "schedule"], observed=True).size().to_dict()
 
 
 def test_each_optimizer_is_run_by_its_own_rules(everything):
@@ -58,7 +58,7 @@ def test_each_optimizer_is_run_by_its_own_rules(everything):
 def test_range_tests_are_run_only_where_they_are_needed(everything):
     comparison = everything()
     assert set(comparison.curves["optimizer"]) == {"sgd", "adam", "rmsprop", "adagrad", "schedule_free"}
-    assert comparison.curves.groupby(["optimizer", "seed"])["curve"].nunique().tolist() == [1] * 5
+    assert comparison.curves.groupby(["optimizer", "seed"], observed=True)["curve"].nunique().tolist() == [1] * 5
     only = everything(optimizers=["prodigy"], strategies=["range_test", "probe"], storage=None)
     assert len(only.curves) == 0
     assert [record.kind for record in only.records] == ["search"]
@@ -66,7 +66,7 @@ def test_range_tests_are_run_only_where_they_are_needed(everything):
 
 def test_no_study_spends_more_than_its_budget(everything):
     trials = everything().trials
-    spent = trials.groupby(["optimizer", "strategy"])["steps_charged"].max().to_dict()
+    spent = trials.groupby(["optimizer", "strategy"], observed=True)["steps_charged"].max().to_dict()
     assert max(spent.values()) <= 2 * 30
     assert spent["prodigy", "defaults"] == spent["schedule_free", "defaults"] == 30
     assert spent["schedule_free", "range_test"] == 30 + 20 + math.ceil(21 / 3)

@@ -123,7 +123,7 @@ def _anytime_plot(record: StudyRecord, findings: Findings) -> Plot:
     colors = strategy_colors(frame["strategy"])
     axis = value_axis(f"best {record.plan['objective']} so far", frame["best"].tolist())
     plot = Plot(_title(record), {"title": {"text": "steps spent, range tests included"}, "rangemode": "tozero"}, axis)
-    for strategy, rows in frame.groupby("strategy", sort=False):
+    for strategy, rows in frame.groupby("strategy", observed=True, sort=False):
         width = 3 if strategy == record.plan["strategy"] else 1.5
         style = {"shape": "hv", "width": width}
         plot.line(str(strategy), rows["steps_charged"], rows["best"], colors[str(strategy)], line=style)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -71,7 +72,13 @@ def connected(
                     ray.get(first, timeout=SETUP_SECONDS)
             yield
         finally:
-            ray.shutdown(wait_for_processes=True)  # or their ends are reported as ResourceWarnings
+            shut_down()
+
+
+def shut_down() -> None:
+    """Leave Ray, and end what was started with it."""
+    waiting = inspect.signature(ray.shutdown).parameters.keys() & {"wait_for_processes"}  # an older Ray cannot
+    ray.shutdown(**dict.fromkeys(waiting, True))  # or the processes' ends are reported as ResourceWarnings
 
 
 def _init(address: str, runtime_env: Mapping[str, Any] | None, verbose: bool, dashboard: bool) -> None:

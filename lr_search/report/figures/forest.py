@@ -100,8 +100,7 @@ def forest_picture(panels: Panels) -> Picture | None:
     if not len(rows):
         return None
     ax = plot_forest(pairwise, objective=findings.objective, looks=panels.looks)
-    figure = ax.get_figure(root=True)
-    assert figure is not None
+    figure = ax.figure.figure
     names = varying(pd.concat([rows[WAY], rows[THAN].set_axis(WAY, axis=1)]))
     best = way_name(rows.iloc[0][THAN].set_axis(WAY), names)
     counts = pairwise["verdict"].value_counts()

@@ -77,8 +77,7 @@ def pruning_picture(panels: Panels) -> Picture | None:
     if not len(pruned):
         return None
     ax = plot_pruning(trials, looks=panels.looks)
-    figure = ax.get_figure(root=True)
-    assert figure is not None
+    figure = ax.figure.figure
     ended = int((trials["state"] != "RUNNING").sum())
     full = max(int(study.plan["num_steps"]) for study in panels.findings.searches)
     low, high = short_number(float(pruned["lr"].min())), short_number(float(pruned["lr"].max()))

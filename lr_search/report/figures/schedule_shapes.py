@@ -131,8 +131,7 @@ def schedules_picture(panels: Panels) -> Picture | None:
     if not len(shapes):
         return None
     ax = plot_schedules(shapes)
-    figure = ax.get_figure(root=True)
-    assert figure is not None
+    figure = ax.figure.figure
     peaks = shapes.groupby(["schedule", "optimizer"], observed=True, sort=False)["peak_lr"].first()
     named = [f"{panels.name(_pair(key))} {short_number(float(lr))}" for key, lr in peaks.items()]
     searched = shapes[shapes["kind"] == TRAINED]["schedule"].unique().tolist()

@@ -56,7 +56,7 @@ def cost_rows(costs: pd.DataFrame) -> pd.DataFrame:
     """A row for each way of searching, in the order of the table, and a column for each part's steps."""
     wide = costs.assign(part=costs["part"].astype("object"), **{name: costs[name].astype("object") for name in WAY})
     order = wide[WAY].drop_duplicates()
-    table = wide.pivot_table(index=WAY, columns="part", values="steps", aggfunc="sum", sort=False)
+    table = wide.pivot_table(index=WAY, columns="part", values="steps", aggfunc="sum", observed=True, sort=False)
     table = table.reindex(columns=PARTS).fillna(0.0)
     return order.merge(table.reset_index(), on=WAY, how="left").astype(dict.fromkeys(PARTS, "float64"))
 
@@ -71,8 +71,7 @@ def costs_picture(panels: Panels) -> Picture | None:
     places = [rank.get(tuple(map(str, key)), len(rank)) for key in costs[WAY].itertuples(index=False)]
     costs = costs.iloc[np.argsort(places, kind="stable")]
     ax = plot_costs(costs)
-    figure = ax.get_figure(root=True)
-    assert figure is not None
+    figure = ax.figure.figure
     rows = cost_rows(costs)
     total = rows[PARTS].sum(axis=1)
     names = varying(rows)

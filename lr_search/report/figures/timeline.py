@@ -134,8 +134,7 @@ def timeline_picture(panels: Panels) -> Picture | None:
     if not len(bars):
         return None
     ax = plot_timeline(trials)
-    figure = ax.get_figure(root=True)
-    assert figure is not None
+    figure = ax.figure.figure
     count, span = int(bars["worker"].max()), float(bars["end"].max())
     seconds, unit = _unit(span)
     busy = float(trials["seconds"].sum()) / (count * span) if span else 1.0

@@ -32,7 +32,7 @@ class NamesInARow(Artist):
         self._texts = [Text(0, 0, name, fontsize=_POINTS, ha="center", va="center") for name in names]
         ax.add_artist(self)
         for text in self._texts:
-            text.set_figure(ax.get_figure(root=True))  # type: ignore[arg-type]
+            text.set_figure(ax.figure.figure)
 
     def get_children(self) -> list[Artist]:
         """The names."""

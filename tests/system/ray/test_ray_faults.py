@@ -86,7 +86,7 @@ def test_once_costs_what_was_done_since_the_last_checkpoint(
 @pytest.mark.parametrize("kind", KINDS)
 def test_evaluations_come_once(comparison: lrs.Comparison, kind: str) -> None:
     evaluations = comparison.evaluations.query("metric == 'loss'")
-    for _, each in evaluations[evaluations["optimizer"] == kind].groupby("strategy"):
+    for _, each in evaluations[evaluations["optimizer"] == kind].groupby("strategy", observed=True):
         assert each["step"].tolist() == list(range(0, STEPS + 1, 10))
 
 
