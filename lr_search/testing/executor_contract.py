@@ -198,7 +198,11 @@ class ExecutorContract:
         must(bool(((charged <= 5 * STEPS) & (charged > 4 * STEPS)).all()), rule, budget=5 * STEPS, charged=came)
         if pruner is None:
             assert (trials["steps"] == STEPS).all()
-            assert trials.groupby("strategy", observed=True).size().to_dict() == {"grid": 10, "random": 10, "range_test": 8}
+            assert trials.groupby("strategy", observed=True).size().to_dict() == {
+                "grid": 10,
+                "random": 10,
+                "range_test": 8,
+            }
 
     # interruptions and progress
 
