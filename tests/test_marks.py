@@ -1,5 +1,6 @@
 """The tests' own rules: what is left out unasked, and where the others run."""
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -52,3 +53,8 @@ def test_a_few_cases_run_always_and_the_others_with_every_test():
     assert [[mark.name for mark in case.marks] for case in cases] == [["long"], [], [], ["ray", "long"]]
     with pytest.raises(AssertionError, match="no case is called \\['c'\\]"):
         usually(["c"], [1])
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="of tests side by side: pytest -n auto")
+def test_side_by_side_the_tests_of_a_file_stay_together(request):
+    assert request.node.nodeid.endswith("@tests/test_marks.py")
