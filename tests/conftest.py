@@ -20,13 +20,15 @@ from lr_search.cli import app
 from lr_search.report import page_parts
 from tests.helpers import postgresql
 from tests.helpers.bowl import compare_in_bowl
-from tests.helpers.marks import SERVERS, needs_of, wanted
+from tests.helpers.marks import group_of, needs_of, wanted
 
 collect_ignore_glob = ["helpers/*"]  # they have no tests, and import what those need that ask for them
 pytest.register_assert_rewrite("optuna.testing.pytest_samplers")
 
 torch.set_num_threads(1)  # the nets are tiny, and threads that spin for each other are slow on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for what the tests start
+# Ray's workers are nice to all others: they would wait for the tests beside them
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 WITHOUT_A_GPU = pytest.mark.skip(reason="needs a CUDA device")
 # what torch says of a thread's first matrix product, and mends by itself
@@ -51,8 +53,7 @@ def pytest_collection_modifyitems(items):
             raise pytest.UsageError(
                 f"ids must be the same in every process (tests/helpers/case_ids.py), but got {item.nodeid}."
             )
-        shared = [name for name in SERVERS if item.get_closest_marker(name)]
-        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.location[0]))
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
         if item.get_closest_marker("gpu"):
             item.add_marker(ON_A_GPU if torch.cuda.is_available() else WITHOUT_A_GPU)
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 MARKS = ("ray", "browser", "postgresql", "processes", "conformance", "bench", "long")
-SERVERS = ("ray", "browser", "postgresql")  # of which there is one, for all tests that need it
 
 
 def needs_of(path: Path) -> set[str]:
@@ -30,6 +29,13 @@ def wanted(expression: str, needs: set[str]) -> bool:
         )
         for values in itertools.product([False, True], repeat=len(open_names))
     )
+
+
+def group_of(item: pytest.Item) -> str:
+    """The tests that run in one process where some run side by side: those of a file, and those that share a server."""
+    if "shared_ray" in getattr(item, "fixturenames", ()):
+        return "ray"
+    return "postgresql" if item.get_closest_marker("postgresql") else item.location[0]
 
 
 def usually(kept: Collection[object], cases: Iterable[Any], others: str = "long") -> list[Any]:
