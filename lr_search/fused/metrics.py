@@ -85,6 +85,10 @@ class FusedJudge:
                     sums[name] = (total, count) if before is None else (before[0] + total, before[1] + count)
         return [require_objective(self._workload, means) for means in _means(sums, len(rows))]
 
+    def require_sound(self, row: int, metrics: Mapping[str, float]) -> None:
+        """Raise if the objective of a row that no step has moved is not finite; see `Judge.require_sound`."""
+        self._alone.require_sound(self._stack.loaded(row), metrics)
+
     def close(self) -> None:
         """Let go of the data."""
         self._alone.close()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lr_search.curves.curve import LRCurve
-from lr_search.errors import LRSearchError
+from lr_search.errors import LRSearchError, WorkloadError
 from lr_search.fused.losses import FusedLoss
 from lr_search.fused.seed_batches import SeededWalks
 from lr_search.fused.stack import Stack
@@ -23,6 +23,7 @@ from lr_search.ramp.record import RampRecord, rounding_of
 from lr_search.ramp.run import RAMP_BLOCK
 from lr_search.ramp.settings import RampSettings
 from lr_search.rng import preserved_rng
+from lr_search.training.batch_fault import batch_fault_of
 from lr_search.workloads.workload import Workload
 
 
@@ -63,6 +64,7 @@ class _FusedRamp:
             self._walks = SeededWalks(workload.torch_device, workload.accumulate)
             for seed in seeds:
                 model, optimizer, batches = workload.begin(seed)
+                batches.remember((RAMP_BLOCK + 1) * workload.accumulate)
                 self._walks.add(batches)
                 models.append(model)
                 optimizers.append(optimizer)
@@ -101,13 +103,22 @@ class _FusedRamp:
         for index, record in enumerate(records):
             if record.stopped != "finished":
                 continue
-            record.take(lrs, values[:, index])
+            all_finite = record.take(lrs, values[:, index])
             if first and not np.isfinite(values[0, index]):
                 raise FloatingPointError("the first loss is not finite")
+            if not all_finite:
+                self._require_sound(index, record)
             if len(rows):
                 record.rounding = rounding_of(losses.dtype, self._workload.precision, self._stack.weights.dtype)
                 record.forwards += first + len(rows)
                 record.take_rows(rows[:, :, index])
+
+    def _require_sound(self, index: int, record: RampRecord) -> None:
+        """Raise if a curve ended by the fault of a batch."""
+        number = 1 + record.recorded * self._workload.accumulate
+        fault = batch_fault_of(self._workload, self._seeds[index], self._walks[index], number)
+        if isinstance(fault, WorkloadError):
+            raise fault
 
     def _step(self, drawn: list[Any], lr: float) -> torch.Tensor:
         """Take one step. Returns: the losses before it, (seeds,)."""

@@ -31,6 +31,10 @@ class SeededWalks:
         self._walks.append(batches)
         self._states.append(RNGState.capture(self._device))
 
+    def __getitem__(self, index: int) -> BatchWalk:
+        """The batches of one of the seeds."""
+        return self._walks[index]
+
     def draw(self, steps: int) -> list[list[Any]]:
         """The stacked batches of so many steps: for each a list of as many as a step accumulates.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from lr_search.errors import LRSearchError
+from lr_search.errors import LRSearchError, WorkloadError
 from lr_search.fused.lane import Lane, Member
 from lr_search.fused.losses import FusedLoss
 from lr_search.fused.metrics import FusedJudge
@@ -17,6 +17,7 @@ from lr_search.fused.support import Support
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate, Update
 from lr_search.optimizers.param_groups import trainable
 from lr_search.rng import RNGState, preserved_rng
+from lr_search.training.batch_fault import batch_fault_of
 from lr_search.training.course import TRAINING_BLOCK
 
 COMPACT_SHARE = 1 / 8  # of the rows; when so many have ended, the others are moved together
@@ -43,6 +44,7 @@ class FusedTraining:
         self._step, self._begun = 0, False
         with preserved_rng(self._device):
             model, optimizer, self._batches = first.begin(seed)
+            self._batches.remember((TRAINING_BLOCK + 1) * first.accumulate)
             self._rng = RNGState.capture(self._device)
             named = dict(model.named_parameters())
             self._stack = Stack(model, [named[name] for name in support[0].trained], len(members))
@@ -118,12 +120,21 @@ class FusedTraining:
 
     def _run_block(self, active: list[Lane], target: int) -> None:
         """Take steps up to `target`, or a block of them, then read their losses at once."""
-        until = min(target, self._step + TRAINING_BLOCK)
+        begun, until, first = self._step, min(target, self._step + TRAINING_BLOCK), self._batches.total + 1
         losses = torch.stack([self._one_step(step) for step in range(self._step, until)])
         read = losses.cpu().double().numpy()  # (steps, rows)
         self._step = until
         for lane in active:
             lane.train_on(read[:, lane.row])
+        ends = {lane.step for lane in active if lane.stopped == "diverged"}
+        for end in sorted(ends):
+            self._require_sound(first + (end - begun - 1) * self._workload.accumulate)
+
+    def _require_sound(self, number: int) -> None:
+        """Raise if a lane diverged by the fault of a batch of the step whose first has this number, or of the step before."""
+        fault = batch_fault_of(self._workload, self._seed, self._batches, number)
+        if isinstance(fault, WorkloadError):
+            raise fault
 
     def _one_step(self, step: int) -> torch.Tensor:
         """Take one step. Returns: the losses before it, (rows,)."""
@@ -150,12 +161,15 @@ class FusedTraining:
             if not finite[lane.row]:
                 lane.doubt = lane.non_finite_weight
                 if self._step == self._workload.num_steps:
+                    self._require_sound(self._batches.total + 1)
                     lane.stop("diverged", lane.doubt)
         due = [lane for lane in due if not lane.doubt]
         for lane, metrics in zip(due, self._judged(due), strict=True):
             if metrics is None:
                 lane.alone = True
                 continue
+            if not self._step:
+                self._judge.require_sound(lane.row, metrics)
             if lane.keeps:
                 lane.kept.keep(lane.step, self._stack.loaded(lane.row))
             lane.judged(metrics)

@@ -47,7 +47,11 @@ def descending_probe(
     with preserved_rng(workload.torch_device):
         untrained = _losses(workload, seed, 0.0, ladder.num_steps)
         if not np.isfinite(untrained).all():
-            raise WorkloadError("The loss of the untrained weights must be finite. Check the data and the loss.")
+            bad = int(np.argmin(np.isfinite(untrained))) + 1
+            raise WorkloadError(
+                f"The loss of the untrained weights must be finite, but is not on the batches of step {bad} in the first pass. "
+                "Look for labels that are all ignored (ignore_index) and for values that are not finite."
+            )
         rows: list[FloatArray] = []
         for lr in lrs.tolist():
             rows.append(_losses(workload, seed, lr, ladder.num_steps))

@@ -25,14 +25,14 @@ def run_ramp(begin: Callable[[], RampRun], settings: RampSettings) -> LRCurve:
         settings: the ramp's ends, its steps from one to the other, and whether to move them.
     """
     lrs = settings.lrs()
-    curve = _climbed(begin(), lrs, settings)
+    curve = _climbed(begin, lrs, settings)
     lowest = settings.start_lr
     while _begins_too_high(curve, lowest, settings):
         per_step = lrs[1] / lrs[0]
         more = int(np.ceil(-np.log(START_FACTOR) / np.log(per_step)))
         lowest = lowest * per_step**-more
         lrs = np.concatenate([lowest * per_step ** np.arange(more), lrs])
-        restarted = _climbed(begin(), lrs, settings)
+        restarted = _climbed(begin, lrs, settings)
         curve = replace(
             restarted,
             num_steps=restarted.num_steps + curve.num_steps,
@@ -48,15 +48,18 @@ def _begins_too_high(curve: LRCurve, lowest: float, settings: RampSettings) -> b
     return end_to_move(curve) == "start"
 
 
-def _climbed(run: RampRun, lrs: FloatArray, settings: RampSettings) -> LRCurve:
+def _climbed(begin: Callable[[], RampRun], lrs: FloatArray, settings: RampSettings) -> LRCurve:
     """Take the ramp's steps, and more while the loss is still falling at its end."""
+    run = begin()
     try:
         run.go(lrs)
+        run.require_sound(begin)
         curve = run.curve()
         while settings.extend and _ends_too_low(curve, lrs):
             more = _lrs_beyond(lrs, settings.ramp)
             lrs = np.concatenate([lrs, more])
             run.go(more)
+            run.require_sound(begin)
             curve = run.curve()
         return curve
     finally:

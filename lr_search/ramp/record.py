@@ -46,6 +46,11 @@ class RampRecord:
         return not self._losses
 
     @property
+    def recorded(self) -> int:
+        """How many losses were recorded."""
+        return len(self._losses)
+
+    @property
     def measured(self) -> bool:
         """Whether the gain ratio's parts were recorded."""
         return bool(self._rows)

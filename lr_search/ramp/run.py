@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -18,6 +18,7 @@ from lr_search.optimizers.character import character
 from lr_search.ramp.gain_meter import GainMeter
 from lr_search.ramp.record import RampRecord, rounding_of
 from lr_search.rng import preserved_rng
+from lr_search.training.batch_fault import batch_fault
 from lr_search.training.evaluation import metric_sums
 from lr_search.training.replay import Buffers
 from lr_search.training.state import preserved_modes
@@ -86,6 +87,9 @@ class RampRun:
         sweep: Sweep | None = None,
     ) -> None:
         self._stepper, self._batches = stepper, batches
+        if isinstance(batches, BatchWalk):
+            batches.remember((RAMP_BLOCK + 1) * stepper.accumulate)
+        self.failure: Exception | None = None  # that ended the ramp, on weights or outputs that are not finite
         self._asked, self._sweep = gain_ratio, sweep
         self._meter: GainMeter | None = None
         num_weights = sum(parameter.numel() for parameter in stepper.parameters if parameter.requires_grad)
@@ -140,7 +144,31 @@ class RampRun:
         if record.stopped == "finished" and failure is not None:
             if record.is_empty or self._stepper.is_finite():
                 raise failure
-            record.stopped = "non_finite"
+            record.stopped, self.failure = "non_finite", failure
+
+    def require_sound(self, begin: Callable[[], RampRun]) -> None:
+        """Raise if what is not finite was so by a batch's fault.
+
+        Args:
+            begin: makes another run of the same ramp, from the weights it began with.
+
+        Raises:
+            WorkloadError: it was.
+            Exception: that ended the ramp; the loss raises one with the weights it began with, too.
+        """
+        record, batches = self._record, self._batches
+        if record.stopped != "non_finite":
+            return
+        if isinstance(batches, BatchWalk) and not shared_between_processes(self._stepper.model):
+            other = begin()
+            try:
+                fault = batch_fault(other._stepper, batches, 1 + record.recorded * self._stepper.accumulate)
+            finally:
+                other.close()
+            if isinstance(fault, WorkloadError):
+                raise fault
+            if fault is not None and self.failure is not None:
+                raise self.failure
         if record.is_empty:
             raise WorkloadError(
                 "The first loss must be finite, but it was not, before any step was taken. Check the data and the loss."
@@ -210,12 +238,14 @@ def _means(sums: Mapping[str, torch.Tensor], counts: Mapping[str, torch.Tensor |
 
 def averaged(losses: torch.Tensor, model: nn.Module) -> torch.Tensor:
     """The mean over the processes that train one model together, so that all of them end the ramp at the same step."""
-    distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized() and _is_shared(model)):
+    if not shared_between_processes(model):
         return losses
-    distributed.all_reduce(losses)
-    return losses / distributed.get_world_size()
+    torch.distributed.all_reduce(losses)
+    return losses / torch.distributed.get_world_size()
 
 
-def _is_shared(model: nn.Module) -> bool:
+def shared_between_processes(model: nn.Module) -> bool:
+    """Whether several processes train the model together."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return False
     return any(type(module).__name__ in SHARED for module in model.modules())

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import torch
 
-from lr_search.errors import LRSearchError
+from lr_search.errors import LRSearchError, WorkloadError
+from lr_search.training.batch_fault import batch_fault_of
 from lr_search.training.course import TRAINING_BLOCK, Course
 from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk
@@ -20,11 +21,13 @@ class BlockRunner:
         stepper: of the training's model.
         batches: the walk that the steps draw their batches from.
         course: receives the steps and their losses.
+        seed: of the training.
     """
 
-    def __init__(self, stepper: Stepper, batches: BatchWalk, course: Course) -> None:
-        self._stepper, self._course = stepper, course
+    def __init__(self, stepper: Stepper, batches: BatchWalk, course: Course, seed: int) -> None:
+        self._stepper, self._course, self._seed = stepper, course, seed
         self.batches = batches
+        batches.remember((TRAINING_BLOCK + 1) * stepper.accumulate)
 
     def train_to(self, target: int) -> bool:
         """Step up to `target`. Returns: whether it got there; False if the training diverged on the way."""
@@ -43,6 +46,7 @@ class BlockRunner:
         course = self._course
         with self._stepper.modes.stepping():
             if course.step == course.workload.num_steps or self._run_block(course.step, course.step + 1):
+                self._require_sound(self.batches.total + 1)
                 course.stop("diverged", reason)
 
     def _run_block(self, start: int, end: int) -> bool:
@@ -50,20 +54,44 @@ class BlockRunner:
         steps, schedule, course = np.arange(start, end), self._course.schedule, self._course
         lrs, momenta = schedule(steps), schedule.momentum(steps)
         losses: list[torch.Tensor] = []
+        first = self.batches.total + 1
         try:
             for lr, momentum in zip(lrs.tolist(), momenta.tolist(), strict=True):
                 losses.append(self._stepper.step(self.batches, lr, None if math.isnan(momentum) else momentum))
         except Exception as error:
-            if not self._read(losses):
+            if not self._read(losses, first):
                 return False
             # before the first step nothing has been trained that could have diverged
             if not course.step or isinstance(error, LRSearchError) or self._stepper.is_finite():
                 raise
+            if self._fault(first + len(losses) * self._stepper.accumulate) is not None:
+                raise
             kind = type(error).__name__
             course.stop("diverged", f"{kind} on non-finite weights or outputs after step {course.step}: {error}")
             return False
-        return self._read(losses)
+        return self._read(losses, first)
 
-    def _read(self, losses: list[torch.Tensor]) -> bool:
-        """Read a block of losses off the device. Returns: whether all are finite; if not, the training has diverged."""
-        return self._course.take(torch.stack(losses).cpu().double().numpy() if losses else np.empty(0))
+    def _read(self, losses: list[torch.Tensor], first: int) -> bool:
+        """Read a block of losses off the device. Returns: whether all are finite; if not, the training has diverged.
+
+        Args:
+            losses: of the steps.
+            first: the number of their first batch.
+
+        Raises:
+            WorkloadError: one is not finite by its batch's fault.
+        """
+        begun = self._course.step
+        finite = self._course.take(torch.stack(losses).cpu().double().numpy() if losses else np.empty(0))
+        if not finite:
+            self._require_sound(first + (self._course.step - begun - 1) * self._stepper.accumulate)
+        return finite
+
+    def _require_sound(self, number: int) -> None:
+        fault = self._fault(number)
+        if isinstance(fault, WorkloadError):
+            raise fault
+
+    def _fault(self, number: int) -> Exception | None:
+        """What is wrong with the batches of the step whose first has this number, or of the step before."""
+        return batch_fault_of(self._course.workload, self._seed, self.batches, number)

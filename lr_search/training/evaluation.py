@@ -90,7 +90,7 @@ def metric_total(name: str, value: Any, batch: Any) -> tuple[torch.Tensor, torch
     """A metric's sum over a batch, still on the device, and the number of examples in it."""
     if isinstance(value, tuple) and len(value) == 2:
         total, count = value
-        return torch.as_tensor(total).detach().float(), count
+        return _wide(torch.as_tensor(total)), count
     if isinstance(value, int | float):
         value = torch.tensor(float(value))
     if not isinstance(value, torch.Tensor) or value.ndim > 1:
@@ -100,6 +100,11 @@ def metric_total(name: str, value: Any, batch: Any) -> tuple[torch.Tensor, torch
             "Give one number an example, or (sum, count) over the batch."
         )
     if value.ndim == 1:
-        return value.detach().float().sum(), float(len(value))
+        return _wide(value).sum(), float(len(value))
     examples = batch_length(batch)
-    return value.detach().float() * examples, float(examples)
+    return _wide(value) * examples, float(examples)
+
+
+def _wide(value: torch.Tensor) -> torch.Tensor:
+    """At least single precision, to be summed in."""
+    return value.detach() if value.dtype == torch.float64 else value.detach().float()

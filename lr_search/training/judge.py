@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,8 @@ from torch import nn
 
 from lr_search.errors import InvalidInputError, WorkloadError
 from lr_search.rng import preserved_rng, seed_everything
-from lr_search.training.evaluation import evaluate
+from lr_search.training.evaluation import evaluate, metric_sums
+from lr_search.training.state import preserved_modes
 from lr_search.workloads.batches import open_data, preserved_generators, rewind
 from lr_search.workloads.workload import Workload
 
@@ -52,6 +54,30 @@ class Judge:
         with self.opened() as batches:
             metrics = evaluate(model, batches, work.metrics_or_loss, self._device, work.precision)
         return require_objective(work, metrics)
+
+    def require_sound(self, model: nn.Module, metrics: Mapping[str, float]) -> None:
+        """Raise if the objective of a model that no step has moved is not finite; one that counted nothing may be nan.
+
+        Args:
+            model: the module.
+            metrics: what it was judged to have.
+
+        Raises:
+            WorkloadError: it is not finite on a batch, whose number is told.
+        """
+        work, name = self._workload, self._workload.objective
+        if math.isfinite(metrics[name]):
+            return
+        with self.opened() as batches, preserved_modes(model):
+            model.eval()
+            for number, batch in enumerate(batches, start=1):
+                sums, _, _ = metric_sums(model, [batch], work.metrics_or_loss, self._device, work.precision)
+                if name in sums and not sums[name].isfinite():
+                    raise WorkloadError(
+                        f"{name} must be finite before the first step, but is {float(sums[name])} on batch {number} of the "
+                        "validation data, where no learning rate has acted yet. Look for labels that are all ignored "
+                        "(ignore_index) and for values that are not finite, and leave such batches out."
+                    )
 
     def close(self) -> None:
         """Let go of the data."""

@@ -120,7 +120,7 @@ class Training(Iterator[Evaluation]):
 
     def _open_data(self, batches: BatchWalk) -> None:
         """Train on these batches, which were just opened: the training's own random state is the global one, as it is now."""
-        self._runner = BlockRunner(self._stepper, batches, self._course)
+        self._runner = BlockRunner(self._stepper, batches, self._course, self.seed)
         self._rng = RNGState.capture(self._device)
         self._judge = Judge(self.workload, self.seed)
 
@@ -219,6 +219,8 @@ class Training(Iterator[Evaluation]):
         """Evaluate here; None if that shows that the training has diverged."""
         try:
             metrics = self.evaluate()
+            if not self.step:
+                self._judge.require_sound(self.model, metrics)
         except Exception as error:
             if not self.step or isinstance(error, LRSearchError) or self._stepper.is_finite(self._runner.batches):
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any, TypeGuard
@@ -24,6 +25,21 @@ _SINGLE = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """Where a batch came from: enough to come by it again.
+
+    Args:
+        pass_start: the random states that its pass began with: the global ones, and the loader's own.
+        pass_number: which pass over the data, from 1.
+        number: which batch of that pass, from 1.
+    """
+
+    pass_start: tuple[RNGState, list[torch.Tensor]]
+    pass_number: int
+    number: int
+
+
 class BatchWalk:
     """Batches without end: passes over the source one after the other, each drawn from the global RNG as it comes.
 
@@ -37,7 +53,7 @@ class BatchWalk:
     """
 
     def __init__(self, source: BatchSource, name: str, device: torch.device, *, rewound: bool = True) -> None:
-        self._source, self._name, self._device = source, name, device
+        self._source, self.name, self._device = source, name, device
         self._data = self._opened()
         size = length(self._data)
         if size is not None and size < 2:
@@ -51,9 +67,11 @@ class BatchWalk:
         self._passes = 0  # passes begun
         self._drawn = 0  # batches drawn in this pass
         self._pass_start: tuple[RNGState, list[torch.Tensor]] | None = None
+        self._newest: deque[Draw] = deque(maxlen=0)
+        self.total = 0  # batches drawn since the walk was made
 
     def _opened(self) -> Iterable[Any]:
-        return open_data(self._source, self._name)
+        return open_data(self._source, self.name)
 
     def __iter__(self) -> Iterator[Any]:
         """The walk itself, which is its own iterator."""
@@ -66,7 +84,30 @@ class BatchWalk:
         else:
             batch = self._next()
         self._drawn += 1
+        self.total += 1
+        assert self._pass_start is not None
+        self._newest.append(Draw(self._pass_start, self._passes, self._drawn))
         return to_device(batch, self._device)
+
+    def remember(self, count: int) -> None:
+        """Know of the newest `count` batches where they came from."""
+        self._newest = deque(maxlen=count)
+
+    def again(self, number: int) -> tuple[Draw, Any] | None:
+        """The batch that was drawn as number `number` in all, from 1, by replaying its pass; the global random states are moved.
+
+        Returns: where it came from, and the batch; None where it is not remembered.
+        """
+        back = self.total - number
+        if not 0 <= back < len(self._newest):
+            return None
+        draw = self._newest[-1 - back]
+        walk = BatchWalk(self._source, self.name, self._device, rewound=False)
+        try:
+            walk._go_to(draw.pass_start, draw.pass_number, draw.number - 1)
+            return draw, next(walk)
+        finally:
+            walk.close()
 
     def _next_of_own(self) -> Any:
         with preserved_generators(self._data) as loader_generators:
@@ -82,12 +123,12 @@ class BatchWalk:
         batch = next(self._iterator, _END)
         if batch is _END:
             if self._drawn < 2:
-                raise WorkloadError((_SINGLE if self._drawn else _EMPTY).format(name=self._name))
+                raise WorkloadError((_SINGLE if self._drawn else _EMPTY).format(name=self.name))
             self._iterator = self._begun()
             batch = next(self._iterator, _END)
         if batch is _END:
             raise WorkloadError(
-                f"{self._name} must give batches on every pass, but got none on a later one. "
+                f"{self.name} must give batches on every pass, but got none on a later one. "
                 "Return a new iterator on each call."
             )
         return batch
@@ -123,14 +164,19 @@ class BatchWalk:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go there by replaying the present pass, on a walk that has not begun; the caller sets the RNG afterwards."""
         start = state["pass_start"]
-        if start is None:
-            return
-        if state["passes"] > 1 and _persistent(self._data):
+        if start is not None:
+            pass_start = RNGState.from_plain(start["rng"], self._device), [saved.cpu() for saved in start["generators"]]
+            self._go_to(pass_start, state["passes"], state["drawn"])
+
+    def _go_to(self, pass_start: tuple[RNGState, list[torch.Tensor]], passes: int, drawn: int) -> None:
+        """Replay so many batches of the pass that began so."""
+        if passes > 1 and _persistent(self._data):
             self._iter()  # a later pass draws fewer numbers than the one that starts the workers
-        RNGState.from_plain(start["rng"], self._device).restore()
-        self._own = [saved.cpu() for saved in start["generators"]]
-        self._passes = state["passes"] - 1
-        for _ in range(state["drawn"]):
+        rng, own = pass_start
+        rng.restore()
+        self._own = list(own)
+        self._passes = passes - 1
+        for _ in range(drawn):
             next(self)
 
 

@@ -80,7 +80,8 @@ def test_so_does_one_whose_loss_is_not_finite_at_once():
     short, _ = bowl(100.0, start_lr=1e200, end_lr=1e201, num_steps=20)
     assert (short.stopped, len(short.lr)) == ("non_finite", 1)
     long, firsts = bowl(1e150, start_lr=1e-20, end_lr=1e10, num_steps=20, extend=True)
-    assert len(firsts) == 1  # no lower than 1e-12
+    assert len(firsts) == 2  # no lower than 1e-12; the batch is looked at once more, for a fault of its own
+    assert long.num_steps == 10
     assert long.lr[0] == 1e-20
 
 

@@ -169,7 +169,10 @@ def test_it_stops_at_a_loss_that_is_not_finite(live, cross_entropy, at, value):
 
     curve = lrs.range_test(*live(), loss, end_lr=0.1, num_steps=40, gain_ratio=False)
     assert (curve.stopped, len(curve.loss)) == ("non_finite", at)
-    assert curve.num_steps == len(calls) == 10 * (at // 10 + 1)  # it is noticed at the end of a block
+    assert curve.num_steps == 10 * (at // 10 + 1)  # it is noticed at the end of a block
+    assert (
+        len(calls) == curve.num_steps + 2
+    )  # that batch and the one before it are looked at once more, for a fault of theirs
     assert curve.loss.tolist() == losses_by_hand(*live(), cross_entropy, curve.lr.tolist())
 
 

@@ -55,8 +55,8 @@ def test_one_step_before_the_overflow_it_finishes(one_weight, eval_every):
 
 
 def root(model, batch):
-    """The gradient is nan at a batch of zeros, where the loss is 0."""
-    return (model.weight * batch).abs().sqrt().mean()
+    """The gradient of a weight that was moved from 1 is nan at a batch of zeros, where the loss is 0."""
+    return ((model.weight * batch).abs() + (model.weight == 1.0)).sqrt().mean()
 
 
 ZEROS_FIFTH = [torch.ones(4)] * 4 + [torch.zeros(4)] + [torch.ones(4)] * 55
@@ -79,8 +79,13 @@ def test_a_weight_that_the_loss_does_not_use_ends_it_too(one_weight):
             super().__init__()
             self.unused = nn.Parameter(torch.tensor(1.0))
 
-    def loss(model, batch):  # the other weight gets a nan gradient, and its term no value
-        return model.weight**2 + torch.nan_to_num(0 * (model.unused - 1).abs().sqrt())
+    def loss(model, batch):  # once it was moved the other weight gets a nan gradient, and its term no value
+        moved = (model.unused != 1.0).float()
+        return (
+            model.weight**2
+            + 0.1 * model.unused.nan_to_num()
+            + ((model.unused * 0).abs() + 1 - moved).sqrt().nan_to_num()
+        )
 
     training, _ = one_weight(loss, 0.01, model=Unused)
     assert training.stopped == "diverged"
