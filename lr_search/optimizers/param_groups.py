@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from lr_search.errors import require
@@ -93,6 +94,24 @@ class AttachedSchedule(LRScheduler):
         lrs = self.get_lr()
         set_lr(self.optimizer, self.schedule(self.last_epoch), self.ratios)
         self._last_lr = lrs
+
+
+def foreign(model: nn.Module, optimizers: Optimizers) -> str:
+    """What is wrong where an optimizer holds parameters that are not the model's: no step on the model's loss is theirs.
+
+    Returns: what came, as a sentence's end; empty where all are the model's.
+    """
+    own = {id(parameter) for parameter in model.parameters()}
+    held = trainable(groups(optimizers))
+    others = [parameter for parameter in held if id(parameter) not in own]
+    if not others:
+        return ""
+    shapes = ", ".join(str(tuple(parameter.shape)) for parameter in others[:3])
+    return (
+        f"got {len(others)} of {len(held)} that are not (of shape {shapes}{', ...' if len(others) > 3 else ''}). "
+        "Build the optimizer from this model's parameters, after the model was made; where the loss has parameters of its own, "
+        "put it and the model into one module."
+    )
 
 
 def trainable(groups: Iterable[dict[str, Any]]) -> list[torch.Tensor]:

@@ -49,7 +49,7 @@ def descending_probe(
         if not np.isfinite(untrained).all():
             bad = int(np.argmin(np.isfinite(untrained))) + 1
             raise WorkloadError(
-                f"The loss of the untrained weights must be finite, but is not on the batches of step {bad} in the first pass. "
+                f"The loss of the untrained weights must be finite, but is not on the batches of step {bad}. "
                 "Look for labels that are all ignored (ignore_index) and for values that are not finite."
             )
         rows: list[FloatArray] = []

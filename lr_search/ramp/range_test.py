@@ -15,6 +15,7 @@ from torch import nn
 
 from lr_search.curves.curve import LRCurve, Ramp
 from lr_search.errors import InvalidInputError, require
+from lr_search.optimizers.param_groups import foreign
 from lr_search.ramp.extending import run_ramp
 from lr_search.ramp.run import RampRun, Sweep
 from lr_search.ramp.settings import RampSettings
@@ -81,7 +82,7 @@ def range_test(
         The curve, (n,) with n <= num_steps, or more where it was extended.
 
     Raises:
-        InvalidInputError: an argument breaks a rule.
+        InvalidInputError: an argument breaks a rule, or the optimizer holds parameters that are not the model's.
         WorkloadError: the data are empty or one batch, or the loss is not a scalar tensor.
 
     >>> model = nn.Linear(1, 1)
@@ -93,6 +94,8 @@ def range_test(
     """
     require(isinstance(model, nn.Module), "model must be a torch.nn.Module", got=type(model).__name__)
     optimizers, losses = _optimizers_and_losses(optimizer, loss)
+    if others := foreign(model, optimizers):
+        raise InvalidInputError(f"The optimizer's parameters must be the model's, but {others}")
     _require_no_iterator("batches", batches)
     _require_no_iterator("valid_data", valid_data)
     if num_epochs is not None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lr_search.errors import LRSearchError, WorkloadError, require
-from lr_search.optimizers.param_groups import OptimizerFactory
+from lr_search.optimizers.param_groups import OptimizerFactory, foreign
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workloads.batches import BatchSource, BatchWalk, length, open_data
 from lr_search.workloads.combining import Combine, require_combine
@@ -184,7 +184,8 @@ class Workload:
         """The optimizer of such a model.
 
         Raises:
-            WorkloadError: the factory returns something else, or only some of the parameter groups name an LR.
+            WorkloadError: the factory returns something else, or only some of the parameter groups name an LR, or it holds
+                parameters that are not the model's.
         """
         params = list(self.param_groups(model) if self.param_groups is not None else model.parameters())
         named = ["lr" in group for group in params if isinstance(group, dict)]
@@ -198,6 +199,8 @@ class Workload:
             raise WorkloadError(
                 f"optimizer(params, lr=...) must return a torch.optim.Optimizer, but got {type(optimizer).__name__}."
             )
+        if others := foreign(model, optimizer):
+            raise WorkloadError(f"The optimizer's parameters must be the model's, but {others}")
         return optimizer
 
     def begin(self, seed: int) -> tuple[nn.Module, torch.optim.Optimizer, BatchWalk]:
