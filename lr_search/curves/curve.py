@@ -42,7 +42,8 @@ class LRCurve:
         num_forwards: forward passes beyond those, each over the batches of a step: for the gain ratio and metrics.
         ramp: "exponential" or "linear".
         members: the curves this one was pooled from.
-        optimizer: what is known of it, by `lr_search.optimizers.character`: "scaling", "gain" and "fade"; empty where nothing is.
+        optimizer: its `character`: "scaling", "gain" and "fade"; empty where nothing is known.
+        group_ratios: each parameter group's LR over the first's, whose LR `lr` is; empty where not known.
 
     Raises:
         InvalidInputError: the arrays differ in length, are empty, hold a value that is not finite, or the LR does not rise.
@@ -62,6 +63,7 @@ class LRCurve:
     ramp: str = "exponential"
     members: tuple[LRCurve, ...] = ()
     optimizer: Mapping[str, float] = field(default_factory=dict)
+    group_ratios: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("lr", "loss"):
@@ -81,12 +83,10 @@ class LRCurve:
         require(
             bool((np.diff(self.lr) > 0).all()) and self.lr[0] >= 0, "lr must rise from step to step, and be positive"
         )
-        for name, values in {"gain_ratio": self.gain_ratio, **self.metrics}.items():
-            require(
-                values is None or np.asarray(values).shape == self.lr.shape,
-                f"{name} must be as long as lr",
-                **{name: None if values is None else np.asarray(values).shape, "lr": self.lr.shape},
-            )
+        measured = {} if self.gain_ratio is None else {"gain_ratio": self.gain_ratio}
+        for name, values in {**measured, **self.metrics}.items():
+            same = values.shape == self.lr.shape
+            require(same, f"{name} must be as long as lr", **{name: values.shape, "lr": self.lr.shape})
         require(self.stopped in get_args(RampEnd), f"stopped must be one of {get_args(RampEnd)}", stopped=self.stopped)
         require(self.ramp in ("exponential", "linear"), "ramp must be 'exponential' or 'linear'", ramp=self.ramp)
         if not self.num_steps:
@@ -205,7 +205,9 @@ class LRCurve:
     def bounds(
         self, metric: str | None = None, *, direction: Literal["minimize", "maximize"] | None = None
     ) -> tuple[float, float]:
-        """The LR range for CLR, SGDR or one-cycle: base_lr and max_lr; see `lr_search.curves.phases.bounds`.
+        """The LR range for CLR, SGDR or one-cycle: base_lr and max_lr, off the loss alone; see `lr_search.curves.phases.bounds`.
+
+        Where the one LR of `suggest` lies outside, its reason says so.
 
         Args:
             metric: read it off this metric, such as "valid_accuracy"; default: off the loss.

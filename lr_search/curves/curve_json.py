@@ -28,6 +28,7 @@ def record_of(curve: LRCurve) -> dict[str, Any]:
         "num_forwards": curve.num_forwards,
         "ramp": curve.ramp,
         "optimizer": dict(curve.optimizer),
+        "group_ratios": list(curve.group_ratios),
         "members": [record_of(member) for member in curve.members],
     }
 
@@ -47,6 +48,7 @@ def curve_of(record: Mapping[str, Any]) -> LRCurve:
         num_forwards=record["num_forwards"],
         ramp=record["ramp"],
         optimizer=record["optimizer"],
+        group_ratios=tuple(record.get("group_ratios", ())),
         members=tuple(curve_of(member) for member in record["members"]),
     )
 

@@ -46,6 +46,7 @@ def pool(curves: Sequence[LRCurve]) -> LRCurve:
         ramp=longest.ramp,
         members=tuple(members),
         optimizer=members[0].optimizer,
+        group_ratios=members[0].group_ratios,
     )
 
 

@@ -12,6 +12,7 @@ from lr_search.curves.calibrated import calibrated, is_doubtful, rule_kind, unce
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.curves.phases import FLAT, has_descent
+from lr_search.curves.remarks import bounds_remark, groups_remark
 from lr_search.curves.rules import SIMPLE_RULES as SIMPLE_RULES
 from lr_search.curves.smoothing import TINY
 from lr_search.errors import unknown_name
@@ -20,7 +21,8 @@ Status = Literal["ok", "flat", "at_edge", "noisy", "diverged_at_start"]
 RULES: dict[str, Callable[[LRCurve], float]] = {"calibrated": calibrated, **SIMPLE_RULES}
 DEFAULT_RULE = "calibrated"
 
-FEW_STEPS = 10  # a ramp that blew up before them began too high
+FEW_STEPS = 10  # a ramp that blew up before them tells little else; twice as many are few,
+EARLY_DECADES = 1.6  # where they span no more of the LR than 20 steps of the usual ramp of 100
 NOISY_DECADES = 0.5  # spread between seeds from which on one number says little
 PEERS_LOG10_STD = 0.9  # of the other rules: the least that was measured for any of them
 WIDER: dict[Status, float] = {"ok": 1.0, "noisy": 1.0, "flat": 1.0, "at_edge": 1.3, "diverged_at_start": 2.0}
@@ -31,12 +33,13 @@ class Suggestion:
     """One learning rate, and how far to trust it.
 
     Args:
-        lr: the LR.
+        lr: the LR; with several parameter groups, the first group's.
         rule: the name of the rule that read it.
         status: "ok"; "flat": no descent stands out of the noise; "at_edge": the ramp ended before it blew up, or began too
             high; "noisy": the seeds disagree; "diverged_at_start": the loss blew up in the first steps.
         reason: why, in words, and what to do.
         log10_std: how far the best LR may lie from it, in decades (one standard deviation).
+        group_lrs: the LR of each parameter group, in the optimizer's order; just `lr` where there is one, or where the groups are not known.
     """
 
     lr: float
@@ -44,6 +47,7 @@ class Suggestion:
     status: Status
     reason: str
     log10_std: float
+    group_lrs: tuple[float, ...] = ()
 
     def _repr_html_(self) -> str:
         from lr_search.report.notebook import suggestion_html
@@ -79,7 +83,11 @@ def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
     status, reason = judge(curve, spread)
     lr = curve.first_lr / 10 if status == "diverged_at_start" else float(10 ** log10_lrs.mean())
     std = float(np.mean([uncertainty(member) for member in members])) if name == DEFAULT_RULE else PEERS_LOG10_STD
-    return Suggestion(lr, name, status, reason, float(np.hypot(WIDER[status] * std, spread)))
+    if status != "diverged_at_start":
+        reason += bounds_remark(curve, lr)
+    group_lrs = tuple(lr * ratio for ratio in curve.group_ratios or (1.0,))
+    log10_std = float(np.hypot(WIDER[status] * std, spread))
+    return Suggestion(lr, name, status, reason + groups_remark(group_lrs), log10_std, group_lrs)
 
 
 def end_to_move(curve: LRCurve) -> Literal["start", "end"] | None:
@@ -91,10 +99,16 @@ def end_to_move(curve: LRCurve) -> Literal["start", "end"] | None:
     if early or (lowest <= last // 20 and rise > FLAT * curve.smoothed_noise + 1e-9 * abs(curve.start)):
         return "start"
     if curve.stopped != "finished":
-        return "start" if last + 1 < 2 * FEW_STEPS else None
+        return "start" if _blew_up_early(curve) else None
     if rule_kind(curve) == "gain":
         return "end" if half is None else None
     return "end" if lowest >= 0.95 * last else None
+
+
+def _blew_up_early(curve: LRCurve) -> bool:
+    """Whether a ramp that was cut short had hardly begun: few steps, over little of the LR (on a linear ramp, very few)."""
+    few = FEW_STEPS if curve.ramp == "linear" else 2 * FEW_STEPS
+    return len(curve.lr) < few and curve.lr[-1] <= 10**EARLY_DECADES * curve.first_lr
 
 
 def judge(curve: LRCurve, spread: float = 0.0) -> tuple[Status, str]:
@@ -105,7 +119,7 @@ def judge(curve: LRCurve, spread: float = 0.0) -> tuple[Status, str]:
         spread: standard deviation of the suggestions of several seeds, in decades.
     """
     steps, half, side = len(curve.lr), gain_crossing(curve, 0.5), end_to_move(curve)
-    if curve.stopped != "finished" and steps < 2 * FEW_STEPS and (steps < FEW_STEPS or side == "start"):
+    if curve.stopped != "finished" and _blew_up_early(curve):
         return "diverged_at_start", f"The loss blew up after {steps} steps: lower start_lr below {curve.lr[0]:.3g}."
     if side == "start" and _first_ratio(curve) < 0:
         return "diverged_at_start", f"The very first steps raised the loss: lower start_lr below {curve.lr[0]:.3g}."
@@ -154,5 +168,7 @@ def _flat_reason(curve: LRCurve, half: float | None) -> str:
     if half is not None:
         return f"{seen} The gain ratio tells all the same that steps fall to half their promise at {half:.2g}."
     if curve.stopped != "finished":
-        return f"{seen} What is known is that the loss blew up at {curve.lr[-1]:.2g}."
+        return (
+            f"{seen} What is known is that the loss blew up at {curve.lr[-1]:.2g}: use more steps, or a larger batch."
+        )
     return f"{seen} Nothing blew up either: use a larger batch, more steps, or a higher end_lr."

@@ -17,7 +17,7 @@ from lr_search.fused.support import Support, support_of
 from lr_search.fused.trials import clip, idle_parameters
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate
 from lr_search.fused.width import fitting_width
-from lr_search.optimizers.character import character
+from lr_search.optimizers.param_groups import group_ratios
 from lr_search.ramp.gain_meter import GAIN_COLUMNS
 from lr_search.ramp.record import RampRecord, rounding_of
 from lr_search.ramp.run import RAMP_BLOCK
@@ -90,8 +90,8 @@ class _FusedRamp:
                     break
         finally:
             self._walks.close()
-        kind = character(self._optimizer)
-        return [record.curve(kind) for record in records]
+        ratios = group_ratios(self._optimizer)
+        return [record.curve([self._optimizer], ratios) for record in records]
 
     def _block(self, lrs: list[float], records: list[RampRecord], *, first: bool) -> None:
         with preserved_rng(self._workload.torch_device):

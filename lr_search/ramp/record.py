@@ -11,6 +11,7 @@ import torch
 from lr_search.arrays import FloatArray
 from lr_search.curves.curve import LRCurve, RampEnd
 from lr_search.curves.noise import blow_up
+from lr_search.optimizers.character import character
 from lr_search.workloads.parts import DTYPES, Precision
 
 LAST_BITS = 16  # a reduction of the loss within so many of its last bits is not measured,
@@ -77,11 +78,12 @@ class RampRecord:
         """Record a metric of as many steps."""
         self._columns.setdefault(name, []).extend(values)
 
-    def curve(self, optimizer: dict[str, float]) -> LRCurve:
+    def curve(self, optimizers: Sequence[torch.optim.Optimizer], group_ratios: Sequence[float]) -> LRCurve:
         """What was recorded so far.
 
         Args:
-            optimizer: its `character`.
+            optimizers: that took the steps; the character of the first is told.
+            group_ratios: each parameter group's LR over the first's.
         """
         length = len(self._losses)
         metrics = {name: np.asarray(values[:length]) for name, values in self._columns.items()}
@@ -97,7 +99,7 @@ class RampRecord:
         return LRCurve(
             np.asarray(self._lrs), np.asarray(self._losses), gain_ratio=gain_ratio, metrics=metrics,
             stopped=self.stopped, num_steps=self.steps, num_forwards=self.forwards, ramp=self._ramp,
-            optimizer=optimizer,
+            optimizer=character(optimizers[0]), group_ratios=tuple(group_ratios),
         )  # fmt: skip
 
 

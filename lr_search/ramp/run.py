@@ -14,7 +14,6 @@ from torch import nn
 from lr_search.arrays import FloatArray
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError
-from lr_search.optimizers.character import character
 from lr_search.ramp.gain_meter import GainMeter
 from lr_search.ramp.record import RampRecord, rounding_of
 from lr_search.rng import preserved_rng
@@ -229,7 +228,7 @@ class RampRun:
 
     def curve(self) -> LRCurve:
         """What was recorded so far."""
-        return self._record.curve(character(self._stepper.optimizers[0]))
+        return self._record.curve(self._stepper.optimizers, self._stepper.ratios)
 
 
 def _means(sums: Mapping[str, torch.Tensor], counts: Mapping[str, torch.Tensor | float]) -> dict[str, torch.Tensor]:

@@ -104,7 +104,7 @@ class Stepper:
         self.accumulate, self._clip_norm, self.precision = accumulate, clip_norm, precision
         self._check_closures()
         self._autocast = autocast(device, precision)
-        self._ratios = group_ratios(self.optimizers)
+        self.ratios = group_ratios(self.optimizers)
         self._closures = {id(optimizer) for optimizer in self.optimizers if takes_closure(optimizer)}
         self._failed: list[Any] = []  # the batches of a step that raised
         # losses and optimizers that go together: all at once, or in turn
@@ -146,7 +146,7 @@ class Stepper:
     def step(self, batches: Iterator[Any], lr: float, momentum: float | None = None) -> torch.Tensor:
         """Take one step at `lr`. Returns: the loss before it (the sum of several), detached, still on the device."""
         self.modes.train()
-        set_lr(self.optimizers, lr, self._ratios)
+        set_lr(self.optimizers, lr, self.ratios)
         if momentum is not None:
             set_momentum(self.optimizers, momentum)
         drawn = [next(batches) for _ in range(self.accumulate)]

@@ -59,7 +59,7 @@ def test_a_flat_curve_that_blew_up_tells_where() -> None:
         suggestion = noisy(stopped=stopped).suggest()
         assert suggestion.status == "flat"
         assert 10 / 1000 < suggestion.lr < 10 / 3
-        assert "the loss blew up at 10." in suggestion.reason
+        assert "the loss blew up at 10: use more steps" in suggestion.reason
 
 
 def test_a_flat_curve_with_a_gain_ratio_tells_where_it_falls() -> None:
