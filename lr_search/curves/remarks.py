@@ -18,7 +18,7 @@ def bounds_remark(curve: LRCurve, lr: float) -> str:
         return ""
     side = "above" if lr > max_lr else "below"
     return (
-        f" It lies {side} bounds() ({base_lr:.2g} to {max_lr:.2g}), which are read off the loss alone, for the ends of cycles; "
+        f" The LR lies {side} bounds() ({base_lr:.2g} to {max_lr:.2g}), which are read off the loss alone, for the ends of cycles; "
         "for one LR go by the suggestion."
     )
 
@@ -31,7 +31,7 @@ def groups_remark(group_lrs: Sequence[float]) -> str:
         return ""
     low, high = min(different), max(different)
     span = f"{low:.3g}" if high - low <= 1e-9 * high else f"{low:.3g} to {high:.3g}"
-    return f" It is the first parameter group's; {_some(len(different))} at {span}."
+    return f" The LR is the first parameter group's; {_some(len(different))} at {span}."
 
 
 def _some(count: int) -> str:

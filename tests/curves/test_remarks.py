@@ -60,9 +60,9 @@ def grouped(model, ratios):
     ("ratios", "said"),
     [
         ((1, 1), ""),
-        ((1, 4), "It is the first parameter group's; another trains at {1}."),
-        ((1, 2, 4, 8), "It is the first parameter group's; 3 others train at {1} to {3}."),
-        ((1, 2, 2, 1), "It is the first parameter group's; 2 others train at {1}."),
+        ((1, 4), "The LR is the first parameter group's; another trains at {1}."),
+        ((1, 2, 4, 8), "The LR is the first parameter group's; 3 others train at {1} to {3}."),
+        ((1, 2, 2, 1), "The LR is the first parameter group's; 2 others train at {1}."),
     ],
 )
 @pytest.mark.parametrize("how", ["live", "workload", "seeds"])
@@ -100,7 +100,7 @@ def test_it_says_when_it_lies_outside_the_bounds_for_cycles(rule):
     base_lr, max_lr = measured.bounds()
     suggestion = measured.suggest(rule)
     side = "below" if suggestion.lr < base_lr else "above" if suggestion.lr > max_lr else ""
-    found = re.search(r"It lies (above|below) bounds\(\) \((\S+) to (\S+)\)", suggestion.reason)
+    found = re.search(r"The LR lies (above|below) bounds\(\) \((\S+) to (\S+)\)", suggestion.reason)
     assert (found[1] if found else "") == side
     if found:
         assert (float(found[2]), float(found[3])) == pytest.approx((base_lr, max_lr), rel=0.06)
@@ -109,4 +109,4 @@ def test_it_says_when_it_lies_outside_the_bounds_for_cycles(rule):
 def test_some_rule_does():
     curve = valley(100, cut=90)
     low = LRCurve(curve.lr, curve.loss, gain_ratio=1 / (1 + curve.lr / 0.005), stopped="diverged").suggest("gain_ratio")
-    assert "It lies below bounds()" in low.reason
+    assert "The LR lies below bounds()" in low.reason

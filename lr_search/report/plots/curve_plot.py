@@ -147,6 +147,6 @@ def _say(view: View, figure: Figure) -> None:
         x=0.01, ha="left", fontsize=13, fontweight="bold", color=WARNING if warns else "black",
     )  # fmt: skip
     cost = f"{view.curve.steps_charged} steps" + (f" over {seeds} seeds" if seeds > 1 else "")
-    reason = textwrap.wrap(escaped(suggestion.reason), _LINE, max_lines=3, placeholder=" …")
+    reason = textwrap.wrap(escaped(suggestion.reason), _LINE, max_lines=4, placeholder=" …")
     caption = "\n".join([*reason, f"Rule {suggestion.rule}; cost {cost}."])
     figure.supxlabel(caption, x=0.01, ha="left", fontsize=8.5, color=WARNING if warns else GREY)
