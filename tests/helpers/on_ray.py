@@ -1,9 +1,12 @@
 """The tests' own Ray, and optimizers that note in a folder what is done on its workers; at some step something may happen."""
 
+import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,18 +34,42 @@ def start_ray() -> None:
     """Unless there is one already. All tests share it and its workers, but those of connecting and of clusters."""
     if not ray.is_initialized():
         with quiet():
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                **RESOURCES,
-            )
+            user_ray()
+
+
+def user_ray() -> None:
+    """One as a user starts it, that other processes of this machine and others can join."""
+    settings = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.CRITICAL}
+    ray.init(address="local", **settings, **RESOURCES)
 
 
 def stop_ray() -> None:
     with quiet():
         shut_down()  # with its processes, or their ends are told as ResourceWarnings in another test
+
+
+def children(of: int | str = "self") -> set[int]:
+    """The processes that one has started, by default this one, and that still run."""
+    found = Path(f"/proc/{of}/task").glob("*/children")
+    return {int(number) for each in found for number in each.read_text().split()}
+
+
+@contextlib.contextmanager
+def another(code: str) -> Iterator[str]:
+    """Another process with a Ray of its own, for as long as its input is open. Yields: the line that it prints, the Ray's address."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    settings: dict[str, Any] = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.DEVNULL,
+        "text": True,
+    }
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, **settings) as process:
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.stdin.close()
+            process.wait(60)
 
 
 def require_same(ours: lrs.Comparison, theirs: lrs.Comparison) -> None:

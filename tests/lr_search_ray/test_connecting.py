@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import ray
@@ -19,6 +18,7 @@ from lr_search.errors import ClusterError, InvalidInputError, MissingPackageErro
 from lr_search_ray.cluster.address import chosen_address, require_answer, same
 from lr_search_ray.cluster.connecting import connected
 from lr_search_ray.cluster.quiet import quiet
+from tests.helpers import on_ray
 from tests.helpers.processes import ROOT, python, write
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("no_ray")]
@@ -28,11 +28,13 @@ METADATA = b"CLUSTER_METADATA", b"cluster"  # key and namespace, in which a clus
 
 @pytest.fixture(scope="module")
 def address():
-    """A Ray of this process's own. Returns: where it answers."""
+    """A Ray that this process has started as a user does, and that others can join. Returns: where it answers."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
-        with connected():
+        with quiet():  # in which what ray.init sets in the environment stays
+            on_ray.user_ray()
             yield ray.get_runtime_context().gcs_address
+        on_ray.stop_ray()
 
 
 @pytest.fixture
@@ -58,12 +60,6 @@ def alone(monkeypatch, tmp_path):
     wrapper.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(wrapper))
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where a Ray that was started would be noted
-
-
-def children():
-    """The processes that this one has started and that still run."""
-    found = Path("/proc/self/task").glob("*/children")
-    return {int(number) for each in found for number in each.read_text().split()}
 
 
 def refusal(*arguments, **options):
@@ -129,12 +125,12 @@ def test_where_nothing_listens_that_is_said_at_once(nobody, monkeypatch):
 
 
 def test_where_something_else_listens_the_time_limit_holds_and_no_process_stays(silent, capfd):
-    before = children()
+    before = on_ray.children()
     with pytest.raises(
         ClusterError, match=rf"127.0.0.1:{silent} must answer within 0.5 s, but did not.*something else listens"
     ):
         require_answer(f"127.0.0.1:{silent}", 0.5)
-    assert children() <= before
+    assert on_ray.children() <= before
     assert capfd.readouterr() == ("", "")
 
 
@@ -224,21 +220,6 @@ def test_a_running_ray_has_its_runtime_env_already(address):
 def test_a_ray_through_its_client_cannot_be_used(address, monkeypatch):
     monkeypatch.setattr("lr_search_ray.cluster.connecting.ray_client.is_connected", lambda: True)
     assert "must run on the cluster, but this one is connected through the Ray Client" in refusal()
-
-
-def test_a_ray_that_was_started_has_no_dashboard_and_reports_nothing(address):
-    try:
-        from ray._common.usage import usage_lib
-    except ModuleNotFoundError:  # Ray before 2.48
-        from ray._private.usage import usage_lib
-
-    node = ray._private.worker._global_node
-    assert not node.webui_url
-    assert not usage_lib.usage_stats_enabled()
-    started = [each.process.pid for same_kind in node.all_processes.values() for each in same_kind]
-    assert set(started) & children()
-    for number in started:  # each as it was started
-        assert b"RAY_USAGE_STATS_ENABLED=0" in Path(f"/proc/{number}/environ").read_bytes().split(b"\0")
 
 
 # quiet()

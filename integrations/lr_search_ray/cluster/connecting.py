@@ -6,10 +6,11 @@ import importlib
 import inspect
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray.util.client import ray as ray_client
 
 from lr_search.errors import ClusterError, MissingPackageError, require
@@ -39,8 +40,9 @@ def connected(
     and ended if it was started for the block.
 
     Args:
-        address: "auto" or "host:port" of a cluster to join, or "local": a Ray of this program's own. None: what the environment
-            variable RAY_ADDRESS names (`ray job submit` sets it), else "local". No other Ray on this machine is ever joined unasked.
+        address: "auto" or "host:port" of a cluster to join, or "local": a Ray of this program's own, which no other machine can
+            reach. None: what the environment variable RAY_ADDRESS names (`ray job submit` sets it), else "local". No other Ray on
+            this machine is ever joined unasked.
         runtime_env: Ray's: what is sent to the machines.
         verbose: whether Ray's own output is shown.
         dashboard: whether a Ray that is started here has its dashboard, on localhost only.
@@ -82,14 +84,33 @@ def shut_down() -> None:
 
 
 def _init(address: str, runtime_env: Mapping[str, Any] | None, verbose: bool, dashboard: bool) -> None:
-    ray.init(
-        address=address,
-        runtime_env=None if runtime_env is None else dict(runtime_env),
-        include_dashboard=dashboard,
-        dashboard_host=LOCALHOST,
-        logging_level=logging.INFO if verbose else logging.CRITICAL,
-        log_to_driver=verbose,
-    )
+    local = address == "local"
+    here: dict[str, Any] = {"_node_ip_address": LOCALHOST} if local else {}
+    with _loopback() if local else nullcontext():
+        ray.init(
+            address=address,
+            runtime_env=None if runtime_env is None else dict(runtime_env),
+            include_dashboard=dashboard,
+            dashboard_host=LOCALHOST,
+            logging_level=logging.INFO if verbose else logging.CRITICAL,
+            log_to_driver=verbose,
+            **here,
+        )
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """A Ray that is started inside listens on this machine's loopback alone: whoever reaches its ports can run code.
+
+    Given a loopback address, Ray resolves it to the machine's outside one, unless it is told that there shall be no cluster, as it is by
+    itself on Windows and macOS (ray-project/ray#18730).
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager
