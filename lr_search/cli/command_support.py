@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -58,19 +57,21 @@ def warnings_printed() -> Iterator[None]:
 @contextlib.contextmanager
 def errors_printed(storage: str | None = None, name: str | None = None) -> Iterator[None]:
     """A user's mistake becomes a message and an exit code, Ctrl-C a way to go on."""
+    from lr_search.storage.masking import masked_url, masked_words
+
     try:
         yield
     except KeyboardInterrupt:
         typer.echo("\nStopped.", err=True)
         if storage is not None:
-            again = shlex.join(["lr-search", *(word for word in sys.argv[1:] if word != "--fresh")])
-            typer.echo(f"What is finished is kept in {storage}. Go on with:  {again}", err=True)
-            typer.echo(f"See it as it is with:  {shlex.join(['lr-search', 'report', storage, name or ''])}", err=True)
+            again = masked_words(["lr-search", *(word for word in sys.argv[1:] if word != "--fresh")])
+            typer.echo(f"What is finished is kept in {masked_url(storage)}. Go on with:  {again}", err=True)
+            typer.echo(f"See it as it is with:  {masked_words(['lr-search', 'report', storage, name or ''])}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except TrialsFailedError as error:
         typer.echo(f"error: {error}", err=True)
         if storage is not None:
-            typer.echo(f"See them with:  {shlex.join(['lr-search', 'report', storage, name or ''])}", err=True)
+            typer.echo(f"See them with:  {masked_words(['lr-search', 'report', storage, name or ''])}", err=True)
         raise typer.Exit(_FAILED) from None
     except LRSearchError as error:
         typer.echo(f"error: {error}", err=True)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lr_search.errors import MissingPackageError, OutputError, require
 from lr_search.report.exported_trials import ExportedTrial, Point, digest, exported_trials, shortened
+from lr_search.storage.masking import masked_text, masked_url
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -102,9 +103,8 @@ def _errors_explained(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        shown = re.sub(r"//[^/@]*@", "//***@", uri)
         raise OutputError(
-            f"MLflow must be reached and written to, but got {shown}: {reason.replace(uri, shown)}. "
+            f"MLflow must be reached and written to, but got {masked_url(uri)}: {masked_text(reason, uri)}. "
             "Start its server, or give another tracking_uri."
         ) from error
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
-import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+from lr_search.storage.masking import masked_words
 
 PACKAGES = ("lr-search", "torch", "optuna", "numpy", "pandas", "ray")
 GIT_SECONDS = 5.0  # after which a slow file system is left alone
@@ -26,22 +26,13 @@ def environment() -> dict[str, str]:
 @cache
 def _of_process() -> dict[str, str]:
     return {
-        "command": without_passwords(shlex.join(sys.argv)),
+        "command": masked_words(sys.argv),
         "git commit": git_commit(Path.cwd()),
         "Python": platform.python_version(),
         **_versions(),
         "system": platform.platform(),
         "device": _device(),
     }
-
-
-def without_passwords(text: str) -> str:
-    """The text with the passwords of the URLs in it masked: it goes into the storage and onto a page that is passed on.
-
-    >>> without_passwords("lr-search compare w:w --storage postgresql://me:se:cret@host/db")
-    'lr-search compare w:w --storage postgresql://me:***@host/db'
-    """
-    return re.sub(r"(://[^/\s:@]*):[^/\s]*@", r"\1:***@", text)
 
 
 def git_commit(folder: Path) -> str:

@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from lr_search.errors import MissingPackageError, StorageError
+from lr_search.storage.masking import masked_text, masked_url, parsed_url
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Dialect
@@ -62,10 +63,15 @@ def open_storage(storage: StorageLike, *, must_exist: bool = False) -> BaseStora
         return optuna.storages.get_storage(storage)
     if "://" not in str(storage):
         raise StorageError(f"storage must be a database URL, but got {storage!r}. For a file: sqlite:///{storage}")
-    shown = str(storage)
+    shown = masked_url(storage)
     try:
-        url = sqlalchemy.engine.make_url(storage)
-        shown = url.render_as_string()  # without the password
+        url = parsed_url(storage)
+    except ValueError as error:
+        raise StorageError(
+            f"storage must be a URL like postgresql://user:password@host:5432/database, but got {shown}, which cannot be parsed. "
+            "Percent-encode what is special in its user and password: @ as %40, / as %2F, : as %3A."
+        ) from error
+    try:
         if url.drivername in ("postgres", "postgresql"):
             url = url.set(drivername="postgresql+psycopg")
         if url.get_backend_name() == "sqlite":
@@ -78,7 +84,7 @@ def open_storage(storage: StorageLike, *, must_exist: bool = False) -> BaseStora
                 'pip install "lr-search[postgresql]".'
             ) from error
         raise StorageError(
-            f"storage must be a database that can be opened, but got {shown!r}: {_reason(error)}. "
+            f"storage must be a database that can be opened, but got {shown!r}: {masked_text(_reason(error), storage)}. "
             "Check the path, the server or the driver's package; the default is sqlite:///lr_search.db."
         ) from error
 
@@ -109,7 +115,9 @@ def _open_server(url: URL, must_exist: bool) -> BaseStorage:
         has_tables = sqlalchemy.inspect(engine).has_table("studies")
         engine.dispose()
         if not has_tables:
-            raise StorageError(f"storage must exist, but {url.render_as_string()} is empty. Run a comparison first.")
+            raise StorageError(
+                f"storage must exist, but {masked_url(url.render_as_string(hide_password=False))} is empty. Run a comparison first."
+            )
     # with pre_ping a connection that the server has closed meanwhile is replaced before it is used
     storage = _open_database(url.render_as_string(hide_password=False), {"pool_pre_ping": True})
     sqlalchemy.event.listen(storage.engine, "do_connect", _connect)

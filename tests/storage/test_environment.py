@@ -56,6 +56,6 @@ def test_a_password_on_the_command_line_is_not_kept(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["lr-search", "--storage", "postgresql://me:secret@host/db", "--out", "a@b"])
     _of_process.cache_clear()
     try:
-        assert environment()["command"] == "lr-search --storage postgresql://me:***@host/db --out a@b"
+        assert environment()["command"] == "lr-search --storage 'postgresql://me:***@host/db' --out a@b"
     finally:
         _of_process.cache_clear()
