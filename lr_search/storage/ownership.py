@@ -56,10 +56,14 @@ def is_alive(owner: Mapping[str, Any] | None, started: float, now: float) -> boo
 
 @cache
 def machine() -> str:
-    """This machine since its last boot; containers on it differ by name."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
+    """Where process numbers mean the same as here: this machine since its last boot, and this container of it.
+
+    Containers may bear one host name; each has process numbers of its own.
+    """
+    boot, numbers = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     since = boot.read_text().strip() if boot.exists() else ""
-    return f"{socket.gethostname()} {since}".strip()
+    namespace = os.readlink(numbers) if numbers.is_symlink() else ""
+    return " ".join(part for part in (socket.gethostname(), since, namespace) if part)
 
 
 def born(pid: int) -> str | None:
