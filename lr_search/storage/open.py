@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import time
 import warnings
 import weakref
@@ -31,6 +32,14 @@ SERVER_SECONDS = 60  # how long it waits for a server that is gone, such as one 
 # what a database says of a table, a type or a row that is there already; the numbers are SQLSTATE, in any language
 MADE_TWICE = ("already exists", "unique", "duplicate", "42p07", "42710", "23505")
 FAILURES = (SQLAlchemyError, StorageInternalError, ImportError, OSError, RuntimeError, ValueError)
+SQLITE_OPTIONS = {
+    "timeout",
+    "isolation_level",
+    "detect_types",
+    "check_same_thread",
+    "cached_statements",
+    "uri",
+}  # in a URL
 READS_ONLY = "reads_only"  # an execution option: a transaction that takes no lock
 RECORD_GONE = "Record does not exist."  # Optuna's words
 
@@ -75,6 +84,7 @@ def open_storage(storage: StorageLike, *, must_exist: bool = False) -> BaseStora
         if url.drivername in ("postgres", "postgresql"):
             url = url.set(drivername="postgresql+psycopg")
         if url.get_backend_name() == "sqlite":
+            _require_plain_path(storage, url)
             return _open_sqlite(storage, url.database, must_exist)
         return _open_server(url, must_exist)
     except FAILURES as error:
@@ -95,6 +105,18 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__
     original = getattr(error, "orig", None) or error
     return (str(original).splitlines() or [type(original).__name__])[0].rstrip(".")
+
+
+def _require_plain_path(storage: str, url: URL) -> None:
+    """Refuse a path that SQLAlchemy and Optuna would read as another one: cut at a ?, or with a % and two digits decoded."""
+    after = storage.partition("?")[2]
+    options = {option.partition("=")[0] for option in after.split("&") if after}
+    cut = bool(options - SQLITE_OPTIONS) and "uri" not in options
+    if cut or re.search("%[0-9a-fA-F]{2}", storage):
+        reason = "a ? begins options" if cut else "a % and two digits stand for one character"
+        raise StorageError(
+            f"storage must name its file as it is, but got {storage}, which would be {url.database}: {reason}. Rename the file or folder."
+        )
 
 
 def _open_sqlite(url: str, database: str | None, must_exist: bool) -> BaseStorage:

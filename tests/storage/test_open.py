@@ -1,6 +1,7 @@
 """Opening storages, and SQLite under several processes."""
 
 import math
+import re
 import sqlite3
 import subprocess
 import sys
@@ -124,3 +125,18 @@ def test_a_report_to_a_trial_that_has_ended_or_is_unknown_is_refused_as_optuna_d
     with pytest.raises(KeyError):
         storage.set_trial_intermediate_value(trial._trial_id + 1, 1, 0.5)
     assert storage.get_trial(trial._trial_id).intermediate_values == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "other"), [("a?b.db", "a"), ("a%25b.db", "a%b.db"), ("a%20b.db", "a b.db"), ("what?mode=ro", "what")]
+)
+def test_a_path_that_would_be_another_files_is_refused_with_that_one(tmp_path: Path, path: str, other: str) -> None:
+    with pytest.raises(StorageError, match=re.escape(f"which would be {tmp_path}/{other}: ")):
+        open_storage(f"sqlite:///{tmp_path}/{path}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["a b.db", "100%.db", "a#b.db", "ü.db", "a&b=c.db", "a@b:c.db", "a.db?timeout=5"])
+def test_any_other_path_is_the_files(tmp_path: Path, path: str) -> None:
+    open_storage(f"sqlite:///{tmp_path}/{path}")
+    assert [file.name for file in tmp_path.iterdir()] == [path.partition("?")[0]]
