@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 import torch
@@ -34,8 +35,15 @@ def group_ratios(optimizers: Optimizers) -> list[float]:
     Where a warm-up has set the first group's LR to 0, the LRs that the warm-up leads to (`initial_lr`) are compared.
 
     Raises:
-        InvalidInputError: the first group's LR is not above 0, so that there is nothing to compare with.
+        InvalidInputError: a group has no LR, or the first group's is not above 0, so that there is nothing to compare with.
     """
+    lacking = [number for number, group in enumerate(groups(optimizers), start=1) if group.get("lr") is None]
+    require(
+        not lacking,
+        "every parameter group of the optimizer must have an lr",
+        "One that takes no learning rate cannot be searched.",
+        without=lacking,
+    )
     lrs = [float(group["lr"]) for group in groups(optimizers)]
     if lrs[0] == 0:
         lrs = [float(group.get("initial_lr", group["lr"])) for group in groups(optimizers)]
@@ -67,11 +75,16 @@ def set_momentum(optimizers: Optimizers, momentum: float) -> None:
 
 
 class AttachedSchedule(LRScheduler):
-    """A schedule of ours as a torch `LRScheduler`; made by `schedule.attach(optimizer)`."""
+    """A schedule of ours as a torch `LRScheduler`; made by `schedule.attach(optimizer)`.
+
+    A parameter group that is added later follows at the ratio of its LR to the one that the first group was built with.
+    """
 
     def __init__(self, optimizer: torch.optim.Optimizer, schedule: Schedule, last_epoch: int = -1) -> None:
         self.schedule = schedule
         self.ratios = group_ratios(optimizer)
+        first = optimizer.param_groups[0]
+        self.built_lr = float(first["lr"]) or float(first["initial_lr"])
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float | torch.Tensor]:
@@ -80,20 +93,48 @@ class AttachedSchedule(LRScheduler):
         momentum = self.schedule.momentum(self.last_epoch)
         if momentum is not None:
             set_momentum(self.optimizer, momentum)
+        for group in self.optimizer.param_groups[len(self.ratios) :]:
+            self.ratios.append(float(group["lr"]) / self.built_lr)
+            group.setdefault("initial_lr", float(group["lr"]))
         return [lr * ratio for ratio in self.ratios]
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers only, so that it loads with `weights_only=True`; the schedule itself comes from your code."""
-        return {"last_epoch": self.last_epoch, "ratios": list(self.ratios)}
+        """Plain numbers and words only, so that it loads with `weights_only=True`; the schedule itself comes from your code."""
+        return {"last_epoch": self.last_epoch, "ratios": list(self.ratios), "schedule": _identity(self.schedule)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from that step, and set the optimizer's LRs to it."""
+        """Go on from that step, and set the optimizer's LRs to it.
+
+        A state of fewer parameter groups than there are now leaves the ratios of the others as they are.
+
+        Raises:
+            InvalidInputError: it is the state of another schedule, of more parameter groups, or none of ours.
+        """
+        known = {"last_epoch", "ratios"} <= set(state_dict)
+        require(
+            known, "state_dict must come from an attached schedule's state_dict()", got=sorted(map(str, state_dict))
+        )
+        saved, own = state_dict.get("schedule"), _identity(self.schedule)
+        require(
+            saved in (None, own),
+            "state_dict must be of the schedule that it is loaded into",
+            "Attach the schedule that it was saved with.",
+            saved=saved,
+            attached=own,
+        )
+        ratios, groups_now = list(state_dict["ratios"]), len(self.optimizer.param_groups)
+        require(len(ratios) <= groups_now, f"state_dict must be of {groups_now} parameter groups", got=len(ratios))
         self.last_epoch = int(state_dict["last_epoch"])
-        self.ratios = list(state_dict["ratios"])
+        self.ratios[: len(ratios)] = ratios
         self._step_count = self.last_epoch + 1
         lrs = self.get_lr()
         set_lr(self.optimizer, self.schedule(self.last_epoch), self.ratios)
         self._last_lr = lrs
+
+
+def _identity(schedule: Schedule) -> str:
+    """What tells a schedule from others: all its numbers, to the last digit, where it is a data class."""
+    return repr(schedule) if is_dataclass(schedule) else schedule.describe()
 
 
 def foreign(model: nn.Module, optimizers: Optimizers) -> str:

@@ -131,3 +131,72 @@ def test_a_first_group_without_a_positive_lr_is_an_error(lr: float) -> None:
     optimizer.param_groups[0]["lr"] = lr
     with pytest.raises(InvalidInputError, match=f"lr must be positive .*but got lr={lr}"):
         Constant(0.1).attach(optimizer)
+
+
+@pytest.mark.parametrize("steps_before", [0, 9])
+def test_a_group_that_is_added_later_follows_at_its_ratio_to_the_first_as_built(steps_before: int) -> None:
+    work = Quadratic()
+    scheduler = TRIANGLES.attach(work.optimizer)
+    for _ in range(steps_before):
+        work.step()
+        scheduler.step()
+    work.parameters.append(torch.zeros(3, requires_grad=True))
+    work.optimizer.add_param_group({"params": [work.parameters[-1]], "lr": 0.2})  # the first was built with 0.4
+    for step in range(steps_before + 1, 30):
+        work.step()
+        scheduler.step()
+        assert work.lrs == pytest.approx([TRIANGLES(step) * ratio for ratio in (*RATIOS, 0.5)], rel=1e-12)
+        assert scheduler.get_last_lr() == work.lrs
+
+
+def test_a_state_from_before_a_group_was_added_still_loads() -> None:
+    before = Quadratic()
+    scheduler = TRIANGLES.attach(before.optimizer)
+    for _ in range(4):
+        before.step()
+        scheduler.step()
+    later = Quadratic()
+    later.optimizer.add_param_group({"params": [torch.zeros(3, requires_grad=True)], "lr": 0.2})
+    loaded = TRIANGLES.attach(later.optimizer)
+    loaded.load_state_dict(saved_and_loaded(scheduler.state_dict()))
+    assert later.lrs == pytest.approx([TRIANGLES(4) * ratio for ratio in (*RATIOS, 0.5)], rel=1e-12)
+
+
+def test_the_state_of_another_schedule_is_refused_and_nothing_moves() -> None:
+    state = TRIANGLES.attach(Quadratic().optimizer).state_dict()
+    work = Quadratic()
+    scheduler = Constant(0.3).attach(work.optimizer)
+    with pytest.raises(InvalidInputError, match=r"must be of the schedule .*saved=.Triangular.*attached=.Constant"):
+        scheduler.load_state_dict(state)
+    assert work.lrs == [0.3 * ratio for ratio in RATIOS]
+    with pytest.raises(InvalidInputError, match="must be of the schedule"):  # told apart to the last digit
+        Constant(0.3).attach(work.optimizer).load_state_dict(
+            Constant(0.30000001).attach(Quadratic().optimizer).state_dict()
+        )
+    Constant(0.3).attach(work.optimizer).load_state_dict({"last_epoch": 3, "ratios": [1.0, 0.5]})  # as it once was
+    assert work.lrs == [0.3, 0.15]
+
+
+@pytest.mark.parametrize("state", [{}, {"last_epoch": 3}, {"last_epoch": 3, "ratios": [1.0, 0.5, 0.25]}])
+def test_a_state_that_is_none_of_these_groups_is_refused(state: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError, match="state_dict must"):
+        TRIANGLES.attach(Quadratic().optimizer).load_state_dict(state)
+
+
+class Without(torch.optim.SGD):
+    """Keeps no LR in its groups, as optimizers that take none."""
+
+    def __init__(self, parameters: Any, how: str) -> None:
+        super().__init__(parameters, lr=0.1)
+        for group in self.param_groups:
+            group["lr"] = None
+            if how == "absent":
+                del group["lr"]
+
+
+@pytest.mark.parametrize("how", ["absent", "None"])
+def test_an_optimizer_without_an_lr_is_refused(how: str) -> None:
+    with pytest.raises(
+        InvalidInputError, match=r"every parameter group of the optimizer must have an lr.*without=\[1\]"
+    ):
+        TRIANGLES.attach(Without([torch.zeros(1, requires_grad=True)], how))
