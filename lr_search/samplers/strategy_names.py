@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 
 from lr_search import plugins
-from lr_search.errors import InvalidInputError, error_text, require, unknown_name, user_code
+from lr_search.errors import InvalidInputError, require, unknown_name, user_code
 from lr_search.samplers.fixed_sampler import FixedSampler
 from lr_search.samplers.per_trial import OPTUNA_SAMPLERS, PerTrialSampler, sampler_class
 from lr_search.samplers.points import PointSampler
@@ -116,7 +116,7 @@ def _copied(sampler: optuna.samplers.BaseSampler) -> optuna.samplers.BaseSampler
     except Exception as error:
         raise InvalidInputError(
             f"A sampler that is given as an object must be one that can be copied for each study, but {sampler!r} cannot: "
-            f"{error_text(error)}. Give its class, or a function that makes it."
+            f"{error}. Give its class, or a function that makes it."
         ) from error
 
 
