@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from lr_search.errors import LRSearchError
+from lr_search.errors import LRSearchError, raised_by_user
 from lr_search.training.course import TRAINING_BLOCK, Course
 from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk
@@ -59,11 +59,16 @@ class BlockRunner:
             # before the first step nothing has been trained that could have diverged
             if not course.step or isinstance(error, LRSearchError) or self._stepper.is_finite():
                 raise
-            kind = type(error).__name__
-            course.stop("diverged", f"{kind} on non-finite weights or outputs after step {course.step}: {error}")
+            course.stop("diverged", raised_on("non-finite weights or outputs", error, course.step))
             return False
         return self._read(losses)
 
     def _read(self, losses: list[torch.Tensor]) -> bool:
         """Read a block of losses off the device. Returns: whether all are finite; if not, the training has diverged."""
         return self._course.take(torch.stack(losses).cpu().double().numpy() if losses else np.empty(0))
+
+
+def raised_on(what: str, error: Exception, step: int) -> str:
+    """The reason of a divergence that showed in an exception of the user's code."""
+    source = raised_by_user(error)
+    return f"{type(source).__name__} on {what} after step {step}: {source}"

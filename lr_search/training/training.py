@@ -13,7 +13,7 @@ from lr_search.errors import LRSearchError, raised_by_user, require, user_code
 from lr_search.rng import RNGState, preserved_rng
 from lr_search.schedules.base import Schedule
 from lr_search.training.batch_norm import gather_statistics
-from lr_search.training.blocks import BlockRunner
+from lr_search.training.blocks import BlockRunner, raised_on
 from lr_search.training.controller import Controller, first_schedule
 from lr_search.training.course import Course, Stopped
 from lr_search.training.evaluation import Evaluation, Evaluations
@@ -224,7 +224,7 @@ class Training(Evaluations):
         except Exception as error:
             if not self.step or isinstance(error, LRSearchError) or self._stepper.is_finite(self._runner.batches):
                 raise
-            self._runner.diverge(f"{type(error).__name__} on a non-finite output after step {self.step}: {error}")
+            self._runner.diverge(raised_on("a non-finite output", error, self.step))
             return None
         if self._course.keeps:
             self._course.kept.keep(self.step, self.model)
