@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import json
 import signal
 import sys
 import traceback
@@ -37,7 +38,7 @@ def test_other_exceptions_and_ctrl_c_stay_what_they_are(error):
 
 def test_a_function_may_be_marked_as_the_users_code():
     raised = user_code(throws)
-    with pytest.raises(RuntimeError, match="raised StopIteration$"):
+    with pytest.raises(RuntimeError, match=r"raised StopIteration$"):
         list(iter(lambda: raised(StopIteration()), None))
     assert user_code(len)([1, 2]) == 2
 
@@ -82,7 +83,5 @@ def test_a_stop_iteration_in_a_generator_is_told_as_such():
 
 def test_the_users_places_are_not_pythons_nor_installed_packages():
     with pytest.raises(ValueError, match="Expecting") as found:
-        import json
-
         json.loads("{")
     assert [frame.filename for frame in user_frames(found.value)] == [__file__]

@@ -1,7 +1,7 @@
 """Whatever the user's code raises, a trial is failed with its traceback, and others go on; finished is one at its last step only."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import optuna
 import pytest
@@ -155,7 +155,7 @@ class Stopped:
     stopped: str | None
     step: int = 30
     reason: str = "why"
-    workload: lrs.Workload = line()
+    workload: lrs.Workload = field(default_factory=line)
     snapshots: tuple = ()
 
 

@@ -162,7 +162,7 @@ def test_a_pooled_range_test_ends_with_it(error, call):
 @ERRORS
 def test_a_range_test_over_validation_batches_ends_with_it(error):
     work = line(valid_data=lambda: Batches(error, 0), metrics=lambda m, b: {"loss": squared_error(m, b)})
-    with pytest.raises(RuntimeError, match="mine|len"):
+    with pytest.raises(RuntimeError, match=r"mine|len"):
         work.range_test(num_steps=20, valid_batches=2)
 
 
