@@ -33,7 +33,7 @@ def tried_starts(asked: Question, seeds: Sequence[int], *, on_test_data: bool = 
     """
     starts: Starts = {}
     for optimizer, side in asked.sides.items():
-        with _tried():
+        with _tried(f" with the optimizer {optimizer!r}" if len(asked.sides) > 1 else ""):
             starts |= {(optimizer, seed): fingerprint(side.workload, seed) for seed in seeds}
             _try(side.workload, seeds[0])
             if on_test_data and side.workload.test_data is not None:
@@ -48,8 +48,8 @@ def starts_of(plans: Sequence[StudyPlan]) -> Starts:
 
 
 @contextmanager
-def _tried() -> Iterator[None]:
-    """An exception of the user's code inside shows that the workload cannot be trained."""
+def _tried(among: str = "") -> Iterator[None]:
+    """An exception of the user's code inside shows that the workload cannot be trained; `among`: which of several."""
     try:
         with user_code:
             yield
@@ -57,7 +57,7 @@ def _tried() -> Iterator[None]:
         raise
     except Exception as error:
         raise WorkloadError(
-            f"A workload must get through its first step and evaluation, but it raised {error_text(error)}. "
+            f"A workload must get through its first step and evaluation, but{among} it raised {error_text(error)}. "
             "Mend that, then call compare again; no trial was run with it."
         ) from error
 

@@ -96,7 +96,7 @@ def test_what_is_stored_already_stays(tmp_path):
 
 
 def test_every_optimizer_is_tried():
-    with pytest.raises(WorkloadError, match="OSError: the disk is full"):
+    with pytest.raises(WorkloadError, match="with the optimizer 'bad' it raised OSError: the disk is full"):
         compared(line(), optimizers={"good": torch.optim.SGD, "bad": Momentous})
 
 
