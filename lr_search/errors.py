@@ -1,11 +1,17 @@
-"""The exceptions a user can meet, as a small tree, and `require`, which words them: the rule, what came, what to do."""
+"""The exceptions a user can meet, as a small tree; `require`, which words them; and `user_code`, for what the user's code raises."""
 
 from __future__ import annotations
 
 import difflib
+import signal
+import sysconfig
 import traceback
 from collections.abc import Iterable
+from contextlib import ContextDecorator
+from functools import partial
 from pathlib import Path
+from types import CodeType, TracebackType
+from typing import Any
 
 
 class LRSearchError(Exception):
@@ -79,17 +85,71 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     )
 
 
+class UserCode(ContextDecorator):
+    """Code that the user wrote runs inside: whatever it raises is a failure of it, and never a signal to what runs around it.
+
+    A StopIteration would end a loop without a word, a SystemExit the program with exit code 0; GeneratorExit, CancelledError and
+    other exceptions that are no `Exception` pass by whoever keeps failures. They become a RuntimeError, chained to what was
+    raised, as Python itself does it in generators (PEP 479). Ctrl-C, and what a signal's handler raises, stay as they are.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and _is_control_flow(error) and not _raised_by_signal(trace):
+            raise RuntimeError(f"The user's code raised {_in_one_line(error)}") from error
+
+
+user_code = UserCode()
+
+
+def _is_control_flow(error: BaseException) -> bool:
+    return isinstance(error, StopIteration) or not isinstance(error, Exception | KeyboardInterrupt)
+
+
+def _raised_by_signal(trace: TracebackType | None) -> bool:
+    """Whether the handler of a signal raised it, such as one that ends the program on SIGTERM: no matter where that came."""
+    handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(trace))
+
+
+def _code_of(handler: Any) -> CodeType | None:
+    while isinstance(handler, partial):
+        handler = handler.func
+    code = getattr(handler, "__code__", None)
+    if code is None and callable(handler):  # an object
+        code = getattr(type(handler).__call__, "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
+def raised_by_user(error: BaseException) -> BaseException:
+    """What the user's code raised, where `user_code` or a generator has made a RuntimeError of it; else the exception itself."""
+    cause = error.__cause__
+    converted = isinstance(error, RuntimeError) and cause is not None and _is_control_flow(cause)
+    return cause if converted and cause is not None else error
+
+
+def _in_one_line(error: BaseException) -> str:
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def user_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The places in the user's own code that an exception came through, outermost first: not in packages, nor in Python itself."""
+    others = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), "<frozen ")
+    frames = traceback.extract_tb(error.__traceback__)
+    return [frame for frame in frames if "-packages" not in frame.filename and not frame.filename.startswith(others)]
+
+
 def error_text(error: BaseException) -> str:
     """An exception in one line, with the last place in the user's own code that it came through."""
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    error = raised_by_user(error)
+    text = _in_one_line(error)
     frames = traceback.extract_tb(error.__traceback__)
     if not frames or isinstance(error, SyntaxError):  # a SyntaxError names its place itself
         return text
-    package_folder = str(Path(__file__).parent)
-    user_frames = [
-        frame
-        for frame in frames
-        if "site-packages" not in frame.filename and not frame.filename.startswith(package_folder)
-    ]
-    frame = (user_frames or frames)[-1]
+    frame = (user_frames(error) or frames)[-1]
     return f"{text} ({Path(frame.filename).name}, line {frame.lineno})"

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from lr_search.errors import LRSearchError, error_text, unknown_name
+from lr_search.errors import LRSearchError, error_text, unknown_name, user_code
 
 STRATEGIES = "lr_search.strategies"
 SCHEDULES = "lr_search.schedules"
@@ -30,7 +30,8 @@ def load_plugin(group: str, name: str) -> Any:
     if name not in points:
         raise unknown_name(group.rpartition(".")[2].removesuffix("s").replace("strategie", "strategy"), name, points)
     try:
-        return points[name].load()
+        with user_code:
+            return points[name].load()
     except Exception as error:  # a plug-in is code of others
         raise LRSearchError(
             f"{name!r} is registered as {points[name].value}, which cannot be imported: {error_text(error)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,18 @@ from typing import Annotated
 
 import typer
 
-from lr_search.errors import LRSearchError, OutputError, TrialsFailedError
+from lr_search.errors import (
+    LRSearchError,
+    OutputError,
+    TrialsFailedError,
+    WorkloadError,
+    error_text,
+    raised_by_user,
+    user_frames,
+)
 
 _FAILED, WRONG_USE, NO_ANSWER, INTERRUPTED = 1, 2, 3, 130
+_LAST_FRAMES = 3  # of a user's code that are shown where it raised
 
 Target = Annotated[str, typer.Argument(metavar="PKG.MOD:WORKLOAD", help="A workload, or a function that returns one.")]
 Seeds = Annotated[int, typer.Option(help="How many seeds.", min=1)]
@@ -69,10 +79,25 @@ def errors_printed(storage: str | None = None, name: str | None = None) -> Itera
             typer.echo(f"See it as it is with:  {masked_words(['lr-search', 'report', storage, name or ''])}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except TrialsFailedError as error:
-        typer.echo(f"error: {error}", err=True)
+        _print_error(error)
         if storage is not None:
             typer.echo(f"See them with:  {masked_words(['lr-search', 'report', storage, name or ''])}", err=True)
         raise typer.Exit(_FAILED) from None
     except LRSearchError as error:
-        typer.echo(f"error: {error}", err=True)
+        _print_error(error)
         raise typer.Exit(WRONG_USE) from None
+    except SystemExit as error:  # no answer, so no exit code 0, whoever called sys.exit()
+        if isinstance(error.code, int) and error.code != 0:
+            raise
+        typer.echo(f"error: The command must come to its end, but it was ended by {error_text(error)}.", err=True)
+        raise typer.Exit(_FAILED) from None
+
+
+def _print_error(error: LRSearchError) -> None:
+    """The message; where the training's own code has raised, also the last places in the user's code."""
+    typer.echo(f"error: {error}", err=True)
+    cause = error.__cause__
+    if cause is None or not isinstance(error, WorkloadError | TrialsFailedError):
+        return
+    frames = user_frames(raised_by_user(cause))[-_LAST_FRAMES:]
+    typer.echo("".join(traceback.format_list(frames)), err=True, nl=False)

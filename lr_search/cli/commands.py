@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lr_search.cli import arguments
-from lr_search.cli.command_support import Seed, Seeds, Target, errors_printed, require_writable, warnings_printed
+from lr_search.cli.command_support import (
+    NO_ANSWER,
+    Seed,
+    Seeds,
+    Target,
+    errors_printed,
+    require_writable,
+    warnings_printed,
+)
 from lr_search.cli.range_test_command import range_test
 from lr_search.cli.report_command import Out, report, show
 from lr_search.errors import LRSearchError, TrialsFailedError
@@ -110,7 +118,10 @@ def compare(
     fresh: Fresh = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Search the learning rate in several ways under several schedules; report what was found and what it cost."""
+    """Search the learning rate in several ways under several schedules; report what was found and what it cost.
+
+    The exit code is 0 where there is a recommendation, 1 where the trials failed, 3 where none ended well, 2 for wrong use.
+    """
     called = name or target
     with errors_printed(storage, called), warnings_printed():
         import lr_search.comparison.compare as comparisons
@@ -209,10 +220,12 @@ def _first_line(value: Any) -> str:
 
 
 def _require_a_result(comparison: Comparison) -> None:
-    """Three failures in a row stop a comparison; fewer may be all there are."""
+    """Three failures in a row stop a comparison; fewer may be all there are. Exit code 0 says that there is an answer."""
     states = set(comparison.trials["state"])
     if states == {"FAIL"}:
         raise TrialsFailedError("A comparison needs a trial that does not fail, but every one did.")
+    if comparison.recommendation is None:
+        raise typer.Exit(NO_ANSWER)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ from lr_search.comparison.budget import Budget
 from lr_search.comparison.comparison import Comparison
 from lr_search.comparison.cost import plan_text
 from lr_search.comparison.plans import confirmation_plans, study_plans
-from lr_search.comparison.question import Pruner, Question, question
+from lr_search.comparison.question import Pruner, question
+from lr_search.comparison.tryout import starts_of, tried_starts
 from lr_search.errors import require
 from lr_search.executors.executor import Executor, require_executor
 from lr_search.executors.local import LocalExecutor
 from lr_search.executors.progress import Progress
 from lr_search.optimizers.names import NamedOptimizers
-from lr_search.storage.fingerprint import fingerprint
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna, storage_errors
 from lr_search.storage.reading import read_records
 from lr_search.studies.opening import delete_comparison, finished_trials, open_studies
@@ -80,7 +80,8 @@ def compare(
 
     Raises:
         InvalidInputError: an argument breaks a rule.
-        WorkloadError: the workload cannot be trained.
+        WorkloadError: the workload cannot be trained: found by one step and one evaluation before anything is stored, and chained
+            to what the user's code raised.
         FingerprintError: the storage holds another comparison under that name.
         StorageError: the storage cannot be opened, or failed meanwhile; or `fresh` while another process works on it.
         TrialsFailedError: three trials in a row raised an exception.
@@ -95,7 +96,7 @@ def compare(
     runner: Executor = LocalExecutor() if executor is None else executor
     require_executor(runner)
     with quiet_optuna(), storage_errors():
-        starts = _starts(asked, asked.seeds[: 1 if dry_run else None])
+        starts = tried_starts(asked, asked.seeds[: 1 if dry_run else None], on_test_data=confirm > 0)
         if dry_run:
             print(plan_text(budgeted, confirm, []), flush=True)  # noqa: T201
             return Comparison(open_storage(None), name)
@@ -114,18 +115,10 @@ def compare(
             _run(running, tasks, Progress(trials, steps, name=name, shown=progress))
             if confirm:
                 extra = confirmation_plans(asked, read_records(opened, name), confirm)
-                starts |= {(plan.optimizer, plan.seed): fingerprint(plan.workload, plan.seed) for plan in extra}
-                tasks = open_studies(opened, name, extra, starts, len(plans))
+                tasks = open_studies(opened, name, extra, starts_of(extra), len(plans))
                 steps = sum(plan.budget_steps for plan in extra)
                 _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress))
     return Comparison(opened, name, asked)
-
-
-def _starts(asked: Question, seeds: Sequence[int]) -> dict[tuple[str, int], dict[str, Any]]:
-    """What a training starts from, by optimizer and seed; it also finds out that the workload can be trained at all."""
-    return {
-        (optimizer, seed): fingerprint(side.workload, seed) for optimizer, side in asked.sides.items() for seed in seeds
-    }
 
 
 def _run(executor: Executor, tasks: list[StudyTask], bars: Progress) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from lr_search.errors import LRSearchError
+from lr_search.errors import LRSearchError, user_code
 from lr_search.executors.outcomes import conclude, judged_by, kept_snapshots
 from lr_search.executors.trial_run import Run
 from lr_search.fused.lane import Lane, Member
@@ -88,15 +88,19 @@ class FusedRun(Iterator[list[LaneRun]]):
 
     def __next__(self) -> list[LaneRun]:
         if self._training is None:
-            support = [self._support(workload, spec.seed) for workload, spec in self._trials]
-            members = [_member(workload, spec) for workload, spec in self._trials]
-            self._training = FusedTraining(members, self._trials[0][1].seed, support)
-            self._lanes = iter(self._training)
-            self.runs = [LaneRun(lane) for lane in self._training.lanes]
+            self._begin()
         advanced = [self.runs[lane.index] for lane in next(self._lanes) if not lane.alone]
         for run in advanced:
             run.advanced()
         return advanced
+
+    @user_code
+    def _begin(self) -> None:
+        support = [self._support(workload, spec.seed) for workload, spec in self._trials]
+        members = [_member(workload, spec) for workload, spec in self._trials]
+        self._training = FusedTraining(members, self._trials[0][1].seed, support)
+        self._lanes = iter(self._training)
+        self.runs = [LaneRun(lane) for lane in self._training.lanes]
 
     @property
     def over(self) -> bool:
@@ -107,7 +111,8 @@ class FusedRun(Iterator[list[LaneRun]]):
     def failures_kept(self) -> Iterator[None]:
         """An exception inside the block ends the training and becomes `failure`, but for those of the whole comparison."""
         try:
-            yield
+            with user_code:
+                yield
         except LRSearchError:
             raise
         except Exception as error:

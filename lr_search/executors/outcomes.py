@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from lr_search.ensembles.ensemble import SnapshotEnsemble
-from lr_search.errors import error_text
+from lr_search.errors import error_text, user_code
 from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.controller import first_schedule
 from lr_search.training.snapshots import Snapshot
@@ -26,6 +26,8 @@ class Trained(Protocol):
 
     @property
     def workload(self) -> Workload: ...  # noqa: D102
+    @property
+    def step(self) -> int: ...  # noqa: D102
     @property
     def stopped(self) -> str | None: ...  # noqa: D102
     @property
@@ -55,23 +57,33 @@ def cut(outcome: Outcome) -> None:
     outcome.ended, outcome.reason = "pruned", f"pruned after step {outcome.evaluations[-1].step}"
 
 
+def finish(outcome: Outcome, reason: str) -> None:
+    """It has come to its end."""
+    outcome.ended, outcome.reason = "finished", reason
+
+
 def conclude(outcome: Outcome, training: Trained) -> None:
-    """How a training ended that has stopped by itself."""
+    """How a training ended that goes on no further: finished only at its last step."""
     work = training.workload
-    outcome.ended, outcome.reason = ("diverged" if training.stopped == "diverged" else "finished"), training.reason
-    if outcome.ended == "finished":  # one that diverged may have none, where it went on from a state
-        value = outcome.evaluations[-1].metrics[work.objective]
-        if not np.isfinite(value):
-            outcome.ended, outcome.reason = "diverged", f"{work.objective} was {value} at the end"
-    if outcome.ended == "finished" and len(training.snapshots) > 1:
-        outcome.ensemble = _judged_ensemble(training)
+    if training.stopped == "diverged":
+        outcome.ended, outcome.reason = "diverged", training.reason
+    elif training.stopped != "finished" or training.step != work.num_steps:
+        outcome.ended = "failed"
+        outcome.reason = f"stopped at step {training.step} of {work.num_steps}: {training.reason or 'no reason given'}"
+    elif not np.isfinite(value := outcome.evaluations[-1].metrics[work.objective]):
+        outcome.ended, outcome.reason = "diverged", f"{work.objective} was {value} at the end"
+    else:
+        finish(outcome, training.reason)
+        if len(training.snapshots) > 1:
+            outcome.ensemble = _judged_ensemble(training)
 
 
 def _judged_ensemble(training: Trained) -> dict[str, Any]:
     """The metrics of the kept snapshots together; a metric may fail on an ensemble, which is not the trial's fault."""
     members = len(training.snapshots)
     try:
-        metrics = training.evaluate(SnapshotEnsemble(training.workload, training.snapshots))
+        with user_code:
+            metrics = training.evaluate(SnapshotEnsemble(training.workload, training.snapshots))
     except Exception as error:
         return {"members": members, "error": error_text(error)}
     return {"members": members, "metrics": metrics}

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from lr_search.errors import StorageError, WorkloadError
-from lr_search.executors.outcomes import begun, conclude, cut, fail, judged_by, kept_snapshots
+from lr_search.errors import StorageError, WorkloadError, user_code
+from lr_search.executors.outcomes import begun, conclude, cut, fail, finish, judged_by, kept_snapshots
 from lr_search.ramp.descending_probe import descending_probe
 from lr_search.studies.trial import Outcome, TrialSpec
-from lr_search.training.evaluation import Evaluation
+from lr_search.training.evaluation import Evaluation, Evaluations
 from lr_search.training.training import Training, train
 from lr_search.workloads.workload import Workload
 
@@ -63,7 +63,8 @@ class Run(ABC):
         """An exception in the user's code becomes the outcome; what is spent is counted."""
         started = time.perf_counter()
         try:
-            yield
+            with user_code:
+                yield
         except (WorkloadError, StorageError):  # the whole comparison's, not this trial's
             raise
         except Exception as error:
@@ -90,7 +91,7 @@ def run_trial(workload: Workload, spec: TrialSpec, report: Report) -> Outcome:
     return run.outcome
 
 
-class TrialRun(Run, Iterator[Evaluation]):
+class TrialRun(Run, Evaluations):
     """A trial by itself; a range test or probe has no evaluations, and is run by the first `next`.
 
     Args:
@@ -103,35 +104,37 @@ class TrialRun(Run, Iterator[Evaluation]):
         self._workload, self._spec = judged_by(workload, spec), spec
         self._training: Training | None = None
 
-    def __next__(self) -> Evaluation:
-        """Train on to the next evaluation."""
+    def _next(self) -> Evaluation | None:
         evaluation: Evaluation | None = None
         if not self.over:
             with self._failures_kept():
-                evaluation = self._next()
-        if evaluation is None:
-            self.over = True
-            raise StopIteration
+                if self._spec.schedule is None:
+                    self._run_first()
+                else:
+                    evaluation = self._next_of_training()
         return evaluation
 
-    def _next(self) -> Evaluation | None:
+    def _run_first(self) -> None:
+        """Run the range test or the probe."""
         spec, outcome = self._spec, self.outcome
         if spec.range_test is not None:
             outcome.curve = self._workload.range_test(spec.seed, **spec.range_test)
-            outcome.steps = outcome.curve.steps_charged
-            outcome.reason = outcome.curve.suggest().reason
-            return None
-        if spec.probe is not None:
+            outcome.steps, reason = outcome.curve.steps_charged, outcome.curve.suggest().reason
+        else:
+            assert spec.probe is not None
             lr_range, ladder = spec.probe
             outcome.probe = descending_probe(self._workload, spec.seed, lr_range=lr_range, ladder=ladder)
-            outcome.steps, outcome.reason = outcome.probe.steps_charged, outcome.probe.reason
-            return None
+            outcome.steps, reason = outcome.probe.steps_charged, outcome.probe.reason
+        finish(outcome, reason)
+        self.over = True
+
+    def _next_of_training(self) -> Evaluation | None:
         training = self._begun()
         evaluation = next(training, None)
         if evaluation is not None:
-            outcome.evaluations.append(evaluation)
-        if training.stopped is not None:
-            conclude(outcome, training)
+            self.outcome.evaluations.append(evaluation)
+        if evaluation is None or training.stopped is not None:
+            conclude(self.outcome, training)
             self.over = True
         return evaluation
 

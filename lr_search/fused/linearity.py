@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lr_search.errors import user_code
 from lr_search.fused.stack import Stack
 from lr_search.fused.updates import Layout, StackedUpdate, optimizer_over
 from lr_search.optimizers.param_groups import OptimizerFactory, group_ratios, set_lr
@@ -26,7 +27,7 @@ def stacks(factory: OptimizerFactory, optimizer: torch.optim.Optimizer) -> bool:
         optimizer: made by it; its groups and the number of dimensions of their parameters are what is tried.
     """
     try:
-        with preserved_rng(torch.device("cpu")):
+        with preserved_rng(torch.device("cpu")), user_code:
             return _largest_error(factory, optimizer) <= _TOLERANCE
     except Exception:  # it takes no parameters of that form
         return False

@@ -19,6 +19,7 @@ from lr_search.training.state import preserved_modes
 from lr_search.training.step import autocast
 from lr_search.workloads.batches import to_device
 from lr_search.workloads.parts import Metrics, Precision
+from lr_search.workloads.passes import one_pass
 from lr_search.workloads.workload import Workload
 
 Sums = Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # metric -> its sums and counts over a batch, (rows,) each
@@ -79,7 +80,7 @@ class FusedJudge:
         model, device = self._stack.model, self._stack.weights.device
         with self._alone.opened() as batches, preserved_modes(model):
             model.eval()
-            for batch in batches:
+            for batch in one_pass(batches, "valid_data"):
                 for name, (total, count) in self._metrics(rows, to_device(batch, device)).items():
                     before = sums.get(name)
                     sums[name] = (total, count) if before is None else (before[0] + total, before[1] + count)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lr_search.curves.curve import LRCurve
-from lr_search.errors import LRSearchError, WorkloadError
+from lr_search.errors import LRSearchError, WorkloadError, user_code
 from lr_search.fused.losses import FusedLoss
 from lr_search.fused.seed_batches import SeededWalks
 from lr_search.fused.stack import Stack
@@ -45,7 +45,8 @@ def fused_range_tests(workload: Workload, settings: RampSettings, *, seeds: Sequ
     curves: list[LRCurve] = []
     for part in np.array_split(np.asarray(seeds), -(-len(seeds) // width)):
         try:
-            curves += _FusedRamp(workload, settings, [int(seed) for seed in part], support).run()
+            with user_code:
+                curves += _FusedRamp(workload, settings, [int(seed) for seed in part], support).run()
         except LRSearchError:
             raise
         except Exception:  # batches that cannot be stacked, or an exception of one of them: each by itself shows which

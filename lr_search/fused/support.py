@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from lr_search.errors import LRSearchError, error_text
+from lr_search.errors import LRSearchError, error_text, user_code
 from lr_search.fused.linearity import stacks
 from lr_search.fused.losses import ChangingPartsError, FusedLoss
 from lr_search.fused.metrics import FusedMetrics
@@ -69,7 +69,7 @@ def support_of(workload: Workload, seed: int) -> Support:
         WorkloadError: the workload cannot be trained at all.
     """
     try:
-        with preserved_rng(workload.torch_device):
+        with preserved_rng(workload.torch_device), user_code:
             return _tried(workload, seed)
     except LRSearchError:
         raise

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from lr_search.errors import LRSearchError
+from lr_search.errors import LRSearchError, user_code
 from lr_search.fused.lane import Member
 from lr_search.fused.support import Support
 from lr_search.fused.trials import FusedTraining
@@ -47,7 +47,9 @@ def fastest_width(workload: Workload, seed: int, support: Support, most: int) ->
         if width > 2 and tried - begun + 2 * last > enough:
             break
         try:
-            seconds = _seconds_fused(workload, seed, support, width) if width > 1 else _seconds_alone(workload, seed)
+            with user_code:
+                fused = width > 1
+                seconds = _seconds_fused(workload, seed, support, width) if fused else _seconds_alone(workload, seed)
         except LRSearchError:
             raise
         except Exception:  # out of memory; or the user's code raises, which the trials will report

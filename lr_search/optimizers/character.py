@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from lr_search.errors import user_code
 from lr_search.rng import preserved_rng
 
 _STEPS = 400
@@ -68,7 +69,8 @@ def _steps_or_none(
 ) -> list[float] | None:
     for sparse in (False, True):
         try:
-            return _steps(kind, settings, gradient, steps, sparse=sparse)
+            with user_code:
+                return _steps(kind, settings, gradient, steps, sparse=sparse)
         except Exception:  # it wants sparse gradients, a closure, other arguments, or parameters of another shape
             continue
     return None

@@ -10,6 +10,7 @@ import numpy as np
 from lr_search.arrays import FloatArray
 from lr_search.curves.curve import LRCurve, Ramp
 from lr_search.curves.suggest import end_to_move
+from lr_search.errors import user_code
 from lr_search.ramp.run import RampRun
 from lr_search.ramp.settings import RampSettings
 
@@ -17,6 +18,7 @@ END_FACTOR, HIGHEST_LR = 10.0, 1e4  # how `extend` moves the ramp's end: by a de
 START_FACTOR, LOWEST_LR = 1e-3, 1e-12  # how `extend` moves the ramp's start: three decades at a time, so far at most
 
 
+@user_code
 def run_ramp(begin: Callable[[], RampRun], settings: RampSettings) -> LRCurve:
     """Run one ramp; where it is to be extended, move its ends, at the same pace of the LR.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from lr_search.errors import user_code
 from lr_search.training.replay import Buffers, ReplayedRNG
 
 GAIN_COLUMNS = (
@@ -65,7 +66,8 @@ class GainMeter:
     def _evaluate_twice(self, loss: torch.Tensor, again: Callable[[], torch.Tensor]) -> None:
         self.loss_dtype = loss.dtype
         try:
-            self._repeated = torch.stack([loss.float(), self._evaluated(again).float()])
+            with user_code:
+                self._repeated = torch.stack([loss.float(), self._evaluated(again).float()])
         except Exception as error:  # it takes derivatives itself, say, which it cannot without gradients
             self.failure = error
 
@@ -83,7 +85,8 @@ class GainMeter:
             gradient_norm = _norm_of(gradients, self._device) / clipped_by
             predicted = self._dot(gradients) / clipped_by
             try:
-                after = self._evaluated(again)
+                with user_code:
+                    after = self._evaluated(again)
             except Exception:  # as some losses do on weights that are not finite; then the next step raises as well
                 after = torch.full_like(loss, math.nan)
             row = [loss, after, predicted, update_norm, weight_norm, gradient_norm]

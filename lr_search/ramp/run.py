@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import nn
 
 from lr_search.arrays import FloatArray
 from lr_search.curves.curve import LRCurve
-from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError
+from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError, user_code
 from lr_search.ramp.gain_meter import GainMeter
 from lr_search.ramp.record import RampRecord, rounding_of
 from lr_search.rng import preserved_rng
@@ -22,7 +21,7 @@ from lr_search.training.evaluation import metric_sums
 from lr_search.training.replay import Buffers
 from lr_search.training.state import preserved_modes
 from lr_search.training.step import Stepper, takes_closure
-from lr_search.workloads.batches import BatchWalk, aside, open_data, preserved_generators, to_device
+from lr_search.workloads.batches import BatchWalk, first_batches, open_data, to_device
 from lr_search.workloads.parts import Metrics
 
 RAMP_BLOCK = 10  # steps between reads of the losses: each read waits for the device
@@ -50,12 +49,12 @@ class Sweep:
     metrics: Metrics
 
     @classmethod
+    @user_code
     def of(cls, data: Any, metrics: Metrics, count: int, device: torch.device) -> Sweep:
         """The first `count` batches of a pass; draws nothing from the global generators or the loader's own."""
-        with preserved_rng(device), preserved_generators(data):
-            batches = [
-                to_device(batch, device) for batch in islice(aside(open_data(lambda: data, "valid_data")), count)
-            ]
+        with preserved_rng(device):
+            drawn = first_batches(open_data(lambda: data, "valid_data"), "valid_data", count)
+            batches = [to_device(batch, device) for batch in drawn]
         if not batches:
             raise WorkloadError(
                 "valid_data must give batches, but got none. Check the data set's length and drop_last."

@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler, QMCSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from lr_search.errors import InvalidInputError, LRSearchError, MissingPackageError, error_text
+from lr_search.errors import InvalidInputError, LRSearchError, MissingPackageError, error_text, user_code
 
 # they need arguments, or (BruteForce) a parameter with a few values
 NOT_BY_NAME = ("BaseSampler", "BaseGASampler", "BruteForceSampler", "GridSampler", "PartialFixedSampler")
@@ -59,7 +59,8 @@ class PerTrialSampler(BaseSampler):
 
     def _make_sampler(self, seed: int) -> BaseSampler:
         try:
-            sampler = self._factory(seed=seed) if self._takes_seed else self._factory()
+            with user_code:
+                sampler = self._factory(seed=seed) if self._takes_seed else self._factory()
         except (LRSearchError, Warning):
             raise
         except ModuleNotFoundError as error:

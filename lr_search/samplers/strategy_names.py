@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 
 from lr_search import plugins
-from lr_search.errors import InvalidInputError, require, unknown_name
+from lr_search.errors import InvalidInputError, require, unknown_name, user_code
 from lr_search.samplers.fixed_sampler import FixedSampler
 from lr_search.samplers.per_trial import OPTUNA_SAMPLERS, PerTrialSampler, sampler_class
 from lr_search.samplers.points import PointSampler
@@ -111,7 +111,8 @@ def _of_instance(name: str, sampler: optuna.samplers.BaseSampler) -> Strategy:
 
 def _copied(sampler: optuna.samplers.BaseSampler) -> optuna.samplers.BaseSampler:
     try:
-        return copy.deepcopy(sampler)
+        with user_code:
+            return copy.deepcopy(sampler)
     except Exception as error:
         raise InvalidInputError(
             f"A sampler that is given as an object must be one that can be copied for each study, but {sampler!r} cannot: "

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lr_search.errors import FingerprintError, LRSearchError, WorkloadError
+from lr_search.errors import FingerprintError, WorkloadError
 from lr_search.optimizers.call import optimizer_call
 from lr_search.rng import preserved_rng
 from lr_search.training.step import autocast, checked_loss
@@ -27,16 +27,8 @@ def fingerprint(workload: Workload, seed: int) -> dict[str, Any]:
 
     Raises:
         WorkloadError: it cannot: no data, one batch only, no parameters, no scalar loss.
+        Exception: whatever the user's code raises.
     """
-    try:
-        return _fingerprint(workload, seed)
-    except LRSearchError:
-        raise
-    except Exception as error:  # a trial will fail by it, and record where
-        return {"exception": f"{type(error).__name__}: {error}"}
-
-
-def _fingerprint(workload: Workload, seed: int) -> dict[str, Any]:
     device = workload.torch_device
     with preserved_rng(device):
         model, optimizer, batches = workload.begin(seed)

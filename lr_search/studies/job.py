@@ -12,7 +12,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from lr_search.errors import StorageError
+from lr_search.errors import StorageError, user_code
 from lr_search.samplers.strategies import PARAM
 from lr_search.storage import claims
 from lr_search.storage.keys import RECORD
@@ -25,6 +25,13 @@ from lr_search.workloads.workload import Workload
 
 if TYPE_CHECKING:
     from lr_search.studies.study import StudyTask
+
+_STATES = {  # Optuna's, by how a trial ended
+    "finished": TrialState.COMPLETE,
+    "diverged": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
 
 
 class Job:
@@ -73,6 +80,7 @@ class Job:
         with contextlib.suppress(StorageError), storage_errors():
             claims.renew(self._storage, self._trial._trial_id, self._claim)
 
+    @user_code
     def finish(self, outcome: Outcome) -> None:
         """Store the outcome, then report it to the study."""
         with contextlib.suppress(UpdateFinishedTrialError):  # by another process, that took this one for lost
@@ -83,9 +91,9 @@ class Job:
         self._claim.drop()
 
     def _tell(self, outcome: Outcome) -> None:
-        states = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
-        value = None if outcome.ended in states else self._value(outcome)
-        tell = partial(self.task.study.tell, self._trial, value, states.get(outcome.ended), skip_if_finished=True)
+        state = _STATES[outcome.ended]
+        value = self._value(outcome) if state == TrialState.COMPLETE else None
+        tell = partial(self.task.study.tell, self._trial, value, state, skip_if_finished=True)
         try:
             tell()
         except ValueError:  # it waits: taken for lost and put back

@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from lr_search.errors import InvalidInputError
+from lr_search.errors import InvalidInputError, user_code
 from lr_search.storage.keys import VERDICT
 
 READING_SHARE = 1 / 50  # of the time between reports that may go into reading other trials
@@ -108,7 +108,8 @@ class Reports:
 
 def _copied(pruner: BasePruner) -> BasePruner:
     try:
-        return copy.deepcopy(pruner)
+        with user_code:
+            return copy.deepcopy(pruner)
     except Exception as error:
         raise InvalidInputError(
             f"The pruner must be one that can be copied for each study, but {pruner!r} cannot: {error}. "

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from lr_search import plugins
-from lr_search.errors import InvalidInputError, require
+from lr_search.errors import InvalidInputError, require, user_code
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.layout import Range, ranges_of
 from lr_search.schedules.named import by_name
@@ -35,6 +35,7 @@ class ScheduleLayout:
     chosen: Mapping[str, float] = field(default_factory=dict)
     name: str = ""
 
+    @user_code
     def __call__(self, lr: float, **shape: float) -> Schedule | Controller:
         """The schedule or controller at that peak LR."""
         return self.make(lr, **{**self.chosen, **shape})

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.curves.probe import Probe
+from lr_search.errors import user_code
 from lr_search.samplers.strategies import PARAM, Search, Strategy
 from lr_search.schedules.layout import Range
 from lr_search.storage import claims
@@ -86,6 +87,7 @@ class StudyTask:
             self._num_trials = count if most is None else min(count, most)
         return self._num_trials
 
+    @user_code
     def ask(self) -> Job | None:
         """The next trial to run, or None where there is none at present."""
         if not self.ready():

@@ -24,7 +24,7 @@ from lr_search.storage.keys import EVALUATIONS
 from lr_search.training.controller import Controller
 from lr_search.training.evaluation import Evaluation
 
-Ended = Literal["finished", "diverged", "pruned", "failed"]
+Ended = Literal["running", "finished", "diverged", "pruned", "failed"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Outcome:
     """What a worker returns.
 
     Args:
-        ended: how the trial ended.
+        ended: how the trial ended; "running" until that is known.
         reason: why, in words.
         steps: optimizer steps it took.
         evaluations: in the order of their steps.
@@ -67,7 +67,7 @@ class Outcome:
         worker: which process ran it: machine and process id; of trials that were trained together also /1, /2, ...
     """
 
-    ended: Ended = "finished"
+    ended: Ended = "running"
     reason: str = ""
     steps: int = 0
     evaluations: list[Evaluation] = field(default_factory=list)

@@ -145,9 +145,10 @@ class ExecutorContract:
         found, rule = float(trials["objective"]["high"]), "a trial must find what it finds alone"
         must(found == pytest.approx(alone, rel=self.tolerance, abs=0), rule, objective=found, alone=alone)
 
-    def test_an_exception_is_a_failure_with_its_traceback_and_others_finish(self) -> None:
+    @pytest.mark.parametrize("error", [RuntimeError, StopIteration, SystemExit])
+    def test_an_exception_is_a_failure_with_its_traceback_and_others_finish(self, error: type[BaseException]) -> None:
         """Whatever the user's code raises."""
-        found = self.same(line_workload(optimizer=Breaking(0.5, RuntimeError)), budget=4, seeds=2, **BEYOND)
+        found = self.same(line_workload(optimizer=Breaking(0.5, error)), budget=4, seeds=2, **BEYOND)
         trials = found.trials
         assert (trials["lr"] > 0.5).to_list() == (trials["state"] == "FAIL").to_list()
         assert set(trials["state"]) == {"COMPLETE", "FAIL"}

@@ -72,7 +72,7 @@ class Breaking:
     """
 
     above: float
-    error: type[Exception]
+    error: type[BaseException]
 
     def __call__(self, params: Any, lr: float) -> torch.optim.SGD:
         """The optimizer."""

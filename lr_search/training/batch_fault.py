@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lr_search.errors import WorkloadError
+from lr_search.errors import WorkloadError, user_code
 from lr_search.rng import preserved_rng
 from lr_search.training.step import Stepper, autocast
 from lr_search.workloads.batches import BatchWalk, Draw
@@ -76,7 +76,7 @@ def _fault(text: str, name: str, draw: Draw, **values: float) -> WorkloadError:
 def _loss(stepper: Stepper, batch: Any) -> torch.Tensor:
     """The loss on a batch; the sum of several."""
     stepper.modes.train()
-    with autocast(stepper.device, stepper.precision):
+    with user_code, autocast(stepper.device, stepper.precision):
         losses = [loss(stepper.model, batch).reshape(()) for loss in stepper.losses]
     return losses[0] if len(losses) == 1 else torch.stack([loss.float() for loss in losses]).sum()
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lr_search.errors import user_code
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.training.replay import Buffers
 from lr_search.training.step import autocast
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 MOST_BATCHES = 50  # as the README of Schedule-Free advises
 
 
+@user_code
 def gather_statistics(workload: Workload, model: nn.Module, seed: int, most: int = MOST_BATCHES) -> None:
     """Set every batch norm's running mean and variance to the mean over the first batches of a pass, by the weights as they are.
 

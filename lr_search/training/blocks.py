@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from lr_search.errors import LRSearchError, WorkloadError
+from lr_search.errors import LRSearchError, WorkloadError, raised_by_user
 from lr_search.training.batch_fault import batch_fault_of
 from lr_search.training.course import TRAINING_BLOCK, Course
 from lr_search.training.step import Stepper
@@ -66,8 +66,7 @@ class BlockRunner:
                 raise
             if self._fault(first + len(losses) * self._stepper.accumulate) is not None:
                 raise
-            kind = type(error).__name__
-            course.stop("diverged", f"{kind} on non-finite weights or outputs after step {course.step}: {error}")
+            course.stop("diverged", raised_on("non-finite weights or outputs", error, course.step))
             return False
         return self._read(losses, first)
 
@@ -95,3 +94,9 @@ class BlockRunner:
     def _fault(self, number: int) -> Exception | None:
         """What is wrong with the batches of the step whose first has this number, or of the step before."""
         return batch_fault_of(self._course.workload, self._seed, self.batches, number)
+
+
+def raised_on(what: str, error: Exception, step: int) -> str:
+    """The reason of a divergence that showed in an exception of the user's code."""
+    source = raised_by_user(error)
+    return f"{type(source).__name__} on {what} after step {step}: {source}"

@@ -13,7 +13,7 @@ from lr_search.training.evaluation import Evaluation
 from lr_search.training.snapshots import Snapshot, Snapshots
 from lr_search.workloads.workload import Workload
 
-Stopped = Literal["finished", "diverged", "closed", "cut"]
+Stopped = Literal["finished", "diverged", "failed", "closed", "cut"]
 TRAINING_BLOCK = 16  # steps between reads of the losses: each read waits for the device
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from lr_search.errors import WorkloadError
+from lr_search.errors import WorkloadError, user_code
 from lr_search.training.state import preserved_modes
 from lr_search.training.step import autocast
 from lr_search.workloads.batches import batch_length, to_device
 from lr_search.workloads.parts import Metrics, Precision
+from lr_search.workloads.passes import one_pass
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,22 @@ class Evaluation:
     train_loss: float
     metrics: dict[str, float]
     end_of_cycle: bool = False
+
+
+class Evaluations(Iterator[Evaluation], ABC):
+    """An iterator of evaluations that ends with the last one, and not where the user's code raises StopIteration."""
+
+    def __next__(self) -> Evaluation:
+        """Train on to the next evaluation."""
+        with user_code:
+            evaluation = self._next()
+        if evaluation is None:
+            raise StopIteration
+        return evaluation
+
+    @abstractmethod
+    def _next(self) -> Evaluation | None:
+        """The next evaluation; None where there is none any more."""
 
 
 def evaluate(
@@ -75,7 +93,7 @@ def metric_sums(
     sums: dict[str, torch.Tensor] = {}
     counts: dict[str, torch.Tensor | float] = {}
     with torch.no_grad():
-        for drawn in batches:
+        for drawn in one_pass(batches, "valid_data"):
             batch, examined = to_device(drawn, device), True
             with autocast(device, precision):
                 values = metrics(model, batch)

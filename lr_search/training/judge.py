@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from lr_search.errors import InvalidInputError, WorkloadError
+from lr_search.errors import InvalidInputError, WorkloadError, user_code
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.training.evaluation import evaluate, metric_sums
 from lr_search.training.state import preserved_modes
@@ -48,6 +48,7 @@ class Judge:
                 self._valid = open_data(self._workload.valid_data, "valid_data")
             yield self._valid
 
+    @user_code
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Name -> each metric's mean over the examples; see `Training.evaluate`."""
         work = self._workload

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import nn
 
-from lr_search.errors import WorkloadError, require
+from lr_search.errors import WorkloadError, require, user_code
 from lr_search.optimizers.modes import Modes
 from lr_search.optimizers.param_groups import group_ratios, set_lr, set_momentum, trainable
 from lr_search.rng import preserved_rng
@@ -143,6 +143,7 @@ class Stepper:
         """Every parameter the optimizers hold, in order."""
         return [parameter for optimizer in self.optimizers for parameter in trainable(optimizer.param_groups)]
 
+    @user_code
     def step(self, batches: Iterator[Any], lr: float, momentum: float | None = None) -> torch.Tensor:
         """Take one step at `lr`. Returns: the loss before it (the sum of several), detached, still on the device."""
         self.modes.train()
@@ -154,7 +155,7 @@ class Stepper:
             self.observer(drawn)
         try:
             losses = [self._update(drawn, loss, optimizers) for loss, optimizers in self._turns]
-        except Exception:
+        except BaseException:
             self._failed = drawn
             raise
         if self.scaler is not None:
@@ -253,7 +254,7 @@ class Stepper:
             with preserved_rng(self.device), autocast(self.device, self.precision):
                 for batch in batches:
                     for loss in self.losses:
-                        with contextlib.suppress(Exception):
+                        with contextlib.suppress(Exception), user_code:
                             loss(self.model, batch)
         finally:
             for hook in hooks:

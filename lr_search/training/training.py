@@ -9,14 +9,14 @@ from typing import Any
 from torch import nn
 
 from lr_search.curves.curve import LRCurve
-from lr_search.errors import LRSearchError, require
+from lr_search.errors import LRSearchError, raised_by_user, require, user_code
 from lr_search.rng import RNGState, preserved_rng
 from lr_search.schedules.base import Schedule
 from lr_search.training.batch_norm import gather_statistics
-from lr_search.training.blocks import BlockRunner
+from lr_search.training.blocks import BlockRunner, raised_on
 from lr_search.training.controller import Controller, first_schedule
 from lr_search.training.course import Course, Stopped
-from lr_search.training.evaluation import Evaluation
+from lr_search.training.evaluation import Evaluation, Evaluations
 from lr_search.training.judge import Judge
 from lr_search.training.snapshots import Snapshot, Snapshots
 from lr_search.training.step import Stepper
@@ -39,8 +39,7 @@ def train(workload: Workload, schedule: Schedule | Controller, *, seed: int = 0,
         cycles' ends for a cyclic schedule. A non-finite loss or weight ends it early; `.stopped` and `.reason` say so.
 
     Raises:
-        InvalidInputError: an argument breaks a rule.
-        WorkloadError: the workload cannot be trained.
+        WorkloadError: the workload cannot be trained; later, that its data are at fault.
 
     >>> import torch
     >>> from lr_search.schedules import Constant
@@ -61,7 +60,7 @@ def train(workload: Workload, schedule: Schedule | Controller, *, seed: int = 0,
     return Training(workload, schedule, seed=seed, snapshots=snapshots)
 
 
-class Training(Iterator[Evaluation]):
+class Training(Evaluations):
     """A training in progress; made by `train()`.
 
     It keeps a random state of its own: what other code draws between two evaluations does not change it, nor it them.
@@ -72,11 +71,12 @@ class Training(Iterator[Evaluation]):
         schedule: that holds now; only a controller changes it.
         step: optimizer steps done.
         steps_charged: those, and what range tests on the way cost.
-        stopped: None while it can go on; then "finished", "diverged" or "closed".
+        stopped: None while it can go on; then "finished", "diverged", "failed" (the user's code raised) or "closed".
         reason: why it stopped, in words.
         snapshots: the kept `Snapshot`s, oldest first.
     """
 
+    @user_code
     def __init__(
         self, workload: Workload, schedule: Schedule | Controller, *, seed: int = 0, snapshots: int = 0
     ) -> None:
@@ -105,7 +105,7 @@ class Training(Iterator[Evaluation]):
 
     @property
     def stopped(self) -> Stopped | None:
-        """None while it can go on; then "finished", "diverged" or "closed"."""
+        """None while it can go on; then "finished", "diverged", "failed" (the user's code raised) or "closed"."""
         return self._course.stopped
 
     @property
@@ -129,18 +129,17 @@ class Training(Iterator[Evaluation]):
         """The kept weights, oldest first: what `SnapshotEnsemble` and `average_weights` take."""
         return self._course.snapshots
 
-    def __next__(self) -> Evaluation:
-        """Train on to the next evaluation."""
+    def _next(self) -> Evaluation | None:
         if self.stopped is not None:
-            raise StopIteration
+            return None
         target = self.next_evaluation()
         if target is None:
             self._course.finish_if_done()
-            raise StopIteration
+            return None
         with self._own_rng():
             evaluation = self._evaluation() if self._runner.train_to(target) else None
         if evaluation is None:
-            raise StopIteration
+            return None
         self._evaluated = True
         self._course.finish_if_done()
         if self.stopped is None and self._control is not None:
@@ -153,6 +152,7 @@ class Training(Iterator[Evaluation]):
         """The step of the next evaluation, as things stand; None where there is none any more."""
         return self._course.next_checkpoint(self._evaluated)
 
+    @user_code
     def advance(self, step: int) -> bool:
         """Train on to that step without evaluating, neither on the way nor there.
 
@@ -211,7 +211,8 @@ class Training(Iterator[Evaluation]):
             try:
                 yield
             except BaseException as error:  # the step is half done
-                self._course.stop("closed", f"{type(error).__name__} after step {self.step}")
+                reason = f"{type(raised_by_user(error)).__name__} after step {self.step}"
+                self._course.stop("failed" if isinstance(error, Exception) else "closed", reason)
                 raise
             self._rng = RNGState.capture(self._device)
 
@@ -224,7 +225,7 @@ class Training(Iterator[Evaluation]):
         except Exception as error:
             if not self.step or isinstance(error, LRSearchError) or self._stepper.is_finite(self._runner.batches):
                 raise
-            self._runner.diverge(f"{type(error).__name__} on a non-finite output after step {self.step}: {error}")
+            self._runner.diverge(raised_on("a non-finite output", error, self.step))
             return None
         if self._course.keeps:
             self._course.kept.keep(self.step, self.model)
@@ -278,6 +279,7 @@ class Training(Iterator[Evaluation]):
             "snapshots": [dict(vars(snapshot)) for snapshot in self.snapshots],
         }
 
+    @user_code
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave. The position in the data is found by replaying the present pass over it."""
         self._evaluated, self._range_test_steps = state["evaluated"], state["range_test_steps"]

@@ -7,17 +7,19 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeGuard
 
 import torch
 from torch.utils.data import DataLoader
 
-from lr_search.errors import WorkloadError
+from lr_search.errors import WorkloadError, user_code
 from lr_search.rng import RNGState
+from lr_search.workloads.passes import END, next_batch, one_pass
+from lr_search.workloads.passes import length as length
 
 BatchSource = Callable[[], Iterable[Any]]
 
-_END = object()
 _EMPTY = "{name} must give batches, but got none. Check the data set's length, batch_size and drop_last."
 _SINGLE = (
     "{name} must give at least 2 batches a pass, but got 1: a learning rate found on one batch is not the data's. "
@@ -77,6 +79,7 @@ class BatchWalk:
         """The walk itself, which is its own iterator."""
         return self
 
+    @user_code
     def __next__(self) -> Any:
         """The next batch, on the device."""
         if self._own:
@@ -120,13 +123,13 @@ class BatchWalk:
     def _next(self) -> Any:
         if self._iterator is None:
             self._iterator = self._begun()
-        batch = next(self._iterator, _END)
-        if batch is _END:
+        batch = next_batch(self._iterator, self._data, self._drawn, self.name)
+        if batch is END:
             if self._drawn < 2:
                 raise WorkloadError((_SINGLE if self._drawn else _EMPTY).format(name=self.name))
             self._iterator = self._begun()
-            batch = next(self._iterator, _END)
-        if batch is _END:
+            batch = next_batch(self._iterator, self._data, 0, self.name)
+        if batch is END:
             raise WorkloadError(
                 f"{self.name} must give batches on every pass, but got none on a later one. "
                 "Return a new iterator on each call."
@@ -180,6 +183,7 @@ class BatchWalk:
             next(self)
 
 
+@user_code
 def open_data(source: BatchSource, name: str) -> Iterable[Any]:
     """Call the source, and check that what it returns can be iterated over."""
     data = source()
@@ -208,14 +212,6 @@ def _persistent(data: Any) -> TypeGuard[DataLoader[Any]]:
     return isinstance(data, DataLoader) and data.persistent_workers
 
 
-def length(data: Any) -> int | None:
-    """How many batches a pass has, or None where that is not known."""
-    try:
-        return len(data)
-    except (TypeError, NotImplementedError, AttributeError):
-        return None
-
-
 def generators(data: Any) -> list[torch.Generator]:
     """The random generators that a loader holds: of itself and of its samplers."""
     if isinstance(data, Iterator):  # made anew for each pass, and its generators with it
@@ -237,6 +233,12 @@ def preserved_generators(data: Any) -> Iterator[list[torch.Generator]]:
     finally:
         for generator, state in zip(loader_generators, states, strict=True):
             generator.set_state(state)
+
+
+def first_batches(data: Iterable[Any], name: str, count: int) -> list[Any]:
+    """The first `count` batches of a pass of their own, or all there are; draws nothing from a loader's own generators."""
+    with preserved_generators(data):
+        return list(islice(one_pass(data, name, aside(data)), count))
 
 
 def rewind(loader_generators: Iterable[torch.Generator]) -> None:

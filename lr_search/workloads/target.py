@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lr_search.errors import InvalidInputError, LRSearchError, error_text, unknown_name
+from lr_search.errors import InvalidInputError, LRSearchError, error_text, unknown_name, user_code
 
 if TYPE_CHECKING:
     from lr_search.workloads.workload import Workload
@@ -25,7 +25,8 @@ def find_workload(target: str) -> Workload:
     value = find_named(target)
     if not isinstance(value, Workload) and callable(value) and not isinstance(value, type):
         try:
-            value = value()
+            with user_code:
+                value = value()
         except LRSearchError:
             raise
         except Exception as error:
@@ -59,7 +60,8 @@ def factory_of(target: str) -> str | None:
 
 def _imported(name: str) -> Any:
     try:
-        return importlib.import_module(name)
+        with user_code:  # a script that reads its own command line exits
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise InvalidInputError(
@@ -69,5 +71,5 @@ def _imported(name: str) -> Any:
         raise InvalidInputError(f"The module {name!r} must import, but it raised {error_text(error)}.") from error
     except LRSearchError:
         raise
-    except (Exception, SystemExit) as error:  # SystemExit: a script that reads its own command line
+    except Exception as error:
         raise InvalidInputError(f"The module {name!r} must import, but it raised {error_text(error)}.") from error

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lr_search.errors import LRSearchError, WorkloadError, require
+from lr_search.errors import LRSearchError, WorkloadError, error_text, require, user_code
 from lr_search.optimizers.param_groups import OptimizerFactory, foreign
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workloads.batches import BatchSource, BatchWalk, length, open_data
@@ -148,13 +148,12 @@ class Workload:
         with preserved_rng(self.torch_device):
             seed_everything(0)
             try:
-                batches = length(open_data(self.train_data, "train_data"))
+                with user_code:
+                    batches = length(open_data(self.train_data, "train_data"))
             except LRSearchError:
                 raise
             except Exception as error:
-                raise WorkloadError(
-                    f"train_data() must return batches, but it raised {type(error).__name__}: {error}."
-                ) from error
+                raise WorkloadError(f"train_data() must return batches, but it raised {error_text(error)}.") from error
         return None if not batches else batches / self.accumulate
 
     @property
@@ -162,6 +161,7 @@ class Workload:
         """The metrics, or the loss alone."""
         return self.metrics if self.metrics is not None else LossMetric(self.loss)
 
+    @user_code
     def build(self) -> tuple[nn.Module, torch.optim.Optimizer]:
         """The model on its device and its optimizer, from the global RNG as it is.
 
@@ -180,6 +180,7 @@ class Workload:
             )
         return model, self.build_optimizer(model)
 
+    @user_code
     def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """The optimizer of such a model.
 
@@ -218,6 +219,7 @@ class Workload:
         model, optimizer = self.build()
         return model, optimizer, self.batches(seed)
 
+    @user_code
     def batches(self, seed: int) -> BatchWalk:
         """The training batches of that seed, however many numbers the model's weights took; seeds the global generators."""
         seed_everything(seed)

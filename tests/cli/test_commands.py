@@ -187,7 +187,10 @@ def test_a_report_is_made_from_the_storage_alone_by_name_where_there_are_two(cli
 
 BROKEN = """
 def loss(model, batch):
-    raise ZeroDivisionError("<b>my own</b> mistake")
+    model.steps = getattr(model, "steps", 0) + model.training
+    if model.steps > 2:
+        raise ZeroDivisionError("<b>my own</b> mistake")
+    return model(batch[0]).square().mean()
 bad = replace(good, loss=loss, metrics=None)
 """
 
@@ -219,7 +222,7 @@ def test_three_failures_in_a_row_name_the_cause_and_its_place(cli, folder):
     name = write(folder, BROKEN)
     result = cli("compare", f"{name}:bad", *SMALL, "--budget", "5", code=1)
     place = (folder / f"{name}.py").read_text().splitlines().index(
-        '    raise ZeroDivisionError("<b>my own</b> mistake")'
+        '        raise ZeroDivisionError("<b>my own</b> mistake")'
     ) + 1
     assert "3 trials in a row failed, the last with ZeroDivisionError: <b>my own</b> mistake" in result.stderr
     assert f"({name}.py, line {place})" in result.stderr
@@ -230,7 +233,7 @@ def test_where_every_training_diverged_no_lr_is_named(cli, folder):
     name = write(
         folder, "bad = replace(good, loss=lambda model, batch: 1e12 * model(batch[0]).pow(4).mean(), metrics=None)"
     )
-    result = cli("compare", f"{name}:bad", *SMALL)
+    result = cli("compare", f"{name}:bad", *SMALL, code=3)
     assert "Every complete trial diverged" in result.stdout
     assert "Train with" not in result.stdout
 

@@ -94,7 +94,7 @@ def test_within_a_seed_every_trial_starts_from_the_same_weights_and_sees_the_sam
 
     def model() -> nn.Module:
         made = nn.Linear(1, 1)
-        seen.append([float(made.weight), float(made.bias)])
+        seen.append([made.weight.item(), made.bias.item()])
         return made
 
     compared(workload=line(model=model, loss=recording), seeds=1, strategies=["grid", "random"], lr_range=(1e-3, 0.1))
@@ -169,11 +169,6 @@ def test_three_failures_in_a_row_stop_the_comparison_and_keep_their_tracebacks()
     assert failed["steps"].sum() > 0  # charged
     errors = [t.outcome["error"] for study in comparison.records for t in study.trials if t.state == "FAIL"]
     assert all("Traceback" in error and "the disk is full" in error for error in errors)
-
-
-def test_a_loss_that_always_raises_stops_the_comparison() -> None:
-    with pytest.raises(TrialsFailedError, match="the disk is full"):
-        compared(workload=failing(0))
 
 
 def test_the_cost_is_printed_before_the_first_step(capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,7 +268,7 @@ def test_confirm_trains_the_best_two_again_on_fresh_seeds_and_on_test_data() -> 
     again = comparison.confirmations
     assert len(again) == 2 * 3
     assert not set(again["seed"]) & {0, 1}
-    assert len(tested) == 6
+    assert len(tested) == 1 + 6  # once before anything is trained, to see that it can be judged on
     best = comparison.recommend()
     assert best.confirmed
     assert best.on_test_data

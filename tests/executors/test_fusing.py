@@ -141,8 +141,9 @@ def test_of_trials_that_fail_the_others_finish(widths: list[int]) -> None:
 
 @pytest.mark.parametrize("width", [4, "auto"])
 def test_a_training_that_always_fails_stops_the_comparison(width: Any) -> None:
+    above = TAME | {"budget": 6, "lr_range": (1e-2, 0.5)}
     with pytest.raises(TrialsFailedError, match="3 trials in a row failed, the last with RuntimeError: the disk"):
-        compared(line(optimizer=Breaking(0.0, RuntimeError)), lrs.FusedExecutor(width=width), budget=6, **TAME)
+        compared(line(optimizer=Breaking(5e-3, RuntimeError)), lrs.FusedExecutor(width=width), **above)
 
 
 def test_metrics_that_raise_for_one_model_are_that_ones_failure(widths: list[int]) -> None:

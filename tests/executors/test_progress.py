@@ -47,7 +47,7 @@ def evaluation(loss: float, step: int = STEPS) -> Evaluation:
 
 
 def finished(loss: float) -> Outcome:
-    return Outcome(steps=STEPS, evaluations=[evaluation(loss)])
+    return Outcome("finished", steps=STEPS, evaluations=[evaluation(loss)])
 
 
 def cut(step: int = 10) -> Outcome:
@@ -201,7 +201,7 @@ def test_range_tests_of_an_earlier_call_have_no_best(monkeypatch: pytest.MonkeyP
     first, _ = studies(strategies=["range_test"], range_test={"num_steps": 20, "curves": 2})
     before = first.ask()
     assert before is not None
-    before.finish(Outcome(steps=20, curve=CURVE))
+    before.finish(Outcome("finished", steps=20, curve=CURVE))
     shown = screen(monkeypatch)
     begun(followed([first], 1), first)
     assert shown.seen()[2:] == ["  range test/SGD/seed 0   1/2, 1 running"]
@@ -215,7 +215,7 @@ def test_range_tests_have_no_best_and_those_that_fail_are_run_again(monkeypatch:
     assert shown.seen()[2:] == ["  range test/SGD/seed 0            1/1"]
     again = begun(progress, first)
     assert shown.seen()[2:] == ["  range test/SGD/seed 0            1/2, 1 running"]
-    end(progress, again, Outcome(steps=20, curve=CURVE))
+    end(progress, again, Outcome("finished", steps=20, curve=CURVE))
     assert len(shown.seen()) == 2
 
 

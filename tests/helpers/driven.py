@@ -98,7 +98,7 @@ class Tune:
         """Its last result: all 30 steps done, or another outcome without evaluation."""
         result: dict[str, Any] = {"seconds": 3.0, "step": 30, CHARGED: 30}
         if outcome is None:
-            result |= {OUTCOME: Outcome(steps=30, started="noon"), EVALUATION: evaluation(30, loss)}
+            result |= {OUTCOME: Outcome("finished", steps=30, started="noon"), EVALUATION: evaluation(30, loss)}
         else:
             result |= {OUTCOME: outcome, CHARGED: outcome.steps}
         self.searcher.seen(TuneTrial(trial_id, None, None))  # type: ignore[arg-type]

@@ -180,7 +180,7 @@ def finish_at_once(barrier: Any, url: str, changes: dict[str, Any]) -> list[tupl
         number = job._trial.number
         ran.append((job.task.plan.name, number))
         last = Evaluation(step=30, lr=0.1, train_loss=1.0, metrics={"loss": 1.0 + number}, end_of_cycle=True)
-        outcome = Outcome("pruned", steps=10) if number % 3 else Outcome(steps=30, evaluations=[last])
+        outcome = Outcome("pruned", steps=10) if number % 3 else Outcome("finished", steps=30, evaluations=[last])
         job.finish(outcome)
         return outcome
 

@@ -54,7 +54,7 @@ def test_nothing_while_all_that_is_left_waits_for_range_tests_and_the_end_when_a
     tests = [driven.start()[0], driven.start()[0]]
     for each in tests:
         assert driven.suggest() is None
-        driven.end(each, Outcome(steps=CURVE.steps_charged, curve=CURVE))
+        driven.end(each, Outcome("finished", steps=CURVE.steps_charged, curve=CURVE))
     while (got := driven.suggest()) != FINISHED:
         driven.end(got[0])
         assert driven.states().count("RUNNING") == 0

@@ -195,7 +195,7 @@ def test_a_failed_range_test_gets_a_successor() -> None:
     trial, assignment = driven.start()
     assert "range test" in repr(assignment)
     assert repr(assignment).endswith("/1")
-    driven.end(trial, Outcome(steps=CURVE.steps_charged, curve=CURVE))
+    driven.end(trial, Outcome("finished", steps=CURVE.steps_charged, curve=CURVE))
     assert "range_test/constant" in repr(driven.start()[1])
 
 

@@ -1,6 +1,7 @@
 """packed and unpacked: workloads reach the workers, by value or built by a factory there."""
 
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -183,6 +184,18 @@ def test_a_factory_that_fails_on_a_worker_is_told(module):
     data = packed({"sgd": work.good}, f"{name}:build")
     work.build = lambda: open("images.bin")  # noqa: SIM115
     with pytest.raises(WorkloadError, match=r"build\(\) must return a workload, but it raised FileNotFoundError"):
+        unpacked(data)
+
+
+@pytest.mark.parametrize("error", [SystemExit, StopIteration, FileNotFoundError])
+def test_what_the_factory_builds_fails_on_a_worker(module, error):
+    def model():
+        raise error("weights.pt")
+
+    work, name = module("def build():\n    return good")
+    data = packed({"sgd": work.good}, f"{name}:build")
+    work.good = replace(work.good, model=model)
+    with pytest.raises(WorkloadError, match=f"{error.__name__}: weights.pt"):
         unpacked(data)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lr_search as lrs
-from lr_search.errors import FingerprintError, InvalidInputError, MissingPackageError, UnknownNameError
+from lr_search.errors import FingerprintError, InvalidInputError, MissingPackageError, UnknownNameError, WorkloadError
 from tests.helpers.command_line import write
 from tests.helpers.workloads import line
 
@@ -165,12 +165,12 @@ def test_bad_optimizers_get_a_message(optimizers, error, message):
         compared(optimizers=optimizers)
 
 
-def test_a_factory_that_raises_fails_as_a_trial_and_not_before():
+def test_a_factory_that_raises_is_found_before_anything_is_trained():
     def broken(params, lr):
         raise RuntimeError("no such device")
 
-    trials = compared(optimizers={"sgd": torch.optim.SGD, "broken": broken}, strategies={"mine": 0.1}).trials
-    assert trials.set_index("optimizer")["state"].to_dict() == {"sgd": "COMPLETE", "broken": "FAIL"}
+    with pytest.raises(WorkloadError, match="but with the optimizer 'broken' it raised RuntimeError: no such device"):
+        compared(optimizers={"sgd": torch.optim.SGD, "broken": broken}, strategies={"mine": 0.1})
 
 
 def test_on_the_command_line(cli, folder):

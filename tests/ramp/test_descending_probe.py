@@ -168,7 +168,7 @@ def test_falls_asks_for_nearly_all_of_the_last_half_and_more_than_rounding():
 
 def test_a_probe_survives_json_to_the_last_bit():
     found = descending_probe(line(), lr_range=(1e-2, 1e30), ladder=Ladder(factor=1e16))
-    record = Outcome(probe=found).record()
+    record = Outcome("finished", probe=found).record()
     again = finding(json.loads(json.dumps(record, allow_nan=False)))
     assert isinstance(again, Probe)
     for name in ("lr", "loss", "untrained"):

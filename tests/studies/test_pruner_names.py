@@ -252,7 +252,7 @@ def test_a_sampler_sees_the_same_bracket_of_hyperbands_after_a_restart(
     assert any(len(seen) <= number for number, seen in found[0].items())  # not all that there are
 
 
-class Killed(BaseException):
+class Killed(KeyboardInterrupt):
     """The process is gone: nothing more is written."""
 
 

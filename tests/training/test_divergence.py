@@ -179,10 +179,10 @@ def test_after_an_exception_there_is_no_going_on(make_workload, constant):
     workload = make_workload(loss=loss, metrics=lambda model, batch: {"loss": 1.0})
     training = lrs.train(workload, constant())
     assert next(training).step == 0
-    with pytest.raises(SystemExit):
+    with pytest.raises(RuntimeError, match="The user's code raised SystemExit"):
         next(training)
     assert list(training) == []
-    assert (training.stopped, training.reason) == ("closed", "SystemExit after step 0")
+    assert (training.stopped, training.reason) == ("failed", "SystemExit after step 0")
 
 
 def test_an_exception_in_the_metrics_of_a_finite_model_propagates(make_workload, constant):
@@ -198,7 +198,7 @@ def test_an_exception_in_the_metrics_of_a_finite_model_propagates(make_workload,
     assert next(training).step == 0  # three batches
     with pytest.raises(LookupError, match="no such label"):
         next(training)
-    assert (training.stopped, training.reason) == ("closed", "LookupError after step 5")
+    assert (training.stopped, training.reason) == ("failed", "LookupError after step 5")
 
 
 def test_an_exception_in_the_data_propagates(make_workload, constant, examples):

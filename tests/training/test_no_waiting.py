@@ -37,7 +37,7 @@ OPTIMIZERS = {
 @pytest.fixture(autouse=True)
 def known_optimizers(monkeypatch):
     """What kind of optimizer it is, is found out once a process, on a weight of its own on the CPU."""
-    monkeypatch.setattr("lr_search.ramp.run.character", lambda optimizer: {})
+    monkeypatch.setattr("lr_search.ramp.record.character", lambda optimizer: {})
 
 
 class Reads:

@@ -13,7 +13,7 @@ from typing import Any
 from ray import cloudpickle
 
 import lr_search
-from lr_search.errors import LRSearchError, WorkloadError, require
+from lr_search.errors import LRSearchError, WorkloadError, require, user_code
 from lr_search.storage.fingerprint import TOLERANCE, fingerprint
 from lr_search.workloads.target import find_named, find_workload
 from lr_search.workloads.workload import Workload
@@ -112,14 +112,16 @@ def unpacked(data: bytes) -> dict[str, Workload]:
             f"{lr_search.__version__} on {socket.gethostname()}. Install the same on both."
         )
     try:
-        sent = pickle.load(stream)
-        base = None if factory is None else find_workload(factory)
+        with user_code:
+            sent = pickle.load(stream)
+            if factory is None:
+                return dict(sent)
+            base = find_workload(factory)
+            built = {name: replace(base, **settings) for name, settings in sent.items()}
+            found = fingerprint(next(iter(built.values())), 0)
     except Exception as error:
         raise _unreadable(error) from error
-    if base is None:
-        return dict(sent)
-    built = {name: replace(base, **settings) for name, settings in sent.items()}
-    _require_same(factory, start, fingerprint(next(iter(built.values())), 0))
+    _require_same(factory, start, found)
     return built
 
 

@@ -199,7 +199,7 @@ class JobSearcher(BridgeSearcher):
         else:
             self._put_back(ours)
             for remote in ours.left:
-                remote.outcome.ended, remote.outcome.error = "finished", None
+                remote.outcome.ended, remote.outcome.error = "running", None
             self._lineup.again(ours)
 
     def _begin(self, ours: TuneTrial) -> None:

@@ -25,7 +25,7 @@ def numbers(assignment: Assignment) -> int:
 
 def told(step: int, loss: float, *, over: bool = False) -> dict[str, Any]:
     result = {CHARGED: step, "step": step, "seconds": 0.1 * step, EVALUATION: evaluation(step, loss)}
-    return result | ({OUTCOME: Outcome(steps=step), "over": True} if over else {})
+    return result | ({OUTCOME: Outcome("finished", steps=step), "over": True} if over else {})
 
 
 def hear(driven: Tune, trial: str, parts: dict[int, dict[str, Any]]) -> bool:

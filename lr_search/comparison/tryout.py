@@ -1,0 +1,75 @@
+"""A workload is tried out before anything of a comparison is stored: its first batches, one evaluation and one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from lr_search.comparison.question import Question
+from lr_search.errors import LRSearchError, WorkloadError, error_text, user_code
+from lr_search.schedules.decay import Constant
+from lr_search.storage.fingerprint import fingerprint
+from lr_search.studies.plan import StudyPlan
+from lr_search.training.training import train
+from lr_search.workloads.batches import BatchSource, first_batches, open_data
+from lr_search.workloads.workload import PROBE_LR, Workload
+
+Starts = dict[tuple[str, int], dict[str, Any]]
+
+
+def tried_starts(asked: Question, seeds: Sequence[int], *, on_test_data: bool = False) -> Starts:
+    """What the trainings of these seeds start from, by optimizer and seed, once each optimizer's workload was tried out.
+
+    Args:
+        asked: the question.
+        seeds: the first is that of the try-out.
+        on_test_data: whether some trainings will be judged on the test data.
+
+    Raises:
+        WorkloadError: the workload cannot be trained or evaluated; chained to what the user's code raised.
+    """
+    starts: Starts = {}
+    for optimizer, side in asked.sides.items():
+        with _tried(f" with the optimizer {optimizer!r}" if len(asked.sides) > 1 else ""):
+            starts |= {(optimizer, seed): fingerprint(side.workload, seed) for seed in seeds}
+            _try(side.workload, seeds[0])
+            if on_test_data and side.workload.test_data is not None:
+                _try(replace(side.workload, valid_data=side.workload.test_data), seeds[0])
+    return starts
+
+
+def starts_of(plans: Sequence[StudyPlan]) -> Starts:
+    """What the trainings of these plans start from, by optimizer and seed."""
+    with _tried():
+        return {(plan.optimizer, plan.seed): fingerprint(plan.workload, plan.seed) for plan in plans}
+
+
+@contextmanager
+def _tried(among: str = "") -> Iterator[None]:
+    """An exception of the user's code inside shows that the workload cannot be trained; `among`: which of several."""
+    try:
+        with user_code:
+            yield
+    except LRSearchError:
+        raise
+    except Exception as error:
+        raise WorkloadError(
+            f"A workload must get through its first step and evaluation, but{among} it raised {error_text(error)}. "
+            "Mend that, then call compare again; no trial was run with it."
+        ) from error
+
+
+def _try(workload: Workload, seed: int) -> None:
+    """Evaluate the untrained weights on the first batch, then take a step."""
+    first = partial(_first_batch, workload.valid_data)
+    short = replace(workload, num_steps=1, eval_every=1, valid_data=first)
+    with closing(train(short, Constant(PROBE_LR), seed=seed)) as training:
+        next(training)
+        training.advance(1)
+
+
+def _first_batch(source: BatchSource) -> list[Any]:
+    return first_batches(open_data(source, "valid_data"), "valid_data", 1)
