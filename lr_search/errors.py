@@ -132,8 +132,32 @@ def raised_by_user(error: BaseException) -> BaseException:
     return cause if converted and cause is not None else error
 
 
+def printable(text: str) -> str:
+    r"""The text with an escape for what moves a terminal's cursor, rings its bell or cannot be written; lines and tabs stay.
+
+    >>> printable("red \x1b[31m and\n a line")
+    'red \\x1b[31m and\n a line'
+    """
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+def require_name(what: str, name: object) -> None:
+    """Raises: InvalidInputError: it is no text, empty, or holds what cannot be printed: it would stand in terminals, tables and files."""
+    good = isinstance(name, str) and bool(name.strip()) and name.isprintable()
+    require(good, f"{what} must be a text of printable characters that is not empty", got=name)
+
+
+def _words_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as another:  # it is the user's class
+        return f"(its text cannot be had: {type(another).__name__})"
+
+
 def _in_one_line(error: BaseException) -> str:
-    words = " ".join(str(error).split())
+    words = printable(" ".join(_words_of(error).split()))
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 

@@ -13,6 +13,7 @@ from lr_search.comparison.question import Pruner, question
 from lr_search.comparison.tryout import starts_of, tried_starts
 from lr_search.errors import require
 from lr_search.executors.executor import Executor, require_executor
+from lr_search.executors.interrupts import worker_deaths_held
 from lr_search.executors.local import LocalExecutor
 from lr_search.executors.progress import Progress
 from lr_search.optimizers.names import NamedOptimizers
@@ -95,7 +96,7 @@ def compare(
     budgeted = Budget(asked)
     runner: Executor = LocalExecutor() if executor is None else executor
     require_executor(runner)
-    with quiet_optuna(), storage_errors():
+    with quiet_optuna(), storage_errors(), worker_deaths_held():
         starts = tried_starts(asked, asked.seeds[: 1 if dry_run else None], on_test_data=confirm > 0)
         if dry_run:
             print(plan_text(budgeted, confirm, []), flush=True)  # noqa: T201

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from optuna.pruners import BasePruner
 
-from lr_search.errors import InvalidInputError, require
+from lr_search.errors import InvalidInputError, require, require_name
 from lr_search.optimizers.names import NamedOptimizers
 from lr_search.optimizers.names import resolve_optimizers as resolve_optimizers
 from lr_search.optimizers.param_groups import OptimizerFactory
@@ -108,7 +108,7 @@ def question(
     search_shape: bool = False,
 ) -> Question:
     """Check what the user asked for. Raises: InvalidInputError, UnknownNameError: it breaks a rule."""
-    require(isinstance(name, str) and bool(name), "name must be a text that is not empty", name=name)
+    require_name("name", name)
     low, high = _lr_range(lr_range)
     settings, curves = _range_test(range_test, low, high)
     ways, layouts = resolve_strategies(strategies), layouts_of(schedules, workload, search_shape=search_shape)

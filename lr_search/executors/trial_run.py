@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lr_search.errors import StorageError, WorkloadError, user_code
+from lr_search.executors.interrupts import worker_deaths_held
 from lr_search.executors.outcomes import begun, conclude, cut, fail, finish, judged_by, kept_snapshots
 from lr_search.ramp.descending_probe import descending_probe
 from lr_search.studies.trial import Outcome, TrialSpec
@@ -62,16 +63,17 @@ class Run(ABC):
     def _failures_kept(self) -> Iterator[None]:
         """An exception in the user's code becomes the outcome; what is spent is counted."""
         started = time.perf_counter()
-        try:
-            with user_code:
-                yield
-        except (WorkloadError, StorageError):  # the whole comparison's, not this trial's
-            raise
-        except Exception as error:
-            fail(self.outcome, error)
-            self.stop()
-        finally:
-            self._charge(time.perf_counter() - started)
+        with worker_deaths_held():
+            try:
+                with user_code:
+                    yield
+            except (WorkloadError, StorageError):  # the whole comparison's, not this trial's
+                raise
+            except Exception as error:
+                fail(self.outcome, error)
+                self.stop()
+            finally:
+                self._charge(time.perf_counter() - started)
 
 
 def run_trial(workload: Workload, spec: TrialSpec, report: Report) -> Outcome:

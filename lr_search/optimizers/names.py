@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from lr_search.errors import MissingPackageError, require, unknown_name
+from lr_search.errors import MissingPackageError, require, require_name, unknown_name
 from lr_search.optimizers.param_groups import OptimizerFactory
 
 NamedOptimizers = str | Sequence[str] | Mapping[str, str | OptimizerFactory]
@@ -117,6 +117,8 @@ def resolve_optimizers(optimizers: NamedOptimizers) -> dict[str, OptimizerFactor
         named = dict(zip(named, named, strict=True))
     valid = len(named) > 0 and all(isinstance(value, str) or callable(value) for value in named.values())
     require(valid, rule, optimizers=optimizers)
+    for name in named:
+        require_name("an optimizer's name", name)
     return {str(name): by_name(value) if isinstance(value, str) else value for name, value in named.items()}
 
 

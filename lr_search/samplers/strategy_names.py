@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 
 from lr_search import plugins
-from lr_search.errors import InvalidInputError, require, unknown_name, user_code
+from lr_search.errors import InvalidInputError, require, require_name, unknown_name, user_code
 from lr_search.samplers.fixed_sampler import FixedSampler
 from lr_search.samplers.per_trial import OPTUNA_SAMPLERS, PerTrialSampler, sampler_class
 from lr_search.samplers.points import PointSampler
@@ -34,6 +34,8 @@ def resolve_strategies(strategies: Sequence[Any] | Mapping[str, Any]) -> list[St
         resolved = [value if isinstance(value, Strategy) else _named(value, value) for value in strategies]
     require(len(resolved) > 0, "strategies must name at least one", got=strategies)
     names = [strategy.name for strategy in resolved]
+    for name in names:
+        require_name("a strategy's name", name)
     require(len(set(names)) == len(names), "strategies must differ in name", names=names)
     require(not any("/" in name for name in names), "a strategy's name must not hold a slash", names=names)
     return resolved

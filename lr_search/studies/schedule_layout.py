@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from lr_search import plugins
-from lr_search.errors import InvalidInputError, require, user_code
+from lr_search.errors import InvalidInputError, require, require_name, user_code
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.layout import Range, ranges_of
 from lr_search.schedules.named import by_name
@@ -66,6 +66,8 @@ def layouts_of(schedules: Any, workload: Workload, *, search_shape: bool = False
         schedules = [schedules]
     named = schedules if isinstance(schedules, Mapping) else {name: name for name in schedules}
     require(len(named) > 0, "schedules must name at least one", schedules=schedules)
+    for name in named:
+        require_name("a schedule's name", name)
     duplicates = not isinstance(schedules, Mapping) and len(named) != len(list(schedules))
     require(not duplicates, "schedules must differ in name", schedules=schedules)
     layouts = {str(name): _layout(name, value, workload, search_shape) for name, value in named.items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from lr_search.errors import InvalidInputError, WorkloadError, user_code
+from lr_search.errors import InvalidInputError, WorkloadError, require_name, user_code
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.training.evaluation import evaluate, metric_sums
 from lr_search.training.state import preserved_modes
@@ -91,6 +91,8 @@ def require_objective(workload: Workload, metrics: Mapping[str, float]) -> dict[
     Raises:
         WorkloadError: it is not.
     """
+    for name in metrics:
+        require_name("a metric's name", name)
     if workload.objective not in metrics:
         raise WorkloadError(
             f"objective must be a metric that metrics(model, batch) reports, but got {workload.objective!r}; "
