@@ -159,10 +159,21 @@ def test_the_pruner_that_was_given_is_left_as_it_was() -> None:
     assert vars(pruner) == before
 
 
+class Remembering(nn.Linear):
+    """Knows the weight that it began with."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+        self.register_buffer("first", self.weight.detach().clone())
+
+
 def sick(when: Callable[[torch.Tensor], torch.Tensor], value: float, sign: float = 1.0) -> Any:
-    def metrics(model: nn.Module, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Metrics that are sick as soon as the model was trained: data on which an untrained one is sick are refused."""
+
+    def metrics(model: Any, batch: torch.Tensor) -> dict[str, torch.Tensor]:
         loss = squared_error(model, batch)
-        return {"score": torch.where(when(loss), torch.tensor(value), sign * loss)}
+        trained = (model.weight != model.first).any()
+        return {"score": torch.where(when(loss) & trained, torch.tensor(value), sign * loss)}
 
     return metrics
 
@@ -179,7 +190,7 @@ NUMBERS = {
 def test_no_number_makes_a_pruner_stumble(pruner: BasePruner, case: str) -> None:
     when, value, direction = NUMBERS[case]
     metrics = sick(when, value, 1.0 if direction == "minimize" else -1.0)
-    work = small(metrics=metrics, objective="score", direction=direction)
+    work = small(model=Remembering, metrics=metrics, objective="score", direction=direction)
     trials = compared(pruner, workload=work, strategies=["random"], schedules=["constant"]).trials
     assert set(trials["state"]) <= {
         "COMPLETE",
@@ -196,7 +207,7 @@ def test_what_is_not_finite_counts_as_the_worst() -> None:
 
 def test_a_pruned_trials_objective_is_what_it_was_at_the_cut() -> None:
     metrics = sick(lambda loss: loss > 0, math.nan)
-    work = small(metrics=metrics, objective="score")
+    work = small(model=Remembering, metrics=metrics, objective="score")
     trials = compared(
         ThresholdPruner(upper=10.0), workload=work, strategies=["random"], schedules=["constant"], budget=1
     ).trials
