@@ -31,11 +31,12 @@ class GainMeter:
 
     def __init__(self, model: nn.Module, parameters: list[torch.Tensor], device: torch.device) -> None:
         self._parameters = [p for p in dict.fromkeys(parameters) if p.requires_grad]
-        self._complex = any(parameter.is_complex() for parameter in self._parameters)
+        self._complex = any(parameter.dtype.is_complex for parameter in self._parameters)
         self._buffers = Buffers(model)
         self._rng = ReplayedRNG(device)
         self._device = device
-        self._flat, self._views = _copies(self._values())
+        self._flat: list[torch.Tensor] = []
+        self._views: list[torch.Tensor] = []
         self._rows: list[torch.Tensor] = []
         self._repeated: torch.Tensor | None = None  # the first loss, evaluated twice
         self.loss_dtype = torch.float32
@@ -54,6 +55,8 @@ class GainMeter:
             self._evaluate_twice(loss, again)
         if self.failure is not None:
             return
+        if not self._views:  # at the first step, when lazy parameters have their shapes
+            self._flat, self._views = _copies(self._values())
         gradients = [parameter.grad for parameter in self._parameters]
         if self._writes is None:
             self._versions = [0 if gradient is None else gradient._version for gradient in gradients]

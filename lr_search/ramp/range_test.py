@@ -19,7 +19,7 @@ from lr_search.ramp.extending import run_ramp
 from lr_search.ramp.run import RampRun, Sweep
 from lr_search.ramp.settings import RampSettings
 from lr_search.rng import preserved_rng
-from lr_search.training.state import capture, device_of
+from lr_search.state.capture import capture, device_of, restored_afterwards
 from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk, length
 from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision
@@ -100,7 +100,7 @@ def range_test(
     settings = RampSettings(start_lr, end_lr, num_steps, ramp, extend, gain_ratio)
     require(valid_batches >= 1, "valid_batches must be at least 1", valid_batches=valid_batches)
     device = device_of(model)
-    before = capture(model, optimizers, scaler)
+    before = capture(model, optimizers, scaler, functions=[*losses, metrics])
 
     def begin() -> RampRun:
         before.restore()  # after the first start, which was too high
@@ -116,10 +116,8 @@ def range_test(
             gain_ratio=gain_ratio, metrics=None if sweep is not None else metrics, sweep=sweep,
         )  # fmt: skip
 
-    try:
+    with restored_afterwards(before):
         return run_ramp(begin, settings)
-    finally:
-        before.restore()
 
 
 def _optimizers_and_losses(optimizer: Any, loss: Any) -> tuple[list[torch.optim.Optimizer], list[Loss]]:
@@ -187,7 +185,8 @@ def range_test_within(workload: Workload, settings: RampSettings, stepper: Stepp
             same ratios of the groups' LRs, which cannot be read where a schedule has set them to 0.
         seed: of the batches.
     """
-    before = capture(stepper.model, stepper.optimizers, stepper.scaler)
+    functions = [workload.loss, workload.metrics]
+    before = capture(stepper.model, stepper.optimizers, stepper.scaler, functions=functions)
 
     def begin() -> RampRun:
         before.restore()
@@ -196,10 +195,8 @@ def range_test_within(workload: Workload, settings: RampSettings, stepper: Stepp
         ramp_stepper.modes = copy.copy(stepper.modes)
         return _run_of(workload, ramp_stepper, workload.batches(seed), settings)
 
-    try:
+    with restored_afterwards(before):
         return run_ramp(begin, settings)
-    finally:
-        before.restore()
 
 
 def _run_of(workload: Workload, stepper: Stepper, batches: BatchWalk, settings: RampSettings) -> RampRun:

@@ -16,11 +16,12 @@ from lr_search.curves.curve import LRCurve
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError
 from lr_search.optimizers.character import character
 from lr_search.ramp.gain_meter import GainMeter
+from lr_search.ramp.movement import Movement
 from lr_search.ramp.record import RampRecord, rounding_of
 from lr_search.rng import preserved_rng
+from lr_search.state.capture import preserved_modes
 from lr_search.training.evaluation import metric_sums
 from lr_search.training.replay import Buffers
-from lr_search.training.state import preserved_modes
 from lr_search.training.step import Stepper, takes_closure
 from lr_search.workloads.batches import BatchWalk, aside, open_data, preserved_generators, to_device
 from lr_search.workloads.parts import Metrics
@@ -88,8 +89,7 @@ class RampRun:
         self._stepper, self._batches = stepper, batches
         self._asked, self._sweep = gain_ratio, sweep
         self._meter: GainMeter | None = None
-        num_weights = sum(parameter.numel() for parameter in stepper.parameters if parameter.requires_grad)
-        self._record = RampRecord(ramp, num_weights)
+        self._record, self._movement = RampRecord(ramp), Movement(stepper)
         self._metrics, self._buffers = metrics, Buffers(stepper.model)
         self._observed: list[dict[str, torch.Tensor]] = []  # of the present block
         stepper.observer = self._observe if metrics is not None or sweep is not None else None
@@ -122,6 +122,7 @@ class RampRun:
             self._block(lrs[begin : begin + RAMP_BLOCK].tolist())
             if self._record.stopped != "finished":
                 return
+        self._movement.at_end()
 
     def _block(self, lrs: list[float]) -> None:
         losses: list[torch.Tensor] = []
@@ -130,6 +131,7 @@ class RampRun:
         try:
             for lr in lrs:
                 losses.append(self._stepper.step(self._batches, lr))
+                self._movement.after_step()
         except LRSearchError:
             raise
         except Exception as error:
@@ -201,7 +203,8 @@ class RampRun:
 
     def curve(self) -> LRCurve:
         """What was recorded so far."""
-        return self._record.curve(character(self._stepper.optimizers[0]))
+        num_weights = sum(p.numel() for p in self._stepper.parameters if p.requires_grad)
+        return self._record.curve(character(self._stepper.optimizers[0]), num_weights)
 
 
 def _means(sums: Mapping[str, torch.Tensor], counts: Mapping[str, torch.Tensor | float]) -> dict[str, torch.Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lr_search.errors import WorkloadError
-from lr_search.training.state import preserved_modes
+from lr_search.state.capture import preserved_modes
 from lr_search.training.step import autocast
 from lr_search.workloads.batches import batch_length, to_device
 from lr_search.workloads.parts import Metrics, Precision

@@ -104,8 +104,10 @@ class Stepper:
         self.accumulate, self._clip_norm, self.precision = accumulate, clip_norm, precision
         self._check_closures()
         self._autocast = autocast(device, precision)
-        self._ratios = group_ratios(self.optimizers)
+        self.ratios = group_ratios(self.optimizers)
         self._closures = {id(optimizer) for optimizer in self.optimizers if takes_closure(optimizer)}
+        self._known = {id(parameter) for parameter in model.parameters()}
+        self._begun = False
         self._failed: list[Any] = []  # the batches of a step that raised
         # losses and optimizers that go together: all at once, or in turn
         self._turns = [(self.losses[0], self.optimizers)]
@@ -146,7 +148,7 @@ class Stepper:
     def step(self, batches: Iterator[Any], lr: float, momentum: float | None = None) -> torch.Tensor:
         """Take one step at `lr`. Returns: the loss before it (the sum of several), detached, still on the device."""
         self.modes.train()
-        set_lr(self.optimizers, lr, self._ratios)
+        set_lr(self.optimizers, lr, self.ratios)
         if momentum is not None:
             set_momentum(self.optimizers, momentum)
         drawn = [next(batches) for _ in range(self.accumulate)]
@@ -157,9 +159,22 @@ class Stepper:
         except Exception:
             self._failed = drawn
             raise
+        if not self._begun:
+            self._require_all_held()
         if self.scaler is not None:
             self.scaler.update()
         return losses[0] if len(losses) == 1 else torch.stack([loss.float() for loss in losses]).sum()
+
+    def _require_all_held(self) -> None:
+        """After the first step. Raises: WorkloadError: the forward pass has made parameters that no optimizer trains."""
+        self._begun = True
+        held = self._known.union(map(id, self.parameters))
+        made = [name for name, p in self.model.named_parameters() if p.requires_grad and id(p) not in held]
+        if made:
+            raise WorkloadError(
+                "All parameters to train must be there when the optimizer is made, but the first forward pass made others: "
+                f"{', '.join(made)}. Pass a batch through the model before you make the optimizer."
+            )
 
     def _update(self, drawn: list[Any], loss: Loss, optimizers: list[torch.optim.Optimizer]) -> torch.Tensor:
         if id(optimizers[0]) in self._closures:  # it evaluates the loss itself, several times a step
