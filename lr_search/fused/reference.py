@@ -12,7 +12,7 @@ from torch import nn
 
 from lr_search.fused.stack import Stack
 from lr_search.rng import RNGState
-from lr_search.training.replay import Buffers
+from lr_search.state.forward_state import ForwardState
 from lr_search.training.step import autocast, checked_loss
 from lr_search.workloads.workload import Workload
 
@@ -44,7 +44,7 @@ class Alone:
     def replayed(self) -> Iterator[None]:
         """Inside, the random numbers and buffers of every pass; afterwards the buffers are as they were."""
         self._rng.restore()
-        with Buffers(self.model).preserved():
+        with ForwardState(self.model, [self._workload.loss]).preserved():
             yield
 
     def run(self) -> Pass:

@@ -20,8 +20,8 @@ from lr_search.ramp.movement import Movement
 from lr_search.ramp.record import RampRecord, rounding_of
 from lr_search.rng import preserved_rng
 from lr_search.state.capture import preserved_modes
+from lr_search.state.forward_state import ForwardState
 from lr_search.training.evaluation import metric_sums
-from lr_search.training.replay import Buffers
 from lr_search.training.step import Stepper, takes_closure
 from lr_search.workloads.batches import BatchWalk, aside, open_data, preserved_generators, to_device
 from lr_search.workloads.parts import Metrics
@@ -90,11 +90,12 @@ class RampRun:
         self._asked, self._sweep = gain_ratio, sweep
         self._meter: GainMeter | None = None
         self._record, self._movement = RampRecord(ramp), Movement(stepper)
-        self._metrics, self._buffers = metrics, Buffers(stepper.model)
+        functions = [*stepper.losses, metrics, None if sweep is None else sweep.metrics]
+        self._metrics, self._forward_state = metrics, ForwardState(stepper.model, functions)
         self._observed: list[dict[str, torch.Tensor]] = []  # of the present block
         stepper.observer = self._observe if metrics is not None or sweep is not None else None
         if gain_ratio is not False and self._measurable(gain_ratio):
-            stepper.meter = self._meter = GainMeter(stepper.model, stepper.parameters, stepper.device)
+            stepper.meter = self._meter = GainMeter(self._forward_state, stepper.parameters, stepper.device)
 
     def _measurable(self, asked: bool | None) -> bool:
         """Whether one gradient and one loss belong to a step."""
@@ -112,7 +113,7 @@ class RampRun:
     def close(self) -> None:
         """Let go of the batches and of the copies; the curve stays."""
         self._stepper.meter = self._meter = self._stepper.observer = self._sweep = None
-        self._buffers.clear()
+        self._forward_state.clear()
         if isinstance(self._batches, BatchWalk):
             self._batches.close()
 
@@ -162,7 +163,7 @@ class RampRun:
         """Evaluate the metrics before the step, and leave no trace; the values stay on the device."""
         model, device, precision = self._stepper.model, self._stepper.device, self._stepper.precision
         means: dict[str, torch.Tensor] = {}
-        with preserved_rng(device), self._buffers.preserved():
+        with preserved_rng(device), self._forward_state.preserved():
             if self._metrics is not None:
                 means |= _means(*metric_sums(model, drawn, self._metrics, device, precision)[:2])
                 self._record.forwards += 1

@@ -50,9 +50,10 @@ def capture(
     """
     captured, device = Captured(), device_of(model)
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        captured.add(f"model.{name}", tensor, own=True)
+        captured.add(f"model.{name}", tensor)
     for index, optimizer in enumerate(as_list(optimizers)):
-        captured.add("optimizer" if index == 0 else f"optimizer {index + 1}", optimizer, own=True)
+        captured.add("optimizer" if index == 0 else f"optimizer {index + 1}", optimizer)
+    captured.count_as_own()
     captured.add("model", model)
     captured.add("scaler", scaler)
     for name, module in loss_modules(functions).items():

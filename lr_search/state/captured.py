@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ MOST_OTHER_BYTES = (
     2**30
 )  # of what is copied beside weights and optimizer state; or as much as those, where they are more
 _BYTES_AN_ITEM = 8
+_IMMUTABLE = (type(None), bool, int, float, str)
 _KEPT = (torch.Tensor, np.ndarray, *GENERATORS)
 _TOO_LARGE = (
     "What a training touches must be copied to be put back, up to {limit} beside the weights and the optimizer's state, but "
@@ -42,14 +43,14 @@ class Captured:
         self._sizes: dict[str, int] = {}
         self._rng: list[RNGState] = []
 
-    def add(self, name: str, root: Any, *, own: bool = False, frozen_apart: bool = False) -> None:
+    def add(self, name: str, root: Any, *, frozen_apart: bool = False, apart: Container[int] = ()) -> None:
         """Find all that a root holds.
 
         Args:
             name: of the root, for messages.
             root: an object, a container or a tensor.
-            own: whether it is weights or optimizer state, which are copied whatever their size.
             frozen_apart: whether parameters without a gradient are only watched where they are too large to copy.
+            apart: identities of what is left out.
 
         Raises:
             InvalidInputError: something can be copied in no way.
@@ -57,7 +58,9 @@ class Captured:
         waiting = [(name, root)]
         while waiting:
             place, value = waiting.pop()
-            if id(value) in self._seen or not (isinstance(value, _KEPT) or is_looked_into(value)):
+            if type(value) in _IMMUTABLE or id(value) in self._seen or id(value) in apart:
+                continue
+            if not (isinstance(value, _KEPT) or is_looked_into(value)):
                 continue
             self._seen[id(value)] = value
             try:
@@ -69,8 +72,10 @@ class Captured:
                 raise InvalidInputError(
                     f"What a training touches must be one that can be copied and put back, but got {place}, a {kind}: {error}."
                 ) from error
-        if own:
-            self._own = self._memory.num_bytes
+
+    def count_as_own(self) -> None:
+        """What was found so far is weights and optimizer state, which are copied whatever their size."""
+        self._own = self._memory.num_bytes
 
     def _count(self, place: str, value: Any, frozen_apart: bool) -> None:
         size = _BYTES_AN_ITEM * len(value) if isinstance(value, dict | list | set) else 0
@@ -87,11 +92,11 @@ class Captured:
             self._others += size
         self._sizes[place] = size
 
-    def take(self, devices: Sequence[torch.device]) -> None:
+    def take(self, devices: Sequence[torch.device] = ()) -> None:
         """Copy all that was found, and the random states.
 
         Args:
-            devices: of the model.
+            devices: whose random states are put back.
 
         Raises:
             InvalidInputError: that would take too much memory.

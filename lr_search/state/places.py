@@ -34,9 +34,9 @@ def places_of(value: Any) -> list[StatePlace]:
     if isinstance(value, GENERATORS):
         return [GeneratorPlace(value, _generator_state(value))]
     if isinstance(value, dict | list | set | deque):
-        places.append(ContainerPlace(value, _contents(value)))
+        places.append(ContainerPlace.of(value))
     if is_looked_into(value) and (hasattr(value, "__dict__") or not isinstance(value, CONTAINERS)):
-        places.append(ObjectPlace(value, type(value), attributes(value)))
+        places.append(ObjectPlace.of(value))
     return places
 
 
@@ -46,6 +46,11 @@ class ContainerPlace:
 
     container: Any
     contents: list[Any]
+
+    @classmethod
+    def of(cls, container: Any) -> ContainerPlace:
+        """As it is now."""
+        return cls(container, _contents(container))
 
     def restore(self) -> None:
         """Fill it anew where anything else stands in it."""
@@ -80,6 +85,11 @@ class ObjectPlace:
     owner: Any
     kind: type
     held: dict[str, Any]
+
+    @classmethod
+    def of(cls, owner: Any) -> ObjectPlace:
+        """As it is now."""
+        return cls(owner, type(owner), attributes(owner))
 
     def restore(self) -> None:
         """Set what is another, and take away what was not there."""

@@ -45,8 +45,18 @@ def half_frozen(model):
 
 
 CASES = {
-    "accelerate accumulates": (lambda model: HeldBack(model.parameters(), False), loss, None, "accelerate holds .*False"),
-    "another model's": (lambda model: torch.optim.SGD(nn.Linear(6, 3).parameters(), lr=0.1), loss, None, "no parameter of"),
+    "accelerate accumulates": (
+        lambda model: HeldBack(model.parameters(), False),
+        loss,
+        None,
+        "accelerate holds .*False",
+    ),
+    "another model's": (
+        lambda model: torch.optim.SGD(nn.Linear(6, 3).parameters(), lr=0.1),
+        loss,
+        None,
+        "no parameter of",
+    ),
     "lr of 0": (half_frozen, loss, None, "an lr of 0, and groups keep the ratios"),
     "no gradient": (
         lambda model: torch.optim.SGD(model.parameters(), lr=0.1),
@@ -188,9 +198,10 @@ def test_lazy_layers_that_the_optimizer_holds_are_lazy_again(batches, seed_all, 
 
 def test_a_workload_with_lazy_layers_is_tested(make_workload):
     workload = make_workload(model=lambda: nn.Sequential(nn.LazyLinear(4), nn.Linear(4, 3)))
-    curve, known = workload.range_test(num_steps=20), make_workload(
-        model=lambda: nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3))
-    ).range_test(num_steps=20)
+    curve, known = (
+        workload.range_test(num_steps=20),
+        make_workload(model=lambda: nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3))).range_test(num_steps=20),
+    )
     # the relative update is per weight: as many are counted
     assert (curve.metrics["rms_update"] > 0).all()
     assert curve.metrics.keys() == known.metrics.keys()
