@@ -19,7 +19,7 @@ from lr_search.ramp.extending import run_ramp
 from lr_search.ramp.run import RampRun, Sweep
 from lr_search.ramp.settings import RampSettings
 from lr_search.rng import preserved_rng
-from lr_search.state.capture import capture, device_of, restored_afterwards
+from lr_search.state.capture import capture, capture_loss, device_of, restored_afterwards
 from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk, length
 from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision
@@ -154,12 +154,14 @@ def _steps_of(num_epochs: float, batches: int | None, accumulate: int) -> int:
 
 def range_test_of(workload: Workload, settings: RampSettings, *, seed: int) -> LRCurve:
     """The range test of a new training of the workload, from the weights and batches of that seed."""
+    before = capture_loss([workload.loss, workload.metrics])
 
     def begin() -> RampRun:
+        before.restore()  # after the first start, which was too high
         model, optimizer, batches = workload.begin(seed)
         return _run_of(workload, Stepper.of(workload, model, optimizer), batches, settings)
 
-    with preserved_rng(workload.torch_device):
+    with preserved_rng(workload.torch_device), restored_afterwards(before):
         return run_ramp(begin, settings)
 
 

@@ -56,10 +56,22 @@ def capture(
     captured.count_as_own()
     captured.add("model", model)
     captured.add("scaler", scaler)
-    for name, module in loss_modules(functions).items():
-        captured.add(name, module, frozen_apart=True)
+    _add_loss_modules(captured, functions)
     captured.take([device, *(parameter.device for parameter in model.parameters())])
     return captured
+
+
+def capture_loss(functions: Iterable[Callable[..., Any] | None]) -> Captured:
+    """Copy what the modules hold that a loss and metrics use: where the model is a new one."""
+    captured = Captured()
+    _add_loss_modules(captured, functions)
+    captured.take()
+    return captured
+
+
+def _add_loss_modules(captured: Captured, functions: Iterable[Callable[..., Any] | None]) -> None:
+    for name, module in loss_modules(functions).items():
+        captured.add(name, module, frozen_apart=True)
 
 
 @contextmanager

@@ -63,8 +63,8 @@ class ForwardState:
     def _captured(self, modules: list[nn.Module]) -> Captured:
         """What attributes hold that are neither numbers nor registered."""
         captured = Captured()
-        registered = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values())]
-        if any(map(is_lazy, registered)):  # they get their shapes in the pass, and lose them again
+        registered = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values()) if t is not None]
+        if any(is_lazy(tensor) for tensor in registered):  # they get their shapes in the pass, and lose them again
             for root in self._roots:
                 captured.add("model", root)
         apart: set[int] = set()
@@ -83,21 +83,25 @@ class _Set(NamedTuple):
 
     module: nn.Module
     held: dict[str, Any]
-    registers: list[dict[str, Any]]
+    registered: list[dict[str, Any]]
 
     @classmethod
     def of(cls, module: nn.Module) -> _Set:
-        registers = (module._parameters, module._buffers, module._modules)
-        return cls(module, {} if is_machinery(module) else dict(vars(module)), [dict(each) for each in registers])
+        held = {} if is_machinery(module) else dict(vars(module))
+        return cls(module, held, [dict(register) for register in _registers(module)])
 
     def restore(self) -> None:
         module = self.module
         if self.held and not _same(vars(module), self.held):
             ObjectPlace(module, type(module), self.held).restore()
-        for register, held in zip((module._parameters, module._buffers, module._modules), self.registers, strict=True):
+        for register, held in zip(_registers(module), self.registered, strict=True):
             if not _same(register, held):
                 register.clear()
                 register.update(held)
+
+
+def _registers(module: nn.Module) -> list[dict[str, Any]]:
+    return [vars(module)[name] for name in ("_parameters", "_buffers", "_modules")]
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

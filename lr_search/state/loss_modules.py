@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import types
 from collections.abc import Iterable, Iterator
@@ -33,7 +34,7 @@ def loss_modules(functions: Iterable[Any]) -> dict[str, nn.Module]:
             continue
         seen.add(id(value))
         if isinstance(value, nn.Module):
-            modules[name] = value
+            modules[name if name not in modules else f"{name} {len(modules)}"] = value
         elif not is_apart(value):
             waiting += _used_by(value)
     return modules
@@ -66,8 +67,8 @@ def _content(cell: types.CellType) -> Any:
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
-    """The globals that a function's code may use, in the functions within it too."""
-    yield from code.co_names
+    """The globals that a function's code uses, in the functions within it too."""
+    yield from (each.argval for each in dis.get_instructions(code) if each.opname == "LOAD_GLOBAL")
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _names(constant)

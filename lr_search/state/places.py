@@ -32,7 +32,7 @@ def places_of(value: Any) -> list[StatePlace]:
     if isinstance(value, np.ndarray):
         return [ArrayPlace(value, value.copy())] if value.flags.writeable and not isinstance(value, np.memmap) else []
     if isinstance(value, GENERATORS):
-        return [GeneratorPlace(value, _generator_state(value))]
+        return [GeneratorPlace.of(value)]
     if isinstance(value, dict | list | set | deque):
         places.append(ContainerPlace.of(value))
     if is_looked_into(value) and (hasattr(value, "__dict__") or not isinstance(value, CONTAINERS)):
@@ -165,6 +165,13 @@ class GeneratorPlace:
     generator: Any
     state: Any
 
+    @classmethod
+    def of(cls, generator: Any) -> GeneratorPlace:
+        """As it is now."""
+        if isinstance(generator, np.random.Generator):
+            return cls(generator, generator.bit_generator.state)
+        return cls(generator, generator.getstate() if isinstance(generator, random.Random) else generator.get_state())
+
     def restore(self) -> None:
         """Set it."""
         if isinstance(self.generator, np.random.Generator):
@@ -173,9 +180,3 @@ class GeneratorPlace:
             self.generator.setstate(self.state)
         else:
             self.generator.set_state(self.state)
-
-
-def _generator_state(generator: Any) -> Any:
-    if isinstance(generator, np.random.Generator):
-        return generator.bit_generator.state
-    return generator.getstate() if isinstance(generator, random.Random) else generator.get_state()
