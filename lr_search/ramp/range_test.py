@@ -50,8 +50,10 @@ def range_test(
     """Train for a few steps while the LR rises, record the losses, and put everything back.
 
     Works before or in the middle of a training. Weights, buffers, gradients, the optimizer, modes and random states are
-    restored in memory, also after an exception or Ctrl-C. The ramp ends early when the loss blows up or is not finite.
-    Under DistributedDataParallel every process calls it, and all stop at the same step, judged by the mean of their losses.
+    restored in memory, also after an exception or Ctrl-C; so are attributes of modules and optimizers, wrapped ones too, the
+    modules that the loss uses, layers that the first pass makes, and what hangs on all these, such as a trainer's results. Left
+    alone are data sets, loaders and what was sent to a logger. That takes a copy of the weights, gradients and optimizer state;
+    of everything else at most 1 GiB more than these. The ramp ends early when the loss blows up or is not finite. Under DistributedDataParallel every process calls it, and all stop at the same step, judged by the mean of their losses.
 
     Args:
         model: in the mode it is trained in.
@@ -81,8 +83,10 @@ def range_test(
         The curve, (n,) with n <= num_steps, or more where it was extended.
 
     Raises:
-        InvalidInputError: an argument breaks a rule.
-        WorkloadError: the data are empty or one batch, or the loss is not a scalar tensor.
+        InvalidInputError: an argument breaks a rule; or something, before the first step, could not be put back afterwards.
+        WorkloadError: the data are empty or one batch; the loss is not a scalar tensor; the steps move no weight; or the first
+            pass makes parameters that the optimizer does not hold.
+        RestoreError: some of it could not be put back; all else was.
 
     >>> model = nn.Linear(1, 1)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

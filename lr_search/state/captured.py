@@ -14,9 +14,7 @@ from lr_search.state.holdings import GENERATORS, holdings, is_looked_into
 from lr_search.state.memory_copies import MemoryCopies
 from lr_search.state.places import StatePlace, places_of
 
-MOST_OTHER_BYTES = (
-    2**30
-)  # of what is copied beside weights and optimizer state; or as much as those, where they are more
+MOST_OTHER_BYTES = 2**30  # of what is copied beside weights and optimizer state, more than these take
 _BYTES_AN_ITEM = 8
 _IMMUTABLE = (type(None), bool, int, float, str)
 _KEPT = (torch.Tensor, np.ndarray, *GENERATORS)
@@ -75,7 +73,7 @@ class Captured:
 
     def count_as_own(self) -> None:
         """What was found so far is weights and optimizer state, which are copied whatever their size."""
-        self._own = self._memory.num_bytes
+        self._own, self._others, self._sizes = self._memory.num_bytes, 0, {}
 
     def _count(self, place: str, value: Any, frozen_apart: bool) -> None:
         size = _BYTES_AN_ITEM * len(value) if isinstance(value, dict | list | set) else 0
@@ -101,7 +99,7 @@ class Captured:
         Raises:
             InvalidInputError: that would take too much memory.
         """
-        most = max(MOST_OTHER_BYTES, self._own)
+        most = MOST_OTHER_BYTES + self._own
         frozen = sum(value.numel() * value.element_size() for _, value, _ in self._frozen)
         others = self._memory.num_bytes - self._own + self._others
         if others > most:
