@@ -106,7 +106,8 @@ def _sums(parameters: Sequence[torch.Tensor]) -> torch.Tensor | None:
     for parameter in parameters:
         values = parameter.detach()
         values = torch.view_as_real(values) if values.is_complex() else values
-        sums.append(values.view(_INTEGERS[values.element_size()]).sum(dtype=torch.int64))
+        whole = values.view(_INTEGERS[values.element_size()])
+        sums.append(whole.sum(dtype=whole.dtype).long())  # in a wider dtype it would be copied first
     return torch.stack([each.to(sums[0].device) for each in sums])
 
 

@@ -53,7 +53,8 @@ def range_test(
     restored in memory, also after an exception or Ctrl-C; so are attributes of modules and optimizers, wrapped ones too, the
     modules that the loss uses, layers that the first pass makes, and what hangs on all these, such as a trainer's results. Left
     alone are data sets, loaders and what was sent to a logger. That takes a copy of the weights, gradients and optimizer state;
-    of everything else at most 1 GiB more than these. The ramp ends early when the loss blows up or is not finite. Under DistributedDataParallel every process calls it, and all stop at the same step, judged by the mean of their losses.
+    of everything else at most 1 GiB more than these. The ramp ends early when the loss blows up or is not finite.
+    Under DistributedDataParallel every process calls it, and all stop at the same step, judged by the mean of their losses.
 
     Args:
         model: in the mode it is trained in.

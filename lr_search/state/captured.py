@@ -34,9 +34,8 @@ class Captured:
         self._seen: dict[int, Any] = {}
         self._places: list[tuple[str, StatePlace]] = []
         self._memory = MemoryCopies()
-        self._frozen: list[
-            tuple[str, torch.Tensor, int]
-        ] = []  # of the loss, which may be too large; with their versions
+        # parameters of the loss's modules, which may be too large, with their versions
+        self._frozen: list[tuple[str, torch.Tensor, int]] = []
         self._own = self._others = 0  # bytes: of weights and optimizer state, and of what are no tensors
         self._sizes: dict[str, int] = {}
         self._rng: list[RNGState] = []
