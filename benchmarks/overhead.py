@@ -33,7 +33,7 @@ from benchmarks.overhead_tasks import TASKS, Batch, Task, loss
 from lr_search import range_test
 from lr_search.ramp.run import RampRun
 from lr_search.ramp.settings import RampSettings
-from lr_search.training.state import capture
+from lr_search.state.capture import capture
 from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk
 

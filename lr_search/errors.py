@@ -42,6 +42,10 @@ class FingerprintError(StorageError):
     """The storage holds a comparison of that name that trained something else."""
 
 
+class RestoreError(LRSearchError):
+    """Something that a range test touched could not be put back."""
+
+
 class OutputError(LRSearchError):
     """A file or folder cannot be written."""
 

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from lr_search.errors import InvalidInputError, OutputError, WorkloadError, require
-from lr_search.training.snapshots import Snapshot, last_snapshots, rebuilt, weights_of
+from lr_search.training.snapshots import Snapshot, last_snapshots, rebuilt, snapshot_of
 from lr_search.workloads.combining import COMBINE, Combine, require_combine
 from lr_search.workloads.workload import Workload, require_workload
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class SnapshotEnsemble(nn.Module):
@@ -111,7 +111,7 @@ class SnapshotEnsemble(nn.Module):
             OutputError: the file cannot be written.
         """
         members = [
-            {"step": step, "seed": seed, "weights": weights_of(member)}
+            dict(vars(snapshot_of(step, member, seed)))
             for step, seed, member in zip(self.steps, self._seeds, self.members, strict=True)
         ]
         combine = self.combine if isinstance(self.combine, str) else None
@@ -139,7 +139,7 @@ class SnapshotEnsemble(nn.Module):
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             require(saved["format"] == _FORMAT, f"an ensemble must have format {_FORMAT}", format=saved["format"])
-            members = [Snapshot(member["step"], member["weights"], member["seed"]) for member in saved["members"]]
+            members = [Snapshot(**member) for member in saved["members"]]
             combine = saved["combine"] if combine is None else combine
         except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError) as error:
             raise InvalidInputError(

@@ -13,9 +13,9 @@ from torch.func import vmap
 from lr_search.errors import WorkloadError
 from lr_search.fused.stack import Stack
 from lr_search.fused.vmap_attention import batchable_attention
+from lr_search.state.capture import preserved_modes
 from lr_search.training.evaluation import metric_total
 from lr_search.training.judge import Judge, require_objective
-from lr_search.training.state import preserved_modes
 from lr_search.training.step import autocast
 from lr_search.workloads.batches import to_device
 from lr_search.workloads.parts import Metrics, Precision

@@ -83,7 +83,7 @@ class _FusedRamp:
     def run(self) -> list[LRCurve]:
         """Take the steps until every curve has ended."""
         lrs = self._settings.lrs()
-        records = [RampRecord(self._settings.ramp, self._num_weights) for _ in self._seeds]
+        records = [RampRecord(self._settings.ramp) for _ in self._seeds]
         try:
             for begin in range(0, len(lrs), RAMP_BLOCK):
                 self._block(lrs[begin : begin + RAMP_BLOCK].tolist(), records, first=begin == 0)
@@ -92,7 +92,7 @@ class _FusedRamp:
         finally:
             self._walks.close()
         ratios = group_ratios(self._optimizer)
-        return [record.curve([self._optimizer], ratios) for record in records]
+        return [record.curve([self._optimizer], ratios, self._num_weights) for record in records]
 
     def _block(self, lrs: list[float], records: list[RampRecord], *, first: bool) -> None:
         with preserved_rng(self._workload.torch_device):

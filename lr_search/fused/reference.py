@@ -12,7 +12,8 @@ from torch import nn
 
 from lr_search.fused.stack import Stack
 from lr_search.rng import RNGState
-from lr_search.training.replay import Buffers
+from lr_search.state.forward_state import ForwardState
+from lr_search.state.saved_state import changed_names, state_beside
 from lr_search.training.step import autocast, checked_loss
 from lr_search.workloads.workload import Workload
 
@@ -38,13 +39,14 @@ class Alone:
         self._workload, self.model, self.batch = workload, model, batch
         self._rng = RNGState.capture(workload.torch_device)
         self.draws = False
+        self.kept: list[str] = []  # what a pass changes elsewhere than in parameters and buffers
         self.kept_bytes = 0
 
     @contextmanager
     def replayed(self) -> Iterator[None]:
         """Inside, the random numbers and buffers of every pass; afterwards the buffers are as they were."""
         self._rng.restore()
-        with Buffers(self.model).preserved():
+        with ForwardState(self.model, [self._workload.loss]).preserved():
             yield
 
     def run(self) -> Pass:
@@ -53,8 +55,10 @@ class Alone:
         self.kept_bytes = 0
         with self.replayed():
             counted = torch.autograd.graph.saved_tensors_hooks(self._counted, lambda tensor: tensor)
+            before = state_beside(self.model, [work.loss], work.torch_device)
             with counted, autocast(work.torch_device, work.precision):
                 loss = checked_loss(work.loss(self.model, self.batch))
+            self.kept = changed_names(before, state_beside(self.model, [work.loss], work.torch_device))
             gradients = torch.autograd.grad(loss.reshape(()), [p for _, p in named], allow_unused=True)
             buffers = [buffer.detach().clone() for buffer in self.model.buffers()]
             now = RNGState.capture(work.torch_device)

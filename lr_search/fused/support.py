@@ -20,9 +20,9 @@ from lr_search.fused.reference import Alone
 from lr_search.fused.stack import Stack
 from lr_search.optimizers.param_groups import trainable
 from lr_search.rng import RNGState, preserved_rng
+from lr_search.state.capture import capture_loss, preserved_modes, restored_afterwards
 from lr_search.training.evaluation import metric_total
 from lr_search.training.judge import Judge
-from lr_search.training.state import preserved_modes
 from lr_search.training.step import autocast, takes_closure
 from lr_search.workloads.batches import to_device
 from lr_search.workloads.workload import Workload
@@ -69,7 +69,8 @@ def support_of(workload: Workload, seed: int) -> Support:
         WorkloadError: the workload cannot be trained at all.
     """
     try:
-        with preserved_rng(workload.torch_device), user_code:
+        functions = [workload.loss, workload.metrics]
+        with preserved_rng(workload.torch_device), restored_afterwards(capture_loss(functions)), user_code:
             return _tried(workload, seed)
     except LRSearchError:
         raise
@@ -86,6 +87,9 @@ def _tried(workload: Workload, seed: int) -> Support:
     walk.close()
     own = Alone(workload, model, batch)
     first = own.run()
+    _require(
+        not own.kept, f"a model that keeps its state in buffers, but got {', '.join(own.kept)}, which a step changes"
+    )
     _require_same(
         "the loss", [first.loss], [own.run().loss], workload, f"{PURE}, which gives the same when it is called again"
     )

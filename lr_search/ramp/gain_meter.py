@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import nn
 
 from lr_search.errors import user_code
-from lr_search.training.replay import Buffers, ReplayedRNG
+from lr_search.state.forward_state import ForwardState
+from lr_search.training.replay import ReplayedRNG
 
 GAIN_COLUMNS = (
     6  # loss before, loss after, predicted reduction, norms of the update, of the weights and of the gradient
@@ -25,18 +25,19 @@ class GainMeter:
     time, `failure` says why, and nothing is measured.
 
     Args:
-        model: the module that is trained.
+        forward_state: of the module that is trained.
         parameters: those that the optimizers hold.
         device: of the loss.
     """
 
-    def __init__(self, model: nn.Module, parameters: list[torch.Tensor], device: torch.device) -> None:
+    def __init__(self, forward_state: ForwardState, parameters: list[torch.Tensor], device: torch.device) -> None:
         self._parameters = [p for p in dict.fromkeys(parameters) if p.requires_grad]
-        self._complex = any(parameter.is_complex() for parameter in self._parameters)
-        self._buffers = Buffers(model)
+        self._complex = any(parameter.dtype.is_complex for parameter in self._parameters)
+        self._forward_state = forward_state
         self._rng = ReplayedRNG(device)
         self._device = device
-        self._flat, self._views = _copies(self._values())
+        self._flat: list[torch.Tensor] = []
+        self._views: list[torch.Tensor] = []
         self._rows: list[torch.Tensor] = []
         self._repeated: torch.Tensor | None = None  # the first loss, evaluated twice
         self.loss_dtype = torch.float32
@@ -55,6 +56,8 @@ class GainMeter:
             self._evaluate_twice(loss, again)
         if self.failure is not None:
             return
+        if not self._views:  # at the first step, when lazy parameters have their shapes
+            self._flat, self._views = _copies(self._values())
         gradients = [parameter.grad for parameter in self._parameters]
         if self._writes is None:
             self._versions = [0 if gradient is None else gradient._version for gradient in gradients]
@@ -111,7 +114,7 @@ class GainMeter:
 
     def _evaluated(self, again: Callable[[], torch.Tensor]) -> torch.Tensor:
         """The loss once more, under the random numbers of the step; nothing else notices."""
-        with torch.no_grad(), self._rng.replayed(), self._buffers.preserved():
+        with torch.no_grad(), self._rng.replayed(), self._forward_state.preserved():
             return again().detach()
 
     def _norm(self) -> torch.Tensor:

@@ -20,7 +20,7 @@ from lr_search.ramp.extending import run_ramp
 from lr_search.ramp.run import RampRun, Sweep
 from lr_search.ramp.settings import RampSettings
 from lr_search.rng import preserved_rng
-from lr_search.training.state import capture, device_of
+from lr_search.state.capture import capture, capture_loss, device_of, restored_afterwards
 from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk, length
 from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision
@@ -51,7 +51,10 @@ def range_test(
     """Train for a few steps while the LR rises, record the losses, and put everything back.
 
     Works before or in the middle of a training. Weights, buffers, gradients, the optimizer, modes and random states are
-    restored in memory, also after an exception or Ctrl-C. The ramp ends early when the loss blows up or is not finite.
+    restored in memory, also after an exception or Ctrl-C; so are attributes of modules and optimizers, wrapped ones too, the
+    modules that the loss uses, layers that the first pass makes, and what hangs on all these, such as a trainer's results. Left
+    alone are data sets, loaders and what was sent to a logger. That takes a copy of the weights, gradients and optimizer state;
+    of everything else at most 1 GiB more than these. The ramp ends early when the loss blows up or is not finite.
     Under DistributedDataParallel every process calls it, and all stop at the same step, judged by the mean of their losses.
 
     Args:
@@ -82,8 +85,11 @@ def range_test(
         The curve, (n,) with n <= num_steps, or more where it was extended.
 
     Raises:
-        InvalidInputError: an argument breaks a rule, or the optimizer holds parameters that are not the model's.
-        WorkloadError: the data are empty or one batch, or the loss is not a scalar tensor.
+        InvalidInputError: an argument breaks a rule; the optimizer holds parameters that are not the model's; or something, before
+            the first step, could not be put back afterwards.
+        WorkloadError: the data are empty or one batch; the loss is not a scalar tensor; the steps move no weight; or the first
+            pass makes parameters that the optimizer does not hold.
+        RestoreError: some of it could not be put back; all else was.
 
     >>> model = nn.Linear(1, 1)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -103,7 +109,7 @@ def range_test(
     settings = RampSettings(start_lr, end_lr, num_steps, ramp, extend, gain_ratio)
     require(valid_batches >= 1, "valid_batches must be at least 1", valid_batches=valid_batches)
     device = device_of(model)
-    before = capture(model, optimizers, scaler)
+    before = capture(model, optimizers, scaler, functions=[*losses, metrics])
 
     def begin() -> RampRun:
         before.restore()  # after the first start, which was too high
@@ -119,10 +125,8 @@ def range_test(
             gain_ratio=gain_ratio, metrics=None if sweep is not None else metrics, sweep=sweep,
         )  # fmt: skip
 
-    try:
+    with restored_afterwards(before):
         return run_ramp(begin, settings)
-    finally:
-        before.restore()
 
 
 def _optimizers_and_losses(optimizer: Any, loss: Any) -> tuple[list[torch.optim.Optimizer], list[Loss]]:
@@ -159,12 +163,14 @@ def _steps_of(num_epochs: float, batches: int | None, accumulate: int) -> int:
 
 def range_test_of(workload: Workload, settings: RampSettings, *, seed: int) -> LRCurve:
     """The range test of a new training of the workload, from the weights and batches of that seed."""
+    before = capture_loss([workload.loss, workload.metrics])
 
     def begin() -> RampRun:
+        before.restore()  # after the first start, which was too high
         model, optimizer, batches = workload.begin(seed)
         return _run_of(workload, Stepper.of(workload, model, optimizer), batches, settings)
 
-    with preserved_rng(workload.torch_device):
+    with preserved_rng(workload.torch_device), restored_afterwards(before):
         return run_ramp(begin, settings)
 
 
@@ -190,7 +196,8 @@ def range_test_within(workload: Workload, settings: RampSettings, stepper: Stepp
             same ratios of the groups' LRs, which cannot be read where a schedule has set them to 0.
         seed: of the batches.
     """
-    before = capture(stepper.model, stepper.optimizers, stepper.scaler)
+    functions = [workload.loss, workload.metrics]
+    before = capture(stepper.model, stepper.optimizers, stepper.scaler, functions=functions)
 
     def begin() -> RampRun:
         before.restore()
@@ -199,10 +206,8 @@ def range_test_within(workload: Workload, settings: RampSettings, stepper: Stepp
         ramp_stepper.modes = copy.copy(stepper.modes)
         return _run_of(workload, ramp_stepper, workload.batches(seed), settings)
 
-    try:
+    with restored_afterwards(before):
         return run_ramp(begin, settings)
-    finally:
-        before.restore()
 
 
 def _run_of(workload: Workload, stepper: Stepper, batches: BatchWalk, settings: RampSettings) -> RampRun:

@@ -23,7 +23,6 @@ class RampRecord:
 
     Args:
         ramp: "exponential" or "linear".
-        num_weights: how many numbers are trained.
 
     Attributes:
         stopped: "finished" while the ramp may go on; then why it ended.
@@ -32,8 +31,8 @@ class RampRecord:
         rounding: how small a change of the loss drowns in rounding, relative to it.
     """
 
-    def __init__(self, ramp: str, num_weights: int) -> None:
-        self._ramp, self._num_weights = ramp, num_weights
+    def __init__(self, ramp: str) -> None:
+        self._ramp = ramp
         self._lrs: list[float] = []
         self._losses: list[float] = []
         self._rows: list[FloatArray] = []  # the gain meter's
@@ -78,12 +77,15 @@ class RampRecord:
         """Record a metric of as many steps."""
         self._columns.setdefault(name, []).extend(values)
 
-    def curve(self, optimizers: Sequence[torch.optim.Optimizer], group_ratios: Sequence[float]) -> LRCurve:
+    def curve(
+        self, optimizers: Sequence[torch.optim.Optimizer], group_ratios: Sequence[float], num_weights: int
+    ) -> LRCurve:
         """What was recorded so far.
 
         Args:
             optimizers: that took the steps; the character of the first is told.
             group_ratios: each parameter group's LR over the first's.
+            num_weights: how many numbers are trained.
         """
         length = len(self._losses)
         metrics = {name: np.asarray(values[:length]) for name, values in self._columns.items()}
@@ -94,7 +96,7 @@ class RampRecord:
             with np.errstate(divide="ignore", invalid="ignore"):  # weights of 0, and infinite ones
                 relative = update / weight
             metrics |= {"reduction": before - after, "predicted_reduction": predicted}
-            metrics |= {"relative_update": relative, "rms_update": update / math.sqrt(self._num_weights)}
+            metrics |= {"relative_update": relative, "rms_update": update / math.sqrt(num_weights)}
             metrics |= {"gradient_norm": gradient}
         return LRCurve(
             np.asarray(self._lrs), np.asarray(self._losses), gain_ratio=gain_ratio, metrics=metrics,

@@ -14,12 +14,13 @@ from lr_search.arrays import FloatArray
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError, user_code
 from lr_search.ramp.gain_meter import GainMeter
+from lr_search.ramp.movement import Movement
 from lr_search.ramp.record import RampRecord, rounding_of
 from lr_search.rng import preserved_rng
+from lr_search.state.capture import preserved_modes
+from lr_search.state.forward_state import ForwardState
 from lr_search.training.batch_fault import batch_fault
 from lr_search.training.evaluation import metric_sums
-from lr_search.training.replay import Buffers
-from lr_search.training.state import preserved_modes
 from lr_search.training.step import Stepper, takes_closure
 from lr_search.workloads.batches import BatchWalk, first_batches, open_data, to_device
 from lr_search.workloads.parts import Metrics
@@ -90,13 +91,13 @@ class RampRun:
         self.failure: Exception | None = None  # that ended the ramp, on weights or outputs that are not finite
         self._asked, self._sweep = gain_ratio, sweep
         self._meter: GainMeter | None = None
-        num_weights = sum(parameter.numel() for parameter in stepper.parameters if parameter.requires_grad)
-        self._record = RampRecord(ramp, num_weights)
-        self._metrics, self._buffers = metrics, Buffers(stepper.model)
+        self._record, self._movement = RampRecord(ramp), Movement(stepper)
+        functions = [*stepper.losses, metrics, None if sweep is None else sweep.metrics]
+        self._metrics, self._forward_state = metrics, ForwardState(stepper.model, functions)
         self._observed: list[dict[str, torch.Tensor]] = []  # of the present block
         stepper.observer = self._observe if metrics is not None or sweep is not None else None
         if gain_ratio is not False and self._measurable(gain_ratio):
-            stepper.meter = self._meter = GainMeter(stepper.model, stepper.parameters, stepper.device)
+            stepper.meter = self._meter = GainMeter(self._forward_state, stepper.parameters, stepper.device)
 
     def _measurable(self, asked: bool | None) -> bool:
         """Whether one gradient and one loss belong to a step."""
@@ -114,7 +115,7 @@ class RampRun:
     def close(self) -> None:
         """Let go of the batches and of the copies; the curve stays."""
         self._stepper.meter = self._meter = self._stepper.observer = self._sweep = None
-        self._buffers.clear()
+        self._forward_state.clear()
         if isinstance(self._batches, BatchWalk):
             self._batches.close()
 
@@ -124,6 +125,7 @@ class RampRun:
             self._block(lrs[begin : begin + RAMP_BLOCK].tolist())
             if self._record.stopped != "finished":
                 return
+        self._movement.at_end()
 
     def _block(self, lrs: list[float]) -> None:
         losses: list[torch.Tensor] = []
@@ -132,6 +134,7 @@ class RampRun:
         try:
             for lr in lrs:
                 losses.append(self._stepper.step(self._batches, lr))
+                self._movement.after_step()
         except LRSearchError:
             raise
         except Exception as error:
@@ -186,7 +189,7 @@ class RampRun:
         """Evaluate the metrics before the step, and leave no trace; the values stay on the device."""
         model, device, precision = self._stepper.model, self._stepper.device, self._stepper.precision
         means: dict[str, torch.Tensor] = {}
-        with preserved_rng(device), self._buffers.preserved():
+        with preserved_rng(device), self._forward_state.preserved():
             if self._metrics is not None:
                 means |= _means(*metric_sums(model, drawn, self._metrics, device, precision)[:2])
                 self._record.forwards += 1
@@ -227,7 +230,8 @@ class RampRun:
 
     def curve(self) -> LRCurve:
         """What was recorded so far."""
-        return self._record.curve(self._stepper.optimizers, self._stepper.ratios)
+        num_weights = sum(p.numel() for p in self._stepper.parameters if p.requires_grad)
+        return self._record.curve(self._stepper.optimizers, self._stepper.ratios, num_weights)
 
 
 def _means(sums: Mapping[str, torch.Tensor], counts: Mapping[str, torch.Tensor | float]) -> dict[str, torch.Tensor]:

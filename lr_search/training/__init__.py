@@ -1,3 +1,3 @@
-"""One training: its steps, evaluations and snapshots, and the state that comes back."""
+"""One training: its steps, evaluations and snapshots."""
 
 __all__: list[str] = []

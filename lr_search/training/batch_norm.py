@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lr_search.errors import user_code
 from lr_search.rng import preserved_rng, seed_everything
-from lr_search.training.replay import Buffers
+from lr_search.state.forward_state import ForwardState
 from lr_search.training.step import autocast
 from lr_search.workloads.batches import BatchWalk
 
@@ -37,7 +37,7 @@ def gather_statistics(workload: Workload, model: nn.Module, seed: int, most: int
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
-    with Buffers(model).preserved():
+    with ForwardState(model, [workload.loss]).preserved():
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # the plain mean of all batches

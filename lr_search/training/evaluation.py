@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from lr_search.errors import WorkloadError, user_code
-from lr_search.training.state import preserved_modes
+from lr_search.state.capture import preserved_modes
+from lr_search.state.forward_state import ForwardState
 from lr_search.training.step import autocast
 from lr_search.workloads.batches import batch_length, to_device
 from lr_search.workloads.parts import Metrics, Precision
@@ -59,6 +60,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Average each metric over all examples of `batches`, in eval mode and without gradients.
 
+    What the passes change in buffers and attributes, of the modules that the metrics use too, is undone.
+
     Args:
         model: the module; its train/eval modes are put back.
         batches: a pass over the data.
@@ -73,7 +76,7 @@ def evaluate(
     Raises:
         WorkloadError: no batches, or a metric of another form.
     """
-    with preserved_modes(model):
+    with ForwardState(model, [metrics]).preserved(), preserved_modes(model):
         model.eval()
         sums, counts, examined = metric_sums(model, batches, metrics, device, precision)
     if not examined:

@@ -11,8 +11,8 @@ from torch import nn
 
 from lr_search.errors import InvalidInputError, WorkloadError, require_name, user_code
 from lr_search.rng import preserved_rng, seed_everything
+from lr_search.state.capture import preserved_modes
 from lr_search.training.evaluation import evaluate, metric_sums
-from lr_search.training.state import preserved_modes
 from lr_search.workloads.batches import open_data, preserved_generators, rewind
 from lr_search.workloads.workload import Workload
 

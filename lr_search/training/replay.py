@@ -1,4 +1,4 @@
-"""A forward pass that is run once more: under the same random numbers, and leaving the module's buffers alone."""
+"""A forward pass that is run once more, under the same random numbers."""
 
 from __future__ import annotations
 
@@ -8,44 +8,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import nn
 
 from lr_search.rng import RNGState
-
-
-class Buffers:
-    """Puts a module's buffers back after a forward pass too many: running means, counters."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._modules = [module for module in model.modules() if module._buffers]
-        self._copies: list[torch.Tensor] = []
-
-    def clear(self) -> None:
-        """Let go of the copies."""
-        self._modules, self._copies = [], []
-
-    @contextmanager
-    def preserved(self) -> Iterator[None]:
-        """Whatever is written to buffers inside is undone."""
-        if not self._modules:
-            yield
-            return
-        module_buffers = [(module, dict(module._buffers)) for module in self._modules]
-        tensors = [tensor for _, buffers in module_buffers for tensor in buffers.values() if tensor is not None]
-        if [t.shape for t in tensors] != [t.shape for t in self._copies]:
-            self._copies = [torch.empty_like(tensor) for tensor in tensors]
-        _copy(self._copies, tensors)
-        try:
-            yield
-        finally:
-            for module, buffers in module_buffers:
-                module._buffers.update(buffers)
-            _copy(tensors, self._copies)
-
-
-def _copy(targets: list[torch.Tensor], sources: list[torch.Tensor]) -> None:
-    if targets:
-        torch._foreach_copy_(targets, sources)
 
 
 class ReplayedRNG:

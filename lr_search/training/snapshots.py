@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from torch import nn
 
 from lr_search.errors import WorkloadError, require
 from lr_search.rng import preserved_rng, seed_everything
+from lr_search.state.capture import device_of
+from lr_search.state.saved_state import load_saved_state, saved_state
 
 if TYPE_CHECKING:
     from lr_search.workloads.workload import Workload
@@ -25,12 +27,14 @@ class Snapshot:
     Args:
         step: optimizer steps done.
         weights: the model's `state_dict()`.
-        seed: of the training: what a model draws when it is made and keeps elsewhere than in its weights comes back by it.
+        seed: of the training: what a model draws when it is made comes back by it.
+        kept: what else the model holds: buffers that its `state_dict()` leaves out, and its attributes.
     """
 
     step: int
     weights: dict[str, Any]
     seed: int = 0
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 class Snapshots:
@@ -51,16 +55,21 @@ class Snapshots:
         """Copy the model's weights, and let go of the oldest where there are too many."""
         if not self.most:
             return
-        self.kept = [*self.kept, Snapshot(step, weights_of(model), self._seed)][-self.most :]
+        self.kept = [*self.kept, snapshot_of(step, model, self._seed)][-self.most :]
 
 
-def weights_of(model: nn.Module) -> dict[str, Any]:
-    """A copy of the model's weights, on the CPU."""
-    return {name: _copied(value) for name, value in model.state_dict().items()}
+def snapshot_of(step: int, model: nn.Module, seed: int) -> Snapshot:
+    """A copy of the model's weights and of what else it holds, on the CPU."""
+    weights = {name: _copied(value) for name, value in model.state_dict().items()}
+    return Snapshot(step, weights, seed, _copied(saved_state(model, device_of(model))))
 
 
 def _copied(value: Any) -> Any:
     """On the CPU. A module may keep something else than tensors in its state."""
+    if type(value) is dict:
+        return {key: _copied(item) for key, item in value.items()}
+    if type(value) is list:
+        return [_copied(item) for item in value]
     return value.detach().to("cpu", copy=True) if isinstance(value, torch.Tensor) else copy.deepcopy(value)
 
 
@@ -99,7 +108,10 @@ def rebuilt(workload: Workload, snapshot: Snapshot) -> nn.Module:
         seed_everything(snapshot.seed)
         model = workload.model().to(workload.torch_device)
     try:
-        model.load_state_dict(snapshot.weights)
+        if snapshot.kept:
+            load_saved_state(model, snapshot.weights, snapshot.kept, workload.torch_device)
+        else:
+            model.load_state_dict(snapshot.weights)
     except RuntimeError as error:
         message = " ".join(str(error).split())
         raise WorkloadError(

@@ -106,6 +106,8 @@ class Stepper:
         self._autocast = autocast(device, precision)
         self.ratios = group_ratios(self.optimizers)
         self._closures = {id(optimizer) for optimizer in self.optimizers if takes_closure(optimizer)}
+        self._known = {id(parameter) for parameter in model.parameters()}
+        self._begun = False
         self._failed: list[Any] = []  # the batches of a step that raised
         # losses and optimizers that go together: all at once, or in turn
         self._turns = [(self.losses[0], self.optimizers)]
@@ -158,9 +160,22 @@ class Stepper:
         except BaseException:
             self._failed = drawn
             raise
+        if not self._begun:
+            self._require_all_held()
         if self.scaler is not None:
             self.scaler.update()
         return losses[0] if len(losses) == 1 else torch.stack([loss.float() for loss in losses]).sum()
+
+    def _require_all_held(self) -> None:
+        """After the first step. Raises: WorkloadError: the forward pass has made parameters that no optimizer trains."""
+        self._begun = True
+        held = self._known.union(map(id, self.parameters))
+        made = [name for name, p in self.model.named_parameters() if p.requires_grad and id(p) not in held]
+        if made:
+            raise WorkloadError(
+                "All parameters to train must be there when the optimizer is made, but the first forward pass made others: "
+                f"{', '.join(made)}. Pass a batch through the model before you make the optimizer."
+            )
 
     def _update(self, drawn: list[Any], loss: Loss, optimizers: list[torch.optim.Optimizer]) -> torch.Tensor:
         if id(optimizers[0]) in self._closures:  # it evaluates the loss itself, several times a step

@@ -12,6 +12,7 @@ from lr_search.curves.curve import LRCurve
 from lr_search.errors import LRSearchError, raised_by_user, require, user_code
 from lr_search.rng import RNGState, preserved_rng
 from lr_search.schedules.base import Schedule
+from lr_search.state.saved_state import load_saved_state, saved_state
 from lr_search.training.batch_norm import gather_statistics
 from lr_search.training.blocks import BlockRunner, raised_on
 from lr_search.training.controller import Controller, first_schedule
@@ -68,12 +69,7 @@ class Training(Evaluations):
     Attributes:
         model: the module that is trained. With an optimizer that has train() and eval() (Schedule-Free) it holds the averaged
             weights, and the statistics that batch norms have with them; other weights are trained between the evaluations.
-        schedule: that holds now; only a controller changes it.
-        step: optimizer steps done.
-        steps_charged: those, and what range tests on the way cost.
-        stopped: None while it can go on; then "finished", "diverged", "failed" (the user's code raised) or "closed".
-        reason: why it stopped, in words.
-        snapshots: the kept `Snapshot`s, oldest first.
+        optimizer: of its parameters.
     """
 
     @user_code
@@ -83,7 +79,7 @@ class Training(Evaluations):
         self.workload, self.seed = require_workload(workload), seed
         valid = isinstance(schedule, Schedule | Controller)
         require(valid, "schedule must be a Schedule or a Controller", "Use lrs.schedules.by_name.", got=schedule)
-        self._device = workload.torch_device
+        self._device, self._functions = workload.torch_device, [workload.loss, workload.metrics]
         self._course = Course(workload, first_schedule(schedule), Snapshots(snapshots, seed))
         self._evaluated = False  # whether the model was evaluated as it is now
         self._range_test_steps = 0
@@ -261,7 +257,7 @@ class Training(Evaluations):
         Plain containers, numbers and tensors, which `torch.load(weights_only=True)` takes. Holds references to the
         weights: copy or save it before the next step.
         """
-        scaler, weights = self._stepper.scaler, self.model.state_dict()
+        scaler = self._stepper.scaler
         return {
             "step": self.step,
             "evaluated": self._evaluated,
@@ -269,9 +265,8 @@ class Training(Evaluations):
             "control": None if self._control is None else self._control.state_dict(),
             "diverged": self.reason if self.stopped == "diverged" else None,
             "since": list(self._course.losses),
-            "model": weights,
-            "buffers": {name: value for name, value in self.model.named_buffers() if name not in weights},
-            "optimizer": self.optimizer.state_dict(),
+            "model": self.model.state_dict(),
+            "kept": saved_state(self.model, self._device, self.optimizer, self._functions),
             "trained": self._stepper.modes.kept,  # where "model" holds the averaged weights
             "scaler": None if scaler is None else scaler.state_dict(),
             "batches": self._runner.batches.state_dict(),
@@ -281,15 +276,18 @@ class Training(Evaluations):
 
     @user_code
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave. The position in the data is found by replaying the present pass over it."""
+        """Go on from what `state_dict` gave. The position in the data is found by replaying the present pass over it.
+
+        Raises:
+            InvalidInputError: another version of lr_search saved it.
+            WorkloadError: the model or the optimizer keeps other kinds of things.
+        """
+        require("kept" in state, "a training's state must be one that this version saved", "Train anew.", got=[*state])
         self._evaluated, self._range_test_steps = state["evaluated"], state["range_test_steps"]
         if self._control is not None:
             self._course.follow(self._control.load_state_dict(state["control"]))
         self._course.load(state["step"], state["since"], state["diverged"])
-        self.model.load_state_dict(state["model"])
-        for name, value in state["buffers"].items():
-            self.model.get_buffer(name).copy_(value)
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_saved_state(self.model, state["model"], state["kept"], self._device, self.optimizer, self._functions)
         self._stepper.modes.load(state["trained"])
         if self._stepper.scaler is not None:
             self._stepper.scaler.load_state_dict(state["scaler"])

@@ -69,7 +69,7 @@ def branching(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
         ({"model": Recurrent}, "cells"),
         ({"loss": branching}, "data-dependent control flow"),
         ({"optimizer": LBFGS}, "an optimizer that needs no closure, but got LBFGS"),
-        ({"model": Counting}, r"pure function of \(model, batch\), which gives the same when it is called again"),
+        ({"model": Counting}, r"a model that keeps its state in buffers, but got model\.calls, which a step changes"),
     ],
     ids=["recurrent", "branching", "closure", "impure"],
 )

@@ -90,7 +90,9 @@ def test_how_often_a_training_is_evaluated_changes_no_bit(kind):
         training = lrs.train(free(optimizer=kind, model=wide, eval_every=every), Constant(LR))
         list(training)
         state = training.state_dict()
-        ends.append([state["trained"], *plain(state["optimizer"]["state"]).values(), plain(state["model"])])
+        ends.append(
+            [state["trained"], *plain(training.optimizer.state_dict()["state"]).values(), plain(state["model"])]
+        )
     assert plain(ends[0]) == plain(ends[1]) == plain(ends[2])
 
 

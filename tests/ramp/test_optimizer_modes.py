@@ -9,7 +9,7 @@ import schedulefree
 
 import lr_search as lrs
 from lr_search.schedules import Constant
-from lr_search.training.state import capture
+from lr_search.state.capture import capture
 from tests.helpers.schedule_free import EVERY_KIND, KINDS, LR, by_hand, free, plain, same, seeded, wide
 from tests.helpers.workloads import data, squared_error
 

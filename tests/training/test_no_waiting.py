@@ -182,6 +182,9 @@ def test_a_range_test_reads_at_the_end_of_each_block_and_nowhere_else(batches, o
         at[place][name] += count
     columns = 4 if "metrics" in options else 0
     first_to_last = [at[place].total() for place in range(2 * RAMP_BLOCK, 5 * RAMP_BLOCK + 1, RAMP_BLOCK)]
+    assert (
+        first_to_last.pop() == first_to_last[0] + 2
+    )  # at the very end, whether a weight has moved: asked, and compared
     assert len(set(first_to_last)) == 1  # every block the same
     assert 0 < first_to_last[0] <= 2 * (1 + columns + 1)  # losses, each metric, the gain ratio's: copied, and read
     assert long.total() - short.total() == 3 * first_to_last[0]

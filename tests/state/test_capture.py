@@ -10,7 +10,7 @@ from torch import nn
 from lr_search.errors import InvalidInputError, WorkloadError
 from lr_search.optimizers.param_groups import group_ratios, set_lr, set_momentum
 from lr_search.rng import RNGState, preserved_rng, seed_everything
-from lr_search.training.state import capture, device_of, preserved_modes
+from lr_search.state.capture import capture, device_of, preserved_modes
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,3 @@
+"""What a training keeps, wherever it keeps it: found, copied and put back."""
+
+__all__: list[str] = []
