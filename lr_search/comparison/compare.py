@@ -10,7 +10,7 @@ from lr_search.comparison.comparison import Comparison
 from lr_search.comparison.cost import plan_text
 from lr_search.comparison.plans import confirmation_plans, study_plans
 from lr_search.comparison.question import Pruner, Question, question
-from lr_search.errors import require
+from lr_search.errors import require, require_bool
 from lr_search.executors.executor import Executor, require_executor
 from lr_search.executors.local import LocalExecutor
 from lr_search.executors.progress import Progress
@@ -85,6 +85,7 @@ def compare(
         StorageError: the storage cannot be opened, or failed meanwhile; or `fresh` while another process works on it.
         TrialsFailedError: three trials in a row raised an exception.
     """
+    require_bool(search_shape=search_shape, dry_run=dry_run, fresh=fresh, progress=progress)
     require_workload(workload)
     require(isinstance(confirm, int) and confirm >= 0, "confirm must be a number of seeds, at least 0", confirm=confirm)
     asked = question(

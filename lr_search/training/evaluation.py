@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lr_search.errors import WorkloadError
+from lr_search.errors import WorkloadError, require_bool
 from lr_search.training.state import preserved_modes
 from lr_search.training.step import autocast
 from lr_search.workloads.batches import batch_length, to_device
@@ -34,6 +34,9 @@ class Evaluation:
     train_loss: float
     metrics: dict[str, float]
     end_of_cycle: bool = False
+
+    def __post_init__(self) -> None:
+        require_bool(end_of_cycle=self.end_of_cycle)
 
 
 def evaluate(
