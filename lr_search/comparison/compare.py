@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from optuna.storages import BaseStorage
+
 from lr_search.comparison.budget import Budget
 from lr_search.comparison.comparison import Comparison
 from lr_search.comparison.cost import plan_text
@@ -18,6 +20,7 @@ from lr_search.optimizers.names import NamedOptimizers
 from lr_search.storage.fingerprint import fingerprint
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna, storage_errors
 from lr_search.storage.reading import read_records
+from lr_search.storage.rescue import rescued
 from lr_search.studies.opening import delete_comparison, finished_trials, open_studies
 from lr_search.studies.study import StudyTask
 from lr_search.workloads.workload import Workload, require_workload
@@ -82,7 +85,8 @@ def compare(
         InvalidInputError: an argument breaks a rule.
         WorkloadError: the workload cannot be trained.
         FingerprintError: the storage holds another comparison under that name.
-        StorageError: the storage cannot be opened, or failed meanwhile; or `fresh` while another process works on it.
+        StorageError: the storage cannot be opened, or failed or lost its file meanwhile; or `fresh` while another process works on
+            it.
         TrialsFailedError: three trials in a row raised an exception.
     """
     require_bool(search_shape=search_shape, dry_run=dry_run, fresh=fresh, progress=progress)
@@ -112,13 +116,13 @@ def compare(
             tasks = open_studies(opened, name, plans, starts)
             trials = max(0, budgeted.total_trials() - len(done))
             steps = budgeted.total_steps() - sum(trial.steps for trial in done)
-            _run(running, tasks, Progress(trials, steps, name=name, shown=progress))
+            _run(running, tasks, Progress(trials, steps, name=name, shown=progress), opened)
             if confirm:
                 extra = confirmation_plans(asked, read_records(opened, name), confirm)
                 starts |= {(plan.optimizer, plan.seed): fingerprint(plan.workload, plan.seed) for plan in extra}
                 tasks = open_studies(opened, name, extra, starts, len(plans))
                 steps = sum(plan.budget_steps for plan in extra)
-                _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress))
+                _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress), opened)
     return Comparison(opened, name, asked)
 
 
@@ -129,8 +133,11 @@ def _starts(asked: Question, seeds: Sequence[int]) -> dict[tuple[str, int], dict
     }
 
 
-def _run(executor: Executor, tasks: list[StudyTask], bars: Progress) -> None:
+def _run(executor: Executor, tasks: list[StudyTask], bars: Progress, storage: BaseStorage) -> None:
     try:
-        executor.run(tasks, bars)
+        with rescued(storage, tasks[0].plan.name.partition("/")[0]) as rescue:
+            for task in tasks:
+                task.require_file = rescue.require_file
+            executor.run(tasks, bars)
     finally:
         bars.close()

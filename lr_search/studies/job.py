@@ -74,13 +74,16 @@ class Job:
             claims.renew(self._storage, self._trial._trial_id, self._claim)
 
     def finish(self, outcome: Outcome) -> None:
-        """Store the outcome, then report it to the study."""
+        """Store the outcome, then report it to the study. Raises: StorageError: the storage's file is lost."""
         with contextlib.suppress(UpdateFinishedTrialError):  # by another process, that took this one for lost
             if self._reports is not None and outcome.ended == "diverged":
                 self._reports.lose(self.task.plan.report_steps())
             self._trial.set_user_attr(RECORD, outcome.record())
             self._tell(outcome)
         self._claim.drop()
+        if self.task.require_file is not None:
+            self.task.trials()  # so that memory holds it too
+            self.task.require_file()
 
     def _tell(self, outcome: Outcome) -> None:
         states = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
