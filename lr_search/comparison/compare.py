@@ -116,13 +116,13 @@ def compare(
             tasks = open_studies(opened, name, plans, starts)
             trials = max(0, budgeted.total_trials() - len(done))
             steps = budgeted.total_steps() - sum(trial.steps for trial in done)
-            _run(running, tasks, Progress(trials, steps, name=name, shown=progress), opened)
+            _run(running, tasks, Progress(trials, steps, name=name, shown=progress), opened, name)
             if confirm:
                 extra = confirmation_plans(asked, read_records(opened, name), confirm)
                 starts |= {(plan.optimizer, plan.seed): fingerprint(plan.workload, plan.seed) for plan in extra}
                 tasks = open_studies(opened, name, extra, starts, len(plans))
                 steps = sum(plan.budget_steps for plan in extra)
-                _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress), opened)
+                _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress), opened, name)
     return Comparison(opened, name, asked)
 
 
@@ -133,9 +133,9 @@ def _starts(asked: Question, seeds: Sequence[int]) -> dict[tuple[str, int], dict
     }
 
 
-def _run(executor: Executor, tasks: list[StudyTask], bars: Progress, storage: BaseStorage) -> None:
+def _run(executor: Executor, tasks: list[StudyTask], bars: Progress, storage: BaseStorage, name: str) -> None:
     try:
-        with rescued(storage, tasks[0].plan.name.partition("/")[0]) as rescue:
+        with rescued(storage, name) as rescue:
             for task in tasks:
                 task.require_file = rescue.require_file
             executor.run(tasks, bars)

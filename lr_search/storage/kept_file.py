@@ -15,6 +15,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import TrialState
 
+from lr_search.storage.keys import plan_of
+
 FINISHED = tuple(state for state in TrialState if state.is_finished())
 _COUNT = f"""
     SELECT COUNT(*) FROM trials JOIN studies USING (study_id)
@@ -124,7 +126,7 @@ def _look(path: Path) -> tuple[int, int, int] | None:
 
 def studies_of(storage: BaseStorage, name: str) -> list[FrozenStudy]:
     """The studies of the comparison of that name, as they are stored."""
-    return [study for study in storage.get_all_studies() if study.study_name.startswith(f"{name}/")]
+    return [s for s in storage.get_all_studies() if (plan_of(s.user_attrs) or {}).get("comparison") == name]
 
 
 def num_finished(storage: BaseStorage, name: str) -> int:

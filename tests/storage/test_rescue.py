@@ -161,6 +161,17 @@ def way_of(way, path):
     os.truncate(path, 0) if way is empty else way(path)
 
 
+def test_other_comparisons_of_the_file_are_not_counted(tmp_path):
+    path = tmp_path / "lr_search.db"
+    compare(f"sqlite:///{path}", name="lost/too")
+    with pytest.raises(StorageError) as raised:
+        compare(f"sqlite:///{path}", lambda: delete(path))
+    url, count = rescued_by(raised.value)
+    assert count < 5 == len(lrs.load(url, "lost/too").trials)
+    with pytest.raises(StorageError, match=r"report .* lost/too$"):
+        compare(f"sqlite:///{path}", lambda: delete(path), name="lost/too")
+
+
 def test_ctrl_c_does_not_hide_it(tmp_path):
     path = tmp_path / "lr_search.db"
 
