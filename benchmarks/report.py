@@ -59,7 +59,7 @@ def plan(order: int, strategy: str, schedule: str, seed: int) -> dict[str, Any]:
         "optimizer": "SGD", "seed": seed, "lr_range": list(RANGE), "num_steps": NUM_STEPS, "objective": "loss",
         "direction": "minimize", "schedule_shape": schedule, "by_name": schedule, "steps_per_epoch": 100,
         "shape": {"step": steps.tolist(), "lr": [1.0] * len(steps), "cycle_ends": []},
-        "optimizer_call": {"class": "torch.optim.SGD", "module": "torch.optim", "settings": {}, "groups": 1},
+        "optimizer_call": {"class": "torch.optim.SGD", "module": "torch.optim", "settings": {}, "groups": []},
     }  # fmt: skip
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+import re
 import signal
 import sysconfig
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ContextDecorator
 from functools import partial
 from pathlib import Path
@@ -77,6 +79,50 @@ def require(condition: bool, rule: str, remedy: str = "", /, **values: object) -
     values_text = ", ".join(repr(value) if name == "got" else f"{name}={value!r}" for name, value in values.items())
     message = f"{rule}, but got {values_text}." if values_text else f"{rule}."
     raise InvalidInputError(f"{message} {remedy}".rstrip())
+
+
+def require_bool(optional: bool = False, /, **values: object) -> None:
+    """Raise `InvalidInputError` unless each value is True or False, NumPy's too: every other object is true or false by accident.
+
+    Args:
+        optional: whether None will do as well.
+        **values: what came, by name.
+
+    >>> require_bool(fresh="no")
+    Traceback (most recent call last):
+    ...
+    lr_search.errors.InvalidInputError: fresh must be True or False, but got 'no'.
+    """
+    choices = "True, False or None" if optional else "True or False"
+    for name, value in values.items():
+        good = isinstance(value, bool) or (value is None and optional) or _is_numpy_bool(value)
+        require(good, f"{name} must be {choices}", got=value)
+
+
+def require_bool_options(function: Callable[..., object], options: Mapping[str, object]) -> None:
+    """Raise `InvalidInputError` where a function of others' takes an option by True or False, and it is given something else.
+
+    Args:
+        function: its signature says so: by the default, or by the annotation `bool` or `bool | None`.
+        options: what it is to be called with, by name.
+
+    >>> require_bool_options(lambda *, verbose=False: None, {"verbose": "no"})
+    Traceback (most recent call last):
+    ...
+    lr_search.errors.InvalidInputError: verbose must be True or False, but got 'no'.
+    """
+    for name, parameter in inspect.signature(function).parameters.items():
+        annotation = parameter.annotation
+        words = set(re.findall(r"\w+", annotation.__name__ if isinstance(annotation, type) else str(annotation)))
+        is_bool = "bool" in words and words <= {"bool", "None", "Optional", "typing"}
+        if name in options and (isinstance(parameter.default, bool) or is_bool):
+            require_bool(bool(words & {"None", "Optional"}), **{name: options[name]})
+
+
+def _is_numpy_bool(value: object) -> bool:
+    import numpy as np  # here: `import lr_search` loads nothing heavy
+
+    return isinstance(value, np.bool_)
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:

@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import BaseTrial
 
 from lr_search.curves.prior import LRPrior
-from lr_search.errors import require
+from lr_search.errors import require, require_bool
 from lr_search.studies.schedule_layout import layouts_of
 from lr_search.training.training import train
 from lr_search.workloads.workload import Workload, require_workload
@@ -61,6 +61,7 @@ def objective(
     >>> sorted(study.best_params)
     ['lr', 'schedule']
     """
+    require_bool(search_shape=search_shape)
     require_workload(workload)
     require(prior is None or isinstance(prior, LRPrior), "prior must be an LRPrior, or None", prior=prior)
     names = [schedules] if isinstance(schedules, str) else list(schedules)

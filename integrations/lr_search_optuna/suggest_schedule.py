@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.trial import BaseTrial
 
-from lr_search.errors import InvalidInputError, require
+from lr_search.errors import InvalidInputError, require, require_bool
 from lr_search.schedules.base import Schedule
 from lr_search.studies.schedule_layout import ScheduleLayout, named_layout
 from lr_search.studies.study import suggested
@@ -51,6 +51,7 @@ def suggest_schedule(
     >>> schedule.cycle_ends(700), schedule(0)
     ([100, 300, 700], 0.5)
     """
+    require_bool(search_shape=search_shape)
     layouts = _layouts([names] if isinstance(names, str) else list(names), num_steps, steps_per_epoch, search_shape)
     for layout in layouts.values():
         layout(lr)  # too short a training is reported in the first trial, whichever schedule it gets

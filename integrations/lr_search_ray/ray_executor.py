@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from lr_search.errors import require
+from lr_search.errors import require, require_bool
 from lr_search.executors.executor import Executor, require_parallel
 from lr_search.executors.progress import Progress
 from lr_search.studies.study import StudyTask
@@ -82,6 +82,8 @@ class RayExecutor(Executor):
     timeout_seconds: float = 20.0
 
     def __post_init__(self) -> None:
+        switches = {name: getattr(self, name) for name in ("reuse_actors", "dashboard", "telemetry", "verbose")}
+        require_bool(**switches)
         object.__setattr__(self, "resources_per_trial", checked_resources(self.resources_per_trial))
         require_parallel(self.parallel_per_study)
         for name, least, optional in (

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from optuna.storages import BaseStorage
+
 from lr_search.comparison.budget import Budget
 from lr_search.comparison.comparison import Comparison
 from lr_search.comparison.cost import plan_text
 from lr_search.comparison.plans import confirmation_plans, study_plans
 from lr_search.comparison.question import Pruner, question
 from lr_search.comparison.tryout import starts_of, tried_starts
-from lr_search.errors import require
+from lr_search.errors import require, require_bool
 from lr_search.executors.executor import Executor, require_executor
 from lr_search.executors.interrupts import worker_deaths_held
 from lr_search.executors.local import LocalExecutor
@@ -19,6 +21,7 @@ from lr_search.executors.progress import Progress
 from lr_search.optimizers.names import NamedOptimizers
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna, storage_errors
 from lr_search.storage.reading import read_records
+from lr_search.storage.rescue import rescued
 from lr_search.studies.opening import delete_comparison, finished_trials, open_studies
 from lr_search.studies.study import StudyTask
 from lr_search.workloads.workload import Workload, require_workload
@@ -84,9 +87,11 @@ def compare(
         WorkloadError: the workload cannot be trained: found by one step and one evaluation before anything is stored, and chained
             to what the user's code raised.
         FingerprintError: the storage holds another comparison under that name.
-        StorageError: the storage cannot be opened, or failed meanwhile; or `fresh` while another process works on it.
+        StorageError: the storage cannot be opened, or failed or lost its file meanwhile; or `fresh` while another process works on
+            it.
         TrialsFailedError: three trials in a row raised an exception.
     """
+    require_bool(search_shape=search_shape, dry_run=dry_run, fresh=fresh, progress=progress)
     require_workload(workload)
     require(isinstance(confirm, int) and confirm >= 0, "confirm must be a number of seeds, at least 0", confirm=confirm)
     asked = question(
@@ -113,17 +118,20 @@ def compare(
             tasks = open_studies(opened, name, plans, starts)
             trials = max(0, budgeted.total_trials() - len(done))
             steps = budgeted.total_steps() - sum(trial.steps for trial in done)
-            _run(running, tasks, Progress(trials, steps, name=name, shown=progress))
+            _run(running, tasks, Progress(trials, steps, name=name, shown=progress), opened, name)
             if confirm:
                 extra = confirmation_plans(asked, read_records(opened, name), confirm)
                 tasks = open_studies(opened, name, extra, starts_of(extra), len(plans))
                 steps = sum(plan.budget_steps for plan in extra)
-                _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress))
+                _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress), opened, name)
     return Comparison(opened, name, asked)
 
 
-def _run(executor: Executor, tasks: list[StudyTask], bars: Progress) -> None:
+def _run(executor: Executor, tasks: list[StudyTask], bars: Progress, storage: BaseStorage, name: str) -> None:
     try:
-        executor.run(tasks, bars)
+        with rescued(storage, name) as rescue:
+            for task in tasks:
+                task.require_file = rescue.require_file
+            executor.run(tasks, bars)
     finally:
         bars.close()

@@ -162,8 +162,8 @@ def _range_test(given: Mapping[str, Any] | None, low: float, high: float) -> tup
     extra = sorted(settings.keys() - known)
     require(not extra, f"range_test may hold {', '.join(sorted(known | {'curves'}))}", got=extra)
     require(isinstance(curves, int) and curves >= 1, "range_test's curves must be at least 1", curves=curves)
-    RampSettings(**settings)  # its own rules
-    return settings, curves
+    checked = RampSettings(**settings)
+    return {name: getattr(checked, name) for name in settings}, curves
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:

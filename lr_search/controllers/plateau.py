@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class ReduceOnPlateau(Controller):
     """Multiplies the LR by `factor` after more than `patience` evaluations in a row without a better `metric`.
 
-    The rule and the defaults are those of torch.optim.lr_scheduler.ReduceLROnPlateau; the evaluation at step 0 does not count,
-    as torch's users call it after an epoch.
+    The rule and the defaults are those of torch.optim.lr_scheduler.ReduceLROnPlateau, but for the relative threshold below 0: torch
+    multiplies a best of -1 by 1 - threshold to minimize, so that no better a -1 is better for ever and the LR never falls; here the
+    margin is a share of the best's size. The evaluation at step 0 does not count, as torch's users call it after an epoch.
 
     Args:
         lr: LR at the start, > 0.
@@ -31,7 +32,7 @@ class ReduceOnPlateau(Controller):
         factor: of a drop, in (0, 1).
         patience: evaluations without improvement that are let pass, >= 0.
         threshold: how much better counts, >= 0.
-        threshold_mode: "rel" (better than best * (1 -+ threshold)) or "abs" (better than best -+ threshold).
+        threshold_mode: "rel" (better than best -+ threshold * |best|) or "abs" (better than best -+ threshold).
         cooldown: evaluations after a drop that are not counted, >= 0.
         min_lr: the LR never falls below it, >= 0.
         eps: a drop by less than this is not made, >= 0.
@@ -150,8 +151,7 @@ class Plateau:
         threshold = self._settings.threshold
         if self._settings.threshold_mode == "abs" or math.isinf(self._best):
             return value < self._best - threshold
-        # torch: best * (1 - threshold) to minimize, best * (1 + threshold) to maximize
-        return value < self._best * (1 - self._sign * threshold)
+        return value < self._best * (1 - math.copysign(threshold, self._best))  # best - threshold * |best|
 
     def state_dict(self) -> dict[str, Any]:
         """The LR, the best value, and how long ago it was."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from lr_search.curves.curve import LRCurve
-from lr_search.errors import require
+from lr_search.errors import require, require_bool
 from lr_search.ramp.settings import RampSettings
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.exp_range import ExpRange
@@ -58,6 +58,7 @@ class Refind(Controller):
     note: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        require_bool(True, gain_ratio=self.gain_ratio)
         kinds = "Triangular, Triangular2, ExpRange or SGDR"
         require(isinstance(self.cycles, Cyclic), f"cycles must be a {kinds}", got=self.cycles)
         require(self.read in ("suggestion", "bounds"), "read must be 'suggestion' or 'bounds'", read=self.read)
@@ -113,6 +114,7 @@ def refind(
         gain_ratio: whether it is measured.
         **options: options of that schedule: cycles, base_ratio, ...
     """
+    require_bool(True, gain_ratio=gain_ratio)
     require(cycles_of in CYCLES_OF, f"cycles_of must be one of {', '.join(CYCLES_OF)}", cycles_of=cycles_of)
     cycles: Any = by_name(cycles_of, lr, num_steps, steps_per_epoch, **options)
     return Refind(cycles, read, ramp_steps, gain_ratio)

@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from lr_search.errors import InvalidInputError, OutputError, WorkloadError, require
+from lr_search.errors import InvalidInputError, OutputError, WorkloadError, require, require_bool
 from lr_search.training.snapshots import Snapshot, last_snapshots, rebuilt, snapshot_of
 from lr_search.workloads.combining import COMBINE, Combine, require_combine
 from lr_search.workloads.workload import Workload, require_workload
@@ -100,6 +100,7 @@ class SnapshotEnsemble(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         """Stays in eval mode, whatever is asked for: the members' dropout and batch statistics are not to come back."""
+        require_bool(mode=mode)
         return super().train(False)
 
     def save(self, path: str | Path) -> None:

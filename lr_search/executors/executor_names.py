@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lr_search import plugins
-from lr_search.errors import InvalidInputError, unknown_name
+from lr_search.errors import InvalidInputError, require_bool_options, unknown_name
 from lr_search.executors.executor import Executor
 
 
@@ -42,4 +42,5 @@ def _built(name: str, registered: Any, options: Mapping[str, Any], offered: Mapp
     if unknown is not None:
         raise unknown_name(f"option of the executor {name!r}", unknown, known)
     arguments = {option: value for option, value in offered.items() if option in known} | {**options}
+    require_bool_options(registered, arguments)
     return registered.of_options(arguments) if own else registered(**arguments)

@@ -9,23 +9,34 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+
+from lr_search.optimizers.param_groups import group_ratios
 
 
-def optimizer_call(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def optimizer_call(optimizer: torch.optim.Optimizer, model: nn.Module | None = None) -> dict[str, Any]:
     """How an optimizer is made again: its class and those of its settings that are not the class's defaults.
 
     Args:
-        optimizer: as it was built, before a schedule moved its momentum. With one parameter group that group's settings are
-            read, with several the optimizer's defaults, which are those of the groups that set none.
+        optimizer: as it was built, before a schedule moved its LR or momentum. With one parameter group that group's settings
+            are read, with several the optimizer's defaults, which are those of the groups that set none.
+        model: whose parameters it trains; without it one group is taken for all of them.
 
     Returns:
         What JSON takes: `class`, the shortest path to it; `module`, the part of the path to import from; `settings` without
-        `lr`; `groups`, how many; `momentum`, whether it has a momentum or betas; `modes`, whether it has `train()` and
-        `eval()`; `left_out`, the names of the settings that cannot be read or are no plain values.
+        `lr`; `groups`, the ratio of each parameter group's LR to the first's, and the settings that differ from the optimizer's
+        (none where it trains the model's parameters as they come); `momentum`, whether it has a momentum or betas; `modes`,
+        whether it has `train()` and `eval()`; `left_out`, the names of the settings that cannot be read or are no plain values.
 
-    >>> call = optimizer_call(torch.optim.AdamW([torch.zeros(1)], lr=0.1, weight_decay=0.1))
-    >>> call["class"], call["settings"], call["groups"]
-    ('torch.optim.AdamW', {'weight_decay': 0.1}, 1)
+    Raises:
+        InvalidInputError: the first group's LR is not above 0.
+
+    >>> layers = [{"params": [torch.zeros(1)]}, {"params": [torch.ones(1)], "lr": 0.05, "weight_decay": 0.0}]
+    >>> call = optimizer_call(torch.optim.AdamW(layers, lr=0.1, weight_decay=0.3))
+    >>> call["class"], call["settings"]
+    ('torch.optim.AdamW', {'weight_decay': 0.3})
+    >>> call["groups"]
+    [{'ratio': 1.0, 'settings': {}}, {'ratio': 0.5, 'settings': {'weight_decay': 0.0}}]
     """
     kind, held = type(optimizer), optimizer.param_groups
     values = {**optimizer.defaults, **(held[0] if len(held) == 1 else {})}
@@ -42,15 +53,36 @@ def optimizer_call(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
             else:
                 settings[name] = plain
     module = _module(kind)
+    groups = _groups(optimizer, values, left_out) if _are_own(held, model) else []
     return {
         "class": f"{module}.{kind.__qualname__}",
         "module": module,
         "settings": settings,
-        "groups": len(held),
+        "groups": groups,
         "momentum": "momentum" in optimizer.defaults or "betas" in optimizer.defaults,
         "modes": all(callable(getattr(optimizer, name, None)) for name in ("train", "eval")),
         "left_out": left_out,
     }
+
+
+def _are_own(groups: list[dict[str, Any]], model: nn.Module | None) -> bool:
+    """Whether the parameter groups are anything but one of all the model's parameters."""
+    if len(groups) > 1 or model is None:
+        return len(groups) > 1
+    trained, every = ([id(parameter) for parameter in each] for each in (groups[0]["params"], model.parameters()))
+    return trained != every
+
+
+def _groups(optimizer: torch.optim.Optimizer, values: dict[str, Any], left_out: list[str]) -> list[dict[str, Any]]:
+    """Each group's own settings; those that are no plain values are added to what is left out."""
+    groups = []
+    for number, (group, ratio) in enumerate(zip(optimizer.param_groups, group_ratios(optimizer), strict=True), start=1):
+        own = {name: value for name, value in group.items() if name in optimizer.defaults and name != "lr"}
+        own = {name: _plain(value) for name, value in own.items() if not _same(value, values[name])}
+        left_out += [f"{name} of group {number}" for name, value in own.items() if value is _NOT_PLAIN]
+        settings = {name: value for name, value in own.items() if value is not _NOT_PLAIN}
+        groups.append({"ratio": ratio, "settings": settings})
+    return groups
 
 
 _NOT_PLAIN = object()

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from lr_search.errors import MissingPackageError, require, require_name, unknown_name
+from lr_search.errors import MissingPackageError, require, require_bool, require_name, unknown_name
 from lr_search.optimizers.param_groups import OptimizerFactory
 
 NamedOptimizers = str | Sequence[str] | Mapping[str, str | OptimizerFactory]
@@ -34,6 +34,9 @@ class Rules:
 
     searched: bool = True
     schedules: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        require_bool(searched=self.searched)
 
 
 RULES: dict[str, Rules] = {

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from lr_search.curves.curve import LRCurve, Ramp
-from lr_search.errors import InvalidInputError, require
+from lr_search.errors import InvalidInputError, require, require_bool
 from lr_search.optimizers.param_groups import foreign
 from lr_search.ramp.extending import run_ramp
 from lr_search.ramp.run import RampRun, Sweep
@@ -98,6 +98,8 @@ def range_test(
     >>> curve.stopped, optimizer.param_groups[0]["lr"]
     ('diverged', 0.1)
     """
+    require_bool(extend=extend)
+    require_bool(True, gain_ratio=gain_ratio)
     require(isinstance(model, nn.Module), "model must be a torch.nn.Module", got=type(model).__name__)
     optimizers, losses = _optimizers_and_losses(optimizer, loss)
     if others := foreign(model, optimizers):
@@ -122,7 +124,7 @@ def range_test(
             sweep = Sweep.of(valid_data, metrics or LossMetric(losses[0]), valid_batches, device)
         return RampRun(
             stepper, BatchWalk(lambda: batches, "batches", device, rewound=False), ramp,
-            gain_ratio=gain_ratio, metrics=None if sweep is not None else metrics, sweep=sweep,
+            gain_ratio=settings.gain_ratio, metrics=None if sweep is not None else metrics, sweep=sweep,
         )  # fmt: skip
 
     with restored_afterwards(before):

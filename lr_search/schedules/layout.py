@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from lr_search.errors import require
+from lr_search.errors import require, require_bool
 
 WARMUP_SHARE = 1 / 20  # of the training, for the schedules that have a warm-up by definition
 ENDS = "It ends with the training."
@@ -55,6 +55,7 @@ class Range:
     whole: bool = False
 
     def __post_init__(self) -> None:
+        require_bool(log=self.log, whole=self.whole)
         require(self.low <= self.high, "low must be at most high", low=self.low, high=self.high)
 
 

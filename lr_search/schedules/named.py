@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from lr_search.errors import require
+from lr_search.errors import require, require_bool_options
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.compose import warmup
 from lr_search.schedules.layout import warmup_share_of
@@ -87,6 +87,7 @@ def lay_out(
     """What `by_name` gives where that layout is registered under that name. Args, raises: see there."""
     _require_training(lr, num_steps, steps_per_epoch)
     _require_options(name, layout, options)
+    require_bool_options(layout, options)
     if warmup_steps is None:
         warmup_steps = round(warmup_share_of(layout) * num_steps)
     whole = isinstance(warmup_steps, int | np.integer) and 0 <= warmup_steps < num_steps

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from lr_search.arrays import FloatArray
-from lr_search.errors import require
+from lr_search.errors import require, require_bool
 from lr_search.schedules.base import Schedule, require_length
 from lr_search.schedules.layout import Range, searchable
 from lr_search.schedules.source import TorchCall, number, steps_text, whole
@@ -56,6 +56,7 @@ class OneCycle(Schedule):
     note: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        require_bool(three_phase=self.three_phase)
         require(
             self.max_lr > 0 and math.isfinite(self.max_lr), "max_lr must be positive and finite", max_lr=self.max_lr
         )

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lr_search.errors import require_bool
+
 
 def number(value: float) -> str:
     """A float as source code, without the last digits that rounding alone put there.
@@ -72,3 +74,6 @@ class TorchCall:
     one_group_only: bool = False
     moves_momentum: bool = False
     before: str = ""
+
+    def __post_init__(self) -> None:
+        require_bool(one_group_only=self.one_group_only, moves_momentum=self.moves_momentum)

@@ -47,7 +47,7 @@ def fingerprint(workload: Workload, seed: int) -> dict[str, Any]:
         "initial weights": weights,
         "first batch": _digest(tensors(batch)),
         "first loss": loss,
-        OPTIMIZER_CALL: optimizer_call(optimizer),
+        OPTIMIZER_CALL: optimizer_call(optimizer, model),
     }
 
 

@@ -9,8 +9,10 @@ import time
 import warnings
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import optuna
 import sqlalchemy
@@ -121,12 +123,16 @@ def _require_plain_path(storage: str, url: URL) -> None:
 
 def _open_sqlite(url: str, database: str | None, must_exist: bool) -> BaseStorage:
     in_memory = not database or database == ":memory:"
+    by_uri = str(database).startswith("file:")
     if must_exist and not in_memory and not Path(str(database)).exists():
         raise StorageError(f"storage must exist, but there is no file {database}. Run a comparison first.")
     storage = _open_database(url, {"connect_args": {"timeout": LOCK_SECONDS}})
     if not in_memory:
         sqlalchemy.event.listen(storage.engine, "connect", _on_connect)
         sqlalchemy.event.listen(storage.engine, "begin", _on_begin)
+        if not by_uri:
+            address = f"file:{quote(str(Path(str(database)).absolute()))}?mode=rw"
+            sqlalchemy.event.listen(storage.engine, "do_connect", partial(_connect_to_file, address))
         storage.engine.dispose()  # so that every connection is made through the listeners
     return optuna.storages.get_storage(storage)
 
@@ -195,6 +201,11 @@ def _open_database(url: str, settings: dict[str, Any]) -> RDBStorage:
                 raise
             time.sleep(pause)
     return _Database(url, settings)
+
+
+def _connect_to_file(address: str, dialect: Dialect, _record: object, _positional: Any, named: Any) -> Any:
+    """Connect to the file that was opened, wherever the process works by now: a new one would be empty, and look like it."""
+    return dialect.connect(address, uri=True, **named)
 
 
 def _on_connect(connection: Any, _record: object) -> None:

@@ -82,13 +82,16 @@ class Job:
 
     @user_code
     def finish(self, outcome: Outcome) -> None:
-        """Store the outcome, then report it to the study."""
+        """Store the outcome, then report it to the study. Raises: StorageError: the storage's file is lost."""
         with contextlib.suppress(UpdateFinishedTrialError):  # by another process, that took this one for lost
             if self._reports is not None and outcome.ended == "diverged":
                 self._reports.lose(self.task.plan.report_steps())
             self._trial.set_user_attr(RECORD, outcome.record())
             self._tell(outcome)
         self._claim.drop()
+        if self.task.require_file is not None:
+            self.task.trials()  # so that memory holds it too
+            self.task.require_file()
 
     def _tell(self, outcome: Outcome) -> None:
         state = _STATES[outcome.ended]

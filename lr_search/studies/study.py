@@ -39,6 +39,7 @@ class StudyTask:
         self._findings: list[LRCurve | Probe] | None = None
         self._num_trials: int | None = None
         self._prepared = False
+        self.require_file: Callable[[], None] | None = None  # raises where the storage's file is lost
         self.parallel = 1  # trials that may run at once whose points depend on results
 
     def trials(self) -> list[FrozenTrial]:

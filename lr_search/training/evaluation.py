@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lr_search.errors import WorkloadError, user_code
+from lr_search.errors import WorkloadError, require_bool, user_code
 from lr_search.state.capture import preserved_modes
 from lr_search.state.forward_state import ForwardState
 from lr_search.training.step import autocast
@@ -37,6 +37,9 @@ class Evaluation:
     train_loss: float
     metrics: dict[str, float]
     end_of_cycle: bool = False
+
+    def __post_init__(self) -> None:
+        require_bool(end_of_cycle=self.end_of_cycle)
 
 
 class Evaluations(Iterator[Evaluation], ABC):

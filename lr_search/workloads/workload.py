@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lr_search.errors import LRSearchError, WorkloadError, error_text, require, user_code
+from lr_search.errors import LRSearchError, WorkloadError, error_text, require, require_bool, user_code
 from lr_search.optimizers.param_groups import OptimizerFactory, foreign
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workloads.batches import BatchSource, BatchWalk, length, open_data
@@ -258,6 +258,8 @@ class Workload:
         from lr_search.ramp.range_test import range_test_of, range_tests_of
         from lr_search.ramp.settings import RampSettings
 
+        require_bool(extend=extend)
+        require_bool(True, gain_ratio=gain_ratio)
         several = list(range(seeds)) if isinstance(seeds, int) else None if seeds is None else list(seeds)
         require(several is None or len(several) > 0, "seeds must be at least 1", seeds=seeds)
         settings = RampSettings(start_lr, end_lr, num_steps, ramp, extend, gain_ratio, valid_batches)

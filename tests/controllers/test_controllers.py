@@ -1,8 +1,6 @@
-"""Controllers: the plateau's rule is torch's own, and refind's range tests are those of the training itself."""
+"""Controllers: refind's range tests are those of the training itself, and a training goes on under any of them."""
 
 import io
-import itertools
-import math
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import lr_search as lrs
 from lr_search.controllers import Controller, ReduceOnPlateau, Refind
@@ -20,121 +17,10 @@ from lr_search.report.figures import plot_schedules, shapes_frame
 from lr_search.report.figures.panels import Panels
 from lr_search.results.findings import Findings
 from lr_search.schedules import SGDR, Constant, ExpRange, Schedule, Triangular, Triangular2, by_name, join
-from tests.helpers.case_ids import case_id
-from tests.helpers.workloads import data, line
+from tests.helpers.workloads import line
 
 ENDS = [10, 20, 30]
 CYCLES = Triangular(0.01, 0.04, 5)
-
-
-def evaluation(step: int, value: float, **changes: Any) -> lrs.Evaluation:
-    return lrs.Evaluation(**({"step": step, "lr": 0.1, "train_loss": 9.0, "metrics": {"loss": value}} | changes))
-
-
-def torch_plateau(values: list[float], mode: str, **settings: Any) -> list[float]:
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode=mode, **settings)  # type: ignore[arg-type]
-    lrs_after = []
-    for value in values:
-        scheduler.step(value)
-        lrs_after.append(optimizer.param_groups[0]["lr"])
-    return lrs_after
-
-
-SETTINGS = [
-    {},
-    {"patience": 0},
-    {"patience": 2, "factor": 0.5},
-    {"patience": 1, "cooldown": 3},
-    {"patience": 0, "min_lr": 0.03, "factor": 0.3},
-    {"patience": 1, "threshold": 0.2},
-    {"patience": 1, "threshold": 0.3, "threshold_mode": "abs"},
-    {"patience": 0, "eps": 0.02, "factor": 0.5},
-]
-
-
-@pytest.mark.parametrize("mode", ["min", "max"])
-@pytest.mark.parametrize("settings", SETTINGS, ids=case_id)
-def test_the_plateau_lowers_the_lr_when_torch_does(settings: dict[str, Any], mode: str) -> None:
-    direction = {"min": "minimize", "max": "maximize"}[mode]
-    for seed in range(5):
-        rng = np.random.default_rng(seed)
-        drift = np.linspace(0, 2, 40) * (1 if mode == "max" else -1)
-        values = [
-            math.nan if place == 7 else value for place, value in enumerate((drift + rng.normal(size=40)).tolist())
-        ]
-        controller = ReduceOnPlateau(0.5, direction=direction, **settings)  # type: ignore[arg-type]
-        control = controller.start(lrs.train(line(), Constant(0.1)))
-        lr, ours = 0.5, []
-        for step, value in enumerate(values, start=1):
-            changed = control(evaluation(step, value))
-            lr = lr if changed is None else changed(0)
-            ours.append(lr)
-        assert ours == torch_plateau(values, mode, **settings)
-        assert len(set(ours)) > 1 or settings == {}, "nothing was lowered, so nothing was tested"
-
-
-def test_the_plateau_trains_as_a_loop_of_ones_own_with_torch_s_scheduler() -> None:
-    controller = ReduceOnPlateau(1.2, factor=0.5, patience=0)
-    training = lrs.train(line(num_steps=60, eval_every=5, train_data=lambda: list(data())), controller, seed=3)
-    evaluations = list(training)
-
-    torch.manual_seed(3)
-    model = nn.Linear(1, 1)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.2)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
-    used, batches = [], itertools.cycle(data())
-    for _ in range(12):
-        for _ in range(5):
-            batch = next(batches)
-            optimizer.zero_grad()
-            ((model(batch[:, :1]) - batch[:, 1:]) ** 2).mean().backward()
-            optimizer.step()
-        used.append(optimizer.param_groups[0]["lr"])
-        with torch.no_grad():
-            scheduler.step(float(((model(data()[..., :1]) - data()[..., 1:]) ** 2).mean()))
-    assert [each.lr for each in evaluations[1:]] == used
-    assert len(set(used)) > 2
-    for ours, theirs in zip(training.model.parameters(), model.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs)
-
-
-def test_the_plateau_watches_the_objective_as_the_workload_directs() -> None:
-    def scores(model: nn.Module, batch: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"loss": (model(batch[:, :1]) - batch[:, 1:])[:, 0] ** 2, "score": torch.ones(len(batch))}
-
-    work = line(metrics=scores, objective="score", direction="maximize")
-    constant = [each.lr for each in lrs.train(work, ReduceOnPlateau(0.1, patience=0))]
-    assert constant == pytest.approx([0.1, 0.1, 0.1, 0.01])  # never better than the first, the best at first
-    falling = [each.lr for each in lrs.train(work, ReduceOnPlateau(0.1, metric="loss", patience=0))]
-    assert falling == [0.1] * 4  # a loss is minimized, whatever the objective is
-    train_loss = [each.lr for each in lrs.train(work, ReduceOnPlateau(0.1, metric="train_loss", patience=0))]
-    assert train_loss == [0.1] * 4
-
-
-def test_a_plateau_without_the_metric_it_watches_is_told_before_the_first_step() -> None:
-    training = lrs.train(line(), ReduceOnPlateau(0.1, metric="accuracy"))
-    with pytest.raises(InvalidInputError, match=r"but got 'accuracy'; reported: loss, train_loss\. Name one of these"):
-        next(training)
-    assert training.step == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"lr": 0.0}, "lr must be positive and finite, but got lr=0.0"),
-        ({"factor": 1.0}, "factor must lie between 0 and 1, but got factor=1.0"),
-        ({"patience": -1}, "patience must be at least 0, but got patience=-1"),
-        ({"min_lr": -0.1}, "min_lr must be at least 0, but got min_lr=-0.1"),
-        ({"cooldown": -2}, "cooldown must be at least 0"),
-        ({"threshold": -0.1}, "threshold must be at least 0"),
-        ({"threshold_mode": "both"}, "threshold_mode must be 'rel' or 'abs', but got 'both'"),
-        ({"direction": "down"}, "direction must be minimize or maximize, but got 'down'"),
-    ],
-)
-def test_a_plateau_s_numbers_are_checked(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidInputError, match=message):
-        ReduceOnPlateau(**({"lr": 0.1} | arguments))
 
 
 def by_hand(workload: lrs.Workload, seed: int, read: Callable[[lrs.LRCurve], tuple[float, float]]) -> Any:

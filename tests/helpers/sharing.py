@@ -17,6 +17,7 @@ import lr_search as lrs
 from lr_search.comparison.budget import Budget
 from lr_search.comparison.plans import study_plans
 from lr_search.comparison.question import question
+from lr_search.errors import StorageError
 from lr_search.executors import local
 from lr_search.executors.progress import Progress
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna
@@ -113,6 +114,22 @@ def compare(_barrier: Any, url: str, log: Path, changes: dict[str, Any]) -> None
 
     local.run_job = noted
     lrs.compare(line(loss=slow_error), storage=url, progress=False, **settings(**changes))
+
+
+def lose(_barrier: Any, path: Path) -> str:
+    """Take part in a comparison whose storage somebody deletes when he is at work on it. Returns: the error, in words."""
+    computed = iter(range(10**9))
+
+    def loss(model: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        if next(computed) == 200:
+            path.unlink(missing_ok=True)
+        return slow_error(model, batch)
+
+    try:
+        lrs.compare(line(loss=loss), storage=f"sqlite:///{path}", progress=False, **settings())
+    except StorageError as error:
+        return str(error)
+    return ""
 
 
 def started(log: Path) -> list[tuple[str, str, int]]:

@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune.search.sample import Domain, Float, LogUniform
 
 from lr_search.curves.prior import LRPrior
-from lr_search.errors import require
+from lr_search.errors import require, require_bool
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.layout import Range
 from lr_search.studies.schedule_layout import PEAK, named_layout
@@ -97,6 +97,7 @@ def schedule_space(
     >>> space["sgdr.cycles"].domain_str, space["schedule"].sample(random_state=1)
     ('(3, 7)', 'constant')
     """
+    require_bool(search_shape=search_shape)
     space: dict[str, Domain] = {}
     listed = _listed(names)
     for schedule in listed:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from lr_search.errors import require_bool
 from lr_search.report.figures.panels import SHORT, Pair, Panels
 from lr_search.report.figures.picture import Picture, legend_below, name_list, names_of, new_picture, shared_legend
 from lr_search.report.plots.style import LINES, LONGEST_NAME, Look, fit_y, own_axes, plain, strategy_looks
@@ -43,6 +44,7 @@ def plot_anytime(
     Returns:
         The Axes.
     """
+    require_bool(legend=legend)
     ax = own_axes(ax)
     looks = strategy_looks(names_of(anytime["strategy"])) if looks is None else looks
     varied = [name for name in GROUP[1:] if len(anytime[name].unique()) > 1]

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from lr_search.errors import require_bool
 from lr_search.report.figures.panels import SHORT, Panels
 from lr_search.report.figures.picture import Picture, legend_below, names_of, new_picture
 from lr_search.report.figures.ways import WAY, row_labels, varying, way_name
@@ -41,6 +42,7 @@ def plot_forest(
     Returns:
         The Axes.
     """
+    require_bool(legend=legend)
     rows = forest_rows(pairwise)
     if ax is None:
         ax = new_figure(1, 1, panel=(_WIDTH, 1.5 + _ROW * max(3, len(rows))))[1][0, 0]

@@ -14,6 +14,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 
+from lr_search.errors import require_bool
 from lr_search.report.figures.panels import PANEL_COLUMNS, SHORT, WIDTHS, Panels
 from lr_search.report.figures.picture import Picture, evenly, new_picture
 from lr_search.report.plots.style import fit_y, new_figure, own_axes, plain, short_number
@@ -54,6 +55,7 @@ def plot_learning_curves(
     Returns:
         The Axes.
     """
+    require_bool(colorbar=colorbar)
     ax = own_axes(ax)
     rows = learning_lines(evaluations, metric)
     low, high = lr_range or _lr_range(evaluations)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from lr_search.errors import require_bool
 from lr_search.report.figures.panels import SHORT, Pair, Panels
 from lr_search.report.figures.picture import (
     Picture,
@@ -66,6 +67,7 @@ def plot_objective_by_lr(
     Returns:
         The Axes.
     """
+    require_bool(legend=legend)
     ax = own_axes(ax)
     looks = strategy_looks(names_of(trials["strategy"])) if looks is None else looks
     points = lr_points(trials, starts, direction)

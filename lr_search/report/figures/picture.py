@@ -11,6 +11,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lr_search.errors import require_bool
+
 _MOST_ROWS = 10_000  # of a picture's table
 MOST_NAMED = 4  # in a sentence
 LEGEND = 9.0  # points
@@ -39,6 +41,9 @@ class Picture:
     figure: Figure
     data: pd.DataFrame
     whole: bool = True
+
+    def __post_init__(self) -> None:
+        require_bool(whole=self.whole)
 
 
 def new_picture(

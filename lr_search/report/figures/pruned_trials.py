@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from lr_search.errors import require_bool
 from lr_search.report.figures.panels import Panels
 from lr_search.report.figures.picture import Picture, legend_below, names_of, new_picture, present, thinned
 from lr_search.report.plots.style import GREY, MANY, Look, log_lr, own_axes, plain, short_number, strategy_looks
@@ -35,6 +36,7 @@ def plot_pruning(
     Returns:
         The Axes.
     """
+    require_bool(legend=legend)
     ax = own_axes(ax)
     looks = strategy_looks(names_of(trials["strategy"])) if looks is None else looks
     finished, pruned = (thinned(part, _MOST_POINTS) for part in cut_points(trials))

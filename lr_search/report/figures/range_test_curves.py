@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.prior import LRPrior
+from lr_search.errors import require_bool
 from lr_search.report.figures.panels import SHORT, Panels, panel_grid
 from lr_search.report.figures.picture import Picture, legend_below, name_list, new_picture, shared_legend
 from lr_search.report.plots.curve_plot import plot_curve
@@ -46,6 +47,7 @@ def plot_range_test(
     Returns:
         The Axes.
     """
+    require_bool(legend=legend)
     ax = own_axes(ax)
     plot_curve(curve, ax, legend=False)
     low, high = ax.get_xlim()

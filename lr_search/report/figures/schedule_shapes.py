@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from lr_search.errors import require_bool
 from lr_search.report.figures.panels import SHORT, Pair, Panels
 from lr_search.report.figures.picture import Picture, legend_below, new_picture
 from lr_search.report.plots.style import LINES, PALETTE, own_axes, plain, short_number
@@ -35,6 +36,7 @@ def plot_schedules(shapes: pd.DataFrame, ax: Axes | None = None, *, legend: bool
     Returns:
         The Axes.
     """
+    require_bool(legend=legend)
     ax = own_axes(ax)
     keys = ["schedule", "optimizer", "kind"]
     several = len(shapes["optimizer"].unique()) > 1

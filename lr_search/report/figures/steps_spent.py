@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from lr_search.errors import require_bool
 from lr_search.report.figures.panels import Panels
 from lr_search.report.figures.picture import Picture, legend_below, new_picture
 from lr_search.report.figures.ways import WAY, row_labels, varying, way_name
@@ -31,6 +32,7 @@ def plot_costs(costs: pd.DataFrame, ax: Axes | None = None, *, legend: bool = Tr
     Returns:
         The Axes.
     """
+    require_bool(legend=legend)
     ways = cost_rows(costs).head(_MOST_ROWS)
     height = 1.5 + _ROW * max(3, len(ways))
     if ax is None:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
+from lr_search.errors import require_bool
 from lr_search.report.figures.panels import Panels
 from lr_search.report.figures.picture import Picture, legend_below, new_picture
 from lr_search.report.plots.style import MANY, PALETTE, new_figure, plain
@@ -41,6 +42,7 @@ def plot_timeline(all_trials: pd.DataFrame, ax: Axes | None = None, *, legend: b
     Returns:
         The Axes.
     """
+    require_bool(legend=legend)
     bars = timeline_bars(all_trials)
     count = int(bars["worker"].max()) if len(bars) else 0
     rows = min(count, MOST_WORKERS)

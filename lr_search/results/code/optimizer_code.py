@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lr_search.schedules.source import number
 
-GROUPS = "# your own parameter groups in place of model.parameters(); each keeps its LR's ratio to the first"
+GROUPS = "# param_groups: your own function, which gives the parameter groups of the model: {} of them, in the order that the search had"
 MODES = (
     "# call optimizer.train() before training goes on, and optimizer.eval() before the model is evaluated or saved:",
     "# it trains one set of weights, and another, their average, is the result",
@@ -31,18 +31,53 @@ def optimizer_lines(call: Mapping[str, Any], lr: float) -> list[str]:
         call: as of `optimizer_call`, also after a round through JSON.
         lr: its learning rate, > 0.
 
-    >>> optimizer_lines({"class": "torch.optim.AdamW", "settings": {"betas": [0.9, 0.95]}, "groups": 1}, 0.001)
+    >>> optimizer_lines({"class": "torch.optim.AdamW", "settings": {"betas": [0.9, 0.95]}, "groups": []}, 0.001)
     ['optimizer = torch.optim.AdamW(model.parameters(), lr=0.001, betas=(0.9, 0.95))']
     """
     module, name = _split(call)
     path = call["class"] if module == "torch.optim" else name.rpartition("<locals>.")[2]
     settings = "".join(f", {name}={_source(value)}" for name, value in call["settings"].items())
-    comments = [GROUPS] if call["groups"] > 1 else []
+    groups = call["groups"]
+    comments = [GROUPS.format(len(groups))] if groups else []
     if call.get("modes", module.partition(".")[0] == "schedulefree"):
         comments += MODES
     if call.get("left_out"):
         comments.append(f"# set these as you had them: {', '.join(call['left_out'])}")
-    return [*comments, f"optimizer = {path}(model.parameters(), lr={number(lr)}{settings})"]
+    params = "param_groups(model)" if groups else "model.parameters()"
+    return [*comments, f"optimizer = {path}({params}, lr={number(lr)}{settings})", *_group_lines(groups, lr)]
+
+
+def _group_lines(groups: Sequence[Mapping[str, Any]], lr: float) -> list[str]:
+    """Give each group its LR, whichever it named itself, and the settings that were seen in it."""
+    if not groups:
+        return []
+    own = [{"lr": float(number(lr * group["ratio"])), **group["settings"]} for group in groups]
+    texts = [", ".join(f'"{name}": {_source(value)}' for name, value in each.items()) for each in own]
+    return [
+        "settings = [  # of each group",
+        *(f"    {{{text}}}," for text in texts),
+        "]",
+        "for group, own in zip(optimizer.param_groups, settings, strict=True):",
+        "    group.update(own)",
+    ]
+
+
+def promise_lines(groups: Sequence[Mapping[str, Any]], peak: str, peak_lr: float) -> list[str]:
+    """The lines that check, before the training, that each group's peak LR is the one that is promised; none without groups.
+
+    Args:
+        groups: as of `optimizer_call`.
+        peak: source of the highest LR that `group` will be trained at, once there is a scheduler.
+        peak_lr: the first group's.
+    """
+    if not groups:
+        return []
+    peaks = ", ".join(number(peak_lr * group["ratio"]) for group in groups)
+    return [
+        f"highest = [{peak} for group in optimizer.param_groups]",
+        f"promised = [{peaks}]",
+        'assert all(map(math.isclose, highest, promised)), f"the LRs of the groups must rise to {promised}, but rise to {highest}"',
+    ]
 
 
 def _source(value: Any) -> str:

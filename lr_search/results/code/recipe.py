@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lr_search.results.code.optimizer_code import optimizer_imports, optimizer_lines
+from lr_search.results.code.optimizer_code import optimizer_imports, optimizer_lines, promise_lines
 from lr_search.results.code.scheduler_code import SchedulerCode, scheduler_code
 from lr_search.schedules.base import Schedule
 
@@ -23,13 +23,15 @@ def recipe(call: Mapping[str, Any], schedule: Schedule | None, lr: float, num_st
         num_steps: steps in the training, >= 1.
 
     Returns:
-        Python source that runs without lr_search, unless the schedule is none that can be written in plain torch.
+        Python source that runs without lr_search, unless the schedule is none that can be written in plain torch. Where the
+        optimizer has parameter groups of its own, it gives each its LR and settings, and raises an AssertionError if one would be
+        trained at another LR.
 
     Raises:
         InvalidInputError: `num_steps` is not a whole number of at least 1.
 
     >>> from lr_search.schedules import by_name
-    >>> call = {"class": "torch.optim.SGD", "settings": {"momentum": 0.9}, "groups": 1}
+    >>> call = {"class": "torch.optim.SGD", "settings": {"momentum": 0.9}, "groups": []}
     >>> print(recipe(call, by_name("cosine", lr=0.1, num_steps=300), 0.1, 300))
     import torch
     from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -44,20 +46,22 @@ def recipe(call: Mapping[str, Any], schedule: Schedule | None, lr: float, num_st
     #     optimizer.zero_grad()
     <BLANKLINE>
     """
-    groups, momentum = int(call["groups"]), bool(call.get("momentum", True))
+    groups, momentum = call["groups"], bool(call.get("momentum", True))
     code = None
-    if schedule is not None:
-        code = scheduler_code(schedule, num_steps, groups=groups, momentum=momentum)
+    if schedule is not None:  # groups of one's own keep their LRs, even where there is but one
+        code = scheduler_code(schedule, num_steps, groups=2 if groups else 1, momentum=momentum)
     if code is None:
         why = OWN if schedule is None else UNKNOWN
-        code = SchedulerCode(f"{why}\nscheduler = schedule.attach(optimizer)", lr)
-    imports = sorted([*optimizer_imports(call), *code.needs], key=_order)
+        code = SchedulerCode(f"{why}\nscheduler = schedule.attach(optimizer)", lr, peak_lr=lr)
+    needs = {*code.needs, *(["import math"] if groups else [])}
+    imports = sorted([*optimizer_imports(call), *sorted(needs)], key=_order)
     scheduler = [code.lines] if code.lines else ["# the learning rate stays constant: no scheduler"]
     lines = [
         *imports,
         "",
         *optimizer_lines(call, code.first_lr),
         *_spaced(scheduler),
+        *promise_lines(groups, code.peak, code.peak_lr),
         *_loop(num_steps, bool(code.lines)),
     ]
     return "\n".join(lines) + "\n"

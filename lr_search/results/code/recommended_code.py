@@ -10,6 +10,7 @@ from lr_search.schedules.base import Schedule
 from lr_search.schedules.named import by_name
 
 LR_DIGITS = 4  # of the LR: more promises what no search knows
+NO_GROUPS = "# an earlier version stored this, without the LRs of the parameter groups: compare with fresh=True (--fresh) for the code\n"
 
 
 def code_for(plan: Mapping[str, Any], lr: float, shape: Mapping[str, float]) -> str:
@@ -20,6 +21,10 @@ def code_for(plan: Mapping[str, Any], lr: float, shape: Mapping[str, float]) -> 
         return _controlled(plan, rounded, shape)
     if call is None:  # no optimizer could be made
         return ""
+    if isinstance(call["groups"], int):  # an earlier version stored how many
+        if call["groups"] > 1:
+            return NO_GROUPS
+        call = {**call, "groups": []}
     name, per_epoch = plan.get("by_name"), plan.get("steps_per_epoch")
     schedule = by_name(name, rounded, num_steps, per_epoch, **shape) if name else None
     return recipe(call, schedule if isinstance(schedule, Schedule) else None, rounded, num_steps)

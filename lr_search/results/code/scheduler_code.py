@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from lr_search.errors import require
 from lr_search.results.code.pieces import Piece, pieces_of
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.decay import Constant
+from lr_search.schedules.one_cycle import OneCycle
 from lr_search.schedules.source import TorchCall, number
 
 LINE_WIDTH = 100  # characters of a line, at most
@@ -30,12 +32,16 @@ class SchedulerCode:
         first_lr: the lr that the optimizer must be built with.
         needs: the import lines that it needs.
         one_group_only: whether parameter groups of different LRs would lose their ratio under it.
+        peak: source of the highest LR that a parameter group, `group`, will be trained at.
+        peak_lr: what that comes to for the first group.
     """
 
     lines: str
     first_lr: float
     needs: tuple[str, ...] = ()
     one_group_only: bool = False
+    peak: str = 'group["initial_lr"]'
+    peak_lr: float = math.nan
 
 
 def scheduler_code(
@@ -67,11 +73,12 @@ def scheduler_code(
     pieces = pieces_of(schedule, int(num_steps))
     moves = momentum and not np.isnan(schedule.momentum(np.arange(num_steps))).all()
     if len(pieces) == 1 and type(pieces[0].schedule) is Constant and not moves:
-        return SchedulerCode("", float(pieces[0].schedule.lr))
+        lr = float(pieces[0].schedule.lr)
+        return SchedulerCode("", lr, peak='group["lr"]', peak_lr=lr)
     calls = _torch_calls(pieces, groups, moves)
     if calls is not None and (not moves or any(call.moves_momentum for call in calls)):
         return _torch_code(pieces, calls)
-    return None if moves else _lambda_code(pieces)
+    return None if moves else _lambda_code(pieces, float(np.max(schedule(np.arange(num_steps)))))
 
 
 def _writes(schedule: Schedule, writer: str) -> bool:
@@ -106,14 +113,17 @@ def _fit_together(pieces: list[Piece], calls: list[TorchCall]) -> bool:
 def _torch_code(pieces: list[Piece], calls: list[TorchCall]) -> SchedulerCode:
     """One of torch's schedulers, or several in sequence."""
     before = "".join(dict.fromkeys(call.before for call in calls))
-    one_group_only = any(call.one_group_only for call in calls)
+    common: dict[str, Any] = {"one_group_only": any(call.one_group_only for call in calls)}
+    cycle = next((piece.schedule for piece in pieces if isinstance(piece.schedule, OneCycle)), None)
+    if cycle is not None:
+        common |= {"peak": 'group["max_lr"]', "peak_lr": cycle.max_lr}
     kinds = {call.kind for call in calls}
     if len(calls) == 1:
-        return _finished(before + _written(calls[0], name="scheduler = "), calls[0].first_lr, kinds, one_group_only)
+        return _finished(before + _written(calls[0], name="scheduler = "), calls[0].first_lr, kinds, **common)
     ends = np.cumsum([piece.num_steps for piece in pieces])[:-1].tolist()
     inner = "".join(f"{_written(call, '        ')},\n" for call in calls)
     lines = f"scheduler = SequentialLR(\n    optimizer,\n    [\n{inner}    ],\n    milestones={ends},\n)"
-    return _finished(before + lines, calls[0].first_lr, {*kinds, "SequentialLR"}, one_group_only)
+    return _finished(before + lines, calls[0].first_lr, {*kinds, "SequentialLR"}, **common)
 
 
 def _written(call: TorchCall, indent: str = "", name: str = "") -> str:
@@ -126,7 +136,7 @@ def _written(call: TorchCall, indent: str = "", name: str = "") -> str:
     return f"{indent}{name}{call.kind}(\n{inner}{indent})"
 
 
-def _lambda_code(pieces: list[Piece]) -> SchedulerCode | None:
+def _lambda_code(pieces: list[Piece], peak_lr: float) -> SchedulerCode | None:
     """By a plain function; None where a piece does not write itself as one."""
     if not all(_writes(piece.schedule, "factor_lines") for piece in pieces):
         return None
@@ -136,7 +146,10 @@ def _lambda_code(pieces: list[Piece]) -> SchedulerCode | None:
     if len(complete) < len(bodies):
         return None
     function = _function([piece.num_steps for piece in pieces], complete)
-    return _finished(f"{function}\n\n\nscheduler = LambdaLR(optimizer, factor)", first_lr, {"LambdaLR"})
+    lines = f"{function}\n\n\nscheduler = LambdaLR(optimizer, factor)"
+    steps = sum(piece.num_steps for piece in pieces)
+    peak = f'max(map(factor, range({steps}))) * group["initial_lr"]'
+    return _finished(lines, first_lr, {"LambdaLR"}, peak=peak, peak_lr=peak_lr)
 
 
 def _function(num_steps: Sequence[int], bodies: Sequence[list[str]]) -> str:
@@ -148,8 +161,8 @@ def _function(num_steps: Sequence[int], bodies: Sequence[list[str]]) -> str:
     return "\n".join(lines)
 
 
-def _finished(lines: str, first_lr: float, kinds: set[str], one_group_only: bool = False) -> SchedulerCode:
+def _finished(lines: str, first_lr: float, kinds: set[str], **fields: Any) -> SchedulerCode:
     """With the imports that the lines need."""
     imported = f"from torch.optim.lr_scheduler import {', '.join(sorted(kinds))}"
     needs = (*(["import math"] if "math." in lines else []), imported)
-    return SchedulerCode(lines, float(number(first_lr)), needs, one_group_only)
+    return SchedulerCode(lines, float(number(first_lr)), needs, **{"peak_lr": first_lr, **fields})

@@ -70,7 +70,7 @@ def test_only_what_is_not_the_default():
         "class": "torch.optim.AdamW",
         "module": "torch.optim",
         "settings": {"weight_decay": 0.1},
-        "groups": 1,
+        "groups": [],
         "momentum": True,
         "modes": False,
         "left_out": [],
@@ -80,7 +80,7 @@ def test_only_what_is_not_the_default():
 
 
 def test_a_package_has_its_import_line():
-    text = optimizer_code({"class": "prodigyopt.Prodigy", "settings": {"betas": [0.9, 0.99]}, "groups": 1}, 1.0)
+    text = optimizer_code({"class": "prodigyopt.Prodigy", "settings": {"betas": [0.9, 0.99]}, "groups": []}, 1.0)
     assert text.splitlines()[0] == "from prodigyopt import Prodigy"
     assert text.splitlines()[-1] == "optimizer = Prodigy(model.parameters(), lr=1.0, betas=(0.9, 0.99))"
 
@@ -96,16 +96,35 @@ def test_momentum_and_modes(name):
 
 def test_several_groups():
     model = nn.Linear(3, 2)
-    groups = [{"params": [model.weight], "weight_decay": 0.5}, {"params": [model.bias], "lr": 0.01}]
+    groups = [
+        {"params": [model.weight], "weight_decay": 0.5},
+        {"params": [model.bias], "lr": 0.01, "betas": (0.5, 0.9)},
+    ]
     call = stored(torch.optim.AdamW(groups, lr=0.1, weight_decay=0.3))
-    assert (call["groups"], call["settings"]) == (2, {"weight_decay": 0.3})
-    comment = optimizer_code(call, 0.1).splitlines()[2]
-    assert comment.startswith("# your own parameter groups in place of model.parameters()")
+    assert call["settings"] == {"weight_decay": 0.3}
+    assert call["groups"] == [
+        {"ratio": 1.0, "settings": {"weight_decay": 0.5}},
+        {"ratio": pytest.approx(0.1), "settings": {"betas": [0.5, 0.9]}},
+    ]
 
 
 def test_one_group_with_settings_of_its_own():
     groups = [{"params": [nn.Linear(3, 2).weight], "weight_decay": 0.5}]
     assert stored(torch.optim.SGD(groups, lr=0.1))["settings"] == {"weight_decay": 0.5}
+
+
+def test_one_group_of_a_part_of_the_model_is_of_ones_own():
+    model = nn.Linear(3, 2)
+    whole, part = (optimizer_call(torch.optim.SGD(each, lr=0.1), model) for each in (model.parameters(), [model.bias]))
+    assert (whole["groups"], part["groups"]) == ([], [{"ratio": 1.0, "settings": {}}])
+
+
+def test_a_groups_setting_that_json_has_no_word_for_is_named():
+    model = nn.Linear(3, 2)
+    groups = [{"params": [model.weight]}, {"params": [model.bias], "weight_decay": float("inf")}]
+    call = stored(torch.optim.SGD(groups, lr=0.1))
+    assert call["left_out"] == ["weight_decay of group 2"]
+    assert "# set these as you had them: weight_decay of group 2" in optimizer_code(call, 0.1)
 
 
 def test_what_cannot_be_read_is_named():
@@ -128,14 +147,14 @@ def test_values_that_json_has_no_word_for_are_named():
 
 
 def test_a_call_of_only_the_class():
-    text = optimizer_code({"class": "schedulefree.SGDScheduleFree", "settings": {}, "groups": 1}, 0.1)
+    text = optimizer_code({"class": "schedulefree.SGDScheduleFree", "settings": {}, "groups": []}, 0.1)
     assert "optimizer.eval()" in text
-    text = optimizer_code({"class": "__main__.Mine", "settings": {}, "groups": 1}, 0.1)
+    text = optimizer_code({"class": "__main__.Mine", "settings": {}, "groups": []}, 0.1)
     assert text == "# Mine: your own class, __main__.Mine\n\noptimizer = Mine(model.parameters(), lr=0.1)"
 
 
 def test_a_tuple_of_one():
-    assert "only=(0.5,))" in optimizer_code({"class": "mine.Optimizer", "settings": {"only": [0.5]}, "groups": 1}, 0.1)
+    assert "only=(0.5,))" in optimizer_code({"class": "mine.Optimizer", "settings": {"only": [0.5]}, "groups": []}, 0.1)
 
 
 def test_classes_inside_others():

@@ -10,7 +10,7 @@ from torch import nn
 from lr_search import optimizers
 from lr_search.optimizers.call import optimizer_call
 from lr_search.results.code.recipe import recipe
-from lr_search.schedules import OneCycle, by_name
+from lr_search.schedules import by_name
 from tests.helpers.marks import usually
 from tests.helpers.schedule_cases import Harmonic
 
@@ -20,8 +20,8 @@ NAMES = (
 )  # fmt: skip
 
 
-def call_of(name, groups=1):
-    return optimizer_call(optimizers.by_name(name)([{"params": [nn.Linear(3, 2).weight]} for _ in range(groups)], lr=1))
+def call_of(name):
+    return optimizer_call(optimizers.by_name(name)(nn.Linear(3, 2).parameters(), lr=1))
 
 
 def trained(text, num_steps, **names):
@@ -42,10 +42,9 @@ def trained(text, num_steps, **names):
     return lrs
 
 
-@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("optimizer", usually(["sgd", "adamw"], optimizers.NAMES))
-def test_every_schedule_under_every_optimizer(optimizer, groups):
-    call = call_of(optimizer, groups)
+def test_every_schedule_under_every_optimizer(optimizer):
+    call = call_of(optimizer)
     for name in NAMES:
         schedule = by_name(name, 0.02, 40)
         text = recipe(call, schedule, 0.02, 40)
@@ -95,20 +94,3 @@ def test_a_schedule_of_the_users_own(given, words):
     text = recipe(call_of("sgd"), given, 0.1, 20)
     assert words in text
     assert trained(text, 20, schedule=Harmonic(0.1)) == Harmonic(0.1)(np.arange(20)).tolist()
-
-
-def test_two_groups_keep_their_ratio_where_torchs_scheduler_would_not():
-    call = call_of("sgd", groups=2)
-    for schedule in (by_name("triangular", 0.1, 40), by_name("cosine", 0.1, 40, final_ratio=0.1), OneCycle(0.1, 40)):
-        model = nn.Linear(3, 2)
-        text = recipe(call, schedule, 0.1, 40)
-        line = next(line for line in text.splitlines() if line.startswith("optimizer = "))
-        lr = float(line.partition("lr=")[2].partition(",")[0])
-        groups = [{"params": [model.weight]}, {"params": [model.bias], "lr": lr / 5}]
-        names = {"model": model, "groups": groups}
-        exec(text.replace("model.parameters()", "groups"), names)
-        for step in range(40):
-            first, second = (group["lr"] for group in names["optimizer"].param_groups)
-            assert (first, second) == (pytest.approx(schedule(step)), pytest.approx(schedule(step) / 5))
-            names["optimizer"].step()
-            names["scheduler"].step()

@@ -1,6 +1,7 @@
 """Several processes on one storage: nothing is made, taken or run twice, and the budget holds."""
 
 import collections
+import re
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,16 @@ def test_what_another_process_works_on_is_not_deleted(url: str) -> None:
     job.release()
     trials = lrs.compare(line(), storage=url, fresh=True, progress=False, **settings(**changes)).trials
     assert trials["state"].tolist() == ["COMPLETE"] * 2
+
+
+def test_two_processes_that_lose_their_file_each_write_what_they_know(tmp_path: Path) -> None:
+    path = tmp_path / "lost.db"
+    words = together(2, sharing.lose, path)
+    urls = [re.search(r"with the storage (\S+) the same command goes on", each) for each in words]
+    assert None not in urls
+    names = {url[1] for url in urls if url is not None}
+    assert len(names) == 2
+    for name in names:
+        assert lrs.load(name, NAME).trials["state"].tolist().count("COMPLETE") >= 1
+        again = lrs.compare(line(loss=sharing.slow_error), storage=name, progress=False, **settings())
+        pd.testing.assert_frame_equal(again.trials.drop(columns=TIMES), alone())

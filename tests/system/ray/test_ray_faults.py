@@ -4,6 +4,8 @@ Every comparison here is one in which something happens at a step of its trainin
 nothing does. An optimizer counts the steps, and notes in a folder which it really took.
 """
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pandas as pd
 import pytest
 
 import lr_search as lrs
-from lr_search.errors import TrialsFailedError, WorkloadError
+from lr_search.errors import StorageError, TrialsFailedError, WorkloadError
 from lr_search_ray import RayExecutor
 from tests.helpers.on_ray import ALWAYS, Noted, require_same
 from tests.helpers.workloads import line
@@ -227,3 +229,31 @@ def test_what_is_wrong_with_the_workload_ends_it_with_that_error(tmp_path: Path)
         compare(RayExecutor(max_concurrent_trials=2), **settings)
     assert broken.mishaps == 1
     assert set(states(storage)) <= {"WAITING", "COMPLETE"}
+
+
+def test_a_storage_that_is_deleted_meanwhile_ends_it_and_what_is_known_goes_on(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/lr_search.db"
+    settings: dict[str, Any] = {"strategies": ["grid"], "budget": 8, "name": "lost"}
+    striker = threading.Thread(target=delete_when_begun, args=(storage, tmp_path / "lr_search.db"))
+    striker.start()
+    with pytest.raises(StorageError, match="was deleted or moved away") as raised:
+        compare(RayExecutor(max_concurrent_trials=1), storage=storage, **settings)
+    striker.join()
+    known = str(raised.value).partition("with the storage ")[2].partition(" ")[0]
+    assert 1 <= lrs.load(known, "lost").trials["state"].tolist().count("COMPLETE") < 8
+    again = compare(RayExecutor(max_concurrent_trials=2), storage=known, **settings)
+    assert again.trials["state"].tolist() == ["COMPLETE"] * 8
+
+
+def delete_when_begun(storage: str, path: Path) -> None:
+    """Once a trial is there."""
+    while not path.exists() or "COMPLETE" not in states_of(storage):
+        time.sleep(0.02)
+    path.unlink()
+
+
+def states_of(storage: str) -> list[str]:
+    try:
+        return list(lrs.load(storage, "lost").trials["state"])
+    except lrs.errors.LRSearchError:  # nothing is there yet
+        return []
