@@ -9,13 +9,14 @@ from lr_search.comparison.budget import Budget
 from lr_search.comparison.comparison import Comparison
 from lr_search.comparison.cost import plan_text
 from lr_search.comparison.plans import confirmation_plans, study_plans
-from lr_search.comparison.question import Pruner, Question, question
+from lr_search.comparison.question import Pruner, question
+from lr_search.comparison.unchanged import require_unchanged
 from lr_search.errors import require
 from lr_search.executors.executor import Executor, require_executor
 from lr_search.executors.local import LocalExecutor
 from lr_search.executors.progress import Progress
 from lr_search.optimizers.names import NamedOptimizers
-from lr_search.storage.fingerprint import fingerprint
+from lr_search.storage.fingerprint import fingerprint, fingerprints
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna, storage_errors
 from lr_search.storage.reading import read_records
 from lr_search.studies.opening import delete_comparison, finished_trials, open_studies
@@ -95,17 +96,18 @@ def compare(
     runner: Executor = LocalExecutor() if executor is None else executor
     require_executor(runner)
     with quiet_optuna(), storage_errors():
-        starts = _starts(asked, asked.seeds[: 1 if dry_run else None])
+        workloads = {optimizer: side.workload for optimizer, side in asked.sides.items()}
+        starts = fingerprints(workloads, asked.seeds[: 1 if dry_run else None], own=optimizers is None)
         if dry_run:
             print(plan_text(budgeted, confirm, []), flush=True)  # noqa: T201
             return Comparison(open_storage(None), name)
-        workloads = {optimizer: side.workload for optimizer, side in asked.sides.items()}
         # after the workload was tried, and sent to where it is trained, so that wrong use leaves no file
         with runner.session(workloads) as running:
             opened = open_storage(storage)
             if fresh:
                 delete_comparison(opened, name)
             plans = study_plans(budgeted)
+            require_unchanged(opened, name, plans, starts)
             done = finished_trials(opened, name, plans)
             print(plan_text(budgeted, confirm, done), flush=True)  # noqa: T201
             tasks = open_studies(opened, name, plans, starts)
@@ -119,13 +121,6 @@ def compare(
                 steps = sum(plan.budget_steps for plan in extra)
                 _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress))
     return Comparison(opened, name, asked)
-
-
-def _starts(asked: Question, seeds: Sequence[int]) -> dict[tuple[str, int], dict[str, Any]]:
-    """What a training starts from, by optimizer and seed; it also finds out that the workload can be trained at all."""
-    return {
-        (optimizer, seed): fingerprint(side.workload, seed) for optimizer, side in asked.sides.items() for seed in seeds
-    }
 
 
 def _run(executor: Executor, tasks: list[StudyTask], bars: Progress) -> None:

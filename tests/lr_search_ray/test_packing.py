@@ -144,14 +144,19 @@ def test_a_factory_must_build_the_same_each_time(module):
             return lrs.regression(model=lambda: nn.Linear(1, 1), optimizer=torch.optim.SGD, train=(x, x[:, 0]), valid=(x, x[:, 0]))
         """
     )
-    with pytest.raises(WorkloadError, match=r"first batch differ, .* it was [\d.]+\. Draw random numbers") as caught:
+    with pytest.raises(
+        WorkloadError, match=r"the training data differ: 2 of 2 batches; .* and draw random numbers"
+    ) as caught:
         unpacked(packed({"sgd": work.drawn()}, f"{name}:drawn"))
     assert str(caught.value).startswith(f"{name}:drawn must build the workload that is compared")
 
 
 def test_a_factory_of_another_workload_is_found_out(module):
     _, name = module()
-    with pytest.raises(WorkloadError, match="first batch differ, and the first loss is"):
+    with pytest.raises(
+        WorkloadError,
+        match=r"the training data differ: 8 batches where it was started, 4 batches there, and 4 of 4 batches",
+    ):
         unpacked(packed({"sgd": line()}, f"{name}:good"))
 
 
