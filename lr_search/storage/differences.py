@@ -154,7 +154,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _differ(name: str, one: Any, other: Any, labels: Labels) -> str:
-    return f"{name} differs: {_shown(one)} {labels[0]}, {_shown(other)} {labels[1]}"
+    verb = "differ" if name.endswith("s") and not name.endswith("ss") else "differs"
+    return f"{name} {verb}: {_shown(one)} {labels[0]}, {_shown(other)} {labels[1]}"
 
 
 def _shown(value: Any) -> str:

@@ -20,7 +20,7 @@ from lr_search.rng import seed_everything
 from lr_search.workloads.batches import BatchSource, aside, length, open_data, preserved_generators, rewind
 
 FEWEST = 4  # batches that are looked at, however long they take
-_DENSE, _MOST = 16, 4096  # every batch up to here, then those at powers of two and the last; no further than that
+_DENSE, _MOST = 16, 256  # every batch up to here, then those at powers of two and the last; no further than that
 _APART = 4  # float tensors of a batch that have a sketch of their own; the rest share one
 _DEEPEST = 8  # containers within each other
 _END = object()

@@ -225,7 +225,7 @@ def test_more_strategies_join_the_comparison(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"num_steps": 31}, "num_steps differs: 30 then, 31 now"),
+        ({"num_steps": 31}, "num_steps differ: 30 then, 31 now"),
         (
             {"model": lambda: nn.Linear(1, 1, bias=False)},
             "the model differs: 2 parameters of 2 numbers, 0 frozen then, 1 parameters of 1 numbers, 0 frozen now",

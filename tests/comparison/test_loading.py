@@ -105,7 +105,7 @@ def test_what_two_have_is_taken_once_from_where_more_is_finished(folder, grid):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"workload": {"num_steps": 30}}, "but num_steps differs: 20 in 'bowl' (1), 30 in 'bowl' (2)"),
+        ({"workload": {"num_steps": 30}}, "but num_steps differ: 20 in 'bowl' (1), 30 in 'bowl' (2)"),
         ({"workload": {"objective": "distance"}}, "objective differs: loss in 'bowl' (1), distance in"),
         ({"lr_range": (1e-3, 1.0)}, "lr_range differs: "),
     ],
