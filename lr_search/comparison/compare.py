@@ -16,7 +16,7 @@ from lr_search.executors.executor import Executor, require_executor
 from lr_search.executors.local import LocalExecutor
 from lr_search.executors.progress import Progress
 from lr_search.optimizers.names import NamedOptimizers
-from lr_search.storage.fingerprint import fingerprint, fingerprints
+from lr_search.storage.fingerprint import fingerprints, further_fingerprints
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna, storage_errors
 from lr_search.storage.reading import read_records
 from lr_search.studies.opening import delete_comparison, finished_trials, open_studies
@@ -74,15 +74,16 @@ def compare(
             with one_epoch.
         executor: runs the trials; default: one after the other in this process.
         storage: a database URL, an Optuna storage, or None to keep nothing.
-        name: of the comparison in the storage.
+        name: of the comparison in the storage. It goes on only with the model, data, metrics, optimizer and settings that it began with;
+            more strategies, schedules, optimizers or seeds and a larger budget join it.
         dry_run: print the plan and its cost, and train nothing.
         fresh: delete what the storage holds under that name, and start over.
         progress: show progress bars, where standard error is a terminal.
 
     Raises:
         InvalidInputError: an argument breaks a rule.
-        WorkloadError: the workload cannot be trained.
-        FingerprintError: the storage holds another comparison under that name.
+        WorkloadError: the workload cannot be trained, or a factory of it gives something else each time it is called.
+        FingerprintError: the storage holds another comparison under that name; the message says in what it differs.
         StorageError: the storage cannot be opened, or failed meanwhile; or `fresh` while another process works on it.
         TrialsFailedError: three trials in a row raised an exception.
     """
@@ -116,8 +117,8 @@ def compare(
             _run(running, tasks, Progress(trials, steps, name=name, shown=progress))
             if confirm:
                 extra = confirmation_plans(asked, read_records(opened, name), confirm)
-                starts |= {(plan.optimizer, plan.seed): fingerprint(plan.workload, plan.seed) for plan in extra}
-                tasks = open_studies(opened, name, extra, starts, len(plans))
+                fresh_starts = further_fingerprints(starts, {(p.optimizer, p.seed): p.workload for p in extra})
+                tasks = open_studies(opened, name, extra, fresh_starts, len(plans))
                 steps = sum(plan.budget_steps for plan in extra)
                 _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress))
     return Comparison(opened, name, asked)

@@ -10,7 +10,7 @@ from lr_search.storage.prints import same_print
 
 DATA_ROUNDING = 1e-5  # of data and weights: other thread counts and processors round otherwise
 TOLERANCE = 1e-4  # relative, on the first loss and metrics
-TOLERANCE_ACROSS = 5e-2  # from another kind of device, which may compute in fewer bits
+TOLERANCE_ACROSS = 5e-2  # where few bits are computed in: half precision, or that of another kind of device
 _ROUNDED = 2e-6
 UNTRAINED = ("loss", "metrics")  # what comes out of the rest
 THEN_NOW = ("then", "now")
@@ -46,7 +46,7 @@ def part_differences(
     """In what one part of two fingerprints differs."""
     here, there = one[name], other[name]
     if name in UNTRAINED:
-        across = one.get("device") != other.get("device")
+        across = one.get("device") != other.get("device") or other.get("precision") != "fp32"
         return _untrained(name, here, there, TOLERANCE_ACROSS if across else TOLERANCE, labels)
     words = _PARTS.get(name)
     if words is not None and isinstance(here, Mapping) and isinstance(there, Mapping):

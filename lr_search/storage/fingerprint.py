@@ -14,7 +14,7 @@ from lr_search.errors import LRSearchError, WorkloadError
 from lr_search.optimizers.call import optimizer_call
 from lr_search.plain import plain_value
 from lr_search.rng import preserved_rng, seed_everything
-from lr_search.storage.differences import part_differences
+from lr_search.storage.differences import UNTRAINED, part_differences
 from lr_search.storage.optimizer_print import optimizer_print
 from lr_search.storage.prints import FEWEST, pass_print, value_print
 from lr_search.training.evaluation import evaluate
@@ -28,7 +28,7 @@ OWN_OPTIMIZER = "own_optimizer"  # whether it is the workload's, and was not nam
 SETTINGS = (
     "num_steps", "eval_every", "accumulate", "clip_norm", "precision", "objective", "direction", "batch_size", "combine",
 )  # fmt: skip
-FINGERPRINT_SECONDS = 2.0  # for all the batches that a comparison's fingerprints draw beyond the first 4 of each pass
+FINGERPRINT_SECONDS = 1.0  # for all the batches that a comparison's fingerprints draw beyond the first 4 of each pass
 DATA = ("train_data", "valid_data", "test_data")
 Starts = dict[tuple[str, int], dict[str, Any]]
 
@@ -58,6 +58,18 @@ def fingerprints(workloads: Mapping[str, Workload], seeds: Sequence[int], *, own
     return starts
 
 
+def further_fingerprints(starts: Starts, workloads: Mapping[tuple[str, int], Workload]) -> Starts:
+    """The fingerprints of more trainings, without what came out otherwise each time in the first.
+
+    Args:
+        starts: the first.
+        workloads: by the names of their optimizers and seeds.
+    """
+    first = next(iter(starts.values()))
+    unsteady = {name: None for name in UNTRAINED if name in first and first[name] is None}
+    return {place: {**fingerprint(workload, place[1]), **unsteady} for place, workload in workloads.items()}
+
+
 def fingerprint(workload: Workload, seed: int, *, seconds: float = FINGERPRINT_SECONDS / len(DATA)) -> dict[str, Any]:
     """What a training of that seed starts from; it also finds out that the workload can be trained at all.
 
@@ -85,7 +97,7 @@ def _measured(workload: Workload, seed: int, seconds: float) -> tuple[dict[str, 
         start = {
             **{name: getattr(workload, name) for name in SETTINGS},
             "combine": _combine_print(workload.combine),
-            "device": device.type,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "optimizer": optimizer_print(model, optimizer),
             "model": _model_print(model),
             "metrics": plain_value(_first_metrics(workload, model, seed)),
@@ -120,7 +132,7 @@ def _steady_start(workload: Workload, seed: int, seconds: float) -> tuple[dict[s
                 "from the generators of torch, NumPy and Python, which are seeded before each call, or from generators of "
                 "its own with a seed that it makes anew: torch.Generator().manual_seed(0)."
             )
-    return start, [name for name in ("loss", "metrics") if part_differences(name, start, again)]
+    return start, [name for name in UNTRAINED if part_differences(name, start, again)]
 
 
 def _require_new(held: Sequence[weakref.ref[nn.Parameter]], again: Sequence[weakref.ref[nn.Parameter]]) -> None:

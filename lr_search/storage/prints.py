@@ -156,12 +156,14 @@ def _sketch(values: torch.Tensor) -> tuple[float, float, int]:
     along, squares, bad = 0.0, 0.0, 0
     for place, start in enumerate(range(0, len(values), _TABLE)):
         block = values[start : start + _TABLE].double()
-        finite = block.isfinite()
-        if not bool(finite.all()):
+        square = float(block @ block)
+        if not math.isfinite(square):
+            finite = block.isfinite()
             bad += int((~finite).sum())
             block = block.where(finite, 0.0)
+            square = float(block @ block)
         along += math.cos(place) * float(block @ _cosines()[: len(block)])
-        squares += float(block @ block)
+        squares += square
     return along, math.sqrt(squares), bad
 
 

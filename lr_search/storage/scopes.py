@@ -7,11 +7,10 @@ from typing import Any
 
 from lr_search.errors import FingerprintError
 from lr_search.storage.differences import THEN_NOW, differences
+from lr_search.storage.fingerprint import SETTINGS
 
 FORMAT = 2  # of a plan; 1 recorded one batch of the training data, and none of the others
-_OF_WORKLOAD = (
-    "num_steps", "eval_every", "accumulate", "clip_norm", "precision", "objective", "direction", "batch_size", "combine",
-)  # fmt: skip
+_MOST_WORDS = 8  # differences that are told
 Scope = tuple[Any, ...]
 
 
@@ -58,10 +57,11 @@ def require_goes_on(name: str, recorded: Sequence[Mapping[str, Any]], present: S
     for plan in recorded:
         known.add(THEN_NOW[0], plan)
     found = [words for plan in present for words in known.against(THEN_NOW[1], plan)]
-    found += _own_optimizer(recorded, present)
+    found = list(dict.fromkeys([*found, *_own_optimizer(recorded, present)]))
     if found:
+        more = [f"and {len(found) - _MOST_WORDS} more"] if len(found) > _MOST_WORDS else []
         raise FingerprintError(
-            f"A comparison goes on only with what it began with, but of {name!r} {'; '.join(dict.fromkeys(found))}. "
+            f"A comparison goes on only with what it began with, but of {name!r} {'; '.join(found[:_MOST_WORDS] + more)}. "
             "Give it another name, or start over with fresh=True (--fresh)."
         )
 
@@ -69,9 +69,10 @@ def require_goes_on(name: str, recorded: Sequence[Mapping[str, Any]], present: S
 def _scopes(plan: Mapping[str, Any]) -> Iterator[tuple[Scope, dict[str, Any]]]:
     start = plan.get("fingerprint", {})
     whole = {**plan, **start}
-    yield ("workload",), _of(whole, _OF_WORKLOAD)
+    yield ("workload",), _of(whole, SETTINGS)
     yield ("optimizer", plan["optimizer"]), _of(start, ("optimizer",))
-    yield ("seed", plan["seed"]), {k: v for k, v in start.items() if k not in (*_OF_WORKLOAD, "optimizer")}
+    of_seed = {k: v for k, v in start.items() if k == "precision" or k not in (*SETTINGS, "optimizer")}
+    yield ("seed", plan["seed"]), of_seed
     if plan["kind"] == "search":
         strategy, schedule = plan["strategy"], plan["schedule"]
         settings = {f"the strategy {strategy!r}": plan["strategy_settings"] or "as it comes"}

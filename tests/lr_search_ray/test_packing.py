@@ -160,6 +160,16 @@ def test_a_factory_of_another_workload_is_found_out(module):
         unpacked(packed({"sgd": line()}, f"{name}:good"))
 
 
+def test_data_that_are_others_on_a_worker_are_found_out(module):
+    work, _ = module("shift = 0\ndef train():\n    return [batch + shift for batch in torch.ones(4, 8, 2)]\n")
+    data = packed({"sgd": line(train_data=work.train)})
+    assert list(unpacked(data)) == ["sgd"]
+    work.shift = 1
+    told = r"the same on every node, but on \S+ the training data differ: 4 of 4 batches\."
+    with pytest.raises(WorkloadError, match=told):
+        unpacked(data)
+
+
 # what a worker cannot read
 
 

@@ -148,9 +148,11 @@ def test_batches_of_text_go_through_a_comparison() -> None:
         lrs.compare(other, storage=storage, **settings)
 
 
-@pytest.mark.parametrize(("device", "same"), [("cuda", True), ("cpu", False)])
-def test_another_device_may_compute_in_fewer_bits(device: str, same: bool) -> None:
-    here = fingerprint(line(), 0)
+@pytest.mark.parametrize(
+    ("device", "precision", "same"), [("cuda", "fp32", True), ("cpu", "bf16", True), ("cpu", "fp32", False)]
+)
+def test_another_device_may_compute_in_fewer_bits(device: str, precision: str, same: bool) -> None:
+    here = fingerprint(line(), 0) | {"precision": precision}
     there = {
         **here,
         "device": device,
@@ -208,3 +210,6 @@ def test_a_loss_that_draws_for_itself_is_no_reason_to_refuse() -> None:
     storage = InMemoryStorage()
     lrs.compare(line(loss=loss), storage=storage, budget=1, **settings)
     assert len(lrs.compare(line(loss=loss), storage=storage, budget=2, **settings).trials) == 2
+    for _ in range(2):
+        again = lrs.compare(line(loss=loss), storage=storage, budget=2, confirm=1, **settings)
+        assert len(again.confirmations) == 1
