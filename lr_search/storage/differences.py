@@ -49,8 +49,9 @@ def part_differences(
         across = one.get("device") != other.get("device") or other.get("precision") != "fp32"
         return _untrained(name, here, there, TOLERANCE_ACROSS if across else TOLERANCE, labels)
     words = _PARTS.get(name)
-    if words is not None and isinstance(here, Mapping) and isinstance(there, Mapping):
-        return words(_WORDS.get(name, name), here, there, labels)
+    if words is not None and here is not None and there is not None:
+        comparable = isinstance(here, Mapping) and isinstance(there, Mapping)  # an older version kept a text
+        return words(_WORDS.get(name, name), here, there, labels) if comparable else []
     if name in ("train_data", "valid_data", "test_data") and (here is None) != (there is None):
         label = labels[0] if here is None else labels[1]
         return [f"{_WORDS[name]} differ: none {label}"]

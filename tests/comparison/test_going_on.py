@@ -254,9 +254,19 @@ def test_the_refusal_comes_before_the_plan_is_printed(
 def test_a_comparison_of_an_older_format_is_refused_and_read(storage: InMemoryStorage) -> None:
     compared(storage)
     (study,) = storage.get_all_studies()
-    storage.set_study_user_attr(study._study_id, PLAN, {**study.user_attrs[PLAN], "format": 1})
+    start = {
+        "num_steps": 30,
+        "optimizer": "SGD dampening=0",
+        "initial weights": "1234",
+        "first batch": "5678",
+        "first loss": 3.5,
+    }
+    storage.set_study_user_attr(study._study_id, PLAN, {**study.user_attrs[PLAN], "format": 1, "fingerprint": start})
     words = r"'a' was stored by another version of lr_search \(format 1, this one writes 2\)\. load\(\)"
     with pytest.raises(FingerprintError, match=words):
         compared(storage)
     assert len(lrs.load(storage, "a").trials) == 1
+    other = InMemoryStorage()
+    compared(other, strategies=["grid"])
+    assert len(lrs.load([(storage, "a"), (other, "a")]).trials) == 2
     assert len(compared(storage, fresh=True).trials) == 1
