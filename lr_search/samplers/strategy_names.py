@@ -36,9 +36,7 @@ def resolve_strategies(strategies: Sequence[Any] | Mapping[str, Any]) -> list[St
     if isinstance(strategies, Mapping):
         resolved = [_named(name, value) for name, value in strategies.items()]
     else:
-        resolved = [
-            _known_again(value) if isinstance(value, Strategy) else _named(value, value) for value in strategies
-        ]
+        resolved = [value if isinstance(value, Strategy) else _named(value, value) for value in strategies]
     require(len(resolved) > 0, "strategies must name at least one", got=strategies)
     names = [strategy.name for strategy in resolved]
     require(len(set(names)) == len(names), "strategies must differ in name", names=names)
@@ -68,11 +66,7 @@ def _named(name: Any, value: Any) -> Strategy:
         return _named(known_as(value) if name == value else str(name), _registered(value))
     require(isinstance(name, str), "a strategy must be a name, or have one: strategies={'mine': 3e-4}", got=value)
     if isinstance(value, Strategy):
-        return (
-            _known_again(value)
-            if value.name == name
-            else replace(value, name=name, settings=value.settings or value.name)
-        )
+        return value if value.name == name else replace(value, name=name, settings=settings_of(value) or value.name)
     if isinstance(value, int | float) and not isinstance(value, bool):
         lr = FixedSampler(value).lr
         return Strategy(
@@ -97,10 +91,10 @@ def _registered(name: str) -> Any:
     return plugins.load_plugin(plugins.STRATEGIES, name) if sampler is None else sampler
 
 
-def _known_again(strategy: Strategy) -> Strategy:
-    """A strategy of the user's own, with settings that tell it from others of its name: what its sampler comes to in one study."""
+def settings_of(strategy: Strategy) -> str:
+    """What tells a strategy from others of its name: its settings; of one that names none, what its sampler comes to in one study."""
     if strategy.settings or _is_registered(strategy):
-        return strategy
+        return strategy.settings
     tried = Search(seed=0, num_trials=8, prior=LRPrior.around(1e-2), largest_lr=0.1, default_lr=1e-3)
     try:
         settings = sampler_settings(strategy.sampler(tried), tried.seed)
@@ -108,7 +102,7 @@ def _known_again(strategy: Strategy) -> Strategy:
         settings = str(plain_value(strategy.sampler))
     needs = ("needs_curves", "max_trials", "needs_default")
     told = [f"{name}={value}" for name in needs if (value := getattr(strategy, name)) not in (None, False)]
-    return replace(strategy, settings=", ".join([settings, *told]))
+    return ", ".join([settings, *told])
 
 
 def _is_registered(strategy: Strategy) -> bool:
