@@ -20,7 +20,7 @@ from lr_search.comparison.plans import study_plans
 from lr_search.comparison.question import question
 from lr_search.executors.progress import Progress
 from lr_search.executors.work import Work
-from lr_search.storage.fingerprint import fingerprint
+from lr_search.storage.fingerprints.fingerprint import fingerprint
 from lr_search.storage.open import open_storage, quiet_optuna
 from lr_search.studies.opening import open_studies
 from lr_search.studies.study import StudyTask

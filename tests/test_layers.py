@@ -9,7 +9,7 @@ from tests.helpers.imports import PACKAGES, ROOT, circle, imports_of, modules_im
 
 # lowest first
 LAYERS = (
-    "errors", "plugins", "arrays", "schedules", "curves", "rng", "optimizers", "state", "workloads", "training", "ramp", "controllers",
+    "errors", "plugins", "arrays", "plain", "schedules", "curves", "rng", "optimizers", "state", "workloads", "training", "ramp", "controllers",
     "ensembles", "fused", "samplers", "storage", "studies", "executors", "results", "comparison", "scaling", "report", "cli",
     "demo", "testing",
 )  # fmt: skip

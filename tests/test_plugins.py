@@ -173,7 +173,7 @@ def test_a_sampler_of_optunahub_is_a_strategy(tmp_path: Path) -> None:
     (folder / "__init__.py").write_text(textwrap.dedent(HUB))
     module = optunahub.load_local_module("samplers/golden", registry_root=str(tmp_path / "package"))
     given = {"class": module.Golden, "object": module.Golden(seed=1)}
-    assert [strategy.settings for strategy in resolve_strategies(given)] == ["Golden", "Golden"]
+    assert [strategy.settings for strategy in resolve_strategies(given)] == ["Golden", "a copy of Golden(seed=1)"]
     found = lrs.compare(
         line(),
         strategies=given,

@@ -12,7 +12,8 @@ from lr_search.comparison.comparison import Comparison
 from lr_search.comparison.cost import plan_text
 from lr_search.comparison.plans import confirmation_plans, study_plans
 from lr_search.comparison.question import Pruner, question
-from lr_search.comparison.tryout import starts_of, tried_starts
+from lr_search.comparison.tryout import further_starts, tried_starts
+from lr_search.comparison.unchanged import require_unchanged
 from lr_search.errors import require, require_bool
 from lr_search.executors.executor import Executor, require_executor
 from lr_search.executors.interrupts import worker_deaths_held
@@ -77,7 +78,8 @@ def compare(
             with one_epoch.
         executor: runs the trials; default: one after the other in this process.
         storage: a database URL, an Optuna storage, or None to keep nothing.
-        name: of the comparison in the storage.
+        name: of the comparison in the storage. It goes on only with the model, data, metrics, optimizer and settings that it began with;
+            more strategies, schedules, optimizers or seeds and a larger budget join it.
         dry_run: print the plan and its cost, and train nothing.
         fresh: delete what the storage holds under that name, and start over.
         progress: show progress bars, where standard error is a terminal.
@@ -85,8 +87,8 @@ def compare(
     Raises:
         InvalidInputError: an argument breaks a rule.
         WorkloadError: the workload cannot be trained: found by one step and one evaluation before anything is stored, and chained
-            to what the user's code raised.
-        FingerprintError: the storage holds another comparison under that name.
+            to what the user's code raised; or a factory of it gives something else each time it is called.
+        FingerprintError: the storage holds another comparison under that name; the message says in what it differs.
         StorageError: the storage cannot be opened, or failed or lost its file meanwhile; or `fresh` while another process works on
             it.
         TrialsFailedError: three trials in a row raised an exception.
@@ -102,17 +104,19 @@ def compare(
     runner: Executor = LocalExecutor() if executor is None else executor
     require_executor(runner)
     with quiet_optuna(), storage_errors(), worker_deaths_held():
-        starts = tried_starts(asked, asked.seeds[: 1 if dry_run else None], on_test_data=confirm > 0)
+        workloads = {optimizer: side.workload for optimizer, side in asked.sides.items()}
+        seeds_now = asked.seeds[: 1 if dry_run else None]
+        starts = tried_starts(workloads, seeds_now, own=optimizers is None, on_test_data=confirm > 0)
         if dry_run:
             print(plan_text(budgeted, confirm, []), flush=True)  # noqa: T201
             return Comparison(open_storage(None), name)
-        workloads = {optimizer: side.workload for optimizer, side in asked.sides.items()}
         # after the workload was tried, and sent to where it is trained, so that wrong use leaves no file
         with runner.session(workloads) as running:
             opened = open_storage(storage)
             if fresh:
                 delete_comparison(opened, name)
             plans = study_plans(budgeted)
+            require_unchanged(opened, name, plans, starts)
             done = finished_trials(opened, name, plans)
             print(plan_text(budgeted, confirm, done), flush=True)  # noqa: T201
             tasks = open_studies(opened, name, plans, starts)
@@ -121,7 +125,7 @@ def compare(
             _run(running, tasks, Progress(trials, steps, name=name, shown=progress), opened, name)
             if confirm:
                 extra = confirmation_plans(asked, read_records(opened, name), confirm)
-                tasks = open_studies(opened, name, extra, starts_of(extra), len(plans))
+                tasks = open_studies(opened, name, extra, further_starts(starts, extra), len(plans))
                 steps = sum(plan.budget_steps for plan in extra)
                 _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress), opened, name)
     return Comparison(opened, name, asked)

@@ -2,49 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from lr_search.comparison.question import Question
 from lr_search.errors import LRSearchError, WorkloadError, error_text, user_code
 from lr_search.schedules.decay import Constant
-from lr_search.storage.fingerprint import fingerprint
+from lr_search.storage.fingerprints.fingerprint import Starts, fingerprints, further_fingerprints
 from lr_search.studies.plan import StudyPlan
 from lr_search.training.training import train
 from lr_search.workloads.batches import BatchSource, first_batches, open_data
 from lr_search.workloads.workload import PROBE_LR, Workload
 
-Starts = dict[tuple[str, int], dict[str, Any]]
 
-
-def tried_starts(asked: Question, seeds: Sequence[int], *, on_test_data: bool = False) -> Starts:
+def tried_starts(
+    workloads: Mapping[str, Workload], seeds: Sequence[int], *, own: bool, on_test_data: bool = False
+) -> Starts:
     """What the trainings of these seeds start from, by optimizer and seed, once each optimizer's workload was tried out.
 
     Args:
-        asked: the question.
+        workloads: by the names of their optimizers.
         seeds: the first is that of the try-out.
+        own: whether the optimizer is the workload's own.
         on_test_data: whether some trainings will be judged on the test data.
 
     Raises:
-        WorkloadError: the workload cannot be trained or evaluated; chained to what the user's code raised.
+        WorkloadError: a workload cannot be trained or evaluated, chained to what the user's code raised; or a factory of it gives
+            something else each time it is called.
     """
-    starts: Starts = {}
-    for optimizer, side in asked.sides.items():
-        with _tried(f" with the optimizer {optimizer!r}" if len(asked.sides) > 1 else ""):
-            starts |= {(optimizer, seed): fingerprint(side.workload, seed) for seed in seeds}
-            _try(side.workload, seeds[0])
-            if on_test_data and side.workload.test_data is not None:
-                _try(replace(side.workload, valid_data=side.workload.test_data), seeds[0])
-    return starts
-
-
-def starts_of(plans: Sequence[StudyPlan]) -> Starts:
-    """What the trainings of these plans start from, by optimizer and seed."""
+    for optimizer, workload in workloads.items():
+        with _tried(f" with the optimizer {optimizer!r}" if len(workloads) > 1 else ""):
+            _try(workload, seeds[0])
+            if on_test_data and workload.test_data is not None:
+                _try(replace(workload, valid_data=workload.test_data), seeds[0])
     with _tried():
-        return {(plan.optimizer, plan.seed): fingerprint(plan.workload, plan.seed) for plan in plans}
+        return fingerprints(workloads, seeds, own=own)
+
+
+def further_starts(starts: Starts, plans: Sequence[StudyPlan]) -> Starts:
+    """What the trainings of these plans start from, by optimizer and seed; `starts`: the first."""
+    with _tried():
+        return further_fingerprints(starts, {(plan.optimizer, plan.seed): plan.workload for plan in plans})
 
 
 @contextmanager

@@ -51,6 +51,7 @@ class PerTrialSampler(BaseSampler):
         self._factory, self._seed = factory, seed
         self._takes_seed = "seed" in _parameters(factory)
         self.first = self._make_sampler(seed)  # as the factory makes it: with the study's own seed
+        self.first_seed = seed if self._takes_seed else None
         require_sampler_packages(type(self.first))
         self._running: dict[tuple[str, int], BaseSampler] = {}
 

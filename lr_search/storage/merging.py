@@ -7,14 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lr_search.errors import FingerprintError
-from lr_search.storage.fingerprint import SETTINGS, differences
 from lr_search.storage.records import StudyRecord
-
-_SAME = ("num_steps", "objective", "direction")  # in every study
-OF_OPTIMIZER = (*SETTINGS, "optimizer")  # in every study with the same optimizer
-OF_SEED = ("initial weights", "first batch", "first loss")  # in every study with the same optimizer and seed
-OF_STRATEGY = ("strategy_settings", "lr_range", "range_test", "pruner")  # where the strategy has the same name
-OF_SCHEDULE = ("schedule_shape", "search_shape")  # where the schedule has the same name
+from lr_search.storage.scopes import Known
 
 
 def merged(sources: Sequence[tuple[str, Sequence[StudyRecord]]]) -> list[StudyRecord]:
@@ -26,12 +20,12 @@ def merged(sources: Sequence[tuple[str, Sequence[StudyRecord]]]) -> list[StudyRe
     Raises:
         FingerprintError: they trained different things, or one name means different strategies or schedules.
     """
-    seen: dict[Any, tuple[str, dict[str, Any]]] = {}
+    known = Known()
     kept: dict[Any, StudyRecord] = {}
     twice = 0
     for place, (name, records) in enumerate(sources, start=1):
         for study in records:
-            _compare(seen, f"{name!r} ({place})", study)
+            _compare(known, f"in {name!r} ({place})", study)
             key = _identity(study)
             if key in kept:
                 twice += 1
@@ -58,26 +52,11 @@ def _finished(study: StudyRecord) -> int:
     return sum(trial.state != "RUNNING" for trial in study.trials)
 
 
-def _compare(seen: dict[Any, tuple[str, dict[str, Any]]], source: str, study: StudyRecord) -> None:
+def _compare(known: Known, source: str, study: StudyRecord) -> None:
     """Check a study against the first of its kind."""
-    plan = study.plan
-    whole = {**plan, **plan.get("fingerprint", {})}
-    scopes: list[tuple[tuple[Any, ...], Sequence[str]]] = [
-        (("workload",), _SAME),
-        (("optimizer", plan["optimizer"]), OF_OPTIMIZER),
-        (("seed", plan["optimizer"], plan["seed"]), OF_SEED),
-    ]
-    if study.kind == "search":
-        scopes.append((("strategy", plan["strategy"]), OF_STRATEGY))
-        scopes.append((("schedule", plan["schedule"]), OF_SCHEDULE))
-    for scope, keys in scopes:
-        present = {key: whole[key] for key in keys if key in whole}
-        first, recorded = seen.setdefault(scope, (source, present))
-        shared = {key: value for key, value in present.items() if key in recorded}
-        if changed := differences(recorded, shared):
-            values = "; ".join(f"{key}: {recorded[key]!r} in {first}, {present[key]!r} in {source}" for key in changed)
-            what = " ".join(str(word) for word in scope)
-            raise FingerprintError(
-                f"Comparisons are put together only where they trained the same, but the {what} differs: {values}. "
-                "Load them one by one; or give what differs another name, and run it again."
-            )
+    if found := known.against(source, study.plan):
+        raise FingerprintError(
+            f"Comparisons are put together only where they trained the same, but {'; '.join(found)}. "
+            "Load them one by one; or give what differs another name, and run it again."
+        )
+    known.add(source, study.plan)

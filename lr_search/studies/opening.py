@@ -14,15 +14,15 @@ from optuna.trial import TrialState
 from lr_search.errors import StorageError
 from lr_search.storage.claims import at_work, kept
 from lr_search.storage.environment import environment
-from lr_search.storage.fingerprint import OPTIMIZER_CALL, check_fingerprint
+from lr_search.storage.fingerprints.fingerprint import OPTIMIZER_CALL, OWN_OPTIMIZER, Starts
 from lr_search.storage.keys import OWNER, PLAN, plan_of
 from lr_search.storage.reading import read_records
 from lr_search.storage.records import TrialRecord
+from lr_search.storage.scopes import FORMAT, require_goes_on
 from lr_search.studies.plan import FIRST, StudyPlan
 from lr_search.studies.study import StudyTask
 from lr_search.training.controller import Controller, first_schedule
 
-_FORMAT = 1
 _SHAPE_POINTS = 301  # of a schedule, for its picture
 
 
@@ -33,21 +33,28 @@ def finished_trials(storage: BaseStorage, name: str, plans: Sequence[StudyPlan])
     return [trial for record in records for trial in record.trials if trial.state != "RUNNING"]
 
 
+def recorded_plans(storage: BaseStorage, name: str) -> list[Mapping[str, Any]]:
+    """The plans of a comparison's studies, as the storage holds them."""
+    plans = [plan_of(study.user_attrs) for study in storage.get_all_studies()]
+    return [plan for plan in plans if plan is not None and plan["comparison"] == name]
+
+
 def open_studies(
-    storage: BaseStorage,
-    name: str,
-    plans: Sequence[StudyPlan],
-    prints: Mapping[tuple[str, int], dict[str, Any]],
-    first: int = 0,
+    storage: BaseStorage, name: str, plans: Sequence[StudyPlan], starts: Starts, first: int = 0
 ) -> list[StudyTask]:
-    """The plans' studies, new or gone on with; searches know the range tests or probe they wait for."""
+    """The plans' studies, new or gone on with; searches know the range tests or probe they wait for.
+
+    Args:
+        storage: where they are kept.
+        name: of the comparison.
+        plans: what the studies are for.
+        starts: the fingerprints, by optimizer and seed.
+        first: the place of the first study among the comparison's.
+    """
     held = {frozen.study_name: frozen.user_attrs for frozen in storage.get_all_studies()}
     tasks: list[StudyTask] = []
     by_name: dict[str, StudyTask] = {}
     for order, plan in enumerate(plans, start=first):
-        compared = dict(prints[plan.optimizer, plan.seed])
-        optimizer_call = {OPTIMIZER_CALL: compared.pop(OPTIMIZER_CALL, None)}
-        attribute = {**plan.attribute(), "fingerprint": compared}
         study = optuna.create_study(
             storage=storage,
             study_name=plan.name,
@@ -55,16 +62,23 @@ def open_studies(
             load_if_exists=True,
             pruner=plan.pruner if plan.pruner is not None else optuna.pruners.NopPruner(),
         )
-        whole = partial(_whole_attribute, name, order, plan, {**attribute, **optimizer_call})
-        _check(plan.name, held.get(plan.name, {}).get(PLAN) or kept(study, PLAN, whole), attribute)
+        present = plan_attribute(name, plan, starts)
+        whole = partial(_whole_attribute, order, present)
+        require_goes_on(plan.name, [held.get(plan.name, {}).get(PLAN) or kept(study, PLAN, whole)], [present])
         by_name[plan.name] = StudyTask(plan, study, by_name[plan.waits_for] if plan.waits_for else None)
         tasks.append(by_name[plan.name])
     return tasks
 
 
-def _whole_attribute(name: str, order: int, plan: StudyPlan, attribute: Mapping[str, Any]) -> dict[str, Any]:
-    whole = {**attribute, "comparison": name, "order": order, "format": _FORMAT, **_scale(plan)}
-    return {**whole, "environment": environment()}
+def plan_attribute(name: str, plan: StudyPlan, starts: Starts) -> dict[str, Any]:
+    """What the storage is to record of a plan, but for when and where: enough to report, and to know it again."""
+    start = dict(starts[plan.optimizer, plan.seed])
+    beside = {key: start.pop(key, None) for key in (OPTIMIZER_CALL, OWN_OPTIMIZER)}
+    return {**plan.attribute(), "fingerprint": start, **beside, "comparison": name, "format": FORMAT, **_scale(plan)}
+
+
+def _whole_attribute(order: int, present: Mapping[str, Any]) -> dict[str, Any]:
+    return {**present, "order": order, "environment": environment()}
 
 
 def _scale(plan: StudyPlan) -> dict[str, Any]:
@@ -84,11 +98,6 @@ def _scale(plan: StudyPlan) -> dict[str, Any]:
     scale |= {"by_name": plan.layout.name, "steps_per_epoch": work.steps_per_epoch}
     shape = {"step": steps.tolist(), "lr": schedule(steps).round(6).tolist()}
     return {**scale, "shape": {**shape, "cycle_ends": schedule.cycle_ends(work.num_steps)}}
-
-
-def _check(name: str, recorded: Mapping[str, Any], present: Mapping[str, Any]) -> None:
-    plain = {key: value for key, value in present.items() if key != "fingerprint"}
-    check_fingerprint(name, {**recorded, **recorded["fingerprint"]}, {**plain, **present["fingerprint"]})
 
 
 def delete_comparison(storage: BaseStorage, name: str) -> None:

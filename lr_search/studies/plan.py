@@ -11,6 +11,7 @@ import optuna
 
 from lr_search.curves.probe import Ladder
 from lr_search.samplers.strategies import Strategy
+from lr_search.samplers.strategy_names import settings_of
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.layout import Range
 from lr_search.studies.schedule_layout import PEAK, ScheduleLayout
@@ -115,7 +116,7 @@ class StudyPlan:
         return {
             "kind": self.kind,
             "strategy": "" if self.strategy is None else self.strategy.name,
-            "strategy_settings": "" if self.strategy is None else self.strategy.settings,
+            "strategy_settings": "" if self.strategy is None else settings_of(self.strategy),
             "schedule": self.schedule,
             "schedule_shape": layout,
             "optimizer": self.optimizer,

@@ -30,16 +30,16 @@ class Workload:
     """Everything that is trained, but for the learning rate and its schedule.
 
     The factories are called anew for each training, after seeding, so that within a seed every training starts from the
-    same weights and sees the same batches.
+    same weights and sees the same batches: `compare` refuses one that gives something else each time.
 
     Args:
-        model: () -> nn.Module.
+        model: () -> nn.Module, a new one each time.
         optimizer: (params, lr=float) -> Optimizer: a class, or a `functools.partial` of one.
         loss: (model, batch) -> scalar tensor. Any batch format.
         train_data: () -> iterable of batches, at least 2 a pass; walked through again and again. A generator of a loader's
             own starts from its seed in every training.
         valid_data: () -> iterable of batches.
-        test_data: () -> iterable of batches; read only to confirm a result.
+        test_data: () -> iterable of batches; judges only to confirm a result.
         param_groups: (model) -> parameters or torch parameter groups; each group's LR keeps its ratio to the first's (all
             name one, or none). Default: all the model's parameters.
         metrics: (model, batch) -> {name: (examples,) tensor, or (sum, count), or a scalar weighted by the batch's first

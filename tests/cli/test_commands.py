@@ -121,7 +121,7 @@ def test_another_workload_under_the_same_name_is_refused_and_fresh_starts_over(c
     cli("compare", f"{name}:good", *SMALL, "--name", "mine")
     before = trials(folder)
     result = cli("compare", f"{name}:other", *SMALL, "--name", "mine", code=2)
-    assert "clip_norm was None, is 0.5" in result.stderr
+    assert "clip_norm differs: none then, 0.5 now" in result.stderr
     assert "--fresh" in result.stderr
     cli("compare", f"{name}:good", *SMALL, "--name", "mine", "--fresh")
     after = trials(folder)

@@ -105,9 +105,9 @@ def test_what_two_have_is_taken_once_from_where_more_is_finished(folder, grid):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"workload": {"num_steps": 30}}, "the workload differs: num_steps: 20 in 'bowl' (1), 30 in 'bowl' (2)"),
-        ({"workload": {"objective": "distance"}}, "objective: 'loss' in"),
-        ({"lr_range": (1e-3, 1.0)}, "the strategy grid differs: lr_range"),
+        ({"workload": {"num_steps": 30}}, "but num_steps differ: 20 in 'bowl' (1), 30 in 'bowl' (2)"),
+        ({"workload": {"objective": "distance"}}, "objective differs: loss in 'bowl' (1), distance in"),
+        ({"lr_range": (1e-3, 1.0)}, "lr_range differs: "),
     ],
     ids=["length", "objective", "range"],
 )
@@ -126,9 +126,11 @@ def test_other_data_under_the_same_name_are_told_by_the_fingerprint(grid, folder
     with sqlite3.connect(folder / "grid.db") as old, sqlite3.connect(changed) as new:
         old.backup(new)
         new.execute(
-            'UPDATE study_user_attributes SET value_json = replace(value_json, \'"first batch": "\', \'"first batch": "f\')'
+            "UPDATE study_user_attributes SET value_json = replace(value_json, '\"batches\": ', '\"batches\": 9')"
         )
-    with pytest.raises(FingerprintError, match="the seed SGD 0 differs: first batch: '"):
+    with pytest.raises(
+        FingerprintError, match=r"but the training data differ: 2 batches in 'bowl' \(1\), 92 batches in 'bowl' \(2\)"
+    ):
         _ = lrs.load([grid, f"sqlite:///{changed}"]).trials
 
 

@@ -145,15 +145,30 @@ def test_a_factory_must_build_the_same_each_time(module):
             return lrs.regression(model=lambda: nn.Linear(1, 1), optimizer=torch.optim.SGD, train=(x, x[:, 0]), valid=(x, x[:, 0]))
         """
     )
-    with pytest.raises(WorkloadError, match=r"first batch differ, .* it was [\d.]+\. Draw random numbers") as caught:
+    with pytest.raises(
+        WorkloadError, match=r"the training data differ: 2 of 2 batches; .* and draw random numbers"
+    ) as caught:
         unpacked(packed({"sgd": work.drawn()}, f"{name}:drawn"))
     assert str(caught.value).startswith(f"{name}:drawn must build the workload that is compared")
 
 
 def test_a_factory_of_another_workload_is_found_out(module):
     _, name = module()
-    with pytest.raises(WorkloadError, match="first batch differ, and the first loss is"):
+    with pytest.raises(
+        WorkloadError,
+        match=r"the training data differ: 8 batches where it was started, 4 batches there, and 4 of 4 batches",
+    ):
         unpacked(packed({"sgd": line()}, f"{name}:good"))
+
+
+def test_data_that_are_others_on_a_worker_are_found_out(module):
+    work, _ = module("shift = 0\ndef train():\n    return [batch + shift for batch in torch.ones(4, 8, 2)]\n")
+    data = packed({"sgd": line(train_data=work.train)})
+    assert list(unpacked(data)) == ["sgd"]
+    work.shift = 1
+    told = r"the same on every node, but on \S+ the training data differ: 4 of 4 batches\."
+    with pytest.raises(WorkloadError, match=told):
+        unpacked(data)
 
 
 # what a worker cannot read

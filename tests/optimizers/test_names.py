@@ -111,7 +111,7 @@ def test_another_default_is_another_comparison(tmp_path):
     first = compared(optimizers={"o": functools.partial(torch.optim.SGD, lr=0.1)}, **settings)
     again = compared(optimizers={"o": functools.partial(torch.optim.SGD, lr=0.1)}, **settings)
     pd.testing.assert_frame_equal(first.trials, again.trials)  # nothing was trained
-    with pytest.raises(FingerprintError, match=r"default_lr was 0\.1, is 0\.2"):
+    with pytest.raises(FingerprintError, match=r"default_lr differs: 0\.1 then, 0\.2 now"):
         compared(optimizers={"o": functools.partial(torch.optim.SGD, lr=0.2)}, **settings)
 
 

@@ -347,7 +347,9 @@ def test_another_ladder_under_the_same_names_is_refused(tmp_path):
     url = f"sqlite:///{tmp_path}/a.db"
     compared(url, strategies=["probe"], schedules=["constant"], seeds=1)
     changed = Strategy("probe", strategies.probe.sampler, probe=Ladder(factor=10.0))
-    with pytest.raises(FingerprintError, match=r"ladder was '10 steps, down by 3\.162', is '10 steps, down by 10'"):
+    with pytest.raises(
+        FingerprintError, match=r"ladder differs: 10 steps, down by 3\.162 then, 10 steps, down by 10 now"
+    ):
         compared(url, strategies=[changed], schedules=["constant"], seeds=1)
 
 

@@ -18,7 +18,7 @@ from lr_search.errors import InvalidInputError
 from lr_search.samplers import GridSampler
 from lr_search.samplers.one_epoch import OneEpochPruner, OneEpochSampler, first_round
 from lr_search.schedules import Triangular
-from lr_search.storage.fingerprint import fingerprint
+from lr_search.storage.fingerprints.fingerprint import fingerprint
 from lr_search.storage.open import quiet_optuna
 from lr_search.studies.job import Job
 from lr_search.studies.study import StudyTask

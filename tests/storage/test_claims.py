@@ -169,7 +169,7 @@ def test_an_error_while_a_trial_is_taken_leaves_it_to_the_next_call(storage: opt
         lrs.compare(line(), progress=False, **settings)
     study = next(s for s in storage.get_all_studies() if "/mine/" in s.study_name)
     assert [trial.state.name for trial in storage.get_all_trials(study._study_id)] == ["COMPLETE", "WAITING"]
-    sampler.broken = False
+    Breaking.broken = False
     assert len(lrs.compare(line(), progress=False, **settings).trials) == 3
 
 

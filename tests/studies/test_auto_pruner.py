@@ -107,7 +107,7 @@ def test_it_cuts_where_it_says_and_the_plan_in_the_storage_says_which(tmp_path: 
         if pruner:
             assert cut["steps"].min() >= pruner._n_warmup_steps
             assert cut["number"].min() >= pruner._n_startup_trials
-    with pytest.raises(FingerprintError, match=r"pruner was .PercentilePruner .*, is ''"):
+    with pytest.raises(FingerprintError, match=r"pruner differs: PercentilePruner .* then, none now"):
         compared(storage=f"sqlite:///{tmp_path}/a.db", pruner=None)
 
 

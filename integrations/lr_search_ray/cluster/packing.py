@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import pickle
 import socket
 from collections.abc import Mapping
@@ -14,7 +13,8 @@ from ray import cloudpickle
 
 import lr_search
 from lr_search.errors import LRSearchError, WorkloadError, require, user_code
-from lr_search.storage.fingerprint import TOLERANCE, fingerprint
+from lr_search.storage.fingerprints.differences import differences
+from lr_search.storage.fingerprints.fingerprint import OPTIMIZER_CALL, OWN_OPTIMIZER, fingerprint, fingerprints
 from lr_search.workloads.target import find_named, find_workload
 from lr_search.workloads.workload import Workload
 from lr_search_ray.cluster.unpicklable import Culprit, unpicklable
@@ -26,10 +26,11 @@ _SEND_CODE = (
     'Send the code along, with RayExecutor(runtime_env={"working_dir": "."}) or '
     "ray job submit --working-dir . -- python script.py; or install its package on every node."
 )
+_THERE_HERE = ("where it was started", "there")
 _NO_SUCH_GPU = "Attempting to deserialize object on"  # torch's words for a tensor that was on a GPU
 
 
-def packed(workloads: Mapping[str, Workload], factory: str | None = None) -> bytes:
+def packed(workloads: Mapping[str, Workload], factory: str | None = None, *, checked: bool = True) -> bytes:
     """All workloads of a comparison, in one piece: what they share is in it once.
 
     Functions and classes of a script or notebook go by value, with the globals they name; those of modules go by name.
@@ -38,7 +39,8 @@ def packed(workloads: Mapping[str, Workload], factory: str | None = None) -> byt
         workloads: by the names of their optimizers.
         factory: "pkg.mod:name", a workload or a function that returns one. The workers take from it the model, the loss,
             the data, the metrics, param_groups and combine, and nothing of them is pickled. It must build the same
-            workload on each call; `unpacked` checks that.
+            workload on each call.
+        checked: whether `unpacked` makes sure that a training starts there from the same model, data and losses as here.
 
     Raises:
         WorkloadError: something cannot be pickled; the message says what, and the ways out.
@@ -48,7 +50,7 @@ def packed(workloads: Mapping[str, Workload], factory: str | None = None) -> byt
         in_main = factory.partition(":")[0] == "__main__"
         require(not in_main, "factory must be in a module that the workers can import", "Move it to one.", got=factory)
         find_named(factory)
-    start = None if factory is None else fingerprint(next(iter(workloads.values())), 0)
+    start = _start(workloads) if checked or factory is not None else None
     stream = io.BytesIO()
     pickle.dump((lr_search.__version__, factory, start), stream)
     try:
@@ -56,6 +58,13 @@ def packed(workloads: Mapping[str, Workload], factory: str | None = None) -> byt
     except Exception as error:
         raise _refused(workloads, factory, error) from error
     return stream.getvalue()
+
+
+def _start(workloads: Mapping[str, Workload]) -> dict[str, Any]:
+    """The fingerprint of the first, of seed 0."""
+    first = dict(list(workloads.items())[:1])
+    (start,) = fingerprints(first, [0]).values()
+    return {name: value for name, value in start.items() if name not in (OPTIMIZER_CALL, OWN_OPTIMIZER)}
 
 
 def _settings(workloads: Mapping[str, Workload]) -> dict[str, dict[str, Any]]:
@@ -102,7 +111,7 @@ def unpacked(data: bytes) -> dict[str, Workload]:
     """The workloads that `packed` packed, on a worker; enter the driver's `DriverPath` first.
 
     Raises:
-        WorkloadError: they cannot be read or built here, or the factory builds another workload here.
+        WorkloadError: they cannot be read or built here, or they are not the same workload here.
     """
     stream = io.BytesIO(data)
     version, factory, start = pickle.load(stream)
@@ -114,14 +123,13 @@ def unpacked(data: bytes) -> dict[str, Workload]:
     try:
         with user_code:
             sent = pickle.load(stream)
-            if factory is None:
-                return dict(sent)
-            base = find_workload(factory)
-            built = {name: replace(base, **settings) for name, settings in sent.items()}
-            found = fingerprint(next(iter(built.values())), 0)
+            base = None if factory is None else find_workload(factory)
+            built = dict(sent) if base is None else {name: replace(base, **settings) for name, settings in sent.items()}
+            found = None if start is None else fingerprint(next(iter(built.values())), 0)
     except Exception as error:
         raise _unreadable(error) from error
-    _require_same(factory, start, found)
+    if start is not None and found is not None:
+        _require_same(factory, start, found)
     return built
 
 
@@ -146,17 +154,22 @@ def _unreadable(error: Exception) -> WorkloadError:
     )
 
 
-def _require_same(factory: str, sent: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Raises: WorkloadError: a training of what the factory built here starts elsewhere than on the driver."""
-    if "exception" in sent or "exception" in here:  # a trial will fail by it, and record where
+def _require_same(factory: str | None, sent: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raises: WorkloadError: a training starts elsewhere here than on the driver."""
+    found = differences(sent, {name: here[name] for name in here if name != OPTIMIZER_CALL}, _THERE_HERE)
+    if not found:
         return
-    differing = [name for name in ("initial weights", "first batch") if sent[name] != here[name]]
-    losses = sent["first loss"], here["first loss"]
-    if not differing or math.isclose(*losses, rel_tol=TOLERANCE, abs_tol=1e-9):  # other devices round otherwise
-        return
+    rule = (
+        "A workload must be the same on every node"
+        if factory is None
+        else (f"{factory} must build the workload that is compared, the same on each call")
+    )
+    remedy = (
+        "Have the same files and the same code on both"
+        if factory is None
+        else "Name the function that built the workload given to compare()"
+    )
     raise WorkloadError(
-        f"{factory} must build the workload that is compared, the same on each call, but on {socket.gethostname()} "
-        f"{' and '.join(differing)} differ, and the first loss is {losses[1]:.6g} where it was {losses[0]:.6g}. "
-        "Draw random numbers from generators with a seed (torch.Generator().manual_seed(0)), and name the function that "
-        "built the workload given to compare()."
+        f"{rule}, but on {socket.gethostname()} {'; '.join(found)}. "
+        f"{remedy}, and draw random numbers from generators with a seed: torch.Generator().manual_seed(0)."
     )

@@ -90,7 +90,7 @@ def tune_objective(
     )
     trainable: type[tune.Trainable] = tune.with_parameters(
         ObjectiveTrainable,
-        packed=packed({"workload": workload}),
+        packed=packed({"workload": workload}, checked=False),
         place=driver_path(),
         seed=seed,
         checkpoint_every=checkpoint_every,
