@@ -107,7 +107,7 @@ def hostile_report(folder):
 
     found = lrs.compare(
         bowl(metrics=metrics, objective=METRIC),
-        strategies={HOSTILE: "grid", "a|b\nc": 0.1},
+        strategies={HOSTILE: "grid", "a|b c": 0.1},
         schedules={IMAGE: lambda lr: lrs.schedules.Constant(lr)},
         optimizers={HOSTILE + "o": bowl().optimizer},
         budget=2,

@@ -50,14 +50,12 @@ def packed(workloads: Mapping[str, Workload], factory: str | None = None, *, che
         in_main = factory.partition(":")[0] == "__main__"
         require(not in_main, "factory must be in a module that the workers can import", "Move it to one.", got=factory)
         find_named(factory)
-    start = _start(workloads) if checked or factory is not None else None
-    stream = io.BytesIO()
-    pickle.dump((lr_search.__version__, factory, start), stream)
     try:
-        cloudpickle.dump(dict(workloads) if factory is None else _settings(workloads), stream)
+        body: bytes = cloudpickle.dumps(dict(workloads) if factory is None else _settings(workloads))
     except Exception as error:
         raise _refused(workloads, factory, error) from error
-    return stream.getvalue()
+    start = _start(workloads) if checked or factory is not None else None
+    return pickle.dumps((lr_search.__version__, factory, start)) + body
 
 
 def _start(workloads: Mapping[str, Workload]) -> dict[str, Any]:
