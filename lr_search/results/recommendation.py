@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from lr_search.curves.remarks import groups_remark
 from lr_search.errors import LRSearchError, require_bool
 from lr_search.results.candidates import Candidate, candidates
 from lr_search.results.code.recommended_code import code_for
@@ -20,7 +21,7 @@ class Choice:
 
     Args:
         schedule: its name.
-        lr: the peak LR.
+        lr: the peak LR; with several parameter groups, the first group's, and `reason` says what the others train with.
         optimizer: its name.
         value: the objective it reached: the mean over seeds.
         shape: the schedule's options that were searched beside the LR.
@@ -39,7 +40,7 @@ class Recommendation:
 
     Args:
         schedule: its name.
-        lr: the peak LR.
+        lr: the peak LR; with several parameter groups, the first group's, and `reason` says what the others train with.
         optimizer: its name.
         value: the objective to expect: the mean over fresh seeds where confirmed, else the smoothed mean over the trials.
         reason: why, and how sure, in words.
@@ -136,18 +137,21 @@ def recommend(records: Sequence[StudyRecord]) -> Recommendation:
     reason += _next(runner_up, difference, "")
     reason += ". Unconfirmed: it was chosen among these very trials; confirm=3 trains it again on fresh seeds."
     return Recommendation(
-        best.schedule, best.lr, best.optimizer, best.value, reason, False, best.shape, **_common(records, best),
+        best.schedule, best.lr, best.optimizer, best.value, confirmed=False, shape=best.shape, **_common(records, best, reason),
         interval=best.interval, runner_up=runner_up, difference=difference,
     )  # fmt: skip
 
 
-def _common(records: Sequence[StudyRecord], best: Candidate) -> dict[str, Any]:
+def _common(records: Sequence[StudyRecord], best: Candidate, reason: str) -> dict[str, Any]:
     plan = next(
         s.plan
         for s in records
         if (s.kind, s.plan["schedule"], s.plan["optimizer"]) == ("search", best.schedule, best.optimizer)
     )
+    groups = (plan.get("optimizer_call") or {}).get("groups")
+    ratios = [group["ratio"] for group in groups] if isinstance(groups, list) and groups else [1.0]
     return {
+        "reason": reason + groups_remark([best.lr * ratio for ratio in ratios]),
         "objective": str(plan["objective"]),
         "num_steps": int(plan["num_steps"]),
         "bounds": best.bounds,
@@ -225,8 +229,8 @@ def _confirmed(records: Sequence[StudyRecord], confirmed: Sequence[Confirmed]) -
         reason += _next(runner_up, difference, "fresh ")
     chosen = best.choice
     return Recommendation(
-        chosen.schedule, chosen.lr, chosen.optimizer, chosen.value, f"{reason}.", True, chosen.shape,
-        on_test_data=tested, **_common(records, best.candidate), interval=interval, runner_up=runner_up, difference=difference,
+        chosen.schedule, chosen.lr, chosen.optimizer, chosen.value, confirmed=True, shape=chosen.shape, on_test_data=tested,
+        **_common(records, best.candidate, f"{reason}."), interval=interval, runner_up=runner_up, difference=difference,
     )  # fmt: skip
 
 

@@ -134,7 +134,7 @@ class TensorPlace:
                 tensor.requires_grad_(self.requires_grad)
             if tensor.grad is not self.grad:
                 tensor.grad = self.grad
-        if isinstance(tensor, torch.nn.Parameter) and vars(tensor) != self.held:
+        if isinstance(tensor, torch.nn.Parameter) and not _same(_contents(vars(tensor)), _contents(self.held)):
             vars(tensor).clear()
             vars(tensor).update(self.held)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import time
 import warnings
 import weakref
@@ -110,11 +109,11 @@ def _reason(error: BaseException) -> str:
 
 
 def _require_plain_path(storage: str, url: URL) -> None:
-    """Refuse a path that SQLAlchemy and Optuna would read as another one: cut at a ?, or with a % and two digits decoded."""
-    after = storage.partition("?")[2]
+    """Refuse a path that SQLAlchemy and Optuna would read as another one: cut at a ?, or decoded, as newer versions do with %25."""
+    path, _, after = storage.partition(":///")[2].partition("?")
     options = {option.partition("=")[0] for option in after.split("&") if after}
     cut = bool(options - SQLITE_OPTIONS) and "uri" not in options
-    if cut or re.search("%[0-9a-fA-F]{2}", storage):
+    if cut or (path and path != url.database):
         reason = "a ? begins options" if cut else "a % and two digits stand for one character"
         raise StorageError(
             f"storage must name its file as it is, but got {storage}, which would be {url.database}: {reason}. Rename the file or folder."

@@ -229,3 +229,19 @@ def test_a_real_comparison_recommends_an_lr_that_was_tried_and_is_nearly_the_bes
     # in the bowl an LR near 1/2 reaches the bottom; above 1 it diverges
     assert 0.05 < best.lr < 1
     assert best.value < 0.05
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_with_several_parameter_groups_it_says_whose_lr_it_is(confirmed):
+    call = {
+        "class": "torch.optim.SGD",
+        "settings": {},
+        "groups": [{"ratio": r, "settings": {}} for r in (1.0, 4.0, 2.0)],
+    }
+    records = [study([(0.1, 0.5), (0.2, 0.9)], seed=seed, optimizer_call=call) for seed in range(2)]
+    if confirmed:
+        records += [study([(0.1, 0.5)], kind="confirm", seed=seed, optimizer_call=call) for seed in (7, 8)]
+    best = recommend(records)
+    assert best.confirmed == confirmed
+    assert best.reason.endswith("The LR is the first parameter group's; 2 others train at 0.2 to 0.4.")
+    assert "parameter group" not in recommend([study([(0.1, 0.5), (0.2, 0.9)])]).reason

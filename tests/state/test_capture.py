@@ -285,3 +285,14 @@ def test_a_model_without_parameters_has_no_device():
     assert device_of(nn.Linear(1, 1)) == CPU
     with pytest.raises(WorkloadError, match="must have parameters to train, but got none"):
         device_of(nn.ReLU())
+
+
+def test_a_tensor_that_hangs_on_a_parameter_comes_back_where_it_was_replaced():
+    model = nn.Linear(2, 2)
+    model.weight.mask = mask = torch.ones(2)
+    captured = capture(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    model.weight.mask = torch.zeros(2)
+    model.weight.other = torch.zeros(2)
+    captured.restore()
+    assert model.weight.mask is mask
+    assert not hasattr(model.weight, "other")

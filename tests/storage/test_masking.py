@@ -76,6 +76,6 @@ def test_the_last_words_after_ctrl_c_show_none(cli, monkeypatch):
     arguments = ["compare", "lr_search.demo:workload", "--storage", url]
     monkeypatch.setattr("lr_search.comparison.compare.compare", interrupted)
     monkeypatch.setattr(sys, "argv", ["lr-search", *arguments])
-    printed = cli(*arguments, code=130).output
+    printed = cli(*arguments, code=130).stderr
     assert "postgresql://me:***@127.0.0.1:1/db" in printed
     assert SECRET not in printed
