@@ -108,7 +108,9 @@ class Driver:
 
     def _complete(self, trial_id: str, step: int) -> None:
         trial, result = _trial(trial_id), self._result(step)
-        result[OUTCOME] = Outcome(steps=step, seconds=1.0, started="2026-01-01T00:00:00.000+00:00", device="none")
+        result[OUTCOME] = Outcome(
+            ended="finished", steps=step, seconds=1.0, started="2026-01-01T00:00:00.000+00:00", device="none"
+        )
         begun = time.perf_counter()
         self._scheduler.on_trial_complete(None, trial, result)
         self._searcher.on_trial_complete(trial_id, result)

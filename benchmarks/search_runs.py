@@ -81,7 +81,7 @@ class LookupExecutor(Executor):
     def _trained(self, job: Job) -> Outcome:
         assert isinstance(job.spec.schedule, lrs.schedules.Constant)
         lr, steps = job.spec.schedule.lr, evaluation_steps(job.workload.num_steps)
-        outcome = Outcome(device="looked up")
+        outcome = Outcome(ended="finished", device="looked up")
         for step, loss in zip(steps, looked_up(self._task, job.spec.seed, lr).tolist(), strict=True):
             outcome.steps = step
             if not np.isfinite(loss):

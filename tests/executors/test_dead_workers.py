@@ -1,5 +1,6 @@
 """A data loader's worker that is killed, and an exception without words: recording a failure cannot fail."""
 
+import math
 import os
 import signal
 
@@ -34,10 +35,11 @@ class Deadly(Dataset):
 @pytest.mark.parametrize("executor", [lrs.LocalExecutor(), lrs.FusedExecutor(width=2)], ids=["local", "fused"])
 def test_a_loader_whose_workers_die_fails_its_trials_and_leaves_none_waiting(executor, tmp_path):
     opened = []
+    healthy = math.inf
 
     def loader():
         opened.append(1)
-        if len(opened) > 3:  # the try-out is over
+        if len(opened) > healthy:
             (tmp_path / "switch").touch()
         return DataLoader(Deadly(tmp_path / "switch"), batch_size=4, num_workers=2, multiprocessing_context="fork")
 
@@ -46,8 +48,11 @@ def test_a_loader_whose_workers_die_fails_its_trials_and_leaves_none_waiting(exe
         metrics=None, valid_data=lambda: [torch.ones(4, 1)], num_steps=20, eval_every=10,
     )  # fmt: skip
     url = f"sqlite:///{tmp_path}/a.db"
+    settings = {"strategies": ["grid"], "budget": 6, "seeds": 1, "executor": executor, "storage": url, "name": "dead"}
+    lrs.compare(work, **settings, dry_run=True)
+    healthy = 2 * len(opened)  # until the workload was tried out once more, when trials begin
     with pytest.raises(TrialsFailedError, match="3 trials in a row failed"):
-        lrs.compare(work, strategies=["grid"], budget=6, seeds=1, executor=executor, storage=url, name="dead")
+        lrs.compare(work, **settings)
     trials = lrs.load(open_storage(url), "dead").trials
     assert trials["state"].tolist()[-3:] == ["FAIL"] * 3
     assert "RUNNING" not in set(trials["state"])

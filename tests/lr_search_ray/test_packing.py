@@ -71,7 +71,7 @@ def test_what_the_workloads_share_is_sent_once_and_can_be_written_to():
         name: line(optimizer=partial(torch.optim.SGD, momentum=momentum), train_data=lambda: images)
         for name, momentum in (("slow", 0.5), ("fast", 0.9))
     }
-    data = packed(workloads)
+    data = packed(workloads, checked=False)
     assert len(data) < 1.1 * images.nbytes
     arrived = unpacked(data)
     assert arrived["slow"].train_data() is arrived["fast"].train_data()
@@ -176,7 +176,7 @@ def test_data_that_are_others_on_a_worker_are_found_out(module):
 
 def test_a_module_that_a_worker_lacks_is_named_with_the_remedy(module, forgotten):
     work, name = module("def train():\n    return good.train_data()\n")
-    sent = packed({"sgd": line(train_data=work.train)})
+    sent = packed({"sgd": line(train_data=work.train)}, checked=False)
     built = packed({"sgd": work.good}, f"{name}:good")
     forgotten(name)
     for data in (sent, built):
@@ -188,7 +188,7 @@ def test_a_module_that_a_worker_lacks_is_named_with_the_remedy(module, forgotten
 
 def test_code_that_differs_on_a_worker_is_told(module, folder):
     work, name = module("def train():\n    return good.train_data()\n")
-    data = packed({"sgd": line(train_data=work.train)})
+    data = packed({"sgd": line(train_data=work.train)}, checked=False)
     del sys.modules[name].train
     with pytest.raises(WorkloadError, match=r"AttributeError: .*'train'.*\. The code must be the same there\. Send"):
         unpacked(data)
@@ -227,7 +227,7 @@ def test_tensors_on_a_gpu_that_a_worker_lacks_are_told(monkeypatch):
     images = torch.zeros(4)
     with monkeypatch.context() as patch:
         patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
-        data = packed({"sgd": line(train_data=lambda: images)})
+        data = packed({"sgd": line(train_data=lambda: images)}, checked=False)
     with pytest.raises(
         WorkloadError, match=r"tensors must be on a device that the worker has, .*CUDA.*Leave the data on the CPU"
     ):

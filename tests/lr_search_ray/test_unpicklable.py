@@ -196,7 +196,7 @@ def test_of_a_notebook_cell_the_global_is_named_and_a_module_proposed():
 def test_a_global_that_is_not_named_is_not_sent():
     cell = {"__name__": "__main__", "lock": threading.Lock(), "images": [1, 2]}
     exec("def train():\n    return images.lock", cell)  # an attribute of that name
-    packed({"sgd": line(train_data=cell["train"])})
+    packed({"sgd": line(train_data=cell["train"])}, checked=False)
     cell["images"] = threading.Lock()
     assert refusal(train_data=cell["train"]).startswith("workload.train_data holds `images` (_thread.lock), which")
 

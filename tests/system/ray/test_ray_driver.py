@@ -158,4 +158,6 @@ def test_two_drivers_on_one_storage_share_the_work(tmp_path: Path, local: Path, 
     begun = [done.pop(driver.process.pid) for driver in drivers]  # by trying the workload
     shares = [sum(done.get(pid, 0) for pid in known) for known in workers]
     assert all(share > 0 for share in shares)
-    assert sum(shares) == sum(done.values()) == sum(steps(local).values()) - begun[0]
+    assert sum(shares) == sum(done.values())
+    # the plan tells the time by up to 20 steps, fewer where they take long: those of `local` are not known apart
+    assert abs(sum(shares) - (sum(steps(local).values()) - begun[0])) <= 20
