@@ -56,7 +56,7 @@ def test_a_loader_whose_workers_die_fails_its_trials_and_leaves_none_waiting(exe
     trials = lrs.load(open_storage(url), "dead").trials
     assert trials["state"].tolist()[-3:] == ["FAIL"] * 3
     assert "RUNNING" not in set(trials["state"])
-    assert trials["reason"][trials["state"] == "FAIL"].str.contains("worker|Connection").all()
+    assert trials["reason"][trials["state"] == "FAIL"].str.contains("worker|Connection|EOF").all()
 
 
 def test_a_child_that_dies_raises_nothing_inside_and_the_handler_is_as_before():
