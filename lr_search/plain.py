@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from types import ModuleType
@@ -44,7 +44,9 @@ def _plain_container(value: Any, depth: int) -> Any:
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, Mapping):
-        return {str(key): plain_value(each, depth) for key, each in list(value.items())[:_MOST]}
+        entries = list(value.items())
+        held = {str(key): plain_value(each, depth) for key, each in entries[:_MOST]}
+        return held if len(entries) <= _MOST else {**held, "...": _rest(entries[_MOST:], depth)}
     if isinstance(value, list | tuple):
         return _several(value, depth)
     if isinstance(value, set | frozenset):
@@ -69,8 +71,14 @@ def _plain_container(value: Any, depth: int) -> Any:
 
 def _several(values: Iterable[Any], depth: int) -> list[Any]:
     held = list(values)
-    more = [f"{len(held)} in all"] if len(held) > _MOST else []
+    more = [_rest(held[_MOST:], depth)] if len(held) > _MOST else []
     return [plain_value(each, depth) for each in held[:_MOST]] + more
+
+
+def _rest(values: Sequence[Any], depth: int) -> str:
+    """Of a long list: how many more there are, and a hash of them."""
+    text = repr([plain_value(each, depth) for each in values])
+    return f"{len(values)} more, {hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _array(value: Any, depth: int) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from lr_search.storage.fingerprints.optimizer_print import optimizer_print
 from lr_search.storage.fingerprints.prints import FEWEST, pass_print, value_print
 from lr_search.training.evaluation import evaluate
 from lr_search.training.step import autocast, checked_loss
-from lr_search.workloads.batches import aside, length, open_data, preserved_generators, rewind
+from lr_search.workloads.batches import first_batches, open_data, preserved_generators, rewind
 from lr_search.workloads.combining import COMBINE, Combine
 from lr_search.workloads.workload import Workload
 
@@ -171,13 +170,9 @@ def _first_metrics(workload: Workload, model: nn.Module, seed: int) -> dict[str,
     with preserved_rng(device):
         seed_everything(seed)
         data = open_data(workload.valid_data, "valid_data")
-        if length(data) == 0:
-            raise WorkloadError(
-                "valid_data must give batches, but got none. Check the data set's length and drop_last."
-            )
         with preserved_generators(data) as loader_generators:
             rewind(loader_generators)
-            first = islice(aside(data), FEWEST)
+            first = first_batches(data, "valid_data", FEWEST)
             return evaluate(model, first, workload.metrics_or_loss, device, workload.precision)
 
 

@@ -18,12 +18,12 @@ import torch
 
 from lr_search.rng import seed_everything
 from lr_search.workloads.batches import BatchSource, aside, length, open_data, preserved_generators, rewind
+from lr_search.workloads.passes import END, one_pass
 
 FEWEST = 4  # batches that are looked at, however long they take
 _DENSE, _MOST = 16, 256  # every batch up to here, then those at powers of two and the last; no further than that
 _APART = 4  # float tensors of a batch that have a sketch of their own; the rest share one
 _DEEPEST = 8  # containers within each other
-_END = object()
 _TABLE = 1 << 16
 
 
@@ -43,18 +43,19 @@ def pass_print(source: BatchSource, name: str, seed: int, seconds: float) -> dic
     data = open_data(source, name)
     with preserved_generators(data) as loader_generators:
         rewind(loader_generators)
-        prints, ended = _walked(data, seconds)
+        prints, ended = _walked(data, name, seconds)
     known = ended if length(data) is None else length(data)
     return {"batches": known, "examples": length(getattr(data, "dataset", None)), "prints": prints}
 
 
-def _walked(data: Any, seconds: float) -> tuple[dict[str, Any], int | None]:
+def _walked(data: Any, name: str, seconds: float) -> tuple[dict[str, Any], int | None]:
     """The prints, and how many batches there were where the pass was walked to its end."""
     prints: dict[str, Any] = {}
-    iterator, begun, place, batch = aside(data), time.monotonic(), 0, None
+    begun, place, batch = time.monotonic(), 0, None
+    batches = one_pass(data, name, aside(data))
     while place < FEWEST or (place < _MOST and time.monotonic() - begun < seconds):
-        following = next(iterator, _END)
-        if following is _END:
+        following = next(batches, END)
+        if following is END:
             if place:
                 prints[str(place - 1)] = value_print(batch)
             return prints, place
