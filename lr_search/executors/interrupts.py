@@ -33,17 +33,19 @@ def worker_deaths_held() -> Iterator[None]:
 
     torch's handler of SIGCHLD raises it wherever the program is at that moment, so that a trial's end might not be recorded.
     """
-    if threading.current_thread() is not threading.main_thread():  # which alone runs the handlers
+    before = None
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):  # not on Windows
+        signal_handling._set_SIGCHLD_handler()  # before ours, or the first loader's would replace it
+        before = signal.getsignal(signal.SIGCHLD)
+    if not callable(before):  # no handler runs here
         yield
         return
-    signal_handling._set_SIGCHLD_handler()  # before ours, or the first loader's would replace it
-    before = signal.getsignal(signal.SIGCHLD)
 
     def held(number: int, frame: FrameType | None) -> None:
         with suppress(RuntimeError):  # the loader finds it again
-            before(number, frame)  # type: ignore[operator, misc]
+            before(number, frame)
 
-    signal.signal(signal.SIGCHLD, held if callable(before) else signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, held)
     try:
         yield
     finally:
