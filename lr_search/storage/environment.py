@@ -63,7 +63,7 @@ def _versions() -> dict[str, str]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return versions
+    return versions | {"torch": str(torch.__version__)}  # with its build, such as +cu130, which the package's may lack
 
 
 def _device() -> str:

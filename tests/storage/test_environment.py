@@ -59,3 +59,13 @@ def test_a_password_on_the_command_line_is_not_kept(monkeypatch):
         assert environment()["command"] == "lr-search --storage 'postgresql://me:***@host/db' --out a@b"
     finally:
         _of_process.cache_clear()
+
+
+def test_torchs_build_is_named_where_the_packages_version_leaves_it_out(monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "9.9.9+cu999")
+    _of_process.cache_clear()
+    try:
+        assert environment()["torch"] == "9.9.9+cu999"
+        assert list(environment()).index("torch") < list(environment()).index("optuna")
+    finally:
+        _of_process.cache_clear()
