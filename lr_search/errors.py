@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import difflib
-import inspect
-import re
+import reprlib
 import signal
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Sized
 from contextlib import ContextDecorator
 from functools import partial
 from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any
 
+MOST_QUOTED = 200  # characters of a value in a message
+_SHORT = reprlib.Repr()
+
 
 class LRSearchError(Exception):
-    """The root of every error this package raises on purpose."""
+    """The root of every error this package raises on purpose. What cannot be printed is escaped in its message."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(printable(each) if isinstance(each, str) else each for each in arguments))
 
 
 class InvalidInputError(LRSearchError, ValueError):
@@ -76,62 +81,47 @@ def require(condition: bool, rule: str, remedy: str = "", /, **values: object) -
     """
     if condition:
         return
-    values_text = ", ".join(repr(value) if name == "got" else f"{name}={value!r}" for name, value in values.items())
+    values_text = ", ".join(
+        quoted(value) if name == "got" else f"{name}={quoted(value)}" for name, value in values.items()
+    )
     message = f"{rule}, but got {values_text}." if values_text else f"{rule}."
     raise InvalidInputError(f"{message} {remedy}".rstrip())
 
 
-def require_bool(optional: bool = False, /, **values: object) -> None:
-    """Raise `InvalidInputError` unless each value is True or False, NumPy's too: every other object is true or false by accident.
+def quoted(value: object) -> str:
+    """A value as a message shows it: its repr in one line, at most 200 characters of it, whatever the value is.
 
-    Args:
-        optional: whether None will do as well.
-        **values: what came, by name.
-
-    >>> require_bool(fresh="no")
-    Traceback (most recent call last):
-    ...
-    lr_search.errors.InvalidInputError: fresh must be True or False, but got 'no'.
+    >>> quoted("a" * 1000)[-20:]
+    "aaaaaaaaaaaaaaaaaa…'"
+    >>> quoted(list(range(10**6)))
+    '[0, 1, 2, 3, 4, 5, ...]'
     """
-    choices = "True, False or None" if optional else "True or False"
-    for name, value in values.items():
-        good = isinstance(value, bool) or (value is None and optional) or _is_numpy_bool(value)
-        require(good, f"{name} must be {choices}", got=value)
+    is_large = isinstance(value, Sized) and not isinstance(value, str | bytes) and _length(value) > MOST_QUOTED
+    try:
+        text = (
+            _SHORT.repr(value) if is_large else repr(value[:MOST_QUOTED] if isinstance(value, str | bytes) else value)
+        )
+    except Exception:  # it is the user's class, or a number of more digits than Python writes
+        return f"<{type(value).__name__}>"
+    text = printable(" ".join(text.split()) if "\n" in text else text)
+    is_cut = len(text) > MOST_QUOTED or (isinstance(value, str | bytes) and len(value) > MOST_QUOTED)
+    return f"{text[: MOST_QUOTED - 2]}…{text[-1]}" if is_cut else text
 
 
-def require_bool_options(function: Callable[..., object], options: Mapping[str, object]) -> None:
-    """Raise `InvalidInputError` where a function of others' takes an option by True or False, and it is given something else.
-
-    Args:
-        function: its signature says so: by the default, or by the annotation `bool` or `bool | None`.
-        options: what it is to be called with, by name.
-
-    >>> require_bool_options(lambda *, verbose=False: None, {"verbose": "no"})
-    Traceback (most recent call last):
-    ...
-    lr_search.errors.InvalidInputError: verbose must be True or False, but got 'no'.
-    """
-    for name, parameter in inspect.signature(function).parameters.items():
-        annotation = parameter.annotation
-        words = set(re.findall(r"\w+", annotation.__name__ if isinstance(annotation, type) else str(annotation)))
-        is_bool = "bool" in words and words <= {"bool", "None", "Optional", "typing"}
-        if name in options and (isinstance(parameter.default, bool) or is_bool):
-            require_bool(bool(words & {"None", "Optional"}), **{name: options[name]})
-
-
-def _is_numpy_bool(value: object) -> bool:
-    import numpy as np  # here: `import lr_search` loads nothing heavy
-
-    return isinstance(value, np.bool_)
+def _length(value: Sized) -> int:
+    try:
+        return len(value)
+    except Exception:  # the user's class, or a tensor without dimensions
+        return 0
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """Word the error for a name that does not exist, nearest names first."""
     names = sorted(known)
-    nearest = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+    nearest = difflib.get_close_matches(name[:MOST_QUOTED], names, n=3, cutoff=0.5) if isinstance(name, str) else []
     hint = f"Did you mean {' or '.join(repr(n) for n in nearest)}? " if nearest else ""
     return UnknownNameError(
-        f"The {kind} must be one that exists, but got {name!r}. {hint}Known: {', '.join(names) or 'none'}."
+        f"The {kind} must be one that exists, but got {quoted(name)}. {hint}Known: {', '.join(names) or 'none'}."
     )
 
 
@@ -191,12 +181,6 @@ def printable(text: str) -> str:
     return "".join(
         each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode() for each in text
     )
-
-
-def require_name(what: str, name: object) -> None:
-    """Raises: InvalidInputError: it is no text, empty, or holds what cannot be printed: it would stand in terminals, tables and files."""
-    good = isinstance(name, str) and bool(name.strip()) and name.isprintable()
-    require(good, f"{what} must be a text of printable characters that is not empty", got=name)
 
 
 def _words_of(error: BaseException) -> str:

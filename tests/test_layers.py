@@ -9,8 +9,8 @@ from tests.helpers.imports import PACKAGES, ROOT, circle, imports_of, modules_im
 
 # lowest first
 LAYERS = (
-    "errors", "plugins", "arrays", "plain", "schedules", "curves", "rng", "optimizers", "state", "workloads", "training", "ramp", "controllers",
-    "ensembles", "fused", "samplers", "storage", "studies", "executors", "results", "comparison", "scaling", "report", "cli",
+    "errors", "kinds", "plugins", "arrays", "plain", "schedules", "curves", "rng", "optimizers", "state", "workloads", "training", "ramp",
+    "controllers", "ensembles", "fused", "samplers", "storage", "studies", "executors", "results", "comparison", "scaling", "report", "cli",
     "demo", "testing",
 )  # fmt: skip
 RAY_LAYERS = ("cluster", "tune", "jobs", "ray_executor")

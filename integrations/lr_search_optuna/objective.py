@@ -8,16 +8,18 @@ import optuna
 from optuna.trial import BaseTrial
 
 from lr_search.curves.prior import LRPrior
-from lr_search.errors import require, require_bool
+from lr_search.errors import require
+from lr_search.kinds.checked import checked
 from lr_search.studies.schedule_layout import layouts_of
 from lr_search.training.training import train
-from lr_search.workloads.workload import Workload, require_workload
+from lr_search.workloads.workload import Workload
 from lr_search_optuna.checks import require_direction
 from lr_search_optuna.report_evaluations import report_evaluations
 from lr_search_optuna.suggest_lr import suggest_lr
 from lr_search_optuna.suggest_schedule import suggest_schedule
 
 
+@checked
 def objective(
     workload: Workload,
     schedules: str | Sequence[str] = ("constant",),
@@ -61,8 +63,6 @@ def objective(
     >>> sorted(study.best_params)
     ['lr', 'schedule']
     """
-    require_bool(search_shape=search_shape)
-    require_workload(workload)
     require(prior is None or isinstance(prior, LRPrior), "prior must be an LRPrior, or None", prior=prior)
     names = [schedules] if isinstance(schedules, str) else list(schedules)
     layouts_of(names, workload)  # tried now rather than at the first trial

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 import optuna
 from optuna.trial import BaseTrial
 
-from lr_search.errors import InvalidInputError, unknown_name
+from lr_search.errors import InvalidInputError, require, unknown_name
+from lr_search.kinds.checked import checked
 from lr_search.training.evaluation import Evaluation
 from lr_search.training.training import Training
 from lr_search_optuna.checks import require_direction
@@ -16,6 +17,7 @@ from lr_search_optuna.checks import require_direction
 DIVERGED = "diverged"  # the trial attribute that says why
 
 
+@checked
 def report_evaluations(
     trial: BaseTrial, evaluations: Iterable[Evaluation], objective: str | None = None, *, num_steps: int | None = None
 ) -> float:
@@ -71,6 +73,7 @@ def _reported(trial: BaseTrial, evaluations: Iterator[Evaluation], name: str, en
     """Report to the end. Returns: the last step and value. Raises: TrialPruned."""
     last: tuple[int, float] | None = None
     for evaluation in evaluations:
+        require(isinstance(evaluation, Evaluation), "evaluations must be of lr_search.Evaluation", got=evaluation)
         last = evaluation.step, _value(evaluation, name)
         if not evaluation.step:
             continue

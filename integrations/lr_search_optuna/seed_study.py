@@ -11,9 +11,11 @@ import optuna
 from lr_search import plugins
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
-from lr_search.errors import InvalidInputError, require, unknown_name
+from lr_search.errors import require, unknown_name
+from lr_search.kinds.checked import checked
+from lr_search.kinds.seeds import MOST_SEEDS
 from lr_search.ramp.settings import RampSettings
-from lr_search.workloads.workload import Workload, require_workload
+from lr_search.workloads.workload import Workload
 from lr_search_optuna.checks import require_direction
 from lr_search_optuna.dashboard.stored import stored_prior
 
@@ -21,6 +23,7 @@ STEPS_ATTRIBUTE = "lr_search_range_test_steps"  # the study attribute with what 
 _APART = 1_000_003  # between the seeds of several curves, as in `compare`
 
 
+@checked
 def seed_study(
     study: optuna.Study,
     workload: Workload,
@@ -70,7 +73,7 @@ def seed_study(
     >>> study.ask().suggest_float("lr", 1e-5, 10.0, log=True) == prior.mode
     True
     """
-    require_direction(study, require_workload(workload).direction)
+    require_direction(study, workload.direction)
     _require_settings(schedule, curves, lr_range, range_test)
     stored = stored_prior(study)
     if stored is not None:
@@ -98,11 +101,8 @@ def _require_settings(
     """Refuse what would fail after the range tests have run."""
     if schedule is not None:
         plugins.load_plugin(plugins.SCHEDULES, schedule)
-    require(isinstance(curves, int) and curves >= 1, "curves must be a whole number, at least 1", curves=curves)
-    try:
-        low, high = (float(lr) for lr in lr_range)
-    except (TypeError, ValueError):
-        raise InvalidInputError(f"lr_range must be a pair (low, high), but got {lr_range!r}.") from None
+    require(1 <= curves <= MOST_SEEDS, f"curves must be from 1 to {MOST_SEEDS:,}", curves=curves)
+    low, high = lr_range
     require(0 < low < high < math.inf, "lr_range must be (low, high) with 0 < low < high", lr_range=lr_range)
     for setting in range_test:
         if setting not in RampSettings.names():

@@ -10,7 +10,8 @@ from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.trial import BaseTrial
 
 from lr_search.curves.prior import LRPrior
-from lr_search.errors import InvalidInputError, require
+from lr_search.errors import InvalidInputError, quoted, require
+from lr_search.kinds.checked import checked
 from lr_search.samplers import PointSampler, RangeTestSampler
 from lr_search_optuna.dashboard.stored import stored_prior
 
@@ -18,6 +19,7 @@ SEED = 0  # the same for every worker
 ANY_LR = (sys.float_info.min, sys.float_info.max)
 
 
+@checked
 def suggest_lr(trial: BaseTrial, prior: LRPrior | None = None, name: str = "lr") -> float:
     """The LR of a trial, by the prior, whatever sampler the study has for its other parameters.
 
@@ -92,6 +94,6 @@ def _require_log_float(name: str, distribution: BaseDistribution) -> None:
 
 def _not_a_log_float(name: str, came: str) -> InvalidInputError:
     return InvalidInputError(
-        f"The parameter {name!r} must be a log-scaled float in every trial of the study, but got: {came.rstrip('.')}. "
+        f"The parameter {quoted(name)} must be a log-scaled float in every trial of the study, but got: {came.rstrip('.')}. "
         "Give the LR another name, suggest_lr(trial, name=...), or begin a new study."
     )

@@ -7,13 +7,15 @@ from typing import Any
 
 from optuna.trial import BaseTrial
 
-from lr_search.errors import InvalidInputError, require, require_bool
+from lr_search.errors import InvalidInputError, quoted, require
+from lr_search.kinds.checked import checked
 from lr_search.schedules.base import Schedule
 from lr_search.studies.schedule_layout import ScheduleLayout, named_layout
 from lr_search.studies.study import suggested
 from lr_search.training.controller import Controller
 
 
+@checked
 def suggest_schedule(
     trial: BaseTrial,
     names: str | Sequence[str],
@@ -51,7 +53,6 @@ def suggest_schedule(
     >>> schedule.cycle_ends(700), schedule(0)
     ([100, 300, 700], 0.5)
     """
-    require_bool(search_shape=search_shape)
     layouts = _layouts([names] if isinstance(names, str) else list(names), num_steps, steps_per_epoch, search_shape)
     for layout in layouts.values():
         layout(lr)  # too short a training is reported in the first trial, whichever schedule it gets
@@ -73,6 +74,6 @@ def _chosen(trial: BaseTrial, name: str, choices: list[str]) -> str:
         return trial.suggest_categorical(name, choices)
     except ValueError as error:  # Optuna's categories are fixed for a study
         raise InvalidInputError(
-            f"The parameter {name!r} must have the same choices in every trial of a study, but got {choices}: {error} "
+            f"The parameter {quoted(name)} must have the same choices in every trial of a study, but got {choices}: {error} "
             "Name the same schedules in the same order, or begin a new study."
         ) from error

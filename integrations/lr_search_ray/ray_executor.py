@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from lr_search.errors import require, require_bool
+from lr_search.errors import require
 from lr_search.executors.executor import Executor, require_parallel
 from lr_search.executors.progress import Progress
+from lr_search.kinds.checked import checked
 from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import TrialSpec
 from lr_search.training.training import Training
@@ -18,6 +19,7 @@ from lr_search_ray.cluster.resources import checked_resources
 from lr_search_ray.jobs.session import Session, opened
 
 
+@checked
 @dataclass(frozen=True)
 class RayExecutor(Executor):
     """All studies of a comparison as one Ray Tune experiment: the studies' samplers propose, their pruners decide.
@@ -82,8 +84,6 @@ class RayExecutor(Executor):
     timeout_seconds: float = 20.0
 
     def __post_init__(self) -> None:
-        switches = {name: getattr(self, name) for name in ("reuse_actors", "dashboard", "telemetry", "verbose")}
-        require_bool(**switches)
         object.__setattr__(self, "resources_per_trial", checked_resources(self.resources_per_trial))
         require_parallel(self.parallel_per_study)
         for name, least, optional in (
@@ -93,7 +93,7 @@ class RayExecutor(Executor):
             ("checkpoint_every", 1, True),
         ):
             value = getattr(self, name)
-            good = (value is None and optional) or (isinstance(value, int) and value >= least)
+            good = (value is None and optional) or value >= least
             require(good, f"{name} must be a whole number, at least {least}{', or None' * optional}", got=value)
         require(self.checkpoint_seconds >= 0, "checkpoint_seconds must not be negative", got=self.checkpoint_seconds)
         require(self.timeout_seconds > 0, "timeout_seconds must be positive", got=self.timeout_seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from lr_search.errors import InvalidInputError
+from lr_search.errors import InvalidInputError, quoted
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -21,11 +21,11 @@ def strategies(text: str) -> dict[str, Any]:
     for item in names(text):
         name, equals, lr = item.partition("=")
         if name in chosen:
-            raise InvalidInputError(f"--strategies must differ in name, but got {name!r} twice.")
+            raise InvalidInputError(f"--strategies must differ in name, but got {quoted(name)} twice.")
         try:
             chosen[name] = float(lr) if equals else name
         except ValueError:
-            raise InvalidInputError(f"--strategies takes NAME or NAME=LR, but got {item!r}.") from None
+            raise InvalidInputError(f"--strategies takes NAME or NAME=LR, but got {quoted(item)}.") from None
     return chosen
 
 
@@ -34,7 +34,7 @@ def pair(text: str) -> tuple[float, float]:
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
-        raise InvalidInputError(f"--lr-range must be LOW,HIGH such as 1e-5,10, but got {text!r}.") from None
+        raise InvalidInputError(f"--lr-range must be LOW,HIGH such as 1e-5,10, but got {quoted(text)}.") from None
     return low, high
 
 
@@ -53,7 +53,9 @@ def options(text: str) -> dict[str, Any]:
     for item in names(text):
         name, equals, value = (part.strip() for part in item.partition("="))
         if not equals or not name or name in values:
-            raise InvalidInputError(f"--executor-options must be NAME=VALUE,... with each name once, but got {text!r}.")
+            raise InvalidInputError(
+                f"--executor-options must be NAME=VALUE,... with each name once, but got {quoted(text)}."
+            )
         values[name.replace("-", "_")] = _plain(value)
     return values
 

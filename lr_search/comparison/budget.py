@@ -13,6 +13,8 @@ from lr_search.samplers.strategies import Strategy
 from lr_search.studies.optimizer_side import Side
 from lr_search.studies.schedule_layout import ScheduleLayout
 
+MOST_BUDGET = 100_000  # full trainings a study
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -29,7 +31,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         budget = self.asked.budget
-        require(math.isfinite(budget) and budget > 0, "budget must be a positive number", budget=budget)
+        good = 0 < budget <= MOST_BUDGET
+        require(good, f"budget must be above 0 and at most {MOST_BUDGET:,} full trainings", budget=budget)
         for side in self.asked.sides.values():
             for strategy, layout in itertools.product(side.strategies, side.layouts.values()):
                 if self.trials_of(strategy, layout) < 1:

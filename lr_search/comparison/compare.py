@@ -14,25 +14,28 @@ from lr_search.comparison.plans import confirmation_plans, study_plans
 from lr_search.comparison.question import Pruner, question
 from lr_search.comparison.tryout import further_starts, tried_starts
 from lr_search.comparison.unchanged import require_unchanged
-from lr_search.errors import require, require_bool
-from lr_search.executors.executor import Executor, require_executor
+from lr_search.errors import require
+from lr_search.executors.executor import Executor
 from lr_search.executors.interrupts import worker_deaths_held
 from lr_search.executors.local import LocalExecutor
 from lr_search.executors.progress import Progress
+from lr_search.kinds.checked import checked
+from lr_search.kinds.seeds import MOST_SEEDS
 from lr_search.optimizers.names import NamedOptimizers
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna, storage_errors
 from lr_search.storage.reading import read_records
 from lr_search.storage.rescue import rescued
 from lr_search.studies.opening import delete_comparison, finished_trials, open_studies
 from lr_search.studies.study import StudyTask
-from lr_search.workloads.workload import Workload, require_workload
+from lr_search.workloads.workload import Workload
 
 
+@checked
 def compare(
     workload: Workload,
     *,
-    strategies: Sequence[Any] | Mapping[str, Any] = ("grid", "random", "range_test"),
-    schedules: Sequence[str] | Mapping[str, Any] = ("constant", "triangular2", "sgdr"),
+    strategies: str | Sequence[Any] | Mapping[str, Any] = ("grid", "random", "range_test"),
+    schedules: str | Sequence[str] | Mapping[str, Any] = ("constant", "triangular2", "sgdr"),
     optimizers: NamedOptimizers | None = None,
     lr_range: tuple[float, float] = (1e-5, 10.0),
     range_test: Mapping[str, Any] | None = None,
@@ -93,16 +96,13 @@ def compare(
             it.
         TrialsFailedError: three trials in a row raised an exception.
     """
-    require_bool(search_shape=search_shape, dry_run=dry_run, fresh=fresh, progress=progress)
-    require_workload(workload)
-    require(isinstance(confirm, int) and confirm >= 0, "confirm must be a number of seeds, at least 0", confirm=confirm)
+    require(0 <= confirm <= MOST_SEEDS, f"confirm must be a number of seeds, 0 to {MOST_SEEDS:,}", confirm=confirm)
     asked = question(
         workload, name=name, strategies=strategies, schedules=schedules, optimizers=optimizers, lr_range=lr_range,
         range_test=range_test, budget=budget, seeds=seeds, pruner=pruner, snapshots=snapshots, search_shape=search_shape,
     )  # fmt: skip
     budgeted = Budget(asked)
     runner: Executor = LocalExecutor() if executor is None else executor
-    require_executor(runner)
     with quiet_optuna(), storage_errors(), worker_deaths_held():
         workloads = {optimizer: side.workload for optimizer, side in asked.sides.items()}
         seeds_now = asked.seeds[: 1 if dry_run else None]

@@ -10,6 +10,7 @@ from lr_search.comparison.question import Question
 from lr_search.errors import InvalidInputError, require
 from lr_search.executors.executor import Executor
 from lr_search.executors.local import LocalExecutor
+from lr_search.kinds.checked import checked
 from lr_search.results.findings import Findings
 from lr_search.results.recommendation import Recommendation, recommend
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna, storage_errors
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Read = Callable[[], Sequence[StudyRecord]]
 
 
+@checked
 class Comparison(Findings):
     """What a comparison found; read from its storage once, which other processes may still be writing to.
 

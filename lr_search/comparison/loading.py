@@ -9,7 +9,9 @@ from pathlib import Path
 from optuna.storages import BaseStorage
 
 from lr_search.comparison.comparison import Comparison
-from lr_search.errors import InvalidInputError, StorageError, unknown_name
+from lr_search.errors import InvalidInputError, StorageError, quoted, unknown_name
+from lr_search.kinds.checked import checked, taken
+from lr_search.kinds.kind import PATH
 from lr_search.storage.merging import merged
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna, storage_errors
 from lr_search.storage.reading import comparison_names
@@ -19,6 +21,7 @@ Source = StorageLike | Path
 Named = tuple[Source, str]
 
 
+@checked
 def load(storage: Source | Sequence[Source | Named], name: str | None = None) -> Comparison:
     """The comparison of that name, as far as it has come; or several together, of different days or machines.
 
@@ -62,6 +65,8 @@ def _one(source: Source, name: str | None) -> Comparison:
 
 
 def _folder(source: Source) -> Path | None:
+    if isinstance(source, str | Path):
+        taken(PATH, "storage", source)
     if isinstance(source, Path):
         return source
     is_path = isinstance(source, str) and "://" not in source and Path(source).is_dir()
@@ -81,7 +86,7 @@ def _checked(storage: BaseStorage, name: str | None) -> str:
         )
     if name in {study.study_name for study in storage.get_all_studies()}:
         raise StorageError(
-            f"A comparison must be one that lr_search made, but {name!r} is a study of another program (or one study of a comparison). "
+            f"A comparison must be one that lr_search made, but {quoted(name)} is a study of another program (or one study of a comparison). "
             f"Comparisons in this storage: {', '.join(names) or 'none'}. For a study of your own: LRPrior.from_study."
         )
     raise unknown_name("comparison", name, names)

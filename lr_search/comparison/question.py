@@ -9,10 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 from optuna.pruners import BasePruner
 
-from lr_search.errors import InvalidInputError, require, require_name
+from lr_search.errors import require
+from lr_search.kinds.checked import taken
+from lr_search.kinds.kind import WHOLE_NUMBER
+from lr_search.kinds.printable_names import require_name
+from lr_search.kinds.seeds import MOST_SEEDS, taken_seeds
 from lr_search.optimizers.names import NamedOptimizers
 from lr_search.optimizers.names import resolve_optimizers as resolve_optimizers
 from lr_search.optimizers.param_groups import OptimizerFactory
@@ -27,6 +30,7 @@ from lr_search.studies.schedule_layout import PEAK, ScheduleLayout, layouts_of
 from lr_search.training.controller import first_schedule
 from lr_search.workloads.workload import Workload
 
+MOST_SNAPSHOTS = 1_000
 RANGE_TEST: dict[str, Any] = {"num_steps": 100, "curves": 1}
 Pruner = BasePruner | Literal["auto"] | None
 
@@ -122,7 +126,7 @@ def question(
         range_test=settings,
         curves=curves,
         budget=budget,
-        seeds=_seeds(seeds),
+        seeds=taken_seeds(seeds),
         pruner=pruner,
         snapshots=_snapshots(snapshots),
     )
@@ -146,10 +150,7 @@ def _require_pruner(pruner: Pruner, strategies: Sequence[Strategy], search_shape
 
 
 def _lr_range(lr_range: tuple[float, float]) -> tuple[float, float]:
-    try:
-        low, high = (float(lr) for lr in lr_range)
-    except (TypeError, ValueError):
-        raise InvalidInputError(f"lr_range must be a pair (low, high), but got {lr_range!r}.") from None
+    low, high = map(float, lr_range)
     require(0 < low < high < math.inf, "lr_range must be (low, high) with 0 < low < high", lr_range=lr_range)
     return low, high
 
@@ -161,25 +162,17 @@ def _range_test(given: Mapping[str, Any] | None, low: float, high: float) -> tup
     known = set(RampSettings.names())
     extra = sorted(settings.keys() - known)
     require(not extra, f"range_test may hold {', '.join(sorted(known | {'curves'}))}", got=extra)
-    require(isinstance(curves, int) and curves >= 1, "range_test's curves must be at least 1", curves=curves)
+    curves = taken(WHOLE_NUMBER, "range_test's curves", curves)
+    require(1 <= curves <= MOST_SEEDS, f"range_test's curves must be from 1 to {MOST_SEEDS:,}", curves=curves)
     checked = RampSettings(**settings)
     return {name: getattr(checked, name) for name in settings}, curves
 
 
-def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    result = list(range(int(seeds))) if isinstance(seeds, int | np.integer) else list(seeds)
-    whole = all(isinstance(seed, int | np.integer) and seed >= 0 for seed in result)
-    good = len(result) > 0 and whole and len(set(result)) == len(result)
-    require(good, "seeds must be how many (at least 1), or which (different whole numbers from 0)", seeds=seeds)
-    return [int(seed) for seed in result]
-
-
 def _snapshots(snapshots: int) -> int:
-    good = isinstance(snapshots, int | np.integer) and (snapshots == 0 or snapshots >= 2)
-    require(
-        good, "snapshots must be at least 2 (one is the model itself), or 0 to judge no ensembles", snapshots=snapshots
-    )
-    return int(snapshots)
+    good = snapshots == 0 or 2 <= snapshots <= MOST_SNAPSHOTS
+    rule = f"snapshots must be from 2 (one is the model itself) to {MOST_SNAPSHOTS:,}, or 0 to judge no ensembles"
+    require(good, rule, snapshots=snapshots)
+    return snapshots
 
 
 def _workloads(workload: Workload, optimizers: NamedOptimizers | None) -> dict[str, Workload]:

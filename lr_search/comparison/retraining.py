@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lr_search.comparison.question import Question
-from lr_search.errors import InvalidInputError
+from lr_search.errors import InvalidInputError, quoted
 from lr_search.results.recommendation import Recommendation, lack
 from lr_search.storage.records import StudyRecord, TrialRecord
 from lr_search.studies.trial import TrialSpec
@@ -54,7 +54,7 @@ def _of_row(records: Sequence[StudyRecord], row: Any) -> tuple[StudyRecord, Tria
         number = int(row["number"])
     except (TypeError, KeyError, IndexError):
         raise InvalidInputError(
-            f"best must be a row of comparison.trials, a recommendation, or None, but got {row!r}. "
+            f"best must be a row of comparison.trials, a recommendation, or None, but got {quoted(row)}. "
             "For example comparison.trials.iloc[0]."
         ) from None
     for study in records:

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from lr_search.errors import InvalidInputError, require
+from lr_search.errors import InvalidInputError, quoted, require
+from lr_search.kinds.checked import checked
 from lr_search.schedules.base import require_peak
 from lr_search.schedules.decay import Constant
+from lr_search.schedules.layout import checked_layout
 from lr_search.training.controller import Controller
 from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Direction
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from lr_search.training.training import Training
 
 
+@checked
 @dataclass(frozen=True)
 class ReduceOnPlateau(Controller):
     """Multiplies the LR by `factor` after more than `patience` evaluations in a row without a better `metric`.
@@ -86,6 +89,7 @@ class ReduceOnPlateau(Controller):
         return f"{text}. {self.note}" if self.note else text
 
 
+@checked_layout
 def plateau(
     lr: float,
     num_steps: int,
@@ -142,7 +146,7 @@ class Plateau:
         reported = {"train_loss": evaluation.train_loss, **evaluation.metrics}
         if self._metric not in reported:
             raise InvalidInputError(
-                f"metric must be one that the workload reports, but got {self._metric!r}; "
+                f"metric must be one that the workload reports, but got {quoted(self._metric)}; "
                 f"reported: {', '.join(sorted(reported))}. Name one of these, or report it."
             )
         return self._sign * reported[self._metric]

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from lr_search.curves.curve import LRCurve
-from lr_search.errors import require, require_bool
+from lr_search.errors import require
+from lr_search.kinds.checked import checked
 from lr_search.ramp.settings import RampSettings
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.exp_range import ExpRange
+from lr_search.schedules.layout import checked_layout
 from lr_search.schedules.named import by_name
 from lr_search.schedules.sgdr import SGDR
 from lr_search.schedules.triangular import Triangular, Triangular2
@@ -26,6 +28,7 @@ BELOW, ABOVE = 1e-3, 1e2  # of the present peak: where a ramp begins and ends
 RAMP_STEPS = 60  # as many a decade as the usual range test of 8 decades in 100 steps
 
 
+@checked
 @dataclass(frozen=True)
 class Refind(Controller):
     """A cyclic schedule whose bounds are found again at each cycle's end, by a range test from the state reached there.
@@ -58,7 +61,6 @@ class Refind(Controller):
     note: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        require_bool(True, gain_ratio=self.gain_ratio)
         kinds = "Triangular, Triangular2, ExpRange or SGDR"
         require(isinstance(self.cycles, Cyclic), f"cycles must be a {kinds}", got=self.cycles)
         require(self.read in ("suggestion", "bounds"), "read must be 'suggestion' or 'bounds'", read=self.read)
@@ -91,6 +93,7 @@ class Refind(Controller):
         return f"{text}. {self.note}" if self.note else text
 
 
+@checked_layout
 def refind(
     lr: float,
     num_steps: int,
@@ -114,7 +117,6 @@ def refind(
         gain_ratio: whether it is measured.
         **options: options of that schedule: cycles, base_ratio, ...
     """
-    require_bool(True, gain_ratio=gain_ratio)
     require(cycles_of in CYCLES_OF, f"cycles_of must be one of {', '.join(CYCLES_OF)}", cycles_of=cycles_of)
     cycles: Any = by_name(cycles_of, lr, num_steps, steps_per_epoch, **options)
     return Refind(cycles, read, ramp_steps, gain_ratio)

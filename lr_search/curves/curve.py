@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from lr_search.curves.noise import step_noise
 from lr_search.curves.phases import Phases, bounds, phases
 from lr_search.curves.smoothing import TINY, Smoother
 from lr_search.errors import require
+from lr_search.kinds.checked import checked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,7 @@ Ramp = Literal["exponential", "linear"]
 RampEnd = Literal["finished", "diverged", "non_finite"]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class LRCurve:
     """The losses of a training whose LR rose at every step.
@@ -60,7 +62,7 @@ class LRCurve:
     stopped: RampEnd = "finished"
     num_steps: int = 0
     num_forwards: float = 0.0
-    ramp: str = "exponential"
+    ramp: Ramp = "exponential"
     members: tuple[LRCurve, ...] = ()
     optimizer: Mapping[str, float] = field(default_factory=dict)
     group_ratios: tuple[float, ...] = ()
@@ -77,18 +79,16 @@ class LRCurve:
             self.lr.shape == self.loss.shape, "lr and loss must be equally long", lr=self.lr.shape, loss=self.loss.shape
         )
         finite = bool(np.isfinite(self.lr).all() and np.isfinite(self.loss).all())
-        require(
-            finite, "lr and loss must be finite", "Cut the curve off where it diverges and say stopped='non_finite'."
-        )
-        require(
-            bool((np.diff(self.lr) > 0).all()) and self.lr[0] >= 0, "lr must rise from step to step, and be positive"
-        )
+        remedy = "Cut the curve off where it diverges and say stopped='non_finite'."
+        require(finite, "lr and loss must be finite", remedy)
+        rising = bool((np.diff(self.lr) > 0).all()) and self.lr[0] >= 0
+        require(rising, "lr must rise from step to step, and be positive")
         measured = {} if self.gain_ratio is None else {"gain_ratio": self.gain_ratio}
         for name, values in {**measured, **self.metrics}.items():
             same = values.shape == self.lr.shape
             require(same, f"{name} must be as long as lr", **{name: values.shape, "lr": self.lr.shape})
-        require(self.stopped in get_args(RampEnd), f"stopped must be one of {get_args(RampEnd)}", stopped=self.stopped)
-        require(self.ramp in ("exponential", "linear"), "ramp must be 'exponential' or 'linear'", ramp=self.ramp)
+        counted = self.num_steps >= 0 and self.num_forwards >= 0
+        require(counted, "num_steps must be at least 0", num_steps=self.num_steps, num_forwards=self.num_forwards)
         if not self.num_steps:
             object.__setattr__(self, "num_steps", len(self.lr))
 

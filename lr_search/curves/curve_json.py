@@ -13,6 +13,18 @@ from lr_search.curves.curve import LRCurve
 from lr_search.errors import InvalidInputError, OutputError, require
 
 CURVE_FORMAT = 1
+_ENTRIES = {
+    "lr",
+    "loss",
+    "gain_ratio",
+    "metrics",
+    "stopped",
+    "num_steps",
+    "num_forwards",
+    "ramp",
+    "optimizer",
+    "members",
+}
 
 
 def record_of(curve: LRCurve) -> dict[str, Any]:
@@ -37,6 +49,8 @@ def curve_of(record: Mapping[str, Any]) -> LRCurve:
     """The curve of a record of this format. Raises: InvalidInputError: the record has another format, or holds no curve."""
     version = record.get("format")
     require(version == CURVE_FORMAT, f"a curve must have format {CURVE_FORMAT}", format=version)
+    lacking = sorted(_ENTRIES - record.keys())
+    require(not lacking, "a curve's record must be whole", "Give what LRCurve.to_json() returned.", lacking=lacking)
     gain_ratio = record["gain_ratio"]
     return LRCurve(
         lr=np.asarray(record["lr"]),
@@ -67,5 +81,5 @@ def read_curve(path: str | Path) -> LRCurve:
     """Read a curve that `write_curve` wrote. Raises: InvalidInputError: it is no such file."""
     try:
         return curve_of(json.loads(Path(path).read_text()))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InvalidInputError(f"path must be a file that LRCurve.save wrote, but got {path}: {error}") from error

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from lr_search import plugins
 from lr_search.arrays import FloatArray
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
+from lr_search.kinds.checked import checked
+from lr_search.kinds.seeds import require_seed
 
 if TYPE_CHECKING:
     import optuna
@@ -25,7 +28,10 @@ TAILS = 0.1  # the share that is spread evenly over the whole range: a curve's p
 PEAK_STD = 0.5  # decades by which the best peak of a schedule lies off the best constant LR, beside all else
 NORMAL = NormalDist()
 
+MOST_DRAWN = 10**6
 
+
+@checked
 @dataclass(frozen=True)
 class LRPrior:
     r"""Log-normal around `mode`, truncated to [low, high], plus a uniform share in log LR for the tails.
@@ -53,6 +59,8 @@ class LRPrior:
     log10_std: float = 0.7
     tails: float = TAILS
 
+    kind_remedy: ClassVar[str] = "Make one with LRPrior.around(1e-3), or LRPrior.from_curves([...])."
+
     def __post_init__(self) -> None:
         require(0 < self.low < self.high < np.inf, "low must be positive and below high", low=self.low, high=self.high)
         require(self.low <= self.mode <= self.high, "mode must lie between low and high", mode=self.mode)
@@ -77,13 +85,24 @@ class LRPrior:
             curves: at least one.
             schedule: the schedule's name; None or "constant" for a constant LR.
             lr_range: (low, high), the range that is searched.
+
+        Raises:
+            InvalidInputError: there is no curve, or no such range.
+            UnknownNameError: no schedule has that name.
         """
+        if schedule is not None:
+            plugins.load_plugin(plugins.SCHEDULES, schedule)
+        return cls.of_suggestions(curves, schedule in (None, "constant"), lr_range)
+
+    @classmethod
+    def of_suggestions(cls, curves: Sequence[LRCurve], constant: bool, lr_range: tuple[float, float]) -> LRPrior:
+        """What `from_curves` gives. Args: constant: whether the LR is; else it is the peak of some schedule."""
         require(len(curves) > 0, "curves must hold at least one curve", got=len(curves))
         suggestions = [curve.suggest() for curve in curves]
         low, high = lr_range
         logs = np.log10(np.clip([s.lr for s in suggestions], low, high))
         variance = np.mean([s.log10_std**2 for s in suggestions]) + np.var(logs)
-        if schedule not in (None, "constant"):
+        if not constant:
             variance += PEAK_STD**2
         return cls(low, high, float(np.clip(10 ** logs.mean(), low, high)), float(np.sqrt(variance)))
 
@@ -152,7 +171,7 @@ class LRPrior:
         density = (1 - self.tails) * body + self.tails / (high - low)
         return np.where((lrs >= self.low) & (lrs <= self.high), density, 0.0)
 
-    def ppf(self, q: Any) -> Any:
+    def ppf(self, q: npt.ArrayLike) -> Any:
         """The LR below which the share q of the prior lies. Args: q: in [0, 1], (...,). Returns: float or (...,)."""
         shares = np.asarray(q, dtype=np.float64)
         require(bool(((shares >= 0) & (shares <= 1)).all()), "q must be between 0 and 1", q=q)
@@ -166,7 +185,9 @@ class LRPrior:
         return float(lr) if lr.ndim == 0 else lr
 
     def sample(self, n: int, seed: int) -> FloatArray:
-        """Draw n LRs. Returns: (n,)."""
+        """Draw n LRs. Args: n: from 0 to 1,000,000; seed: >= 0. Returns: (n,)."""
+        require(0 <= n <= MOST_DRAWN, f"n must be from 0 to {MOST_DRAWN:,}", n=n)
+        require_seed(seed)
         return np.asarray(self.ppf(np.random.default_rng(seed).random(n)))
 
     def distribution(self) -> optuna.distributions.FloatDistribution:

@@ -11,6 +11,7 @@ import numpy as np
 
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
+from lr_search.kinds.checked import checked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ MOST = 0.9  # of the steps looked at must have a lower loss
 LEAST_FALL = 1e-6  # relative to the loss: what is less may be rounding
 
 
+@checked
 @dataclass(frozen=True)
 class Ladder:
     """Which LRs a descending probe tries, and for how long each.
@@ -38,8 +40,11 @@ class Ladder:
     factor: float = 10**0.5
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.num_steps, int | np.integer) and self.num_steps >= LEAST_LADDER_STEPS
-        require(whole, f"num_steps must be a whole number, at least {LEAST_LADDER_STEPS}", num_steps=self.num_steps)
+        require(
+            self.num_steps >= LEAST_LADDER_STEPS,
+            f"num_steps must be at least {LEAST_LADDER_STEPS}",
+            num_steps=self.num_steps,
+        )
         require(1 < self.factor < math.inf, "factor must be above 1", factor=self.factor)
 
     def lrs(self, low: float, high: float) -> FloatArray:

@@ -16,6 +16,7 @@ from lr_search.curves.remarks import bounds_remark, groups_remark
 from lr_search.curves.rules import SIMPLE_RULES as SIMPLE_RULES
 from lr_search.curves.smoothing import TINY
 from lr_search.errors import unknown_name
+from lr_search.kinds.checked import checked
 
 Status = Literal["ok", "flat", "at_edge", "noisy", "diverged_at_start"]
 RULES: dict[str, Callable[[LRCurve], float]] = {"calibrated": calibrated, **SIMPLE_RULES}
@@ -28,6 +29,7 @@ PEERS_LOG10_STD = 0.9  # of the other rules: the least that was measured for any
 WIDER: dict[Status, float] = {"ok": 1.0, "noisy": 1.0, "flat": 1.0, "at_edge": 1.3, "diverged_at_start": 2.0}
 
 
+@checked
 @dataclass(frozen=True)
 class Suggestion:
     """One learning rate, and how far to trust it.
@@ -55,6 +57,7 @@ class Suggestion:
         return suggestion_html(self)
 
 
+@checked
 def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
     """Read one LR off the curve by the rule of that name, with a status and a reason.
 
@@ -90,6 +93,7 @@ def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
     return Suggestion(lr, name, status, reason + groups_remark(group_lrs), log10_std, group_lrs)
 
 
+@checked
 def end_to_move(curve: LRCurve) -> Literal["start", "end"] | None:
     """The end of the ramp that should be moved: where it began too high, or ended before anything happened."""
     last, lowest = len(curve.lr) - 1, int(np.argmin(curve.smoothed))
@@ -111,6 +115,7 @@ def _blew_up_early(curve: LRCurve) -> bool:
     return len(curve.lr) < few and curve.lr[-1] <= 10**EARLY_DECADES * curve.first_lr
 
 
+@checked
 def judge(curve: LRCurve, spread: float = 0.0) -> tuple[Status, str]:
     """How far a curve can be trusted, and why.
 

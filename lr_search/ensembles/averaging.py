@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from lr_search.kinds.checked import checked
 from lr_search.training.batch_norm import gather_statistics
 from lr_search.training.snapshots import Snapshot, last_snapshots, rebuilt
-from lr_search.workloads.workload import Workload, require_workload
+from lr_search.workloads.workload import Workload
 
 
+@checked
 def average_weights(
     workload: Workload, snapshots: Sequence[Snapshot], *, last: int | None = None, seed: int = 0
 ) -> nn.Module:
@@ -39,7 +41,6 @@ def average_weights(
     Reference:
         Pavel Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018, arXiv:1803.05407.
     """
-    require_workload(workload)
     members = last_snapshots(snapshots, last)
     sums: list[torch.Tensor] = []
     for snapshot in members:

@@ -10,14 +10,16 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from lr_search.errors import InvalidInputError, OutputError, WorkloadError, require, require_bool
+from lr_search.errors import InvalidInputError, OutputError, WorkloadError, require
+from lr_search.kinds.checked import checked
 from lr_search.training.snapshots import Snapshot, last_snapshots, rebuilt, snapshot_of
 from lr_search.workloads.combining import COMBINE, Combine, require_combine
-from lr_search.workloads.workload import Workload, require_workload
+from lr_search.workloads.workload import Workload
 
 _FORMAT = 2
 
 
+@checked
 class SnapshotEnsemble(nn.Module):
     """The models that a training passed through at its cycles' ends, as one model with one output.
 
@@ -63,7 +65,6 @@ class SnapshotEnsemble(nn.Module):
         combine: Combine | None = None,
     ) -> None:
         super().__init__()
-        require_workload(workload)
         members = last_snapshots(snapshots, last)
         require_combine(combine)
         combine = workload.combine if combine is None else combine
@@ -100,7 +101,6 @@ class SnapshotEnsemble(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         """Stays in eval mode, whatever is asked for: the members' dropout and batch statistics are not to come back."""
-        require_bool(mode=mode)
         return super().train(False)
 
     def save(self, path: str | Path) -> None:
@@ -147,7 +147,7 @@ class SnapshotEnsemble(nn.Module):
                 f"path must be a file that SnapshotEnsemble.save wrote, but got {path}: {error}"
             ) from error
         if combine is None:
-            combine = require_workload(workload).combine
+            combine = workload.combine
             require(
                 callable(combine),
                 "combine must be given again: the saved ensemble combined by a function, which a file cannot hold",

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 from lr_search.errors import TrialsFailedError, require
 from lr_search.executors.progress import Progress
 from lr_search.executors.trial_run import training_of
+from lr_search.kinds.checked import checked
 from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.training import Training
@@ -18,6 +19,7 @@ from lr_search.workloads.workload import Workload
 FAILURES_IN_A_ROW = 3
 
 
+@checked
 class Executor(ABC):
     """Runs the trials of studies. It changes how fast they run, not what they give.
 
@@ -28,6 +30,9 @@ class Executor(ABC):
     """
 
     OPTIONS: ClassVar[tuple[str, ...]] = ()
+    kind_remedy: ClassVar[str] = (
+        "Such as lrs.LocalExecutor(); a class of your own inherits lr_search.executors.Executor."
+    )
 
     @classmethod
     def of_options(cls, options: Mapping[str, Any]) -> Self:
@@ -59,17 +64,10 @@ class Executor(ABC):
         return training
 
 
-def require_executor(executor: object) -> None:
-    """Raises: InvalidInputError: it is no executor."""
-    good = isinstance(executor, Executor)
-    remedy = "A class of your own inherits lr_search.executors.Executor."
-    require(good, "executor must be an executor, such as lrs.LocalExecutor()", remedy, executor=executor)
-
-
-def require_parallel(parallel_per_study: object) -> None:
-    """Raises: InvalidInputError: it is no whole number from 1 on."""
-    good = isinstance(parallel_per_study, int) and parallel_per_study >= 1
-    require(good, "parallel_per_study must be a whole number, at least 1", parallel_per_study=parallel_per_study)
+def require_parallel(parallel_per_study: int) -> None:
+    """Raises: InvalidInputError: it is below 1."""
+    good = parallel_per_study >= 1
+    require(good, "parallel_per_study must be at least 1", parallel_per_study=parallel_per_study)
 
 
 class FailureWatch:

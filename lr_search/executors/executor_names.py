@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from lr_search import plugins
-from lr_search.errors import InvalidInputError, require_bool_options, unknown_name
+from lr_search.errors import InvalidInputError, quoted, unknown_name
 from lr_search.executors.executor import Executor
+from lr_search.kinds.options import taken_options
 
 
 def executor_by_name(
@@ -29,7 +30,7 @@ def executor_by_name(
     executor = _built(name, registered, options or {}, offered or {}) if callable(registered) else registered
     if not isinstance(executor, Executor):
         raise InvalidInputError(
-            f"The executor {name!r} must be one, but got {executor!r}. Inherit lr_search.executors.Executor."
+            f"The executor {quoted(name)} must be one, but got {quoted(executor)}. Inherit lr_search.executors.Executor."
         )
     return executor
 
@@ -40,7 +41,7 @@ def _built(name: str, registered: Any, options: Mapping[str, Any], offered: Mapp
     known = [*inspect.signature(registered).parameters, *(registered.OPTIONS if own else ())]
     unknown = next((option for option in options if option not in known), None)
     if unknown is not None:
-        raise unknown_name(f"option of the executor {name!r}", unknown, known)
+        raise unknown_name(f"option of the executor {quoted(name)}", unknown, known)
     arguments = {option: value for option, value in offered.items() if option in known} | {**options}
-    require_bool_options(registered, arguments)
+    arguments = taken_options(registered, arguments)
     return registered.of_options(arguments) if own else registered(**arguments)

@@ -13,9 +13,11 @@ from lr_search.executors.fusing import Fusing
 from lr_search.executors.progress import Progress
 from lr_search.executors.wave import Wave
 from lr_search.executors.work import POLL_SECONDS, Work
+from lr_search.kinds.checked import checked
 from lr_search.studies.study import StudyTask
 
 
+@checked
 @dataclass(frozen=True)
 class FusedExecutor(Executor):
     """Up to `width` trials of one seed at once: their weights stacked, one forward and backward pass a step for all of them.
@@ -50,8 +52,8 @@ class FusedExecutor(Executor):
     parallel_per_study: int = 1
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.width, int) and not isinstance(self.width, bool) and self.width >= 1
-        require(whole or self.width == "auto", "width must be a whole number, at least 1, or 'auto'", width=self.width)
+        good = self.width == "auto" or self.width >= 1
+        require(good, "width must be a whole number, at least 1, or 'auto'", width=self.width)
         require_parallel(self.parallel_per_study)
 
     def run(self, tasks: Sequence[StudyTask], progress: Progress) -> None:

@@ -11,6 +11,7 @@ from lr_search.executors.interrupts import interrupts_held
 from lr_search.executors.progress import Progress
 from lr_search.executors.trial_run import run_trial
 from lr_search.executors.work import POLL_SECONDS, Work
+from lr_search.kinds.checked import checked
 from lr_search.storage.ownership import Heartbeat
 from lr_search.studies.job import Job
 from lr_search.studies.study import StudyTask
@@ -18,6 +19,7 @@ from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 
 
+@checked
 @dataclass(frozen=True)
 class LocalExecutor(Executor):
     """One trial at a time in this process; the same command in other terminals shares the work.

@@ -13,16 +13,21 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
-from lr_search.errors import MissingPackageError, require, require_bool, require_name, unknown_name
+from lr_search.errors import MissingPackageError, require, unknown_name
+from lr_search.kinds.checked import checked
+from lr_search.kinds.printable_names import require_name
 from lr_search.optimizers.param_groups import OptimizerFactory
 
-NamedOptimizers = str | Sequence[str] | Mapping[str, str | OptimizerFactory]
+NamedOptimizers = Annotated[
+    str | Sequence[str] | Mapping[str, str | OptimizerFactory], "Such as ['adam', 'sgd'], or {'mine': torch.optim.SGD}."
+]
 
 
+@checked
 @dataclass(frozen=True)
 class Rules:
     """How an optimizer wants to be used, by its authors.
@@ -34,9 +39,6 @@ class Rules:
 
     searched: bool = True
     schedules: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        require_bool(searched=self.searched)
 
 
 RULES: dict[str, Rules] = {
@@ -78,6 +80,7 @@ NAMES: dict[str, str] = {name: home.describe() for name, home in _HOMES.items()}
 """Every optimizer that `by_name` knows, and what it is."""
 
 
+@checked
 def by_name(name: str) -> OptimizerFactory:
     """The optimizer of that name, with its authors' default settings.
 
@@ -125,6 +128,7 @@ def resolve_optimizers(optimizers: NamedOptimizers) -> dict[str, OptimizerFactor
     return {str(name): by_name(value) if isinstance(value, str) else value for name, value in named.items()}
 
 
+@checked
 def rules_of(kind: type[torch.optim.Optimizer] | None) -> Rules:
     """The rules of a class of optimizers: those registered for it, or for the nearest class it is derived from.
 
@@ -139,6 +143,7 @@ def rules_of(kind: type[torch.optim.Optimizer] | None) -> Rules:
     return Rules()
 
 
+@checked
 def default_lr(factory: Callable[..., Any], kind: type | None = None) -> float | None:
     """The LR an optimizer has when its user gives none; None where there is none.
 

@@ -81,6 +81,10 @@ class AttachedSchedule(LRScheduler):
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, schedule: Schedule, last_epoch: int = -1) -> None:
+        rule = "last_epoch must be -1 (the beginning), or from 0 on where the optimizer's groups have an initial_lr"
+        known = all("initial_lr" in group for group in optimizer.param_groups)
+        good = last_epoch == -1 or (last_epoch >= 0 and known)
+        require(good, rule, "Attach at -1, and load a state_dict() to go on.", last_epoch=last_epoch)
         self.schedule = schedule
         self.ratios = group_ratios(optimizer)
         first = optimizer.param_groups[0]

@@ -14,7 +14,9 @@ import torch
 from torch import nn
 
 from lr_search.curves.curve import LRCurve, Ramp
-from lr_search.errors import InvalidInputError, require, require_bool
+from lr_search.errors import InvalidInputError, require
+from lr_search.kinds.checked import checked
+from lr_search.kinds.functions import require_takes
 from lr_search.optimizers.param_groups import foreign
 from lr_search.ramp.extending import run_ramp
 from lr_search.ramp.run import RampRun, Sweep
@@ -27,6 +29,7 @@ from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision
 from lr_search.workloads.workload import Workload
 
 
+@checked
 def range_test(
     model: nn.Module,
     optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
@@ -98,10 +101,9 @@ def range_test(
     >>> curve.stopped, optimizer.param_groups[0]["lr"]
     ('diverged', 0.1)
     """
-    require_bool(extend=extend)
-    require_bool(True, gain_ratio=gain_ratio)
-    require(isinstance(model, nn.Module), "model must be a torch.nn.Module", got=type(model).__name__)
     optimizers, losses = _optimizers_and_losses(optimizer, loss)
+    for name, function in [*(("loss", each) for each in losses), ("metrics", metrics)]:
+        require_takes(name, function, "model", "batch")
     if others := foreign(model, optimizers):
         raise InvalidInputError(f"The optimizer's parameters must be the model's, but {others}")
     _require_no_iterator("batches", batches)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lr_search.arrays import FloatArray
-from lr_search.curves.curve import LRCurve, RampEnd
+from lr_search.curves.curve import LRCurve, Ramp, RampEnd
 from lr_search.curves.noise import blow_up
 from lr_search.optimizers.character import character
 from lr_search.workloads.parts import DTYPES, Precision
@@ -31,7 +31,7 @@ class RampRecord:
         rounding: how small a change of the loss drowns in rounding, relative to it.
     """
 
-    def __init__(self, ramp: str) -> None:
+    def __init__(self, ramp: Ramp) -> None:
         self._ramp = ramp
         self._lrs: list[float] = []
         self._losses: list[float] = []

@@ -12,6 +12,7 @@ import numpy as np
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.errors import require
+from lr_search.kinds.checked import checked
 from lr_search.ramp.settings import RampSettings
 from lr_search.schedules.base import Schedule
 from lr_search.training.training import train
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _POINTS = 5  # the start, the quarters and the end
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Refinding:
     """Range tests at several points of one training; made by `refind()`.
@@ -91,6 +93,7 @@ class Refinding:
         return plot_refinding(self, ax, rule=rule)
 
 
+@checked
 def refind(
     workload: Workload,
     schedule: Schedule,
@@ -157,15 +160,16 @@ def _checked(range_test: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _points(at: int | Sequence[int], num_steps: int, schedule: Schedule) -> list[int]:
     """The steps to test at, rising."""
-    if isinstance(at, int | np.integer):
-        require(at >= 1, "at must be at least 1 point, or a list of steps", at=at)
+    if isinstance(at, int):
+        good = 1 <= at <= num_steps + 1
+        require(good, f"at must be from 1 to num_steps + 1={num_steps + 1} points, or a list of steps", at=at)
         even = np.linspace(0, num_steps, int(at))
         ends = np.array([0, *schedule.cycle_ends(num_steps)])  # within a cycle the LR, not the progress, rules the loss
         chosen = even.round() if len(ends) == 1 else ends[np.abs(ends[:, None] - even).argmin(axis=0)]
         return sorted({int(step) for step in chosen})
     steps = list(at)
-    whole = all(isinstance(step, int | np.integer) and 0 <= step <= num_steps for step in steps)
-    require(len(steps) > 0 and whole, f"at must hold whole numbers of steps from 0 to num_steps={num_steps}", at=at)
+    inside = all(0 <= step <= num_steps for step in steps)
+    require(len(steps) > 0 and inside, f"at must hold whole numbers of steps from 0 to num_steps={num_steps}", at=at)
     return sorted({int(step) for step in steps})
 
 

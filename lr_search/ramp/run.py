@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lr_search.arrays import FloatArray
-from lr_search.curves.curve import LRCurve
+from lr_search.curves.curve import LRCurve, Ramp
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError, user_code
 from lr_search.ramp.gain_meter import GainMeter
 from lr_search.ramp.movement import Movement
@@ -79,7 +79,7 @@ class RampRun:
         self,
         stepper: Stepper,
         batches: Iterator[Any],
-        ramp: str,
+        ramp: Ramp,
         *,
         gain_ratio: bool | None = None,
         metrics: Metrics | None = None,

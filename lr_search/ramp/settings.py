@@ -10,11 +10,13 @@ import numpy as np
 
 from lr_search.arrays import FloatArray
 from lr_search.curves.curve import Ramp
-from lr_search.errors import require, require_bool
+from lr_search.errors import require
+from lr_search.kinds.checked import checked
 
-LEAST_RAMP_STEPS = 20
+LEAST_RAMP_STEPS, MOST_RAMP_STEPS = 20, 10**6
 
 
+@checked
 @dataclass(frozen=True)
 class RampSettings:
     """The settings of a range test.
@@ -47,14 +49,13 @@ class RampSettings:
     valid_batches: int = 0
 
     def __post_init__(self) -> None:
-        require_bool(extend=self.extend)
-        require_bool(True, gain_ratio=self.gain_ratio)
         start_lr, end_lr, num_steps, ramp = self.start_lr, self.end_lr, self.num_steps, self.ramp
         require(ramp in ("exponential", "linear"), "ramp must be 'exponential' or 'linear'", ramp=ramp)
         least = "at least 0" if ramp == "linear" else "positive"
         require(start_lr > 0 or (ramp == "linear" and start_lr == 0), f"start_lr must be {least}", start_lr=start_lr)
         require(start_lr < end_lr < np.inf, "start_lr must be below end_lr", start_lr=start_lr, end_lr=end_lr)
         require(num_steps >= LEAST_RAMP_STEPS, f"num_steps must be at least {LEAST_RAMP_STEPS}", num_steps=num_steps)
+        require(num_steps <= MOST_RAMP_STEPS, f"num_steps must be at most {MOST_RAMP_STEPS:,}", num_steps=num_steps)
         object.__setattr__(self, "num_steps", operator.index(num_steps))
         if self.gain_ratio is not None:  # NumPy's False is not False
             object.__setattr__(self, "gain_ratio", bool(self.gain_ratio))

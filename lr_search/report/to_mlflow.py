@@ -17,7 +17,8 @@ import pandas as pd
 import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 
-from lr_search.errors import MissingPackageError, OutputError, require
+from lr_search.errors import MOST_QUOTED, MissingPackageError, OutputError, quoted, require
+from lr_search.kinds.printable_names import require_name
 from lr_search.report.exported_trials import ExportedTrial, Point, digest, exported_trials, shortened
 from lr_search.storage.masking import masked_text, masked_url
 
@@ -64,6 +65,8 @@ def log_to_mlflow(
 
     Reference: mlflow.org/docs/latest/ml/tracking.
     """
+    if experiment is not None:
+        require_name("experiment", experiment)
     mlflow_client, resolved = _mlflow(tracking_uri)
     names = list(dict.fromkeys(trials["comparison"]))
     require(
@@ -104,7 +107,7 @@ def _errors_explained(uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise OutputError(
-            f"MLflow must be reached and written to, but got {masked_url(uri)}: {masked_text(reason, uri)}. "
+            f"MLflow must be reached and written to, but got {masked_url(uri)[:MOST_QUOTED]}: {masked_text(reason, uri)[:MOST_QUOTED]}. "
             "Start its server, or give another tracking_uri."
         ) from error
 
@@ -135,7 +138,7 @@ def _experiment_id(client: MlflowClient, name: str) -> str:
         return str(client.create_experiment(name))
     if experiment.lifecycle_stage != "active":
         raise OutputError(
-            f"The experiment must be one that is not deleted, but got {name!r}. Restore it, or name another with experiment=."
+            f"The experiment must be one that is not deleted, but got {quoted(name)}. Restore it, or name another with experiment=."
         )
     return str(experiment.experiment_id)
 

@@ -8,6 +8,7 @@ from functools import cached_property
 import pandas as pd
 
 from lr_search.errors import LRSearchError
+from lr_search.kinds.checked import checked
 from lr_search.results.anytime import Lines, anytime_frame
 from lr_search.results.candidates import Candidate, basins_frame, candidates
 from lr_search.results.costs import costs_frame
@@ -20,6 +21,7 @@ from lr_search.storage.records import StudyRecord
 _KINDS = ["search", "range_test", "probe", "confirm"]
 
 
+@checked
 class Findings:
     """What is found in a comparison.
 

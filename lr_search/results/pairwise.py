@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lr_search.arrays import FloatArray
-from lr_search.errors import InvalidInputError
+from lr_search.errors import InvalidInputError, quoted
 from lr_search.results.anytime import Key, Lines
 from lr_search.results.statistics import MIN_SEEDS, Interval, holm
 from lr_search.results.summary import finals
@@ -87,4 +87,6 @@ def _require_known(columns: Mapping[Key, FloatArray], to: Mapping[str, str]) -> 
         known = sorted({key[_NAMES.index(name)] for key in columns}) if name in _NAMES else []
         if value not in known:
             held = "; ".join(f"{n}: {', '.join(sorted({key[i] for key in columns}))}" for i, n in enumerate(_NAMES))
-            raise InvalidInputError(f"to must name what was compared, but got {name}={value!r}. There are {held}.")
+            raise InvalidInputError(
+                f"to must name what was compared, but got {name}={quoted(value)}. There are {held}."
+            )

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lr_search.curves.remarks import groups_remark
-from lr_search.errors import LRSearchError, require_bool
+from lr_search.errors import LRSearchError
+from lr_search.kinds.checked import checked
 from lr_search.results.candidates import Candidate, candidates
 from lr_search.results.code.recommended_code import code_for
 from lr_search.results.statistics import MIN_SEEDS, Interval, mean_interval, paired_interval
@@ -34,6 +35,7 @@ class Choice:
     shape: Mapping[str, float] = field(default_factory=dict)
 
 
+@checked
 @dataclass(frozen=True)
 class Recommendation:
     """What to train with, and how sure that is.
@@ -71,9 +73,6 @@ class Recommendation:
     runner_up: Choice | None = None
     difference: Interval | None = None
     code: str = field(default="", repr=False)
-
-    def __post_init__(self) -> None:
-        require_bool(confirmed=self.confirmed, on_test_data=self.on_test_data)
 
     def __str__(self) -> str:
         return f"{self.schedule_text}, peak learning rate {self.lr:.3g}, {self.optimizer}: {self.objective} {self.value:.4g}; {self.reason}"

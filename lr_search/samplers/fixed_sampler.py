@@ -9,9 +9,11 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 from lr_search.errors import require
+from lr_search.kinds.checked import checked
 from lr_search.samplers.points import Inner, PointSampler
 
 
+@checked
 class FixedSampler(PointSampler):
     """Always the same LR.
 

@@ -8,9 +8,13 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 from lr_search.errors import require
+from lr_search.kinds.checked import checked
 from lr_search.samplers.points import Inner, PointSampler, at_share, generator, uniform, van_der_corput
 
+MOST_POINTS = 10**5
 
+
+@checked
 class GridSampler(PointSampler):
     """Cuts the (log) range of the LR into `num_points` equal steps and tries one point in each.
 
@@ -35,7 +39,8 @@ class GridSampler(PointSampler):
     def __init__(
         self, num_points: int = 8, *, param: str | Sequence[str] = "lr", seed: int = 0, inner: Inner = None
     ) -> None:
-        require(num_points >= 1, "num_points must be at least 1", num_points=num_points)
+        good = 1 <= num_points <= MOST_POINTS
+        require(good, f"num_points must be from 1 to {MOST_POINTS:,}", num_points=num_points)
         super().__init__(param, seed, inner)
         self.num_points = num_points
         width = (num_points - 1).bit_length()

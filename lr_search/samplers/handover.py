@@ -11,8 +11,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from lr_search.errors import require
+from lr_search.kinds.checked import checked
 
 
+@checked
 class HandoverSampler(BaseSampler):
     """Hands trials 0 to `num_first` - 1 to `first`, and those after to `then`, which learns from all.
 

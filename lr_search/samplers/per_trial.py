@@ -15,6 +15,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from lr_search.errors import InvalidInputError, LRSearchError, MissingPackageError, error_text, user_code
+from lr_search.kinds.checked import checked
 
 # they need arguments, or (BruteForce) a parameter with a few values
 NOT_BY_NAME = ("BaseSampler", "BaseGASampler", "BruteForceSampler", "GridSampler", "PartialFixedSampler")
@@ -26,6 +27,7 @@ OPTUNA_SAMPLERS = {  # by the first word of its class
 }
 
 
+@checked
 class PerTrialSampler(BaseSampler):
     """Hands each trial to a sampler of its own, seeded by (seed, trial number).
 

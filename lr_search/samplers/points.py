@@ -16,12 +16,15 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from lr_search.errors import InvalidInputError, require
+from lr_search.errors import InvalidInputError, quoted, require
+from lr_search.kinds.checked import checked
+from lr_search.kinds.seeds import require_seed
 from lr_search.samplers.per_trial import PerTrialSampler
 
 Inner = BaseSampler | Callable[..., BaseSampler] | None
 
 
+@checked
 class PointSampler(BaseSampler):
     """Gives its own parameters the values of `point`, and leaves every other one to an inner sampler, or to chance.
 
@@ -37,7 +40,7 @@ class PointSampler(BaseSampler):
     """
 
     def __init__(self, param: str | Sequence[str] = "lr", seed: int = 0, inner: Inner = None) -> None:
-        require(isinstance(seed, int | np.integer) and seed >= 0, "seed must be a whole number, at least 0", seed=seed)
+        require_seed(seed)
         self.params, self.seed = _names(param), int(seed)
         self.inner = _inner(inner, self.seed)
 
@@ -113,7 +116,7 @@ def _inner(inner: Inner, seed: int) -> BaseSampler | None:
         return inner
     if not callable(inner):
         raise InvalidInputError(
-            f"inner must be an Optuna sampler, its class, or a function that makes one, but got {inner!r}. "
+            f"inner must be an Optuna sampler, its class, or a function that makes one, but got {quoted(inner)}. "
             "For example: inner=optuna.samplers.TPESampler."
         )
     return PerTrialSampler(inner, seed)

@@ -9,13 +9,15 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from lr_search.errors import InvalidInputError, require
+from lr_search.errors import InvalidInputError, quoted, require
+from lr_search.kinds.checked import checked
 from lr_search.samplers.points import Inner, PointSampler, at_share, van_der_corput
 
 FIRST_PLACES = (2, 4, 3)  # half-decades below the largest usable LR: a tenth, a hundredth, and between the two
 NO_ROOM = 0.01  # decades
 
 
+@checked
 class ProbeSampler(PointSampler):
     """A tenth of the largest usable LR, a hundredth, the LR between, then outward by half-decades, then between those.
 
@@ -46,7 +48,7 @@ class ProbeSampler(PointSampler):
         """See the class."""
         if not isinstance(distribution, FloatDistribution) or not distribution.log:
             raise InvalidInputError(
-                f"The parameter {name!r} must be a log-scaled float, but got {distribution}. "
+                f"The parameter {quoted(name)} must be a log-scaled float, but got {distribution}. "
                 "Suggest it with trial.suggest_float(name, low, high, log=True)."
             )
         if self.largest_lr is None:

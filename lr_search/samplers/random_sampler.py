@@ -7,9 +7,11 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
+from lr_search.kinds.checked import checked
 from lr_search.samplers.points import Inner, PointSampler, at_share, uniform
 
 
+@checked
 class RandomSampler(PointSampler):
     """Draws every parameter at random from its distribution: log-uniformly for an LR given with log=True.
 

@@ -14,7 +14,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
-from lr_search.errors import InvalidInputError, require
+from lr_search.errors import InvalidInputError, quoted, require
+from lr_search.kinds.checked import checked
 from lr_search.samplers.gaussian_process import MIXED_NOISES, NOISES, believe, standardized
 from lr_search.samplers.points import Inner, PointSampler, radical_inverse, uniform
 from lr_search.samplers.trial_results import Results, results_of
@@ -30,6 +31,7 @@ PRIMES = (2, 3, 5, 7, 11, 13)
 Priors = LRPrior | Mapping[str, LRPrior] | None
 
 
+@checked
 class RangeTestSampler(PointSampler):
     r"""The prior's mode and two of its quantiles, then where expected improvement x prior is highest.
 
@@ -104,7 +106,7 @@ class RangeTestSampler(PointSampler):
             return self.prior[name]
         if PRIOR_ATTRIBUTE not in stored:
             raise InvalidInputError(
-                f"The study must hold a prior for {name!r}, since the sampler was given none, but it has no attribute "
+                f"The study must hold a prior for {quoted(name)}, since the sampler was given none, but it has no attribute "
                 f"{PRIOR_ATTRIBUTE!r}. Call lr_search_optuna.seed_study(study, workload) first, or give RangeTestSampler(prior)."
             )
         return LRPrior.from_json(stored[PRIOR_ATTRIBUTE])
@@ -123,13 +125,13 @@ class RangeTestSampler(PointSampler):
         """The range of the parameter. Raises: InvalidInputError: it is no log float, or misses the prior's range."""
         if not isinstance(distribution, FloatDistribution) or not distribution.log:
             raise InvalidInputError(
-                f"The parameter {name!r} must be a log-scaled float, but got {distribution}. "
+                f"The parameter {quoted(name)} must be a log-scaled float, but got {distribution}. "
                 "Suggest it with trial.suggest_float(name, low, high, log=True)."
             )
         below, above = prior.cdf([distribution.low, distribution.high]).tolist()
         require(
             below < above,
-            f"the range of {name!r} must overlap the prior's, {prior.low:g} to {prior.high:g}",
+            f"the range of {quoted(name)} must overlap the prior's, {prior.low:g} to {prior.high:g}",
             low=distribution.low,
             high=distribution.high,
         )

@@ -10,7 +10,8 @@ import optuna
 
 from lr_search.curves.prior import LRPrior
 from lr_search.curves.probe import Ladder
-from lr_search.errors import require, require_bool
+from lr_search.errors import require
+from lr_search.kinds.checked import checked
 from lr_search.samplers.fixed_sampler import FixedSampler
 from lr_search.samplers.grid_sampler import GridSampler
 from lr_search.samplers.handover import HandoverSampler
@@ -50,6 +51,7 @@ class Search:
     epoch_steps: int | None = None
 
 
+@checked
 @dataclass(frozen=True)
 class Strategy:
     """A named way to search.
@@ -83,7 +85,6 @@ class Strategy:
     first_round: Callable[[Search], int] | None = None
 
     def __post_init__(self) -> None:
-        require_bool(needs_curves=self.needs_curves, needs_default=self.needs_default)
         both = self.needs_curves and self.probe is not None
         require(not both, "a strategy takes range tests first, or a probe, not both", name=self.name)
 

@@ -15,7 +15,8 @@ from optuna.samplers._lazy_random_state import LazyRandomState
 
 from lr_search import plugins
 from lr_search.curves.prior import LRPrior
-from lr_search.errors import InvalidInputError, require, require_name, unknown_name, user_code
+from lr_search.errors import InvalidInputError, quoted, require, unknown_name, user_code
+from lr_search.kinds.printable_names import require_name
 from lr_search.plain import plain_value
 from lr_search.samplers.fixed_sampler import FixedSampler
 from lr_search.samplers.per_trial import OPTUNA_SAMPLERS, PerTrialSampler, sampler_class
@@ -78,7 +79,7 @@ def _named(name: Any, value: Any) -> Strategy:
         return _of_instance(name, value)
     if not callable(value):
         raise InvalidInputError(
-            f"The strategy {name!r} must be a name, a number, an Optuna sampler or a Strategy, but got {value!r}. "
+            f"The strategy {quoted(name)} must be a name, a number, an Optuna sampler or a Strategy, but got {quoted(value)}. "
             "For example: strategies={'cmaes': optuna.samplers.CmaEsSampler, 'mine': 3e-4}."
         )
     return _of_factory(name, value)
@@ -141,7 +142,7 @@ def _copied(sampler: BaseSampler) -> BaseSampler:
             return copy.deepcopy(sampler)
     except Exception as error:
         raise InvalidInputError(
-            f"A sampler that is given as an object must be one that can be copied for each study, but {sampler!r} cannot: "
+            f"A sampler that is given as an object must be one that can be copied for each study, but {quoted(sampler)} cannot: "
             f"{error}. Give its class, or a function that makes it."
         ) from error
 

@@ -7,7 +7,7 @@ from optuna.distributions import FloatDistribution
 from optuna.study import Study
 
 from lr_search.curves.prior import LRPrior
-from lr_search.errors import InvalidInputError, require
+from lr_search.errors import InvalidInputError, quoted, require
 from lr_search.samplers.gaussian_process import MIXED_NOISES, NOISES, believe, paths, standardized
 from lr_search.samplers.trial_results import results_of
 
@@ -33,7 +33,7 @@ def prior_of_study(study: Study, param: str) -> LRPrior:
     low, high = _range(study, param)
     results = results_of(study, param)
     finite = int(np.isfinite(results.values).sum())
-    rule = f"the study must hold at least one finished trial with the parameter {param!r} that did not diverge"
+    rule = f"the study must hold at least one finished trial with the parameter {quoted(param)} that did not diverge"
     require(finite > 0, rule, "Run it first, or use LRPrior.around.", trials=len(results.values), of_these=finite)
     at = np.linspace(np.log10(low), np.log10(high), PLACES)
     values, tried = standardized(results.values), float(results.places[int(results.values.argmin())])
@@ -53,13 +53,13 @@ def _range(study: Study, param: str) -> tuple[float, float]:
     ]
     if not distributions:
         raise InvalidInputError(
-            f"The study must hold a finished trial with the parameter {param!r}, but it has none of that name. "
+            f"The study must hold a finished trial with the parameter {quoted(param)}, but it has none of that name. "
             "Run it first, give param= the name of its LR, or use LRPrior.around."
         )
     for distribution in distributions:
         if not isinstance(distribution, FloatDistribution) or not distribution.log:
             raise InvalidInputError(
-                f"The parameter {param!r} must be a log-scaled float, but got {distribution}. "
+                f"The parameter {quoted(param)} must be a log-scaled float, but got {distribution}. "
                 "Suggest it with trial.suggest_float(name, low, high, log=True)."
             )
     floats = [distribution for distribution in distributions if isinstance(distribution, FloatDistribution)]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
+from lr_search.kinds.checked import checked, taken
+from lr_search.kinds.containers import NUMBERS
 from lr_search.schedules.source import TorchCall
 
 if TYPE_CHECKING:
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
 
+MOST_STEPS = 10**8  # that a schedule is walked through, step by step
+MOST_ENDS = 10**6  # of cycles
+_BLOCK = 10**6
+
+
+@checked
 class Schedule(ABC):
     """A pure function `step -> lr`. Step t is the t-th optimizer step of a training, counted from 0.
 
@@ -50,6 +58,8 @@ class Schedule(ABC):
     >>> Harmonic(lr=1.0).factor_lines(lr=0.5, num_steps=100)
     ['return 2.0 / (1 + step)']
     """
+
+    kind_remedy: ClassVar[str] = "Make one with lr_search.schedules.by_name(...)."
 
     @abstractmethod
     def values(self, steps: FloatArray) -> FloatArray:
@@ -117,7 +127,10 @@ class Schedule(ABC):
 
     def highest_lr(self, num_steps: int) -> float:
         """The LR at the highest of its first `num_steps` steps, which `factor_lines` is first asked to count from."""
-        return float(np.max(self(np.arange(num_steps))))
+        rule = f"num_steps must be from 1 to {MOST_STEPS:,}"
+        require(1 <= num_steps <= MOST_STEPS, rule, num_steps=num_steps)
+        blocks = range(0, num_steps, _BLOCK)
+        return max(float(np.max(self(np.arange(start, min(start + _BLOCK, num_steps))))) for start in blocks)
 
     def attach(self, optimizer: torch.optim.Optimizer, last_epoch: int = -1) -> LRScheduler:
         """A torch `LRScheduler` that follows this schedule, for loops that are not ours.
@@ -131,7 +144,7 @@ class Schedule(ABC):
 
 
 def _checked(step: Any) -> FloatArray:
-    steps = np.asarray(step, dtype=np.float64)
+    steps = np.asarray(taken(NUMBERS, "step", step), dtype=np.float64)
     require(bool(np.all(np.isfinite(steps) & (steps >= 0))), "step must be at least 0, and finite", step=step)
     return steps
 

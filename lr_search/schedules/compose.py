@@ -10,10 +10,12 @@ import numpy as np
 
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
+from lr_search.kinds.checked import checked
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.polynomial import Linear
 
 
+@checked
 @dataclass(frozen=True)
 class Joined(Schedule):
     """Several schedules in turn, each counting from the step at which it begins; made by `join`.
@@ -39,8 +41,7 @@ class Joined(Schedule):
         )
         edges = (0, *self.boundaries)
         rising = all(before < after for before, after in itertools.pairwise(edges))
-        whole = all(isinstance(boundary, int | np.integer) for boundary in self.boundaries)
-        require(rising and whole, "boundaries must be rising whole numbers, at least 1", boundaries=self.boundaries)
+        require(rising, "boundaries must rise from step to step, from 1 on", boundaries=self.boundaries)
 
     def _piecewise(self, steps: FloatArray, momenta: bool) -> FloatArray:
         starts = np.array([0, *self.boundaries])
@@ -86,6 +87,7 @@ class Joined(Schedule):
         return "; ".join([first, *later])
 
 
+@checked
 def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Joined:
     """One schedule after the other, as torch's SequentialLR and optax's join_schedules do.
 
@@ -105,6 +107,7 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Joined:
     return Joined(tuple(schedules), tuple(boundaries))
 
 
+@checked
 def warmup(schedule: Schedule, num_steps: int, start_ratio: float = 0.0) -> Joined:
     """A linear rise to the schedule's first LR, then the schedule from its beginning.
 
@@ -125,9 +128,7 @@ def warmup(schedule: Schedule, num_steps: int, start_ratio: float = 0.0) -> Join
     >>> warmup(Cosine(lr=1.0, num_steps=10), num_steps=5)([0, 1, 5, 10, 15]).round(6).tolist()
     [0.0, 0.2, 1.0, 0.5, 0.0]
     """
-    require(isinstance(schedule, Schedule), "schedule must be a Schedule", got=schedule)
-    whole = isinstance(num_steps, int | np.integer) and num_steps >= 1
-    require(whole, "num_steps must be a whole number, at least 1", num_steps=num_steps)
+    require(num_steps >= 1, "num_steps must be at least 1", num_steps=num_steps)
     require(0 <= start_ratio <= 1, "start_ratio must lie between 0 and 1", start_ratio=start_ratio)
     first = schedule(0)
     require(first > 0, "the schedule's first LR must be positive, for the warm-up leads to it", lr=first)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lr_search.arrays import FloatArray
+from lr_search.kinds.checked import checked
 from lr_search.schedules.base import Schedule, require_end, require_length, require_peak
-from lr_search.schedules.layout import ENDS, end_lr_of
+from lr_search.schedules.layout import ENDS, checked_layout, end_lr_of
 from lr_search.schedules.source import TorchCall, line, number, share_done, whole
 
 
+@checked
 @dataclass(frozen=True)
 class Cosine(Schedule):
     """Half a cosine from `lr` to `end_lr`, then constant.
@@ -65,6 +67,7 @@ class Cosine(Schedule):
         return self.lr
 
 
+@checked_layout
 def cosine(lr: float, num_steps: int, steps_per_epoch: float | None = None, *, final_ratio: float = 0.0) -> Cosine:
     """A single cosine to 0 (arXiv:1608.03983).
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
-
 from lr_search.errors import require
 
 LENGTHEN = "Train for more steps, or in fewer cycles."
@@ -65,12 +63,17 @@ def restarts(
         return T_0, f"T_0 as asked for{_cut(num_steps, T_0, T_mult)}{epochs}."
 
     def needed(count: int) -> float:  # steps that so many cycles take, the first of them 1
-        return float(count) if T_mult == 1 else (T_mult**count - 1) / (T_mult - 1)
+        try:
+            return float(count) if T_mult == 1 else (T_mult**count - 1) / (T_mult - 1)
+        except OverflowError:
+            return math.inf
 
+    if cycles is not None:
+        require(cycles <= num_steps, "cycles must be at most num_steps", LENGTHEN, cycles=cycles, num_steps=num_steps)
     count = cycles if cycles is not None else _count_of_restarts(num_steps, steps_per_epoch, needed)
     require(
         num_steps >= needed(count),
-        f"sgdr needs at least {math.ceil(needed(count))} steps (after the warm-up) for {_counted(count)}",
+        f"sgdr needs at least {needed(count):.0f} steps (after the warm-up) for {_counted(count)}",
         LENGTHEN,
         num_steps=num_steps,
     )
@@ -98,8 +101,7 @@ def _require_one(**given: float | None) -> None:
         **{name: value for name, value in given.items() if value is not None},
     )
     cycles = given["cycles"]
-    whole = cycles is None or (isinstance(cycles, int | np.integer) and cycles >= 1)
-    require(whole, "cycles must be a whole number, at least 1, or None", cycles=cycles)
+    require(cycles is None or cycles >= 1, "cycles must be at least 1, or None", cycles=cycles)
 
 
 def _counted(cycles: int) -> str:

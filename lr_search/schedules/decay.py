@@ -9,13 +9,15 @@ import numpy as np
 
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
+from lr_search.kinds.checked import checked
 from lr_search.schedules.base import Schedule, require_length, require_peak
-from lr_search.schedules.layout import WARMUP_SHARE, Range, searchable, warmed
+from lr_search.schedules.layout import WARMUP_SHARE, Range, checked_layout, searchable, warmed
 from lr_search.schedules.source import TorchCall, line, number, steps_text, whole
 
 MOST_MILESTONES = 12  # drops at uneven distances are listed up to this many
 
 
+@checked
 @dataclass(frozen=True)
 class Constant(Schedule):
     """The same LR at every step: the control that every other schedule must beat.
@@ -49,11 +51,13 @@ class Constant(Schedule):
         return [f"return {number(self.lr / lr)}"]
 
 
+@checked_layout
 def constant(lr: float, num_steps: int, steps_per_epoch: float | None = None) -> Constant:
     """The LR held constant: the control."""
     return Constant(lr)
 
 
+@checked
 @dataclass(frozen=True)
 class StepDecay(Schedule):
     """Multiplies the LR by `gamma` every `step_size` steps. For uneven stairs, `join` constants.
@@ -106,6 +110,7 @@ class StepDecay(Schedule):
         return [f"return {line(0, self.lr / lr, f'{number(self.gamma)} ** {drops}')}"]
 
 
+@checked_layout
 @searchable(drops=Range(1, 4, whole=True), gamma=Range(0.05, 0.5, log=True))
 def step(
     lr: float, num_steps: int, steps_per_epoch: float | None = None, *, drops: int = 2, gamma: float = 0.1
@@ -119,12 +124,12 @@ def step(
         drops: how often the LR drops, at equal distances, >= 1.
         gamma: factor of a drop.
     """
-    counted = isinstance(drops, int | np.integer) and 1 <= drops < num_steps
-    require(counted, "drops must be a whole number from 1 to num_steps - 1", drops=drops, num_steps=num_steps)
+    require(1 <= drops < num_steps, "drops must be from 1 to num_steps - 1", drops=drops, num_steps=num_steps)
     times = f"{drops} drop{'' if drops == 1 else 's'}"
     return StepDecay(lr, num_steps / (drops + 1), gamma, note=f"{times} at equal distances over the training.")
 
 
+@checked
 @dataclass(frozen=True)
 class Exponential(Schedule):
     """Multiplies the LR by `gamma` at every step.
@@ -165,6 +170,7 @@ class Exponential(Schedule):
         return [f"return {line(0, self.lr / lr, f'{number(self.gamma)}**step')}"]
 
 
+@checked_layout
 @searchable(final_ratio=Range(1e-3, 0.3, log=True))
 def exponential(
     lr: float, num_steps: int, steps_per_epoch: float | None = None, *, final_ratio: float = 0.01
@@ -181,6 +187,7 @@ def _require_gamma(gamma: float) -> None:
     require(0 < gamma <= 1, "gamma must be above 0 and at most 1", gamma=gamma)
 
 
+@checked
 @dataclass(frozen=True)
 class InverseSqrt(Schedule):
     """Falls as the inverse square root of the step; under `warmup` of `timescale` steps it is the transformer's.
@@ -221,6 +228,7 @@ class InverseSqrt(Schedule):
         return [f"return {line(0, self.lr / lr, f'({scale} / (step + {scale})) ** 0.5')}"]
 
 
+@checked_layout
 @warmed
 @searchable(timescale_share=Range(0.01, 0.3, log=True))
 def inverse_sqrt(

@@ -8,14 +8,16 @@ from typing import Literal
 
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
+from lr_search.kinds.checked import checked
 from lr_search.schedules.cycles import triangles
-from lr_search.schedules.layout import Range, searchable
+from lr_search.schedules.layout import Range, checked_layout, searchable
 from lr_search.schedules.source import TorchCall, number
 from lr_search.schedules.triangular import BASE_RATIO, CLR_BASE, CYCLES, Cyclical, base_lr_of, base_note
 
 FINAL_RATIO = 1 / 10  # what its decay leaves at the end of the training
 
 
+@checked
 @dataclass(frozen=True)
 class ExpRange(Cyclical):
     r"""`Triangular`, decaying by `gamma` at every step.
@@ -71,6 +73,7 @@ class ExpRange(Cyclical):
         return self.triangle_lines(f"{value} * {number(self.gamma)}**step")
 
 
+@checked_layout
 @searchable(cycles=CYCLES, base_ratio=CLR_BASE, final_ratio=Range(0.01, 1.0, log=True))
 def exp_range(
     lr: float,

@@ -5,11 +5,15 @@ A layout is the function by which `by_name` makes a schedule for a training: (pe
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from lr_search.errors import require, require_bool
+from lr_search.errors import require
+from lr_search.kinds.checked import checked, taken
+from lr_search.kinds.kind import NONE, NUMBER, WHOLE_NUMBER, either
 
 WARMUP_SHARE = 1 / 20  # of the training, for the schedules that have a warm-up by definition
 ENDS = "It ends with the training."
@@ -38,6 +42,7 @@ def end_lr_of(lr: float, final_ratio: float) -> float:
     return lr * final_ratio
 
 
+@checked
 @dataclass(frozen=True)
 class Range:
     """Where an option may lie.
@@ -55,8 +60,30 @@ class Range:
     whole: bool = False
 
     def __post_init__(self) -> None:
-        require_bool(log=self.log, whole=self.whole)
         require(self.low <= self.high, "low must be at most high", low=self.low, high=self.high)
+
+
+def require_training(lr: float, num_steps: int, steps_per_epoch: float | None) -> None:
+    """Raises: InvalidInputError: there is no such peak LR, or no training of such a length."""
+    taken(NUMBER, "lr", lr)
+    taken(WHOLE_NUMBER, "num_steps", num_steps)
+    require(lr > 0 and math.isfinite(lr), "lr must be positive and finite", lr=lr)
+    require(num_steps >= 1, "num_steps must be at least 1", num_steps=num_steps)
+    if steps_per_epoch is not None:
+        taken(either([NUMBER, NONE]), "steps_per_epoch", steps_per_epoch)
+        require(steps_per_epoch > 0, "steps_per_epoch must be positive, or None", steps_per_epoch=steps_per_epoch)
+
+
+def checked_layout(layout: LayoutT) -> LayoutT:
+    """Marks a layout of this package: what it is given is checked before it is called."""
+    inner = checked(layout)
+
+    @functools.wraps(inner)
+    def lay_out(lr: float, num_steps: int, steps_per_epoch: float | None = None, **options: Any) -> Any:
+        require_training(lr, num_steps, steps_per_epoch)
+        return inner(lr, num_steps, steps_per_epoch, **options)
+
+    return lay_out  # type: ignore[return-value]
 
 
 def searchable(**ranges: Range) -> Callable[[LayoutT], LayoutT]:

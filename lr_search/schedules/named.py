@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-import numpy as np
-
-from lr_search.errors import require, require_bool_options
+from lr_search.errors import require
+from lr_search.kinds.checked import checked
+from lr_search.kinds.options import taken_options
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.compose import warmup
-from lr_search.schedules.layout import warmup_share_of
+from lr_search.schedules.layout import require_training, warmup_share_of
 
 if TYPE_CHECKING:
     from lr_search.training.controller import Controller
@@ -35,6 +34,7 @@ def by_name(
     warmup_steps: int | None = None,
     **options: Any,
 ) -> Schedule: ...
+@checked
 def by_name(
     name: str,
     lr: float,
@@ -85,29 +85,18 @@ def lay_out(
     options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:
     """What `by_name` gives where that layout is registered under that name. Args, raises: see there."""
-    _require_training(lr, num_steps, steps_per_epoch)
+    require_training(lr, num_steps, steps_per_epoch)
     _require_options(name, layout, options)
-    require_bool_options(layout, options)
+    options = taken_options(layout, options)
     if warmup_steps is None:
         warmup_steps = round(warmup_share_of(layout) * num_steps)
-    whole = isinstance(warmup_steps, int | np.integer) and 0 <= warmup_steps < num_steps
-    require(whole, "warmup_steps must be a whole number from 0 to num_steps - 1", warmup_steps=warmup_steps)
+    fits = 0 <= warmup_steps < num_steps
+    require(fits, "warmup_steps must be from 0 to num_steps - 1", warmup_steps=warmup_steps, num_steps=num_steps)
     # a layout may ask for the length of the warm-up before it
     if "warmup_steps" in inspect.signature(layout).parameters:
         options = {**options, "warmup_steps": warmup_steps}
     schedule = layout(lr, num_steps - warmup_steps, steps_per_epoch, **options)
     return warmup(schedule, warmup_steps) if warmup_steps else schedule
-
-
-def _require_training(lr: float, num_steps: int, steps_per_epoch: float | None) -> None:
-    require(lr > 0 and math.isfinite(lr), "lr must be positive and finite", lr=lr)
-    whole = isinstance(num_steps, int | np.integer) and num_steps >= 1
-    require(whole, "num_steps must be a whole number, at least 1", num_steps=num_steps)
-    require(
-        steps_per_epoch is None or steps_per_epoch > 0,
-        "steps_per_epoch must be positive, or None",
-        steps_per_epoch=steps_per_epoch,
-    )
 
 
 def _require_options(name: str, layout: Callable[..., Schedule], options: Mapping[str, Any]) -> None:

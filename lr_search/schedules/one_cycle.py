@@ -10,12 +10,14 @@ from typing import Literal
 import numpy as np
 
 from lr_search.arrays import FloatArray
-from lr_search.errors import require, require_bool
+from lr_search.errors import require
+from lr_search.kinds.checked import checked
 from lr_search.schedules.base import Schedule, require_length
-from lr_search.schedules.layout import Range, searchable
+from lr_search.schedules.layout import Range, checked_layout, searchable
 from lr_search.schedules.source import TorchCall, number, steps_text, whole
 
 
+@checked
 @dataclass(frozen=True)
 class OneCycle(Schedule):
     """Up to `max_lr` and far down again, once, while the momentum goes the other way. The numbers are torch's OneCycleLR's.
@@ -56,7 +58,6 @@ class OneCycle(Schedule):
     note: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        require_bool(three_phase=self.three_phase)
         require(
             self.max_lr > 0 and math.isfinite(self.max_lr), "max_lr must be positive and finite", max_lr=self.max_lr
         )
@@ -173,6 +174,7 @@ class OneCycle(Schedule):
         return self.max_lr
 
 
+@checked_layout
 @searchable(pct_start=Range(0.1, 0.5), div_factor=Range(5.0, 50.0, log=True))
 def one_cycle(
     lr: float,

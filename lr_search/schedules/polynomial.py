@@ -8,11 +8,13 @@ import numpy as np
 
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
+from lr_search.kinds.checked import checked
 from lr_search.schedules.base import Schedule, require_end, require_length, require_peak
-from lr_search.schedules.layout import ENDS, Range, end_lr_of, searchable
+from lr_search.schedules.layout import ENDS, Range, checked_layout, end_lr_of, searchable
 from lr_search.schedules.source import TorchCall, line, number, share_done, whole
 
 
+@checked
 @dataclass(frozen=True)
 class Polynomial(Schedule):
     """Falls from `lr` to `end_lr` as a power of the steps that are left, then stays there.
@@ -69,6 +71,7 @@ class Polynomial(Schedule):
         return self.lr
 
 
+@checked_layout
 @searchable(power=Range(0.5, 4.0, log=True))
 def polynomial(
     lr: float, num_steps: int, steps_per_epoch: float | None = None, *, power: float = 2.0, final_ratio: float = 0.0
@@ -80,6 +83,7 @@ def polynomial(
     return Polynomial(lr, num_steps, power, end_lr_of(lr, final_ratio), note=ENDS)
 
 
+@checked
 @dataclass(frozen=True)
 class Linear(Schedule):
     """A straight line from `lr` to `end_lr`, then constant. It may rise: `warmup` is made of it.
@@ -134,6 +138,7 @@ class Linear(Schedule):
         return max(self.lr, self.end_lr)
 
 
+@checked_layout
 def linear(lr: float, num_steps: int, steps_per_epoch: float | None = None, *, final_ratio: float = 0.0) -> Linear:
     """Linear decay to 0 (Defazio et al., 2023, arXiv:2310.07831).
 

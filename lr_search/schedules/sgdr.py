@@ -9,15 +9,17 @@ import numpy as np
 
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
-from lr_search.schedules.base import Schedule
+from lr_search.kinds.checked import checked
+from lr_search.schedules.base import MOST_ENDS, Schedule
 from lr_search.schedules.cycles import restarts
-from lr_search.schedules.layout import Range, searchable
+from lr_search.schedules.layout import Range, checked_layout, searchable
 from lr_search.schedules.source import TorchCall, number, steps_text, whole
 
 T_MULT = 2  # SGDR's own choice for its anytime results (section 4.1)
 RESTART_ROUNDING = 1e-6  # steps: a T_0 laid out from num_steps may put a restart just beyond the step it is meant for
 
 
+@checked
 @dataclass(frozen=True)
 class SGDR(Schedule):
     r"""Anneals by a cosine from `max_lr` to `base_lr`, then restarts at the top; cycle i is T_0 * T_mult^i steps long.
@@ -89,12 +91,10 @@ class SGDR(Schedule):
 
     def cycle_ends(self, num_steps: int) -> list[int]:
         """The restarts, to the nearest step."""
-        ends: list[int] = []
-        cycle = 1
-        while (end := float(self._start(np.array([float(cycle)]))[0])) <= num_steps + RESTART_ROUNDING:
-            ends.append(round(end))
-            cycle += 1
-        return ends
+        count = int(self._cycle(np.array([float(num_steps)]))[0]) + 1  # one more than may end: the last is looked at
+        require(count <= MOST_ENDS, f"there must be at most {MOST_ENDS:,} cycles in num_steps", num_steps=num_steps)
+        ends = self._start(np.arange(1.0, count + 1))
+        return [round(end) for end in ends[ends <= num_steps + RESTART_ROUNDING].tolist()]
 
     def describe(self) -> str:
         """Bounds, cycle lengths and decay in words."""
@@ -146,6 +146,7 @@ class SGDR(Schedule):
         return self.max_lr
 
 
+@checked_layout
 @searchable(cycles=Range(3, 6, whole=True), T_mult=Range(1.0, 2.0), base_ratio=Range(0.001, 0.3, log=True))
 def sgdr(
     lr: float,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lr_search.errors import require_bool
+from lr_search.kinds.checked import checked
 
 
 def number(value: float) -> str:
@@ -55,6 +55,7 @@ def line(start: float, rise: float, share: str) -> str:
     return f"{number(start)} {'-' if rise < 0 else '+'} {size}{share}"
 
 
+@checked
 @dataclass(frozen=True)
 class TorchCall:
     """A schedule as a call of one of torch's own schedulers.
@@ -74,6 +75,3 @@ class TorchCall:
     one_group_only: bool = False
     moves_momentum: bool = False
     before: str = ""
-
-    def __post_init__(self) -> None:
-        require_bool(one_group_only=self.one_group_only, moves_momentum=self.moves_momentum)

@@ -10,9 +10,10 @@ import numpy as np
 
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
-from lr_search.schedules.base import Schedule
+from lr_search.kinds.checked import checked
+from lr_search.schedules.base import MOST_ENDS, Schedule
 from lr_search.schedules.cycles import triangles
-from lr_search.schedules.layout import Range, searchable
+from lr_search.schedules.layout import Range, checked_layout, searchable
 from lr_search.schedules.source import TorchCall, line, number, steps_text
 
 BASE_RATIO = 1 / 4  # base_lr = max_lr / 3 or / 4 (Smith 2017, section 3.3)
@@ -20,6 +21,7 @@ CYCLES = Range(3, 8, whole=True)
 CLR_BASE = Range(1 / 20, 1 / 2, log=True)
 
 
+@checked
 @dataclass(frozen=True)
 class Cyclical(Schedule):
     """What the CLR policies share: a triangle between two bounds, which each policy scales in its own way."""
@@ -57,6 +59,7 @@ class Cyclical(Schedule):
         """Every 2 * step_size steps, to the nearest step."""
         # 1e-9: a step_size of num_steps / (2 * cycles) may round to just beyond the last step
         count = int(num_steps / (2 * self.step_size) + 1e-9)
+        require(count <= MOST_ENDS, f"there must be at most {MOST_ENDS:,} cycles in num_steps", num_steps=num_steps)
         return [round(2 * self.step_size * cycle) for cycle in range(1, count + 1)]
 
     def highest_lr(self, num_steps: int) -> float:
@@ -86,6 +89,7 @@ class Cyclical(Schedule):
         ]
 
 
+@checked
 @dataclass(frozen=True)
 class Triangular(Cyclical):
     r"""Rises linearly from `base_lr` to `max_lr` and back, for ever.
@@ -122,6 +126,7 @@ class Triangular(Cyclical):
         return self.triangle_lines(self.triangle_factor(lr))
 
 
+@checked_layout
 @searchable(cycles=CYCLES, base_ratio=CLR_BASE)
 def triangular(
     lr: float,
@@ -146,6 +151,7 @@ def triangular(
     return Triangular(base_lr_of(lr, base_ratio), lr, size, note=base_note(base_ratio) + note)
 
 
+@checked
 @dataclass(frozen=True)
 class Triangular2(Cyclical):
     r"""`Triangular`, with its height halved after each cycle.
@@ -182,6 +188,7 @@ class Triangular2(Cyclical):
         return self.triangle_lines(f"{self.triangle_factor(lr)} / 2**cycle", "cycle, into = divmod(step, {cycle})")
 
 
+@checked_layout
 @searchable(cycles=CYCLES, base_ratio=CLR_BASE)
 def triangular2(
     lr: float,

@@ -9,11 +9,13 @@ import numpy as np
 
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
+from lr_search.kinds.checked import checked
 from lr_search.schedules.base import Schedule, require_end, require_length, require_peak
-from lr_search.schedules.layout import Range, end_lr_of, searchable, warmed
+from lr_search.schedules.layout import Range, checked_layout, end_lr_of, searchable, warmed
 from lr_search.schedules.source import line, steps_text
 
 
+@checked
 @dataclass(frozen=True)
 class WSD(Schedule):
     """Constant, then a decay over the last steps; the warm-up before it is `warmup`'s.
@@ -78,6 +80,7 @@ class WSD(Schedule):
         ]
 
 
+@checked_layout
 @warmed
 @searchable(decay_share=Range(0.05, 0.5))
 def wsd(

@@ -21,7 +21,7 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from lr_search.errors import MissingPackageError, StorageError
+from lr_search.errors import MissingPackageError, StorageError, quoted
 from lr_search.storage.masking import masked_text, masked_url, parsed_url
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ def open_storage(storage: StorageLike, *, must_exist: bool = False) -> BaseStora
     if isinstance(storage, BaseStorage):
         return optuna.storages.get_storage(storage)
     if "://" not in str(storage):
-        raise StorageError(f"storage must be a database URL, but got {storage!r}. For a file: sqlite:///{storage}")
+        raise StorageError(
+            f"storage must be a database URL, but got {quoted(storage)}. For a file: {quoted(f'sqlite:///{storage}')}."
+        )
     shown = masked_url(storage)
     try:
         url = parsed_url(storage)
@@ -95,7 +97,7 @@ def open_storage(storage: StorageLike, *, must_exist: bool = False) -> BaseStora
                 'pip install "lr-search[postgresql]".'
             ) from error
         raise StorageError(
-            f"storage must be a database that can be opened, but got {shown!r}: {masked_text(_reason(error), storage)}. "
+            f"storage must be a database that can be opened, but got {quoted(shown)}: {masked_text(_reason(error), storage)}. "
             "Check the path, the server or the driver's package; the default is sqlite:///lr_search.db."
         ) from error
 

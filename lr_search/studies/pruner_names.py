@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import optuna
 from optuna.pruners import BasePruner, MedianPruner, PatientPruner, PercentilePruner
 
-from lr_search.errors import InvalidInputError, MissingPackageError, unknown_name
+from lr_search.errors import InvalidInputError, MissingPackageError, quoted, unknown_name
 
 # with Optuna's default settings, or those of the examples in its documentation where it has none
 PRUNER_NAMES: dict[str, Callable[[], BasePruner]] = {
@@ -39,7 +39,7 @@ def pruner_by_name(name: str) -> BasePruner:
     plain = _plain(name)
     if plain == "threshold":
         raise InvalidInputError(
-            f"The pruner must be one that needs no bound, but got {name!r}. Bounds are given in Python: "
+            f"The pruner must be one that needs no bound, but got {quoted(name)}. Bounds are given in Python: "
             "compare(..., pruner=optuna.pruners.ThresholdPruner(upper=2.0))."
         )
     make_pruner = next((factory for known, factory in PRUNER_NAMES.items() if _plain(known) == plain), None)

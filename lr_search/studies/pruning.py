@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from lr_search.errors import InvalidInputError, user_code
+from lr_search.errors import InvalidInputError, quoted, user_code
 from lr_search.storage.keys import VERDICT
 
 READING_SHARE = 1 / 50  # of the time between reports that may go into reading other trials
@@ -112,7 +112,7 @@ def _copied(pruner: BasePruner) -> BasePruner:
             return copy.deepcopy(pruner)
     except Exception as error:
         raise InvalidInputError(
-            f"The pruner must be one that can be copied for each study, but {pruner!r} cannot: {error}. "
+            f"The pruner must be one that can be copied for each study, but {quoted(pruner)} cannot: {error}. "
             "Give it a method __deepcopy__ that says how."
         ) from error
 

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from lr_search import plugins
-from lr_search.errors import InvalidInputError, require, require_name, user_code
+from lr_search.errors import InvalidInputError, LRSearchError, error_text, quoted, require, user_code
+from lr_search.kinds.printable_names import require_name
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.layout import Range, ranges_of
 from lr_search.schedules.named import by_name
@@ -103,9 +104,15 @@ def _layout(name: str, value: Any, workload: Workload, search_shape: bool) -> Sc
         layout = ScheduleLayout(value)
     else:
         layout = named_layout(value, workload.num_steps, workload.steps_per_epoch, search_shape=search_shape)
-    trained_under = layout(PEAK)
+    try:
+        trained_under = layout(PEAK)
+    except LRSearchError:
+        raise
+    except Exception as error:
+        message = f"The schedule {quoted(name)} must map a peak LR to a Schedule or Controller, but it raised {error_text(error)}."
+        raise InvalidInputError(message) from error
     right = isinstance(trained_under, Schedule | Controller)
-    require(right, f"the schedule {name!r} must map a peak LR to a Schedule or Controller", got=trained_under)
+    require(right, f"the schedule {quoted(name)} must map a peak LR to a Schedule or Controller", got=trained_under)
     return layout
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lr_search.kinds.checked import checked
 from lr_search.schedules.base import Schedule
 from lr_search.training.evaluation import Evaluation
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from lr_search.training.training import Training
 
 
+@checked
 class Control(Protocol):
     """A controller at work on one training: `Evaluation -> Schedule or None`.
 
@@ -29,6 +31,7 @@ class Control(Protocol):
         """Go on from what `state_dict` gave. Returns: the schedule that holds at that step."""
 
 
+@checked
 class Controller(ABC):
     """The settings of a control: a frozen dataclass, which `train` and `compare` take in place of a schedule.
 

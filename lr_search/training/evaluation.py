@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from lr_search.errors import WorkloadError, require_bool, user_code
+from lr_search.errors import WorkloadError, quoted, user_code
+from lr_search.kinds.annotations import MaybeNan
+from lr_search.kinds.checked import checked
 from lr_search.state.capture import preserved_modes
 from lr_search.state.forward_state import ForwardState
 from lr_search.training.step import autocast
@@ -20,6 +22,7 @@ from lr_search.workloads.parts import Metrics, Precision
 from lr_search.workloads.passes import one_pass
 
 
+@checked
 @dataclass(frozen=True)
 class Evaluation:
     """What a training looked like after `step` steps.
@@ -34,14 +37,12 @@ class Evaluation:
 
     step: int
     lr: float
-    train_loss: float
-    metrics: dict[str, float]
+    train_loss: MaybeNan
+    metrics: dict[str, MaybeNan]
     end_of_cycle: bool = False
 
-    def __post_init__(self) -> None:
-        require_bool(end_of_cycle=self.end_of_cycle)
 
-
+@checked
 class Evaluations(Iterator[Evaluation], ABC):
     """An iterator of evaluations that ends with the last one, and not where the user's code raises StopIteration."""
 
@@ -103,6 +104,8 @@ def metric_sums(
             batch, examined = to_device(drawn, device), True
             with autocast(device, precision):
                 values = metrics(model, batch)
+            if not isinstance(values, Mapping):
+                raise WorkloadError(f"metrics(model, batch) must return name -> value, but got {quoted(values)}.")
             for name, value in values.items():
                 total, count = metric_total(name, value, batch)
                 sums[name] = sums[name] + total if name in sums else total

@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from lr_search.errors import InvalidInputError, WorkloadError, require_name, user_code
+from lr_search.errors import InvalidInputError, WorkloadError, quoted, user_code
+from lr_search.kinds.printable_names import require_name
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.state.capture import preserved_modes
 from lr_search.training.evaluation import evaluate, metric_sums
@@ -95,7 +96,7 @@ def require_objective(workload: Workload, metrics: Mapping[str, float]) -> dict[
         require_name("a metric's name", name)
     if workload.objective not in metrics:
         raise WorkloadError(
-            f"objective must be a metric that metrics(model, batch) reports, but got {workload.objective!r}; "
+            f"objective must be a metric that metrics(model, batch) reports, but got {quoted(workload.objective)}; "
             f"reported: {', '.join(sorted(metrics)) or 'none'}. Name one of these, or report it."
         )
     return dict(metrics)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -36,6 +35,8 @@ class Snapshot:
     seed: int = 0
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    kind_remedy: ClassVar[str] = "They are such as training.snapshots."
+
 
 class Snapshots:
     """Keeps the last `most` snapshots.
@@ -46,9 +47,8 @@ class Snapshots:
     """
 
     def __init__(self, most: int, seed: int = 0) -> None:
-        whole = isinstance(most, int | np.integer) and bool(most >= 0)
-        require(whole, "snapshots must be a whole number, at least 0", snapshots=most)
-        self.most, self._seed = int(most), int(seed)
+        require(most >= 0, "snapshots must be at least 0", snapshots=most)
+        self.most, self._seed = most, seed
         self.kept: list[Snapshot] = []
 
     def keep(self, step: int, model: nn.Module) -> None:
@@ -83,18 +83,14 @@ def last_snapshots(snapshots: Sequence[Snapshot], last: int | None) -> list[Snap
     Raises:
         InvalidInputError: there are none, or fewer.
     """
-    listed = isinstance(snapshots, Sequence) and all(isinstance(snapshot, Snapshot) for snapshot in snapshots)
-    require(listed, "snapshots must be a list of snapshots, such as training.snapshots", got=type(snapshots).__name__)
     require(
         len(snapshots) > 0,
         "there must be at least 1 snapshot",
         "Train with lrs.train(..., snapshots=n) to the end of a cycle first.",
         snapshots=list(snapshots),
     )
-    whole = last is None or (isinstance(last, int | np.integer) and bool(1 <= last <= len(snapshots)))
-    require(
-        whole, f"last must be a whole number from 1 to the {len(snapshots)} snapshots there are, or None", last=last
-    )
+    there = last is None or 1 <= last <= len(snapshots)
+    require(there, f"last must be from 1 to the {len(snapshots)} snapshots there are, or None", last=last)
     return list(snapshots)[0 if last is None else -last :]
 
 

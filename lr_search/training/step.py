@@ -16,7 +16,7 @@ from lr_search.optimizers.modes import Modes
 from lr_search.optimizers.param_groups import group_ratios, set_lr, set_momentum, trainable
 from lr_search.rng import preserved_rng
 from lr_search.workloads.batches import tensors
-from lr_search.workloads.parts import DTYPES, Loss, Precision
+from lr_search.workloads.parts import DTYPES, Loss, Precision, require_accumulate
 from lr_search.workloads.workload import Workload
 
 
@@ -91,7 +91,7 @@ class Stepper:
         precision: Precision = "fp32",
         scaler: torch.amp.GradScaler | None = None,
     ) -> None:
-        require(accumulate >= 1, "accumulate must be at least 1 batch a step", accumulate=accumulate)
+        require_accumulate(accumulate)
         require(clip_norm is None or clip_norm > 0, "clip_norm must be positive, or None", clip_norm=clip_norm)
         require(precision in DTYPES, "precision must be fp32, bf16 or fp16", precision=precision)
         self.model, self.device = model, device

@@ -10,6 +10,8 @@ from torch import nn
 
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import LRSearchError, raised_by_user, require, user_code
+from lr_search.kinds.checked import checked
+from lr_search.kinds.seeds import require_seed
 from lr_search.rng import RNGState, preserved_rng
 from lr_search.schedules.base import Schedule
 from lr_search.state.saved_state import load_saved_state, saved_state
@@ -22,9 +24,10 @@ from lr_search.training.judge import Judge
 from lr_search.training.snapshots import Snapshot, Snapshots
 from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk
-from lr_search.workloads.workload import Workload, require_workload
+from lr_search.workloads.workload import Workload
 
 
+@checked
 def train(workload: Workload, schedule: Schedule | Controller, *, seed: int = 0, snapshots: int = 0) -> Training:
     """Train a new model under `schedule`, evaluation by evaluation.
 
@@ -61,6 +64,7 @@ def train(workload: Workload, schedule: Schedule | Controller, *, seed: int = 0,
     return Training(workload, schedule, seed=seed, snapshots=snapshots)
 
 
+@checked
 class Training(Evaluations):
     """A training in progress; made by `train()`.
 
@@ -76,9 +80,8 @@ class Training(Evaluations):
     def __init__(
         self, workload: Workload, schedule: Schedule | Controller, *, seed: int = 0, snapshots: int = 0
     ) -> None:
-        self.workload, self.seed = require_workload(workload), seed
-        valid = isinstance(schedule, Schedule | Controller)
-        require(valid, "schedule must be a Schedule or a Controller", "Use lrs.schedules.by_name.", got=schedule)
+        require_seed(seed)
+        self.workload, self.seed = workload, seed
         self._device, self._functions = workload.torch_device, [workload.loss, workload.metrics]
         self._course = Course(workload, first_schedule(schedule), Snapshots(snapshots, seed))
         self._evaluated = False  # whether the model was evaluated as it is now

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, TypeGuard
+from typing import Annotated, Any, TypeGuard
 
 import torch
 from torch.utils.data import DataLoader
@@ -18,7 +18,9 @@ from lr_search.rng import RNGState
 from lr_search.workloads.passes import END, next_batch, one_pass
 from lr_search.workloads.passes import length as length
 
-BatchSource = Callable[[], Iterable[Any]]
+BatchSource = Annotated[
+    Callable[[], Iterable[Any]], "Pass one that makes them, such as lambda: ..., or a loader's factory."
+]
 
 _EMPTY = "{name} must give batches, but got none. Check the data set's length, batch_size and drop_last."
 _SINGLE = (

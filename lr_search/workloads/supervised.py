@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,15 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from lr_search.errors import InvalidInputError, require
+from lr_search.errors import InvalidInputError, quoted, require, unknown_name
+from lr_search.kinds.checked import checked
 from lr_search.optimizers.param_groups import OptimizerFactory
 from lr_search.workloads.workload import Direction, Workload
 
 Data = Any  # a torch Dataset of (input, target) pairs, or a pair of arrays or tensors (examples, ...)
 
 
+@checked
 def classification(
     *,
     model: Callable[[], nn.Module],
@@ -42,7 +44,8 @@ def classification(
         batch_size: examples a batch, >= 1.
         objective: "loss" or "accuracy".
         direction: default: minimize the loss, maximize the accuracy.
-        **settings: every other argument of `Workload`: num_steps, eval_every, device, ...
+        **settings: every other argument of `Workload`, but for the loss and the data's factories: num_steps, eval_every, device,
+            ...; `metrics` replace those above.
 
     >>> workload = classification(
     ...     model=lambda: nn.Linear(4, 3),
@@ -56,7 +59,8 @@ def classification(
     if direction is None:
         direction = "maximize" if objective == "accuracy" else "minimize"
     return _supervised(
-        _Supervised(functional.cross_entropy, _classification_metrics),
+        _Loss(functional.cross_entropy),
+        _Metrics(_classification_metrics, ("loss", "accuracy")),
         torch.int64,
         (train, valid, test),
         batch_size,
@@ -68,6 +72,7 @@ def classification(
     )
 
 
+@checked
 def regression(
     *,
     model: Callable[[], nn.Module],
@@ -87,10 +92,12 @@ def regression(
         valid: in the form of `train`.
         test: in the form of `train`; read only to confirm a result.
         batch_size: examples a batch, >= 1.
-        **settings: every other argument of `Workload`: num_steps, eval_every, objective, device, ...
+        **settings: every other argument of `Workload`, but for the loss and the data's factories: num_steps, eval_every,
+            objective, device, ...; `metrics` replace those above.
     """
     return _supervised(
-        _Supervised(_squared_error, _regression_metrics),
+        _Loss(_squared_error),
+        _Metrics(_regression_metrics, ("loss", "mae")),
         torch.float32,
         (train, valid, test),
         batch_size,
@@ -101,19 +108,26 @@ def regression(
 
 
 @dataclass(frozen=True)
-class _Supervised:
-    """A loss and metrics of (outputs, targets), as a workload wants them: of (model, batch)."""
+class _Loss:
+    """A loss of (outputs, targets), as a workload wants it: of (model, batch)."""
 
     of_outputs: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    metrics_of_outputs: Callable[[torch.Tensor, torch.Tensor], Mapping[str, torch.Tensor]]
 
-    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
+    def __call__(self, model: nn.Module, batch: Any) -> torch.Tensor:
         inputs, targets = batch
         return self.of_outputs(model(inputs), targets)
 
-    def metrics(self, model: nn.Module, batch: Any) -> Mapping[str, torch.Tensor]:
+
+@dataclass(frozen=True)
+class _Metrics:
+    """Metrics of (outputs, targets), as a workload wants them, and their names."""
+
+    of_outputs: Callable[[torch.Tensor, torch.Tensor], Mapping[str, torch.Tensor]]
+    names: tuple[str, ...]
+
+    def __call__(self, model: nn.Module, batch: Any) -> Mapping[str, torch.Tensor]:
         inputs, targets = batch
-        return self.metrics_of_outputs(model(inputs), targets)
+        return self.of_outputs(model(inputs), targets)
 
 
 def _classification_metrics(outputs: torch.Tensor, targets: torch.Tensor) -> Mapping[str, torch.Tensor]:
@@ -147,19 +161,24 @@ def _regression_metrics(outputs: torch.Tensor, targets: torch.Tensor) -> Mapping
 
 
 def _supervised(
-    task: _Supervised,
+    own_loss: _Loss,
+    own_metrics: _Metrics,
     target_type: torch.dtype,
     data: tuple[Data, Data, Data | None],
     batch_size: int,
     **settings: Any,
 ) -> Workload:
-    require(isinstance(batch_size, int) and batch_size >= 1, "batch_size must be at least 1", batch_size=batch_size)
+    require(batch_size >= 1, "batch_size must be at least 1", batch_size=batch_size)
+    own = {each.name for each in fields(Workload)} - {"loss", "train_data", "valid_data", "test_data"}
+    if unknown := sorted(settings.keys() - own):
+        raise unknown_name("setting", unknown[0], own)
     require(data[0] is not None and data[1] is not None, "train and valid must be given", train=data[0], valid=data[1])
     train, valid = as_dataset(data[0], target_type), as_dataset(data[1], target_type)
     test = None if data[2] is None else as_dataset(data[2], target_type)
+    if settings.get("metrics") is None:
+        settings["metrics"] = own_metrics
     return Workload(
-        loss=task.loss,
-        metrics=task.metrics,
+        loss=own_loss,
         train_data=DatasetBatches(train, batch_size, training=True),
         valid_data=DatasetBatches(valid, max(batch_size, 256)),
         test_data=None if test is None else DatasetBatches(test, max(batch_size, 256)),
@@ -174,23 +193,31 @@ def as_dataset(data: Data, target_type: torch.dtype) -> Dataset[Any]:
     Raises:
         InvalidInputError: it is neither, or inputs and targets differ in length.
     """
-    plain = isinstance(data, tuple | list | torch.Tensor | np.ndarray | Mapping | str)
+    plain = isinstance(data, tuple | list | torch.Tensor | np.ndarray | Mapping | str | bytes | type)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not plain:
         return data  # type: ignore[no-any-return]
     if not isinstance(data, tuple | list) or len(data) != 2:
-        raise InvalidInputError(
-            "Data must be a torch Dataset with a length or a pair (inputs, targets), "
-            f"but got {type(data).__name__}. "
-            "For anything else build an lr_search.Workload."
+        raise _no_data(f"{type(data).__name__}")
+    try:
+        inputs, targets = (
+            part if isinstance(part, torch.Tensor) else torch.as_tensor(np.asarray(part)) for part in data
         )
-    inputs, targets = (
-        torch.as_tensor(np.asarray(part) if not isinstance(part, torch.Tensor) else part) for part in data
-    )
+    except (TypeError, ValueError, RuntimeError):
+        raise _no_data(quoted(data)) from None
+    if not inputs.shape or not targets.shape or targets.is_complex():
+        raise _no_data(quoted(data))
     require(
         len(inputs) == len(targets), "inputs and targets must be equally long", inputs=len(inputs), targets=len(targets)
     )
     inputs = inputs.float() if inputs.dtype == torch.float64 else inputs
     return TensorDataset(inputs, targets.to(target_type))
+
+
+def _no_data(came: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"Data must be a torch Dataset with a length or a pair (inputs, targets) of arrays or tensors, but got {came}. "
+        "For anything else build an lr_search.Workload."
+    )
 
 
 @dataclass(frozen=True)

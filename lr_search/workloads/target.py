@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lr_search.errors import InvalidInputError, LRSearchError, error_text, unknown_name, user_code
+from lr_search.errors import InvalidInputError, LRSearchError, error_text, quoted, unknown_name, user_code
 
 if TYPE_CHECKING:
     from lr_search.workloads.workload import Workload
@@ -42,7 +42,7 @@ def find_named(target: str) -> Any:
     """
     module_name, colon, attribute = target.partition(":")
     if not colon or not module_name or not attribute:
-        raise InvalidInputError(f"The workload must be given as pkg.mod:name, but got {target!r}.")
+        raise InvalidInputError(f"The workload must be given as pkg.mod:name, but got {quoted(target)}.")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     module = _imported(module_name)
@@ -65,11 +65,11 @@ def _imported(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise InvalidInputError(
-                f"The module must be one that can be imported from here, but there is no {error.name!r}. "
+                f"The module must be one that can be imported from here, but there is no {quoted(error.name)}. "
                 "Run this in the folder that holds it, or install its package."
             ) from error
-        raise InvalidInputError(f"The module {name!r} must import, but it raised {error_text(error)}.") from error
+        raise InvalidInputError(f"The module {quoted(name)} must import, but it raised {error_text(error)}.") from error
     except LRSearchError:
         raise
     except Exception as error:
-        raise InvalidInputError(f"The module {name!r} must import, but it raised {error_text(error)}.") from error
+        raise InvalidInputError(f"The module {quoted(name)} must import, but it raised {error_text(error)}.") from error

@@ -5,26 +5,44 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import nn
 
-from lr_search.errors import LRSearchError, WorkloadError, error_text, require, require_bool, user_code
+from lr_search.curves.curve import LRCurve, Ramp
+from lr_search.errors import (
+    MOST_QUOTED,
+    LRSearchError,
+    WorkloadError,
+    error_text,
+    quoted,
+    require,
+    unknown_name,
+    user_code,
+)
+from lr_search.kinds.checked import checked
+from lr_search.kinds.functions import require_takes
+from lr_search.kinds.seeds import require_seed, taken_seeds
 from lr_search.optimizers.param_groups import OptimizerFactory, foreign
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workloads.batches import BatchSource, BatchWalk, length, open_data
 from lr_search.workloads.combining import Combine, require_combine
-from lr_search.workloads.parts import DTYPES, Loss, LossMetric, Metrics, Precision
-
-if TYPE_CHECKING:
-    from lr_search.curves.curve import LRCurve, Ramp
+from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision, require_accumulate
 
 Direction = Literal["minimize", "maximize"]
 PROBE_LR = 1e-3  # the LR an optimizer is built with; every step sets its own
+ModelFactory = Annotated[
+    Callable[[], nn.Module],
+    "Pass one that makes the module, such as lambda: ...: each training begins with new weights.",
+]
+_TAKES: dict[str, tuple[str, ...]] = {
+    "model": (), "train_data": (), "valid_data": (), "test_data": (), "loss": ("model", "batch"), "metrics": ("model", "batch"),
+    "param_groups": ("model",),
+}  # fmt: skip
 
 
+@checked
 @dataclass(frozen=True)
 class Workload:
     """Everything that is trained, but for the learning rate and its schedule.
@@ -74,7 +92,7 @@ class Workload:
     8.0
     """
 
-    model: Callable[[], nn.Module]
+    model: ModelFactory
     optimizer: OptimizerFactory
     loss: Loss
     train_data: BatchSource
@@ -93,34 +111,31 @@ class Workload:
     accumulate: int = 1
     combine: Combine | None = None
 
+    kind_error: ClassVar[type[WorkloadError]] = WorkloadError
+    kind_remedy: ClassVar[str] = "Build one with lr_search.Workload(...), classification(...) or regression(...)."
+
     def __post_init__(self) -> None:
-        for name in ("model", "optimizer", "loss", "train_data", "valid_data"):
-            value = getattr(self, name)
-            require(
-                callable(value), f"{name} must be a function", f"Pass one that makes it: {name}=lambda: ...", got=value
-            )
         require(
             not isinstance(self.model, nn.Module),
             "model must be a function that makes the module, not the module: each training begins with new weights",
             "Pass model=lambda: ...",
             got=type(self.model).__name__,
         )
-        for name in ("test_data", "param_groups", "metrics"):
+        for name, arguments in _TAKES.items():
+            require_takes(name, getattr(self, name), *arguments)
+        require_takes("optimizer", self.optimizer, "params", lr=PROBE_LR)
+        for name in ("num_steps", "eval_every", "batch_size"):
             value = getattr(self, name)
-            require(value is None or callable(value), f"{name} must be a function, or None", got=value)
-        for name in ("num_steps", "eval_every", "accumulate"):
-            value = getattr(self, name)
-            whole = isinstance(value, int | np.integer)
-            require(whole and bool(value >= 1), f"{name} must be a whole number, at least 1", got=value)
-            object.__setattr__(self, name, int(value))
-        directions = ("minimize", "maximize")
-        require(self.direction in directions, "direction must be minimize or maximize", direction=self.direction)
-        require(self.precision in DTYPES, "precision must be fp32, bf16 or fp16", precision=self.precision)
+            require(value is None or value >= 1, f"{name} must be a whole number, at least 1", got=value)
+        require_accumulate(self.accumulate)
         require(
             self.clip_norm is None or self.clip_norm > 0,
             "clip_norm must be positive, or None",
             clip_norm=self.clip_norm,
         )
+        known = getattr(self.metrics_or_loss, "names", None)
+        if known is not None and self.objective not in known:
+            raise unknown_name("objective", self.objective, known)
         require_combine(self.combine)
         self.torch_device  # noqa: B018  an unknown device is better reported now
 
@@ -132,7 +147,7 @@ class Workload:
         try:
             device = torch.device(self.device)
         except RuntimeError as error:
-            require(False, f"device must be 'auto' or a torch device ({error})", device=self.device)
+            require(False, f"device must be 'auto' or a torch device ({str(error)[:MOST_QUOTED]})", device=self.device)
             raise
         ready = device.type != "cuda" or torch.cuda.is_available()
         require(ready, "device must be one this machine has", "Use device='auto'.", device=self.device)
@@ -258,10 +273,8 @@ class Workload:
         from lr_search.ramp.range_test import range_test_of, range_tests_of
         from lr_search.ramp.settings import RampSettings
 
-        require_bool(extend=extend)
-        require_bool(True, gain_ratio=gain_ratio)
-        several = list(range(seeds)) if isinstance(seeds, int) else None if seeds is None else list(seeds)
-        require(several is None or len(several) > 0, "seeds must be at least 1", seeds=seeds)
+        several = None if seeds is None else taken_seeds(seeds)
+        require_seed(seed)
         settings = RampSettings(start_lr, end_lr, num_steps, ramp, extend, gain_ratio, valid_batches)
         if several is None:
             return range_test_of(self, settings, seed=seed)
@@ -276,7 +289,4 @@ def require_workload(value: object) -> Workload:
     """
     if isinstance(value, Workload):
         return value
-    raise WorkloadError(
-        f"A workload must be an lr_search.Workload, but got {type(value).__name__}. "
-        "Build one with lr_search.Workload(...), classification(...) or regression(...)."
-    )
+    raise WorkloadError(f"A workload must be an lr_search.Workload, but got {quoted(value)}. {Workload.kind_remedy}")

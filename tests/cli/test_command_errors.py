@@ -12,11 +12,11 @@ from tests.helpers.command_line import SMALL, write
 
 WORKLOADS = {
     "not a workload": (
-        "bad = 3", "A workload must be an lr_search.Workload, but got int.", "Build one with lr_search.Workload(...)",
+        "bad = 3", "A workload must be an lr_search.Workload, but got 3.", "Build one with lr_search.Workload(...)",
     ),
-    "a class": ("class bad: pass", "must be an lr_search.Workload, but got type.", "Build one with"),
+    "a class": ("class bad: pass", "must be an lr_search.Workload, but got <class", "Build one with"),
     "a function that returns something else": (
-        "def bad(): return [good]", "must be an lr_search.Workload, but got list.", "Build one with",
+        "def bad(): return [good]", "must be an lr_search.Workload, but got [Workload(", "Build one with",
     ),
     "a function that raises": (
         "def bad(): raise OSError('disk on fire')", "bad() must return a workload, but it raised",
@@ -61,8 +61,11 @@ WORKLOADS = {
     ),
     "no model": ("bad = replace(good, model=lambda: 3)", "must return a torch.nn.Module", "but got int"),
     "an objective nobody reports": (
-        "bad = replace(good, objective='f1')", "objective must be a metric that metrics(model, batch) reports",
-        "but got 'f1'; reported: loss, mae. Name one of these",
+        "bad = replace(good, metrics=lambda model, batch: {'loss': 1.0}, objective='f1')",
+        "objective must be a metric that metrics(model, batch) reports", "but got 'f1'; reported: loss. Name one of these",
+    ),
+    "an objective that classification does not have": (
+        "def bad(): return replace(good, objective='f1')", "The objective must be one that exists, but got 'f1'", "Known: loss, mae.",
     ),
     "a data set that is not there": (
         "def gone(): raise FileNotFoundError('train.npz')\nbad = replace(good, train_data=gone)",
@@ -134,8 +137,8 @@ OPTIONS = {
     "schedule twice": (["--schedules", "sgdr,sgdr"], "schedules must differ in name, but got schedules=['sgdr', 'sgdr']."),
     "LR that is no number": (["--strategies", "mine=high"], "--strategies takes NAME or NAME=LR, but got 'mine=high'."),
     "LR that is negative": (["--strategies", "mine=-0.1"], "lr must be positive and finite, but got lr=-0.1."),
-    "budget of nothing": (["--budget", "0"], "budget must be a positive number, but got budget=0.0."),
-    "budget that is nan": (["--budget", "nan"], "budget must be a positive number, but got budget=nan."),
+    "budget of nothing": (["--budget", "0"], "budget must be above 0 and at most 100,000 full trainings, but got budget=0.0."),
+    "budget that is nan": (["--budget", "nan"], "budget must be a number, but got nan."),
     "budget too small": (
         ["--budget", "0.5"], "budget must pay for one full training of 20 steps in 'grid', but got budget=0.5. Give at least 1.",
     ),
@@ -146,7 +149,7 @@ OPTIONS = {
     "LR range upside down": (["--lr-range", "1,0.1"], "lr_range must be (low, high) with 0 < low < high"),
     "LR range of one": (["--lr-range", "1"], "--lr-range must be LOW,HIGH such as 1e-5,10, but got '1'."),
     "storage that is no URL": (
-        ["--storage", "some.db"], "storage must be a database URL, but got 'some.db'. For a file: sqlite:///some.db",
+        ["--storage", "some.db"], "storage must be a database URL, but got 'some.db'. For a file: 'sqlite:///some.db'",
     ),
     "storage in a folder that is not there": (
         ["--storage", "sqlite:///no/such/folder/x.db"], "storage must be a database that can be opened, but got "
@@ -204,7 +207,7 @@ def test_output_that_cannot_be_written_is_found_out_before_anything_runs(cli, fo
         (["--start-lr", "1", "--end-lr", "0.1"], "start_lr must be below end_lr, but got start_lr=1.0, end_lr=0.1."),
         (["--start-lr", "0"], "start_lr must be positive, but got start_lr=0.0."),
         (["--num-steps", "3"], "num_steps must be at least 20, but got num_steps=3."),
-        (["--ramp", "cubic"], "ramp must be 'exponential' or 'linear', but got ramp='cubic'."),
+        (["--ramp", "cubic"], "ramp must be 'exponential' or 'linear', but got 'cubic'."),
         (["--rule", "valey"], "The rule must be one that exists, but got 'valey'. Did you mean 'valley'?"),
         (["--plot", "curve.xyz"], "--plot must name a file that ends in .png, .svg, .pdf, but got curve.xyz."),
         (["--plot", "."], "--plot must name a file that ends in .png, .svg, .pdf, but got ."),

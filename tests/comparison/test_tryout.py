@@ -114,7 +114,7 @@ def test_a_dry_run_tries_it_too():
 
 def test_our_own_errors_are_told_as_they_are():
     with pytest.raises(WorkloadError, match=r"^objective must be a metric"):
-        compared(line(objective="f1"))
+        compared(line(objective="f1", metrics=lambda model, batch: {"loss": 1.0}))
 
 
 def test_ctrl_c_meanwhile_is_ctrl_c():

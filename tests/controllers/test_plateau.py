@@ -165,7 +165,7 @@ def test_a_plateau_without_the_metric_it_watches_is_told_before_the_first_step()
         ({"cooldown": -2}, "cooldown must be at least 0"),
         ({"threshold": -0.1}, "threshold must be at least 0"),
         ({"threshold_mode": "both"}, "threshold_mode must be 'rel' or 'abs', but got 'both'"),
-        ({"direction": "down"}, "direction must be minimize or maximize, but got 'down'"),
+        ({"direction": "down"}, "direction must be 'minimize', 'maximize' or None, but got 'down'"),
     ],
 )
 def test_a_plateau_s_numbers_are_checked(arguments: dict[str, Any], message: str) -> None:

@@ -50,8 +50,8 @@ def test_a_linear_ramp_may_start_at_zero() -> None:
         ({"lr": [-1, 2, 3]}, "lr must rise from step to step, and be positive"),
         ({"gain_ratio": [1.0]}, "gain_ratio must be as long as lr, but got gain_ratio=(1,), lr=(3,)"),
         ({"metrics": {"norm": [1.0, 2.0]}}, "norm must be as long as lr, but got norm=(2,), lr=(3,)"),
-        ({"stopped": "tired"}, "but got stopped='tired'"),
-        ({"ramp": "steep"}, "ramp must be 'exponential' or 'linear', but got ramp='steep'"),
+        ({"stopped": "tired"}, "but got 'tired'"),
+        ({"ramp": "steep"}, "ramp must be 'exponential' or 'linear', but got 'steep'"),
     ],
 )
 def test_what_is_no_curve_is_an_error_that_says_why(arguments: dict[str, Any], message: str) -> None:

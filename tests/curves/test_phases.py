@@ -216,7 +216,7 @@ def test_a_metric_that_cannot_be_read_is_refused(arguments: tuple[str], message:
 
 def test_a_direction_that_is_none_is_refused() -> None:
     curve = of_metric("score", normal_rise(-3, 0.4))
-    with pytest.raises(InvalidInputError, match="direction must be one of minimize, maximize, but got direction='max'"):
+    with pytest.raises(InvalidInputError, match="direction must be 'minimize', 'maximize' or None, but got 'max'"):
         curve.bounds("score", direction="max")  # type: ignore[arg-type]
 
 

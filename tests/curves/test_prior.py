@@ -212,7 +212,7 @@ def test_its_range_is_an_optuna_distribution() -> None:
         ({"high": math.inf}, "low must be positive and below high"),
         ({"mode": 1e-6}, "mode must lie between low and high, but got mode=1e-06"),
         ({"mode": 11.0}, "mode must lie between low and high, but got mode=11.0"),
-        ({"mode": math.nan}, "mode must lie between low and high, but got mode=nan"),
+        ({"mode": math.nan}, "mode must be a number, but got nan"),
         ({"log10_std": 0.0}, "log10_std must be positive and finite, but got log10_std=0.0"),
         ({"log10_std": math.inf}, "log10_std must be positive and finite, but got log10_std=inf"),
         ({"tails": -0.1}, "tails must be between 0 and 1, but got tails=-0.1"),

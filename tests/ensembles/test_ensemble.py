@@ -257,11 +257,11 @@ def test_a_folder_that_does_not_exist_is_an_output_error(tmp_path):
     ("snapshots", "options", "message"),
     [
         ([], {}, r"at least 1 snapshot, but got snapshots=\[\]\. Train with lrs.train\(\.\.\., snapshots=n\)"),
-        (3, {}, "must be a list of snapshots, such as training.snapshots, but got 'int'"),
-        ([{"weight": 1}], {}, "must be a list of snapshots"),
+        (3, {}, "must be a sequence of lr_search.Snapshots, but got 3. They are such as training.snapshots"),
+        ([{"weight": 1}], {}, "must be a sequence of lr_search.Snapshots"),
         ([one_weight(1)], {"last": 2}, "from 1 to the 1 snapshots there are, or None, but got last=2"),
         ([one_weight(1)], {"last": 0}, "but got last=0"),
-        ([one_weight(1)], {"last": 1.0}, "but got last=1.0"),
+        ([one_weight(1)], {"last": 1.0}, "last must be a whole number or None, but got 1.0"),
     ],
 )
 @pytest.mark.parametrize("use", [lrs.SnapshotEnsemble, lrs.average_weights])
@@ -271,7 +271,10 @@ def test_bad_snapshots_are_refused(use, snapshots, options, message):
 
 
 def test_an_unknown_way_to_combine_is_refused():
-    with pytest.raises(lrs.errors.InvalidInputError, match=r"'sigmoid', 'mean', a function .*combine='softmin'"):
+    with pytest.raises(
+        lrs.errors.InvalidInputError,
+        match="combine must be 'softmax', 'sigmoid', 'mean', a function or None, but got 'softmin'",
+    ):
         lrs.SnapshotEnsemble(lines(), [one_weight(1)], combine="softmin")
 
 

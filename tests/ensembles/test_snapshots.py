@@ -90,7 +90,7 @@ def test_a_training_that_goes_on_from_a_file_has_the_same_snapshots(make_workloa
 
 @pytest.mark.parametrize("count", [-1, 2.5, "3", None])
 def test_a_number_that_is_not_whole_is_refused(make_workload, constant, count):
-    with pytest.raises(lrs.errors.InvalidInputError, match="snapshots must be a whole number, at least 0, but got"):
+    with pytest.raises(lrs.errors.InvalidInputError, match=r"snapshots must be (a whole number|at least 0), but got"):
         lrs.train(make_workload(), constant(), snapshots=count)
 
 
@@ -307,6 +307,6 @@ def test_confirmations_have_ensembles_too():
 @pytest.mark.parametrize("count", [1, -1, 2.5, "3", None])
 def test_fewer_than_two_members_are_refused(count):
     with pytest.raises(
-        lrs.errors.InvalidInputError, match=r"snapshots must be at least 2 .* or 0 to judge no ensembles"
+        lrs.errors.InvalidInputError, match=r"snapshots must be (from 2 .* or 0 to judge no ensembles|a whole number)"
     ):
         compared(snapshots=count, dry_run=True)

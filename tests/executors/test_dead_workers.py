@@ -109,6 +109,6 @@ def test_a_name_that_cannot_be_printed_is_refused_before_anything_is_stored(what
     }  # fmt: skip
     work = line(metrics=lambda model, batch: {"loss": 1.0, name: 2.0}) if what == "metrics" else line()
     settings = {"strategies": ["grid"], "budget": 2, "seeds": 1, "storage": f"sqlite:///{tmp_path}/a.db"}
-    with pytest.raises(lrs.errors.InvalidInputError, match="name must be a text of printable characters"):
+    with pytest.raises(lrs.errors.InvalidInputError, match="name must be a text of 1 to 100 printable characters"):
         lrs.compare(work, **(settings | changes[what]))
     assert list(tmp_path.iterdir()) == []

@@ -88,7 +88,7 @@ def test_the_name_is_the_parameters():
         ((bowl(), []), InvalidInputError, "schedules must name at least one"),
         ((bowl(), ["sgdr", "sgdr"]), InvalidInputError, "schedules must differ in name"),
         ((bowl(num_steps=2), "sgdr"), InvalidInputError, "3"),
-        (("bowl",), InvalidInputError, r"must be an lr_search\.Workload, but got str"),
+        (("bowl",), InvalidInputError, r"workload must be an lr_search\.Workload, but got 'bowl'"),
     ],
 )
 def test_bad_arguments_are_told_before_a_trial(arguments, error, message):
@@ -97,7 +97,7 @@ def test_bad_arguments_are_told_before_a_trial(arguments, error, message):
 
 
 def test_a_prior_of_another_type_is_refused():
-    with pytest.raises(InvalidInputError, match="prior must be an LRPrior, or None, but got prior"):
+    with pytest.raises(InvalidInputError, match=r"prior must be an lr_search.LRPrior or None, but got 0.1"):
         objective(bowl(), prior=0.1)
 
 

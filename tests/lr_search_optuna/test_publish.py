@@ -220,7 +220,9 @@ def test_a_prior_of_a_newer_version_is_told():
 
 
 def test_something_else_is_refused():
-    with pytest.raises(InvalidInputError, match="publish takes a Comparison or an Optuna study, but got str"):
+    with pytest.raises(
+        InvalidInputError, match=r"found must be an lr_search.Comparison or an optuna.study.Study, but got 'sqlite"
+    ):
         publish("sqlite:///lr_search.db")
 
 

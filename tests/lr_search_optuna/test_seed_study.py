@@ -121,7 +121,7 @@ def test_a_study_of_another_direction_is_refused(counted, directions, message):
         ({"schedule": "sgrd"}, UnknownNameError, "Did you mean 'sgdr'"),
         ({"num_step": 40}, UnknownNameError, "setting of a range test .* Did you mean 'num_steps'"),
         ({"seeds": 2}, UnknownNameError, "setting of a range test"),
-        ({"curves": 0}, InvalidInputError, "curves must be a whole number, at least 1, but got curves=0"),
+        ({"curves": 0}, InvalidInputError, "curves must be from 1 to 10,000, but got curves=0"),
         ({"curves": 1.5}, InvalidInputError, "curves must be a whole number"),
         ({"lr_range": (1.0, 0.1)}, InvalidInputError, r"lr_range must be \(low, high\) with 0 < low < high"),
         ({"lr_range": 0.1}, InvalidInputError, "lr_range must be a pair"),
@@ -138,7 +138,7 @@ def test_bad_settings_are_refused(counted, settings, error, message):
 
 
 def test_something_else_than_a_workload_is_refused():
-    with pytest.raises(InvalidInputError, match=r"must be an lr_search\.Workload, but got dict"):
+    with pytest.raises(InvalidInputError, match=r"workload must be an lr_search\.Workload, but got \{\}"):
         seed_study(optuna.create_study(), {})
 
 

@@ -223,7 +223,9 @@ def test_a_prior_of_a_newer_version_is_refused():
 
 @pytest.mark.parametrize("prior", [0.01, (1e-5, 10.0), "lr", PRIOR.to_json()])
 def test_a_prior_of_another_type_is_refused(prior):
-    with pytest.raises(InvalidInputError, match=r"prior must be an LRPrior, but got .* LRPrior\.around\(1e-3\)"):
+    with pytest.raises(
+        InvalidInputError, match=r"prior must be an lr_search.LRPrior or None, but got .* LRPrior\.around\(1e-3\)"
+    ):
         suggest_lr(optuna.create_study().ask(), prior)
 
 

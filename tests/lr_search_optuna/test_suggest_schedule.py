@@ -117,8 +117,8 @@ def test_bad_names_are_told_before_anything_is_suggested(names, error, message):
     [
         ({"num_steps": 2}, "3"),
         ({"lr": 0.0}, "lr must be positive and finite"),
-        ({"lr": float("nan")}, "lr must be positive and finite"),
-        ({"num_steps": 0}, "num_steps must be a whole number, at least 1"),
+        ({"lr": float("nan")}, "lr must be a number, but got nan"),
+        ({"num_steps": 0}, "num_steps must be at least 1"),
         ({"steps_per_epoch": -1.0}, "steps_per_epoch must be positive, or None"),
     ],
 )

@@ -152,9 +152,9 @@ def test_a_mapping_may_hold_names_and_factories():
     [
         ([], InvalidInputError, r"optimizers must be names, .* but got optimizers=\[\]"),
         ({}, InvalidInputError, r"optimizers must be names, .* but got optimizers=\{\}"),
-        ({"sgd": 0.1}, InvalidInputError, "optimizers must be names"),
-        (torch.optim.SGD, InvalidInputError, "optimizers must be names"),
-        ([torch.optim.SGD], InvalidInputError, "optimizers must be names"),
+        ({"sgd": 0.1}, InvalidInputError, "optimizers must be .* a mapping of texts to a text or a function"),
+        (torch.optim.SGD, InvalidInputError, "optimizers must be a text, a sequence of texts, .* Such as"),
+        ([torch.optim.SGD], InvalidInputError, "optimizers must be a text, a sequence of texts"),
         (["sgd", "sgd"], InvalidInputError, r"optimizers must differ in name, but got optimizers=\['sgd', 'sgd'\]"),
         (["sdg"], UnknownNameError, "Did you mean 'sgd'"),
         ({"mine": "sdg"}, UnknownNameError, "Did you mean 'sgd'"),

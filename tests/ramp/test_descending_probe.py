@@ -40,8 +40,8 @@ def test_a_ladder_goes_down_from_the_top_by_its_factor_and_not_below_the_range()
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Ladder(num_steps=3), "num_steps must be a whole number, at least 4, but got num_steps=3."),
-        (lambda: Ladder(num_steps=9.5), "num_steps must be a whole number, at least 4, but got num_steps=9.5."),
+        (lambda: Ladder(num_steps=3), "num_steps must be at least 4, but got num_steps=3."),
+        (lambda: Ladder(num_steps=9.5), "num_steps must be a whole number, but got 9.5."),
         (lambda: Ladder(factor=1.0), "factor must be above 1, but got factor=1.0."),
         (lambda: Ladder().lrs(1.0, 0.1), "the range of the LR must be (low, high) with 0 < low < high, but got (1.0, 0.1)."),
         (lambda: descending_probe(bowl(), lr_range=(0.0, 1.0)), "the range of the LR must be (low, high)"),

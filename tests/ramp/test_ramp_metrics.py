@@ -190,7 +190,7 @@ def test_a_loss_that_raises_at_the_first_step_of_a_block_is_the_users_too(live, 
     ("options", "error", "message"),
     [
         ({"valid_data": []}, WorkloadError, "valid_data must give batches, but got none"),
-        ({"valid_data": 5}, WorkloadError, "valid_data must return an iterable of batches, but got int"),
+        ({"valid_data": 5}, InvalidInputError, "valid_data must be an iterable or None, but got 5"),
         ({"valid_data": iter([1])}, InvalidInputError, "valid_data must be something that can be walked through again"),
         ({"valid_data": [1], "valid_batches": 0}, InvalidInputError, "valid_batches must be at least 1"),
         ({"metrics": lambda model, batch: {"x": torch.ones(2, 2)}}, WorkloadError, "The metric 'x' must be a tensor"),

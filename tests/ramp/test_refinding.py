@@ -337,18 +337,18 @@ print("matplotlib.pyplot" in sys.modules)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"at": 0}, "at must be at least 1 point, or a list of steps, but got at=0."),
+        ({"at": 0}, "at must be from 1 to num_steps + 1=21 points, or a list of steps, but got at=0."),
         ({"at": []}, "at must hold whole numbers of steps from 0 to num_steps=20, but got at=[]."),
         ({"at": [0, 21]}, "at must hold whole numbers of steps from 0 to num_steps=20, but got at=[0, 21]."),
-        ({"at": [0.5]}, "at must hold whole numbers of steps from 0 to num_steps=20, but got at=[0.5]."),
+        ({"at": [0.5]}, "at must be a whole number or a sequence of whole numbers, but got [0.5]."),
         (
             {"range_test": {"steps": 5}},
             "range_test may hold start_lr, end_lr, num_steps, ramp, extend, gain_ratio, valid_batches, but got ['steps'].",
         ),
         ({"range_test": {"num_steps": 5}}, "num_steps must be at least 20, but got num_steps=5."),
         ({"range_test": {"end_lr": 1e-9}}, "start_lr must be below end_lr, but got start_lr=1e-07, end_lr=1e-09."),
-        ({"schedule": 0.1}, "schedule must be a Schedule, but got 0.1."),
-        ({"workload": 5}, "A workload must be an lr_search.Workload, but got int."),
+        ({"schedule": 0.1}, "schedule must be an lr_search.Schedule, but got 0.1."),
+        ({"workload": 5}, "workload must be an lr_search.Workload, but got 5."),
     ],
     ids=case_id,
 )

@@ -11,7 +11,7 @@ from lr_search.errors import InvalidInputError
 from lr_search.ramp.settings import RampSettings
 
 RULES = [
-    ({"ramp": "cosine"}, "ramp must be 'exponential' or 'linear', but got ramp='cosine'."),
+    ({"ramp": "cosine"}, "ramp must be 'exponential' or 'linear', but got 'cosine'."),
     ({"start_lr": 0.0}, "start_lr must be positive, but got start_lr=0.0."),
     ({"start_lr": -1.0, "ramp": "linear"}, "start_lr must be at least 0, but got start_lr=-1.0."),
     ({"start_lr": 1.0, "end_lr": 1.0}, "start_lr must be below end_lr, but got start_lr=1.0, end_lr=1.0."),
@@ -47,7 +47,7 @@ def test_what_breaks_a_rule_is_refused_by_the_settings_and_by_all_who_take_them(
 
 @pytest.mark.parametrize("num_steps", [20.0, 99.5])
 def test_a_number_of_steps_that_is_not_whole_is_refused(num_steps):
-    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+    with pytest.raises(InvalidInputError, match=f"num_steps must be a whole number, but got {num_steps}"):
         RampSettings(num_steps=num_steps)
 
 

@@ -186,7 +186,7 @@ def test_several_objectives_have_no_best_so_that_the_prior_s_points_go_on() -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"prior": 0.1}, "prior must be an LRPrior, one for each name, or None, but got prior=0.1"),
+        ({"prior": 0.1}, "prior must be an lr_search.LRPrior, a mapping of texts to lr_search.LRPriors or None, but got 0.1"),
         ({"prior": {"lr": PRIOR}, "param": ["lr", "head_lr"]}, "prior must hold one for each name of param, but got missing=['head_lr']"),
         ({"prior": PRIOR, "param": list("abcdefg")}, "param must be at most 6 names"),
     ],

@@ -296,7 +296,9 @@ def test_a_restart_with_an_inner_sampler_goes_on_as_an_undisturbed_study(inner: 
 
 
 def test_an_inner_sampler_that_is_none_is_an_error(make: Callable[..., PointSampler]) -> None:
-    with pytest.raises(InvalidInputError, match=r"inner must be an Optuna sampler, its class, .* but got 'tpe'"):
+    with pytest.raises(
+        InvalidInputError, match=r"inner must be an optuna.samplers.BaseSampler, a function or None, but got 'tpe'"
+    ):
         make(inner="tpe")
     with pytest.raises(InvalidInputError, match="must return an Optuna sampler, but got dict"):
         make(inner=dict)
@@ -346,7 +348,8 @@ def test_several_random_lrs_are_independent_and_a_probe_s_are_the_same() -> None
 @pytest.mark.parametrize("param", ["", [], [""], ["lr", "lr"], ["lr", 3]])
 def test_names_that_are_none_are_an_error(make: Callable[..., PointSampler], param: Any) -> None:
     with pytest.raises(
-        InvalidInputError, match="param must be the name of the LR, or several different names, but got"
+        InvalidInputError,
+        match=r"param must be (the name of the LR, or several different names|a text or a sequence of texts), but got",
     ):
         make(param=param)
 

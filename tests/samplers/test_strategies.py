@@ -344,7 +344,7 @@ def test_a_factory_that_makes_no_sampler_is_an_error_before_anything_runs(factor
         ([TPESampler], "a strategy must be a name, or have one"),
         ({"mine": -0.1}, "lr must be positive and finite, but got lr=-0.1"),
         ({"mine": 0}, "lr must be positive and finite, but got lr=0"),
-        ({"mine": math.nan}, "lr must be positive and finite, but got lr=nan"),
+        ({"mine": math.nan}, "lr must be a number, but got nan"),
         ({"mine": True}, "'mine' must be a name, a number, an Optuna sampler or a Strategy, but got True"),
         ({"mine": None}, "'mine' must be a name, a number, an Optuna sampler or a Strategy, but got None"),
         ({"a/b": 0.1}, "a strategy's name must not hold a slash, but got names=['a/b']"),

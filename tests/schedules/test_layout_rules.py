@@ -32,14 +32,14 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         for ratio in (1.0, 0.0, 1.5, -0.25)
     ),
     *(
-        (name, {"cycles": cycles}, f"cycles must be a whole number, at least 1, or None, but got cycles={cycles}.")
+        (name, {"cycles": cycles}, f"cycles must be at least 1, or None, but got cycles={cycles}.")
         for name in CYCLIC
-        for cycles in (0, -3, 2.5)
+        for cycles in (0, -3)
     ),
     *(
         (name, {"step_size": size}, f"step_size must be at least 1 step (it is half a cycle), but got step_size={size}.")
         for name in CLR
-        for size in (0, 0.5, -40, float("nan"))
+        for size in (0, 0.5, -40)
     ),
     *(
         (name, {"step_size": 151}, f"one cycle, 2 * step_size, must fit, but got step_size=151, num_steps=300. {FIT}")
@@ -63,7 +63,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("exp_range", {"gamma": 0.0}, "gamma must be above 0 and at most 1, but got gamma=0.0."),
     ("exp_range", {"gamma": 1.1}, "gamma must be above 0 and at most 1, but got gamma=1.1."),
     ("exp_range", {"final_ratio": 0.0}, "final_ratio must be above 0 and at most 1, but got final_ratio=0.0."),
-    ("exp_range", {"decay": "both"}, "decay must be 'amplitude' or 'bounds', but got decay='both'."),
+    ("exp_range", {"decay": "both"}, "decay must be 'amplitude' or 'bounds', but got 'both'."),
     ("sgdr", {"T_mult": 0.5}, "T_mult must be at least 1, and finite, but got T_mult=0.5."),
     ("sgdr", {"T_mult": 0.5, "T_0": 9}, "T_mult must be at least 1, and finite, but got T_mult=0.5."),
     ("sgdr", {"T_0": 0.5}, "T_0 must be at least 1 step, but got T_0=0.5."),
@@ -74,9 +74,10 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("sgdr", {"decay": 1.1}, "decay must be above 0 and at most 1, but got decay=1.1."),
     ("sgdr", {"base_decay": 0.0}, "base_decay must be above 0 and at most 1, but got base_decay=0.0."),
     *(
-        ("step", {"drops": drops}, f"drops must be a whole number from 1 to num_steps - 1, but got drops={drops}, num_steps=300.")
-        for drops in (0, 300, 1.5)
+        ("step", {"drops": drops}, f"drops must be from 1 to num_steps - 1, but got drops={drops}, num_steps=300.")
+        for drops in (0, 300)
     ),
+    ("step", {"drops": 1.5}, "drops must be a whole number, but got 1.5."),
     ("step", {"gamma": 1.1}, "gamma must be above 0 and at most 1, but got gamma=1.1."),
     ("exponential", {"final_ratio": 0.0}, "final_ratio must be above 0 and at most 1, but got final_ratio=0.0."),
     ("polynomial", {"power": 0.0}, "power must be positive and finite, but got power=0.0."),
@@ -87,7 +88,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("inverse_sqrt", {"timescale_share": 0.0}, "timescale_share must be above 0 and at most 1, but got timescale_share=0.0."),
     ("wsd", {"decay_share": 1.1}, "decay_share must be above 0 and at most 1, but got decay_share=1.1."),
-    ("wsd", {"decay": "sqrt"}, "decay must be '1-sqrt' or 'linear', but got decay='sqrt'."),
+    ("wsd", {"decay": "sqrt"}, "decay must be '1-sqrt' or 'linear', but got 'sqrt'."),
     ("one_cycle", {"pct_start": 1.0}, "pct_start must lie between 0 and 1, but got pct_start=1.0."),
 ]  # fmt: skip
 

@@ -75,7 +75,10 @@ def test_none_is_memory_and_a_storage_is_used_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("storage", "message"),
     [
-        ("lr_search.db", "storage must be a database URL, but got 'lr_search.db'. For a file: sqlite:///lr_search.db"),
+        (
+            "lr_search.db",
+            "storage must be a database URL, but got 'lr_search.db'. For a file: 'sqlite:///lr_search.db'",
+        ),
         ("sqlite:////no/such/folder/a.db", "unable to open database file"),
         ("nodialect://somewhere/a", "nodialect"),
         ("postgresql://nobody@127.0.0.1:1/none", "storage must be a database that can be opened"),

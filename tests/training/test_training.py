@@ -169,9 +169,9 @@ def test_close_leaves_the_users_data_open(make_workload, constant, examples):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"schedule": 0.1}, r"schedule must be a Schedule or a Controller, but got 0\.1"),
-        ({"snapshots": -1}, "snapshots must be a whole number, at least 0, but got snapshots=-1"),
-        ({"workload": "digits"}, "A workload must be an lr_search.Workload, but got str"),
+        ({"schedule": 0.1}, r"schedule must be an lr_search.Schedule or an lr_search.Controller, but got 0\.1"),
+        ({"snapshots": -1}, "snapshots must be at least 0, but got snapshots=-1"),
+        ({"workload": "digits"}, "workload must be an lr_search.Workload, but got 'digits'"),
     ],
 )
 def test_bad_arguments_are_refused(make_workload, constant, arguments, message):

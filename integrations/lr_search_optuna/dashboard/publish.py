@@ -11,7 +11,8 @@ import optuna
 from optuna.trial import TrialState
 
 from lr_search.comparison.comparison import Comparison
-from lr_search.errors import InvalidInputError, MissingPackageError
+from lr_search.errors import InvalidInputError, MissingPackageError, quoted
+from lr_search.kinds.checked import checked
 from lr_search.report.plots.style import PALETTE, strategy_colors
 from lr_search.results.findings import Findings
 from lr_search.storage.open import open_storage, quiet_optuna
@@ -23,6 +24,7 @@ from lr_search_optuna.dashboard.stored import stored_prior
 MARK = re.compile(f"^{HEADING}", re.MULTILINE)  # what follows it in a note is ours; what comes before is kept
 
 
+@checked
 def publish(found: Comparison | optuna.Study, *, name: str = "lr") -> None:
     """Leave notes and plots in the studies, for `optuna-dashboard sqlite:///...` to show.
 
@@ -53,7 +55,7 @@ def publish(found: Comparison | optuna.Study, *, name: str = "lr") -> None:
         raise InvalidInputError(f"publish takes a Comparison or an Optuna study, but got {type(found).__name__}.")
     if found.storage is None:
         raise InvalidInputError(
-            f"publish takes a comparison of one storage, but got {found.name!r}, put together or read from files. "
+            f"publish takes a comparison of one storage, but got {quoted(found.name)}, put together or read from files. "
             "Publish each of those it came from."
         )
     with quiet_optuna():

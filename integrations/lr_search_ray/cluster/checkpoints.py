@@ -13,7 +13,7 @@ from urllib.request import url2pathname
 
 from ray.train._internal.storage import get_fs_and_path
 
-from lr_search.errors import ClusterError
+from lr_search.errors import ClusterError, quoted
 from lr_search_ray.cluster.asking import ask, one_of_each_machine
 from lr_search_ray.cluster.resources import Node
 
@@ -52,7 +52,7 @@ def require_shared(
         node, reason = failed[0]
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         raise ClusterError(
-            f"{rule}, but got {storage_path!r}; on {node.hostname} ({node.address}){more}: {reason}. {_REMEDY}"
+            f"{rule}, but got {quoted(storage_path)}; on {node.hostname} ({node.address}){more}: {reason}. {_REMEDY}"
         )
 
 
@@ -80,7 +80,7 @@ def _write(storage_path: str, marker: Path) -> None:
         marker.write_text("lr_search looks whether all nodes see this folder; it may be deleted.")
     except OSError as error:
         raise ClusterError(
-            f"storage_path must be a folder that can be written, but got {storage_path!r}: {error.strerror}. {_REMEDY}"
+            f"storage_path must be a folder that can be written, but got {quoted(storage_path)}: {error.strerror}. {_REMEDY}"
         ) from error
 
 

@@ -13,7 +13,7 @@ import ray
 from ray._private import ray_constants
 from ray.util.client import ray as ray_client
 
-from lr_search.errors import ClusterError, MissingPackageError, require
+from lr_search.errors import ClusterError, MissingPackageError, quoted, require
 from lr_search.executors.interrupts import interrupts_held
 from lr_search_ray.cluster.address import RUN_THERE, chosen_address, require_answer, same
 from lr_search_ray.cluster.quiet import quiet
@@ -154,7 +154,7 @@ def _require_running(address: str | None, runtime_env: Mapping[str, Any] | None)
     running = ray.get_runtime_context().gcs_address
     if address not in (None, "auto") and not same(chosen_address(address), running):
         raise ClusterError(
-            f"address must be that of the Ray this process is connected to, {running}, but got {address!r}. "
+            f"address must be that of the Ray this process is connected to, {running}, but got {quoted(address)}. "
             "Leave address out, or call ray.shutdown() first."
         )
     require(

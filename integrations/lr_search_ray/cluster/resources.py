@@ -11,7 +11,7 @@ from typing import TypedDict
 import ray
 from ray.tune import PlacementGroupFactory
 
-from lr_search.errors import ClusterError, require
+from lr_search.errors import ClusterError, quoted, require
 from lr_search_ray.cluster.autoscaler import addable
 
 RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}
@@ -78,10 +78,10 @@ def checked_resources(resources: Mapping[str, float]) -> dict[str, float]:
 
 def _amount(name: str, amount: float) -> float:
     number = isinstance(amount, Real) and not isinstance(amount, bool) and math.isfinite(amount) and amount >= 0
-    require(number, f"resources_per_trial[{name!r}] must be a number, 0 or more", got=amount)
+    require(number, f"resources_per_trial[{quoted(name)}] must be a number, 0 or more", got=amount)
     require(
         amount == 0 or _units(amount) > 0,
-        f"resources_per_trial[{name!r}] must be 0 or at least {1 / _UNITS}",
+        f"resources_per_trial[{quoted(name)}] must be 0 or at least {1 / _UNITS}",
         got=amount,
     )
     whole = name != "gpu" or amount < 1 or float(amount).is_integer()

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from lr_search.kinds.checked import checked
+
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
 
+@checked
 class BridgeSearcher(Searcher):
     """A searcher whose trials an `OptunaPruningScheduler` may cut. All of it runs in the driver, in Tune's one loop.
 
@@ -39,6 +42,7 @@ class BridgeSearcher(Searcher):
         """Nothing to restore: what is known lies in the study's storage."""
 
 
+@checked
 class OptunaPruningScheduler(FIFOScheduler):
     """Runs Tune's trials in the order of their suggestions, and stops those that the study's Optuna pruner cuts.
 

@@ -11,7 +11,8 @@ from ray import tune
 from ray.tune.search.sample import Domain, Float, LogUniform
 
 from lr_search.curves.prior import LRPrior
-from lr_search.errors import require, require_bool
+from lr_search.errors import quoted, require
+from lr_search.kinds.checked import checked
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.layout import Range
 from lr_search.studies.schedule_layout import PEAK, named_layout
@@ -37,6 +38,7 @@ class PriorSampler(LogUniform):
         return self.prior.ppf(Float(0.0, 1.0).sample(config, size, random_state))
 
 
+@checked
 def search_space(prior: LRPrior, param: str = "lr") -> dict[str, Domain]:
     """A prior as Tune's domain of a float, for the param_space of a Tuner.
 
@@ -64,6 +66,7 @@ def search_space(prior: LRPrior, param: str = "lr") -> dict[str, Domain]:
     return {param: domain}
 
 
+@checked
 def schedule_space(
     names: str | Sequence[str],
     num_steps: int,
@@ -97,7 +100,6 @@ def schedule_space(
     >>> space["sgdr.cycles"].domain_str, space["schedule"].sample(random_state=1)
     ('(3, 7)', 'constant')
     """
-    require_bool(search_shape=search_shape)
     space: dict[str, Domain] = {}
     listed = _listed(names)
     for schedule in listed:
@@ -107,6 +109,7 @@ def schedule_space(
     return {name: tune.choice(listed), **space}
 
 
+@checked
 def schedule_of(
     config: Mapping[str, Any],
     num_steps: int,
@@ -138,7 +141,7 @@ def schedule_of(
     ([100, 300, 700], 0.5)
     """
     chosen = config.get(name, "constant")
-    require(isinstance(chosen, str), f"config[{name!r}] must be a schedule's name", got=chosen)
+    require(isinstance(chosen, str), f"config[{quoted(name)}] must be a schedule's name", got=chosen)
     prefix = f"{chosen}."
     options = {key: value for key, value in config.items() if key.startswith(prefix)}
     layout = named_layout(chosen, num_steps, steps_per_epoch, search_shape=bool(options))
@@ -166,7 +169,7 @@ def _domain(within: Range) -> Domain:
 def _value(key: str, value: Any, ranges: Mapping[str, Range]) -> float:
     """The value of an option, which must be one that is searched and lie where it is searched."""
     rule = f"a schedule's options in config must be those that are searched ({', '.join(ranges) or 'it has none'})"
-    require(key in ranges, rule, f"Remove {key!r} from param_space.", got=key)
+    require(key in ranges, rule, f"Remove {quoted(key)} from param_space.", got=key)
     within = ranges[key]
     rule = f"{key} must be a {'whole ' if within.whole else ''}number from {within.low:g} to {within.high:g}"
     require(isinstance(value, Real), rule, _REMEDY, got=value)

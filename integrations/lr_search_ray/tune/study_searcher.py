@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from ray.tune.search.optuna import OptunaSearch
 
 from lr_search.errors import InvalidInputError, require
+from lr_search.kinds.checked import checked
 from lr_search.studies.pruning import reckonable
 from lr_search_ray.tune.bridge import BridgeSearcher
 
@@ -20,6 +21,7 @@ TRIAL_ATTRIBUTE = "ray_trial_id"  # the trial attribute by which a restored Tune
 Space = Mapping[str, Any] | Callable[[optuna.Trial], Mapping[str, Any]]
 
 
+@checked
 class StudySearcher(BridgeSearcher):
     """The study's sampler proposes, and the study records how trials end: cut ones as PRUNED, lost ones as FAIL.
 

@@ -10,9 +10,10 @@ from ray import tune
 
 from lr_search.errors import InvalidInputError, require
 from lr_search.executors.trial_run import TrialRun
+from lr_search.kinds.checked import checked
 from lr_search.studies.trial import TrialSpec
 from lr_search.training.evaluation import Evaluation
-from lr_search.workloads.workload import Workload, require_workload
+from lr_search.workloads.workload import Workload
 from lr_search_ray.cluster.driver_path import DriverPath, driver_path
 from lr_search_ray.cluster.packing import packed, unpacked
 from lr_search_ray.tune.spaces import schedule_of
@@ -52,6 +53,7 @@ class ObjectiveTrainable(TrialTrainable):
         return {**metrics, "train_loss": last.train_loss, "schedule_lr": last.lr, "ended": outcome.ended}
 
 
+@checked
 def tune_objective(
     workload: Workload, *, seed: int = 0, checkpoint_every: int | None = None, checkpoint_seconds: float = 30.0
 ) -> type[tune.Trainable]:
@@ -84,7 +86,6 @@ def tune_objective(
     ... )
     >>> trainable = tune_objective(workload)  # tune.Tuner(trainable, param_space=search_space(prior)).fit()
     """
-    require_workload(workload)
     require(
         checkpoint_every is None or checkpoint_every >= 1, "checkpoint_every must be at least 1", got=checkpoint_every
     )

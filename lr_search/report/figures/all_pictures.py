@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lr_search.kinds.checked import checked
 from lr_search.report.figures.best_so_far import anytime_picture
 from lr_search.report.figures.forest import forest_picture
 from lr_search.report.figures.learning_curves import learning_curves_picture
@@ -28,6 +29,7 @@ DRAW = (
 )
 
 
+@checked
 def pictures(findings: Findings) -> list[Picture]:
     """The figures that the records allow: without a complete trial only the range tests, if there are any.
 

@@ -9,9 +9,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from lr_search.errors import require_bool
+from lr_search.kinds.annotations import MaybeNan
+from lr_search.kinds.checked import checked
 from lr_search.report.figures.panels import SHORT, Pair, Panels
-from lr_search.report.figures.picture import Picture, legend_below, name_list, names_of, new_picture, shared_legend
+from lr_search.report.figures.picture import (
+    Picture,
+    legend_below,
+    name_list,
+    names_of,
+    new_picture,
+    require_columns,
+    shared_legend,
+)
 from lr_search.report.plots.style import LINES, LONGEST_NAME, Look, fit_y, own_axes, plain, strategy_looks
 from lr_search.results.statistics import MIN_SEEDS, mean_interval
 
@@ -20,11 +29,12 @@ BAND_COLUMNS = ["steps", "mean", "low", "high", "seeds"]
 FEW = 3  # lines in a panel; bands of more are fainter
 
 
+@checked
 def plot_anytime(
     anytime: pd.DataFrame,
     ax: Axes | None = None,
     *,
-    starts: Mapping[int, float] | None = None,
+    starts: Mapping[int, MaybeNan] | None = None,
     objective: str = "objective",
     looks: Mapping[str, Look] | None = None,
     legend: bool = True,
@@ -44,9 +54,9 @@ def plot_anytime(
     Returns:
         The Axes.
     """
-    require_bool(legend=legend)
+    require_columns("anytime", anytime, "strategy", "schedule", "optimizer", "seed", "steps_charged", "best")
     ax = own_axes(ax)
-    looks = strategy_looks(names_of(anytime["strategy"])) if looks is None else looks
+    looks = {**strategy_looks(names_of(anytime["strategy"])), **(looks or {})}
     varied = [name for name in GROUP[1:] if len(anytime[name].unique()) > 1]
     pairs: dict[tuple[str, ...], int] = {}
     seen: list[Any] = [list((starts or {}).values())]
@@ -87,7 +97,7 @@ def band_text(seeds: Sequence[int]) -> str | None:
     return f"band: {' or, of 2 seeds, '.join(shown)}" if shown else None
 
 
-def anytime_band(rows: pd.DataFrame, starts: Mapping[int, float] | None = None) -> pd.DataFrame:
+def anytime_band(rows: pd.DataFrame, starts: Mapping[int, MaybeNan] | None = None) -> pd.DataFrame:
     """One line of `plot_anytime`: at each step at which any seed improved, and at the last.
 
     Args:

@@ -9,11 +9,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from lr_search.errors import require_bool
+from lr_search.kinds.checked import checked
 from lr_search.report.figures.panels import SHORT, Panels
-from lr_search.report.figures.picture import Picture, legend_below, names_of, new_picture
+from lr_search.report.figures.picture import Picture, legend_below, names_of, new_picture, require_columns
 from lr_search.report.figures.ways import WAY, row_labels, varying, way_name
 from lr_search.report.plots.style import GREY, Look, new_figure, own_axes, plain, strategy_looks
+from lr_search.results.pairwise import PAIRWISE_COLUMNS
 from lr_search.results.statistics import MIN_SEEDS
 
 _MOST_ROWS = 30
@@ -22,6 +23,7 @@ TOO_FEW = f"hollow: fewer than {MIN_SEEDS} seeds, too few for an interval"
 _WIDTH, _ROW = 7.2, 0.34  # inches
 
 
+@checked
 def plot_forest(
     pairwise: pd.DataFrame,
     ax: Axes | None = None,
@@ -42,16 +44,13 @@ def plot_forest(
     Returns:
         The Axes.
     """
-    require_bool(legend=legend)
+    require_columns("pairwise", pairwise, *PAIRWISE_COLUMNS)
     rows = forest_rows(pairwise)
     if ax is None:
         ax = new_figure(1, 1, panel=(_WIDTH, 1.5 + _ROW * max(3, len(rows))))[1][0, 0]
     ax = own_axes(ax)
-    looks = (
-        strategy_looks([*names_of(pairwise["strategy"]), *names_of(pairwise["than_strategy"])])
-        if looks is None
-        else looks
-    )
+    names = [*names_of(pairwise["strategy"]), *names_of(pairwise["than_strategy"])]
+    looks = {**strategy_looks(names), **(looks or {})}
     ax.axvline(0, color=GREY, linewidth=1.2, zorder=1)
     values = rows[["worse_by", "low", "high"]].to_numpy(dtype=float)
     for place, (strategy, (mean, low, high)) in enumerate(zip(rows["strategy"].astype(str), values, strict=True)):

@@ -14,9 +14,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 
-from lr_search.errors import require_bool
+from lr_search.kinds.checked import checked
 from lr_search.report.figures.panels import PANEL_COLUMNS, SHORT, WIDTHS, Panels
-from lr_search.report.figures.picture import Picture, evenly, new_picture
+from lr_search.report.figures.picture import Picture, evenly, new_picture, require_columns
 from lr_search.report.plots.style import fit_y, new_figure, own_axes, plain, short_number
 from lr_search.results.tables import KEYS, TRAIN_LOSS
 from lr_search.workloads.workload import Direction
@@ -33,6 +33,7 @@ def _colors() -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list("lr", mpl.colormaps["viridis"](np.linspace(0, 0.92, 256)))
 
 
+@checked
 def plot_learning_curves(
     evaluations: pd.DataFrame,
     ax: Axes | None = None,
@@ -55,7 +56,7 @@ def plot_learning_curves(
     Returns:
         The Axes.
     """
-    require_bool(colorbar=colorbar)
+    require_columns("evaluations", evaluations, *LINE_COLUMNS)
     ax = own_axes(ax)
     rows = learning_lines(evaluations, metric)
     low, high = lr_range or _lr_range(evaluations)

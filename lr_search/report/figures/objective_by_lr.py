@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from lr_search.errors import require_bool
+from lr_search.kinds.annotations import MaybeNan
+from lr_search.kinds.checked import checked
 from lr_search.report.figures.panels import SHORT, Pair, Panels
 from lr_search.report.figures.picture import (
     Picture,
@@ -16,6 +17,7 @@ from lr_search.report.figures.picture import (
     names_of,
     new_picture,
     present,
+    require_columns,
     shared_legend,
     thinned,
 )
@@ -40,12 +42,13 @@ POINT_COLUMNS = ["strategy", "schedule", "optimizer", "seed", "number", "lr", "o
 _EDGE = "×: diverged, drawn at the objective of step 0; no trial is drawn worse than that"
 
 
+@checked
 def plot_objective_by_lr(
     trials: pd.DataFrame,
     ax: Axes | None = None,
     *,
     basin: Candidate | None = None,
-    starts: Mapping[int, float] | None = None,
+    starts: Mapping[int, MaybeNan] | None = None,
     direction: Direction = "minimize",
     objective: str = "objective",
     looks: Mapping[str, Look] | None = None,
@@ -67,9 +70,9 @@ def plot_objective_by_lr(
     Returns:
         The Axes.
     """
-    require_bool(legend=legend)
+    require_columns("trials", trials, "strategy", "seed", "lr", "objective", "state", "outcome")
     ax = own_axes(ax)
-    looks = strategy_looks(names_of(trials["strategy"])) if looks is None else looks
+    looks = {**strategy_looks(names_of(trials["strategy"])), **(looks or {})}
     points = lr_points(trials, starts, direction)
     if basin is not None:
         _draw_basin(ax, basin)
@@ -98,7 +101,7 @@ def plot_objective_by_lr(
     return ax
 
 
-def lr_points(trials: pd.DataFrame, starts: Mapping[int, float] | None, direction: Direction) -> pd.DataFrame:
+def lr_points(trials: pd.DataFrame, starts: Mapping[int, MaybeNan] | None, direction: Direction) -> pd.DataFrame:
     """The points of `plot_objective_by_lr`, by LR: no worse than at step 0, and whether they diverged."""
     done = trials[(trials["state"] == "COMPLETE") & np.isfinite(trials["lr"].to_numpy(dtype=float))]
     values = done["objective"].to_numpy(dtype=float)

@@ -11,7 +11,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lr_search.errors import require_bool
+from lr_search.errors import require
+from lr_search.kinds.checked import checked
 
 _MOST_ROWS = 10_000  # of a picture's table
 MOST_NAMED = 4  # in a sentence
@@ -22,6 +23,7 @@ INCH_A_LETTER = 0.072  # of the legend's text
 INCH_A_HANDLE = 0.55  # its line or marker, and what is left free around it
 
 
+@checked
 @dataclass(frozen=True)
 class Picture:
     """A figure and what it shows.
@@ -41,9 +43,6 @@ class Picture:
     figure: Figure
     data: pd.DataFrame
     whole: bool = True
-
-    def __post_init__(self) -> None:
-        require_bool(whole=self.whole)
 
 
 def new_picture(
@@ -67,6 +66,17 @@ def evenly(count: int, most: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     ([0, 4, 8], [0, 1])
     """
     return np.unique(np.linspace(0, max(0, count - 1), min(count, most)).round().astype(np.int64))
+
+
+def require_columns(name: str, frame: pd.DataFrame, *columns: str) -> None:
+    """Raises: InvalidInputError: the table lacks a column."""
+    lacking = [column for column in columns if column not in frame]
+    require(
+        not lacking,
+        f"{name} must have the columns {', '.join(columns)}",
+        "Pass the comparison's own table.",
+        lacking=lacking,
+    )
 
 
 def names_of(column: pd.Series) -> list[str]:

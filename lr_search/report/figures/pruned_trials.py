@@ -8,15 +8,24 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from lr_search.errors import require_bool
+from lr_search.kinds.checked import checked
 from lr_search.report.figures.panels import Panels
-from lr_search.report.figures.picture import Picture, legend_below, names_of, new_picture, present, thinned
+from lr_search.report.figures.picture import (
+    Picture,
+    legend_below,
+    names_of,
+    new_picture,
+    present,
+    require_columns,
+    thinned,
+)
 from lr_search.report.plots.style import GREY, MANY, Look, log_lr, own_axes, plain, short_number, strategy_looks
 
 _MOST_POINTS = 2_000
 CUT_COLUMNS = ["strategy", "schedule", "optimizer", "seed", "number", "lr", "steps", "outcome"]
 
 
+@checked
 def plot_pruning(
     trials: pd.DataFrame,
     ax: Axes | None = None,
@@ -36,9 +45,9 @@ def plot_pruning(
     Returns:
         The Axes.
     """
-    require_bool(legend=legend)
+    require_columns("trials", trials, "strategy", "lr", "steps", "state", "outcome")
     ax = own_axes(ax)
-    looks = strategy_looks(names_of(trials["strategy"])) if looks is None else looks
+    looks = {**strategy_looks(names_of(trials["strategy"])), **(looks or {})}
     finished, pruned = (thinned(part, _MOST_POINTS) for part in cut_points(trials))
     ax.scatter(
         finished["lr"], _floats(finished["steps"]), color=GREY, marker="o", s=16, alpha=0.3, linewidth=0, label="finished",

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.prior import LRPrior
-from lr_search.errors import require_bool
+from lr_search.kinds.checked import checked
 from lr_search.report.figures.panels import SHORT, Panels, panel_grid
 from lr_search.report.figures.picture import Picture, legend_below, name_list, new_picture, shared_legend
 from lr_search.report.plots.curve_plot import plot_curve
@@ -25,6 +25,7 @@ ENDED = {"finished": "reached its end", "diverged": "diverged", "non_finite": "l
 Won = tuple[str, float]  # strategy, LR
 
 
+@checked
 def plot_range_test(
     curve: LRCurve,
     ax: Axes | None = None,
@@ -47,13 +48,12 @@ def plot_range_test(
     Returns:
         The Axes.
     """
-    require_bool(legend=legend)
     ax = own_axes(ax)
     plot_curve(curve, ax, legend=False)
     low, high = ax.get_xlim()
     if prior is not None:
         _draw_prior(ax, prior)
-    looks = strategy_looks(strategy for strategy, _ in won) if looks is None else looks
+    looks = {**strategy_looks(strategy for strategy, _ in won), **(looks or {})}
     for strategy in dict.fromkeys(strategy for strategy, _ in won):
         places = [lr for name, lr in won if name == strategy and np.isfinite(lr)]
         look = looks[strategy]

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from lr_search.errors import require_bool
+from lr_search.kinds.checked import checked
 from lr_search.report.figures.panels import SHORT, Pair, Panels
-from lr_search.report.figures.picture import Picture, legend_below, new_picture
+from lr_search.report.figures.picture import Picture, legend_below, new_picture, require_columns
 from lr_search.report.plots.style import LINES, PALETTE, own_axes, plain, short_number
 from lr_search.results.anytime import best_trial
 from lr_search.storage.records import StudyRecord, TrialRecord
@@ -24,6 +24,7 @@ _LETTERS = 30  # of a name in the legend
 COLORS = [PALETTE[0], PALETTE[3], PALETTE[2], PALETTE[1], PALETTE[4], PALETTE[5], PALETTE[6]]
 
 
+@checked
 def plot_schedules(shapes: pd.DataFrame, ax: Axes | None = None, *, legend: bool = True) -> Axes:
     """Draw the LR against the step: as planned in full lines, as the best training had it in dashes; dots where cycles end.
 
@@ -36,7 +37,7 @@ def plot_schedules(shapes: pd.DataFrame, ax: Axes | None = None, *, legend: bool
     Returns:
         The Axes.
     """
-    require_bool(legend=legend)
+    require_columns("shapes", shapes, *SHAPE_COLUMNS)
     ax = own_axes(ax)
     keys = ["schedule", "optimizer", "kind"]
     several = len(shapes["optimizer"].unique()) > 1
@@ -79,6 +80,7 @@ def _lr_axis(ax: Axes, shapes: pd.DataFrame) -> None:
         ax.set_ylabel("learning rate")
 
 
+@checked
 def shapes_frame(panels: Panels) -> pd.DataFrame:
     """What is drawn: each schedule's shape at its best LR, or what its best trial did where a controller or a search changed it.
 

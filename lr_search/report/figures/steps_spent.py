@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from lr_search.errors import require_bool
+from lr_search.kinds.checked import checked
 from lr_search.report.figures.panels import Panels
-from lr_search.report.figures.picture import Picture, legend_below, new_picture
+from lr_search.report.figures.picture import Picture, legend_below, new_picture, require_columns
 from lr_search.report.figures.ways import WAY, row_labels, varying, way_name
 from lr_search.report.plots.style import GREY, PALETTE, new_figure
 from lr_search.results.costs import PARTS
@@ -21,6 +21,7 @@ PART_COLORS = {
 HATCHES = {"range tests": "//", "finished": "", "diverged": "xx", "pruned": "..", "failed": "\\\\"}
 
 
+@checked
 def plot_costs(costs: pd.DataFrame, ax: Axes | None = None, *, legend: bool = True) -> Axes:
     """Draw the steps that a study of each way of searching spent, by what they went into: a bar each, stacked.
 
@@ -32,7 +33,7 @@ def plot_costs(costs: pd.DataFrame, ax: Axes | None = None, *, legend: bool = Tr
     Returns:
         The Axes.
     """
-    require_bool(legend=legend)
+    require_columns("costs", costs, "strategy", "schedule", "optimizer", "part", "steps")
     ways = cost_rows(costs).head(_MOST_ROWS)
     height = 1.5 + _ROW * max(3, len(ways))
     if ax is None:

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
-from lr_search.errors import require_bool
+from lr_search.kinds.checked import checked
 from lr_search.report.figures.panels import Panels
-from lr_search.report.figures.picture import Picture, legend_below, new_picture
+from lr_search.report.figures.picture import Picture, legend_below, new_picture, require_columns
 from lr_search.report.plots.style import MANY, PALETTE, new_figure, plain
 
 MOST_WORKERS = 24
@@ -30,6 +30,7 @@ TASKS = {
 BAR_COLUMNS = ["worker", "machine", "task", "start", "end", "trials"]
 
 
+@checked
 def plot_timeline(all_trials: pd.DataFrame, ax: Axes | None = None, *, legend: bool = True) -> Axes:
     """Draw a row for each worker, with a bar from when each trial started to when it ended, coloured by how it ended.
 
@@ -42,7 +43,7 @@ def plot_timeline(all_trials: pd.DataFrame, ax: Axes | None = None, *, legend: b
     Returns:
         The Axes.
     """
-    require_bool(legend=legend)
+    require_columns("all_trials", all_trials, "kind", "outcome", "worker", "started", "ended")
     bars = timeline_bars(all_trials)
     count = int(bars["worker"].max()) if len(bars) else 0
     rows = min(count, MOST_WORKERS)

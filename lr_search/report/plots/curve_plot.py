@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lr_search.curves.curve import LRCurve
-from lr_search.errors import require, require_bool
+from lr_search.errors import require
 from lr_search.report.plots.curve_panels import (
     draw_gain_ratio,
     draw_loss,
@@ -59,7 +59,6 @@ def plot_curve(
         InvalidInputError: there are more Axes than panels.
         UnknownNameError: no rule has that name.
     """
-    require_bool(lr_against_step=lr_against_step, legend=legend)
     view = View(curve, rule)
     panels = _panels(view, lr_against_step=lr_against_step)
     if ax is None:

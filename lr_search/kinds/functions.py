@@ -1,0 +1,40 @@
+"""What a function that the user passes must take."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from lr_search.errors import InvalidInputError, quoted
+
+
+def require_takes(name: str, function: Callable[..., Any] | None, *arguments: str, **named: object) -> None:
+    """Raise `InvalidInputError` where a function cannot be called as it will be; one without a signature may be right.
+
+    Args:
+        name: of the argument that it is.
+        function: of the user; None is left to whoever allows it.
+        *arguments: what is passed by place, in words for the message.
+        **named: what is passed by name.
+
+    >>> require_takes("loss", lambda batch: 0.0, "model", "batch")
+    Traceback (most recent call last):
+    ...
+    lr_search.errors.InvalidInputError: loss must be a function of (model, batch), but got <lambda>, which takes (batch).
+    """
+    if function is None:
+        return
+    wanted = ", ".join([*arguments, *(f"{each}=..." for each in named)])
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):
+        if not isinstance(function, type):
+            return
+        raise InvalidInputError(f"{name} must be a function of ({wanted}), but got {quoted(function)}.") from None
+    try:
+        signature.bind(*arguments, **named)
+    except TypeError:
+        called = getattr(function, "__name__", None) or quoted(function)
+        message = f"{name} must be a function of ({wanted}), but got {called}, which takes {signature}."
+        raise InvalidInputError(message) from None
