@@ -92,19 +92,7 @@ class LRPrior:
         """
         if schedule is not None:
             plugins.load_plugin(plugins.SCHEDULES, schedule)
-        return cls.of_suggestions(curves, schedule in (None, "constant"), lr_range)
-
-    @classmethod
-    def of_suggestions(cls, curves: Sequence[LRCurve], constant: bool, lr_range: tuple[float, float]) -> LRPrior:
-        """What `from_curves` gives. Args: constant: whether the LR is; else it is the peak of some schedule."""
-        require(len(curves) > 0, "curves must hold at least one curve", got=len(curves))
-        suggestions = [curve.suggest() for curve in curves]
-        low, high = lr_range
-        logs = np.log10(np.clip([s.lr for s in suggestions], low, high))
-        variance = np.mean([s.log10_std**2 for s in suggestions]) + np.var(logs)
-        if not constant:
-            variance += PEAK_STD**2
-        return cls(low, high, float(np.clip(10 ** logs.mean(), low, high)), float(np.sqrt(variance)))
+        return prior_of_curves(curves, schedule in (None, "constant"), lr_range)
 
     @classmethod
     def around(cls, lr: float, *, factor: float = 3.0, lr_range: tuple[float, float] = (1e-5, 10.0)) -> LRPrior:
@@ -232,3 +220,15 @@ class LRPrior:
             missing=missing,
         )
         return cls(**{name: float(record[name]) for name in FIELDS})
+
+
+def prior_of_curves(curves: Sequence[LRCurve], constant: bool, lr_range: tuple[float, float]) -> LRPrior:
+    """What `LRPrior.from_curves` gives. Args: constant: whether the LR is; else it is the peak of some schedule."""
+    require(len(curves) > 0, "curves must hold at least one curve", got=len(curves))
+    suggestions = [curve.suggest() for curve in curves]
+    low, high = lr_range
+    logs = np.log10(np.clip([s.lr for s in suggestions], low, high))
+    variance = np.mean([s.log10_std**2 for s in suggestions]) + np.var(logs)
+    if not constant:
+        variance += PEAK_STD**2
+    return LRPrior(low, high, float(np.clip(10 ** logs.mean(), low, high)), float(np.sqrt(variance)))

@@ -195,7 +195,7 @@ class StudyTask:
         def make_prior() -> dict[str, float]:
             assert self._first is not None
             curves = [result for result in self._first.findings() if isinstance(result, LRCurve)]
-            return LRPrior.of_suggestions(curves, self.plan.schedule == "constant", self.plan.lr_range).to_json()
+            return prior_of_curves(curves, self.plan.schedule == "constant", self.plan.lr_range).to_json()
 
         return LRPrior.from_json(self._kept(PRIOR_ATTRIBUTE, make_prior))
 

@@ -76,7 +76,7 @@ BAD: list[tuple[Callable[[], Schedule], str, str]] = [
     (lambda: WSD(0.1, 10, 0), long("decay_steps"), "decay_steps=0"),
     (lambda: WSD(0.1, 10, 11), "decay_steps must be at most num_steps", "decay_steps=11, num_steps=10"),
     (lambda: WSD(0.1, 10, 5, end_lr=0.2), END, "end_lr=0.2, lr=0.1"),
-    (lambda: WSD(0.1, 10, 5, decay="sqrt"), "decay must be '1-sqrt' or 'linear'", "decay='sqrt'"),
+    (lambda: WSD(0.1, 10, 5, decay="sqrt"), "decay must be '1-sqrt' or 'linear'", "'sqrt'"),
     (lambda: Triangular(-0.1, 1.0, 5), "base_lr must be positive", "base_lr=-0.1"),
     (lambda: Triangular(0.3, 0.1, 5), ABOVE, "max_lr=0.1, base_lr=0.3"),
     (lambda: Triangular2(0.3, 0.3, 5), ABOVE, "max_lr=0.3, base_lr=0.3"),
