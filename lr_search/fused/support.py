@@ -18,12 +18,13 @@ from lr_search.fused.losses import ChangingPartsError, FusedLoss
 from lr_search.fused.metrics import FusedMetrics
 from lr_search.fused.reference import Alone
 from lr_search.fused.stack import Stack
+from lr_search.optimizers.closures import takes_closure
 from lr_search.optimizers.param_groups import trainable
 from lr_search.rng import RNGState, preserved_rng
 from lr_search.state.capture import capture_loss, preserved_modes, restored_afterwards
 from lr_search.training.evaluation import metric_total
 from lr_search.training.judge import Judge
-from lr_search.training.step import autocast, takes_closure
+from lr_search.training.step import autocast
 from lr_search.workloads.batches import to_device
 from lr_search.workloads.workload import Workload
 

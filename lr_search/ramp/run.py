@@ -13,6 +13,7 @@ from torch import nn
 from lr_search.arrays import FloatArray
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError, user_code
+from lr_search.optimizers.closures import takes_closure
 from lr_search.ramp.gain_meter import GainMeter
 from lr_search.ramp.movement import Movement
 from lr_search.ramp.record import RampRecord, rounding_of
@@ -21,7 +22,7 @@ from lr_search.state.capture import preserved_modes
 from lr_search.state.forward_state import ForwardState
 from lr_search.training.batch_fault import batch_fault
 from lr_search.training.evaluation import metric_sums
-from lr_search.training.step import Stepper, takes_closure
+from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk, first_batches, open_data, to_device
 from lr_search.workloads.parts import Metrics
 
