@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from lr_search.errors import LRSearchError, error_text, user_code
 from lr_search.fused.linearity import stacks
@@ -132,8 +131,6 @@ def _require_plain(workload: Workload, model: nn.Module, optimizer: torch.optim.
         workload.precision != "fp16", "precision fp32 or bf16, but got fp16, whose loss scale is each training's own"
     )
     tensors = [*model.parameters(), *model.buffers()]
-    lazy = any(is_lazy(tensor) for tensor in tensors)
-    _require(not lazy, "parameters of known shape, but got a lazy module's")
     devices = sorted({str(tensor.device) for tensor in tensors})
     _require(len(devices) == 1, f"a model on one device, but got one on {' and '.join(devices)}")
     held = [parameter for parameter in trainable(optimizer.param_groups) if parameter.requires_grad]
