@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from lr_search.errors import LRSearchError, error_text, user_code
 from lr_search.fused.linearity import stacks
@@ -131,6 +132,8 @@ def _require_plain(workload: Workload, model: nn.Module, optimizer: torch.optim.
         workload.precision != "fp16", "precision fp32 or bf16, but got fp16, whose loss scale is each training's own"
     )
     tensors = [*model.parameters(), *model.buffers()]
+    split = sorted({type(tensor).__name__ for tensor in tensors if is_traceable_wrapper_subclass(tensor)})
+    _require(not split, f"plain tensors as weights, but got {' and '.join(split)}")
     devices = sorted({str(tensor.device) for tensor in tensors})
     _require(len(devices) == 1, f"a model on one device, but got one on {' and '.join(devices)}")
     held = [parameter for parameter in trainable(optimizer.param_groups) if parameter.requires_grad]
