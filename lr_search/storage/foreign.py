@@ -44,7 +44,9 @@ def require_record(record: Any, study: str, number: int, state: str) -> Mapping[
     )
     if not whole:
         what = (
-            "has no record of it" if record is None else f"has another record than lr_search writes ({_short(record)})"
+            "has no record of its training"
+            if record is None
+            else f"has another record than lr_search writes ({_short(record)})"
         )
         raise StorageError(
             f"All trials of a comparison must be those that lr_search ran, but trial {number} of {study!r} ({state}) {what}: "

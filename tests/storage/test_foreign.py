@@ -192,7 +192,7 @@ def write(url, key, value, number=0):
         "delete from trial_user_attributes" if value is None else "update trial_user_attributes set value_json = :value"
     )
     with engine.begin() as connection:
-        bound = {"key": key, "name": value and value[0] or GRID, "number": number}
+        bound = {"key": key, "name": (value and value[0]) or GRID, "number": number}
         bound |= {} if value is None else {"value": json.dumps(value[1])}
         connection.execute(sqlalchemy.text(f"{change} where {where}"), bound)
     engine.dispose()
@@ -201,7 +201,7 @@ def write(url, key, value, number=0):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (None, r"trial 0 of 'bowl/grid/.*' \(COMPLETE\) has no record of it"),
+        (None, r"trial 0 of 'bowl/grid/.*' \(COMPLETE\) has no record of its training"),
         ((GRID, "text"), r"trial 0 of 'bowl/grid/.*' \(COMPLETE\) has another record than lr_search writes \('text'\)"),
         ((GRID, {}), r"trial 0 of 'bowl/grid/.*' .* has no record"),
         ((GRID, {"ended": "finished"}), r"trial 0 of 'bowl/grid/.*' .* has another record"),
