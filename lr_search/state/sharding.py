@@ -16,7 +16,7 @@ def is_sharded(tensor: torch.Tensor) -> bool:
     return _is_of(tensor, "torch.distributed.tensor", "DTensor")
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
+def in_one_piece(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor in one piece, the same in every process: all of them must ask for it."""
     holder: Any = tensor
     result: torch.Tensor = holder.full_tensor() if is_sharded(tensor) else tensor

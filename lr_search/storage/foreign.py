@@ -22,7 +22,7 @@ _KINDS = ("search", "range_test", "probe", "confirm")
 _PLAN_HOLDS = ("kind", "order", "optimizer", "seed", "strategy", "schedule", "objective", "direction", "num_steps")
 
 
-def record_of(trial: FrozenTrial, study: str) -> Mapping[str, Any]:
+def own_record(trial: FrozenTrial, study: str) -> Mapping[str, Any]:
     """The record of a trial that has ended. Args: study: its name. Raises: StorageError: it has none of ours."""
     return require_record(trial.user_attrs.get(RECORD), study, trial.number, trial.state.name)
 
@@ -63,7 +63,7 @@ def require_own_trials(trials: Iterable[FrozenTrial], study: str) -> None:
     """
     for trial in trials:
         if trial.state.is_finished():
-            record_of(trial, study)
+            own_record(trial, study)
         elif values := trial.system_attrs.get("fixed_params"):
             raise StorageError(
                 f"The trials of a comparison must get their values from its strategy, but trial {trial.number} of {study!r} was "

@@ -15,7 +15,7 @@ from lr_search.errors import user_code
 from lr_search.samplers.strategies import PARAM, Search, Strategy
 from lr_search.schedules.layout import Range
 from lr_search.storage import claims
-from lr_search.storage.foreign import as_written, record_of, require_own_trials
+from lr_search.storage.foreign import as_written, own_record, require_own_trials
 from lr_search.storage.keys import OWNER
 from lr_search.storage.ownership import Claim
 from lr_search.studies.job import Job
@@ -76,7 +76,7 @@ class StudyTask:
         if self._findings is None or len(self._findings) < self.plan.curves:
             done = [t for t in self.trials() if t.state == TrialState.COMPLETE]
             with as_written(f"What {self.plan.name!r} found"):
-                self._findings = [finding(record_of(t, self.plan.name)) for t in done[: self.plan.curves]]
+                self._findings = [finding(own_record(t, self.plan.name)) for t in done[: self.plan.curves]]
         return self._findings
 
     def range_test_steps(self) -> int:
@@ -169,7 +169,7 @@ class StudyTask:
         """Steps charged for these; a trial that waits or runs is charged in full, and refunded when it ends."""
         full = self.plan.trial_steps
         return self.range_test_steps() + sum(
-            record_of(t, self.plan.name)["steps"] if t.state.is_finished() else full for t in trials
+            own_record(t, self.plan.name)["steps"] if t.state.is_finished() else full for t in trials
         )
 
     def _prepare(self) -> None:

@@ -15,7 +15,7 @@ from lr_search.optimizers.closures import closure_lacking, gradient_comes_first,
 from lr_search.optimizers.modes import Modes
 from lr_search.optimizers.param_groups import group_ratios, set_lr, set_momentum, trainable
 from lr_search.rng import preserved_rng
-from lr_search.state.sharding import whole
+from lr_search.state.sharding import in_one_piece
 from lr_search.workloads.batches import tensors
 from lr_search.workloads.parts import DTYPES, Loss, Precision
 from lr_search.workloads.workload import Workload
@@ -264,7 +264,7 @@ class Stepper:
         """
         looked_at = self._failed if batches is None else [next(batches)]
         with torch.no_grad():
-            checks = [whole(parameter.isfinite().all()) for parameter in self.model.parameters()]
+            checks = [in_one_piece(parameter.isfinite().all()) for parameter in self.model.parameters()]
             checks += self._outputs_finite(looked_at) if looked_at else []
             return bool(torch.stack([check.to(self.device) for check in checks]).all())
 
@@ -274,7 +274,7 @@ class Stepper:
 
         def check(module: nn.Module, args: Any, output: Any) -> None:
             floats = (tensor for tensor in tensors(output) if tensor.is_floating_point())
-            checks.extend(whole((tensor < float("inf")).all()) for tensor in floats)  # false for nan as well
+            checks.extend(in_one_piece((tensor < float("inf")).all()) for tensor in floats)  # false for nan as well
 
         hooks = [module.register_forward_hook(check) for module in self.model.modules()]
         try:
