@@ -265,27 +265,27 @@ def test_a_prior_of_another_kind_in_a_study_of_the_users_is_refused():
 
 
 @pytest.mark.parametrize("trials", [0, 2])
-def test_a_study_of_our_name_that_is_another_programs(tmp_path, trials):
+def test_a_study_of_our_name_that_is_another_programs(trials):
     """One as empty as `create_study` leaves it may be a process's that has just begun."""
-    url = f"sqlite:///{tmp_path / 'all.db'}"
-    study = optuna.create_study(storage=url, study_name=GRID)
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(storage=storage, study_name=GRID)
     study.optimize(lambda trial: 1e-9, n_trials=trials)
     if not trials:
-        assert len(compare_in_bowl(url, **SMALL).trials) == 4
+        assert len(compare_in_bowl(storage, **SMALL).trials) == 4
         return
     with pytest.raises(
         StorageError, match=r"but 'bowl/grid/.*', with 2 trials, is another program's: .* or delete that study"
     ):
-        compare_in_bowl(url, **SMALL)
-    optuna.delete_study(study_name=GRID, storage=url)
-    assert len(compare_in_bowl(url, **SMALL).trials) == 4
+        compare_in_bowl(storage, **SMALL)
+    optuna.delete_study(study_name=GRID, storage=storage)
+    assert len(compare_in_bowl(storage, **SMALL).trials) == 4
 
 
 @pytest.mark.parametrize("directions", [["maximize"], ["minimize", "minimize"]])
-def test_an_empty_study_of_our_name_in_another_direction(tmp_path, directions):
-    url = f"sqlite:///{tmp_path / 'all.db'}"
-    optuna.create_study(storage=url, study_name=GRID, directions=directions)
+def test_an_empty_study_of_our_name_in_another_direction(directions):
+    storage = optuna.storages.InMemoryStorage()
+    optuna.create_study(storage=storage, study_name=GRID, directions=directions)
     with pytest.raises(
         StorageError, match=r"must minimize, but 'bowl/grid/.*' is there already, and is to (max|minimize and)"
     ):
-        compare_in_bowl(url, **SMALL)
+        compare_in_bowl(storage, **SMALL)
