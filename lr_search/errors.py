@@ -7,6 +7,7 @@ import reprlib
 import signal
 import sysconfig
 import traceback
+from bdb import BdbQuit
 from collections.abc import Iterable, Sized
 from contextlib import ContextDecorator
 from functools import partial
@@ -190,8 +191,12 @@ def _words_of(error: BaseException) -> str:
         return f"(its text cannot be had: {type(another).__name__})"
 
 
+_QUIT = "a breakpoint() was quit, or found no terminal to ask at; take it out, or set PYTHONBREAKPOINT=0"
+
+
 def _in_one_line(error: BaseException) -> str:
     words = printable(" ".join(_words_of(error).split()))
+    words = words or (_QUIT if isinstance(error, BdbQuit) else "")
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 

@@ -8,13 +8,21 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import torch
+
 from lr_search.errors import LRSearchError, WorkloadError, error_text, user_code
 from lr_search.schedules.decay import Constant
+from lr_search.state.sharding import shared_between_processes
 from lr_search.storage.fingerprints.fingerprint import Starts, fingerprints, further_fingerprints
 from lr_search.studies.plan import StudyPlan
 from lr_search.training.training import train
 from lr_search.workloads.batches import BatchSource, first_batches, open_data
 from lr_search.workloads.workload import PROBE_LR, Workload
+
+_SHARED = (
+    "compare must have each model to itself, since every process that calls it takes trials of its own, but {kind} is trained by "
+    "{count} processes together. Call lrs.range_test there, in all of them, or compare a model that one process trains."
+)
 
 
 def tried_starts(
@@ -67,6 +75,8 @@ def _try(workload: Workload, seed: int) -> None:
     first = partial(_first_batch, workload.valid_data)
     short = replace(workload, num_steps=1, eval_every=1, valid_data=first)
     with closing(train(short, Constant(PROBE_LR), seed=seed)) as training:
+        if shared_between_processes(training.model) and (count := torch.distributed.get_world_size()) > 1:
+            raise WorkloadError(_SHARED.format(kind=type(training.model).__name__, count=count))
         next(training)
         training.advance(1)
 

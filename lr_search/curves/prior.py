@@ -208,6 +208,10 @@ class LRPrior:
         Raises:
             InvalidInputError: a newer version wrote it, or it is something else.
         """
+        kind = type(record).__name__
+        require(
+            isinstance(record, Mapping), "a prior must be a mapping", "Give what LRPrior.to_json() returned.", got=kind
+        )
         version = record.get("format")
         newer = isinstance(version, int) and version > PRIOR_FORMAT
         remedy = "A newer lr_search wrote it: upgrade this one." if newer else "Give what LRPrior.to_json() returned."

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 
 from lr_search.samplers.strategies import PARAM
-from lr_search.storage.keys import RECORD
+from lr_search.storage.foreign import own_record
 from lr_search.studies.job import Job
 from lr_search.studies.plan import FIRST
 from lr_search.studies.study import StudyTask
@@ -30,7 +30,7 @@ class Tally:
         self._best: tuple[float, float | None] | None = None  # objective, and its LR
         for trial in task.trials():
             if trial.state.is_finished():
-                record = trial.user_attrs[RECORD]
+                record = own_record(trial, task.plan.name)
                 self._add(record["ended"], record["steps"], trial.value, trial.params.get(PARAM))
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from lr_search.errors import LRSearchError, error_text, user_code
 from lr_search.fused.linearity import stacks
@@ -18,12 +18,13 @@ from lr_search.fused.losses import ChangingPartsError, FusedLoss
 from lr_search.fused.metrics import FusedMetrics
 from lr_search.fused.reference import Alone
 from lr_search.fused.stack import Stack
+from lr_search.optimizers.closures import takes_closure
 from lr_search.optimizers.param_groups import trainable
 from lr_search.rng import RNGState, preserved_rng
 from lr_search.state.capture import capture_loss, preserved_modes, restored_afterwards
 from lr_search.training.evaluation import metric_total
 from lr_search.training.judge import Judge
-from lr_search.training.step import autocast, takes_closure
+from lr_search.training.step import autocast
 from lr_search.workloads.batches import to_device
 from lr_search.workloads.workload import Workload
 
@@ -131,8 +132,8 @@ def _require_plain(workload: Workload, model: nn.Module, optimizer: torch.optim.
         workload.precision != "fp16", "precision fp32 or bf16, but got fp16, whose loss scale is each training's own"
     )
     tensors = [*model.parameters(), *model.buffers()]
-    lazy = any(is_lazy(tensor) for tensor in tensors)
-    _require(not lazy, "parameters of known shape, but got a lazy module's")
+    split = sorted({type(tensor).__name__ for tensor in tensors if is_traceable_wrapper_subclass(tensor)})
+    _require(not split, f"plain tensors as weights, but got {' and '.join(split)}")
     devices = sorted({str(tensor.device) for tensor in tensors})
     _require(len(devices) == 1, f"a model on one device, but got one on {' and '.join(devices)}")
     held = [parameter for parameter in trainable(optimizer.param_groups) if parameter.requires_grad]

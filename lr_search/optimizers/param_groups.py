@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import is_dataclass
 from typing import Any
@@ -35,7 +36,8 @@ def group_ratios(optimizers: Optimizers) -> list[float]:
     Where a warm-up has set the first group's LR to 0, the LRs that the warm-up leads to (`initial_lr`) are compared.
 
     Raises:
-        InvalidInputError: a group has no LR, or the first group's is not above 0, so that there is nothing to compare with.
+        InvalidInputError: a group has no LR or one that is no finite number, or the first group's is not above 0, so that there
+            is nothing to compare with.
     """
     lacking = [number for number, group in enumerate(groups(optimizers), start=1) if group.get("lr") is None]
     require(
@@ -44,9 +46,9 @@ def group_ratios(optimizers: Optimizers) -> list[float]:
         "One that takes no learning rate cannot be searched.",
         without=lacking,
     )
-    lrs = [float(group["lr"]) for group in groups(optimizers)]
+    lrs = [_finite(group["lr"]) for group in groups(optimizers)]
     if lrs[0] == 0:
-        lrs = [float(group.get("initial_lr", group["lr"])) for group in groups(optimizers)]
+        lrs = [_finite(group.get("initial_lr", group["lr"])) for group in groups(optimizers)]
     require(
         lrs[0] > 0,
         "the first parameter group's lr must be positive (the others keep their ratio to it)",
@@ -54,6 +56,20 @@ def group_ratios(optimizers: Optimizers) -> list[float]:
         lr=lrs[0],
     )
     return [lr / lrs[0] for lr in lrs]
+
+
+def _finite(lr: Any) -> float:
+    try:
+        value = float(lr)
+    except (TypeError, ValueError, RuntimeError):  # of a tensor of several numbers
+        value = math.nan
+    require(
+        math.isfinite(value),
+        "every parameter group's lr must be a finite number",
+        "Build the optimizer with one, a float or a tensor of one element.",
+        lr=lr,
+    )
+    return value
 
 
 def set_lr(optimizers: Optimizers, lr: float, ratios: Sequence[float]) -> None:

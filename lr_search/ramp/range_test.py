@@ -23,6 +23,7 @@ from lr_search.ramp.run import RampRun, Sweep
 from lr_search.ramp.settings import RampSettings
 from lr_search.rng import preserved_rng
 from lr_search.state.capture import capture, capture_loss, device_of, restored_afterwards
+from lr_search.state.sharding import reshard
 from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk, length
 from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision
@@ -104,6 +105,7 @@ def range_test(
     optimizers, losses = _optimizers_and_losses(optimizer, loss)
     for name, function in [*(("loss", each) for each in losses), ("metrics", metrics)]:
         require_takes(name, function, "model", "batch")
+    reshard(model)
     if others := foreign(model, optimizers):
         raise InvalidInputError(f"The optimizer's parameters must be the model's, but {others}")
     _require_no_iterator("batches", batches)

@@ -9,24 +9,26 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from lr_search.arrays import FloatArray
 from lr_search.curves.curve import LRCurve, Ramp
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError, user_code
+from lr_search.optimizers.closures import takes_closure
 from lr_search.ramp.gain_meter import GainMeter
 from lr_search.ramp.movement import Movement
 from lr_search.ramp.record import RampRecord, rounding_of
 from lr_search.rng import preserved_rng
 from lr_search.state.capture import preserved_modes
 from lr_search.state.forward_state import ForwardState
+from lr_search.state.sharding import shared_between_processes
 from lr_search.training.batch_fault import batch_fault
 from lr_search.training.evaluation import metric_sums
-from lr_search.training.step import Stepper, takes_closure
+from lr_search.training.step import Stepper
 from lr_search.workloads.batches import BatchWalk, first_batches, open_data, to_device
 from lr_search.workloads.parts import Metrics
 
 RAMP_BLOCK = 10  # steps between reads of the losses: each read waits for the device
-SHARED = ("DistributedDataParallel", "FullyShardedDataParallel")
 UNREPEATABLE = (
     "gain_ratio=True needs a loss that comes out the same when it is evaluated again on the same batch, but got another. "
     "Leave gain_ratio out, or draw random numbers from torch's, NumPy's or Python's global generators only."
@@ -100,15 +102,17 @@ class RampRun:
             stepper.meter = self._meter = GainMeter(self._forward_state, stepper.parameters, stepper.device)
 
     def _measurable(self, asked: bool | None) -> bool:
-        """Whether one gradient and one loss belong to a step."""
+        """Whether one gradient and one loss belong to a step, and the weights can be copied into one piece."""
         reason = ""
         if len(self._stepper.losses) > 1:
             reason = "several losses are trained in turn"
         elif any(takes_closure(optimizer) for optimizer in self._stepper.optimizers):
             reason = "the optimizer evaluates the loss several times a step"
+        elif split := [each for each in self._stepper.parameters if is_traceable_wrapper_subclass(each)]:
+            reason = f"the weights are of type {type(split[0]).__name__}, in several pieces (FSDP2, tensor parallelism)"
         if reason and asked:
             raise InvalidInputError(
-                f"gain_ratio=True needs one loss and one gradient a step, but {reason}. Leave gain_ratio out."
+                f"gain_ratio=True needs one loss and one gradient a step, of plain tensors, but {reason}. Leave gain_ratio out."
             )
         return not reason
 
@@ -244,10 +248,3 @@ def averaged(losses: torch.Tensor, model: nn.Module) -> torch.Tensor:
         return losses
     torch.distributed.all_reduce(losses)
     return losses / torch.distributed.get_world_size()
-
-
-def shared_between_processes(model: nn.Module) -> bool:
-    """Whether several processes train the model together."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return False
-    return any(type(module).__name__ in SHARED for module in model.modules())

@@ -15,6 +15,7 @@ from lr_search.state.captured import Captured
 from lr_search.state.holdings import is_machinery
 from lr_search.state.loss_modules import loss_modules
 from lr_search.state.places import ObjectPlace
+from lr_search.state.sharding import reshard
 
 _OF_EVERY_MODULE = set(vars(nn.Module()))
 _NUMBERS = (type(None), bool, int, float, str)
@@ -41,6 +42,7 @@ class ForwardState:
     @contextmanager
     def preserved(self) -> Iterator[None]:
         """Whatever a pass inside changes is undone."""
+        self._reshard()
         modules = list(dict.fromkeys(module for root in self._roots for module in root.modules()))
         set_before = [_Set.of(module) for module in modules]
         captured = self._captured(modules)
@@ -52,6 +54,7 @@ class ForwardState:
         try:
             yield
         finally:
+            self._reshard()
             for state in set_before:
                 state.restore()
             for buffer, alias in zip(buffers, aliases, strict=True):
@@ -59,6 +62,11 @@ class ForwardState:
                     buffer.data = alias
             _copy(buffers, self._copies)
             captured.restore()
+
+    def _reshard(self) -> None:
+        """FSDP2 registers gathered weights for a pass: put back by itself, or it takes the shards for gathered ones."""
+        for root in self._roots:
+            reshard(root)
 
     def _captured(self, modules: list[nn.Module]) -> Captured:
         """What attributes hold that are neither numbers nor registered."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -26,8 +26,11 @@ from lr_search.storage.keys import OWNER
 from lr_search.storage.ownership import Claim, is_alive
 
 
-def take(study: optuna.Study, trials: Iterable[FrozenTrial], claim: Claim) -> tuple[int, bool]:
+def take(study: optuna.Study, trials: Sequence[FrozenTrial], claim: Claim) -> tuple[int, bool] | None:
     """Take the first trial that waits, or a new one, signed with the claim.
+
+    In a database a new one is made only if no other process has made one since `trials` were read: so none is ever made that
+    does not fit into the budget, and would be left waiting at the end.
 
     Args:
         study: whose trial is taken.
@@ -35,7 +38,7 @@ def take(study: optuna.Study, trials: Iterable[FrozenTrial], claim: Claim) -> tu
         claim: what the trial is signed with, and held by from now on.
 
     Returns:
-        The trial's id in the storage, and whether it waited.
+        The trial's id in the storage, and whether it waited; None where another process was faster.
     """
     storage = study._storage
     study._thread_local.cached_all_trials = None  # as `Study.ask` does, which cannot sign the trial that it takes
@@ -44,7 +47,22 @@ def take(study: optuna.Study, trials: Iterable[FrozenTrial], claim: Claim) -> tu
             return trial._trial_id, True
     new = optuna.trial.create_trial(state=TrialState.RUNNING)
     new.set_user_attr(OWNER, claim.signature())
-    return storage.create_new_trial(study._study_id, new), False
+    created = _create(storage, study._study_id, new, len(trials))
+    return None if created is None else (created, False)
+
+
+def _create(storage: BaseStorage, study_id: int, new: FrozenTrial, number: int) -> int | None:
+    """Make a new trial, which gets that number; None where a database has one of that number."""
+    database = _database(storage)
+    if database is None:
+        return storage.create_new_trial(study_id, new)
+    with Session(database.engine) as session, session.begin():
+        study = models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+        if models.TrialModel.count(session, study) != number:
+            return None
+        made = int(database._get_prepared_new_trial(study_id, new, session).trial_id)
+    storage.get_all_trials(study_id, deepcopy=False)  # so that Optuna's cache knows it
+    return made
 
 
 def take_waiting(storage: BaseStorage, trial_id: int, claim: Claim) -> bool:
@@ -83,7 +101,7 @@ def at_work(trial: FrozenTrial) -> bool:
 
 def claim_of(owner: Mapping[str, Any] | None) -> str | None:
     """The claim in a trial's signature."""
-    return None if owner is None else owner.get("claim")
+    return owner.get("claim") if isinstance(owner, Mapping) else None
 
 
 def kept(study: optuna.Study, key: str, make: Callable[[], Any]) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 BEAT_SECONDS = 30.0  # between signs of life of a long trial
 LOST_SECONDS = 300.0  # without one, a trial on another machine counts as lost
 CLAIM_SECONDS = 10.0  # what may pass between taking a trial and signing it, where a storage cannot do both at once
+SIGNED = {"machine", "pid", "born", "seen"}  # what a claim's signature holds in any version
 
 
 class Claim:
@@ -45,7 +46,10 @@ def is_alive(owner: Mapping[str, Any] | None, started: float, now: float) -> boo
         started: when the trial was taken, in seconds since the epoch.
         now: the present time, in seconds since the epoch.
     """
-    if owner is None or owner["seen"] < started:  # taken, not signed yet (the signature may be a dead process's)
+    signed = isinstance(owner, Mapping) and owner.keys() >= SIGNED and isinstance(owner["seen"], int | float)
+    if (
+        owner is None or not signed or owner["seen"] < started
+    ):  # taken, not signed yet (the signature may be a dead process's)
         return now - started < CLAIM_SECONDS
     if owner["machine"] == machine():
         return bool(born(owner["pid"]) == owner["born"]) and (

@@ -11,10 +11,12 @@ import sqlalchemy
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
+from optuna.study._frozen import FrozenStudy
 from optuna.trial import TrialState
 
 from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.samplers.strategies import PARAM
+from lr_search.storage.foreign import as_written, own_studies, require_record
 from lr_search.storage.garbage_collection import garbage_collection_paused
 from lr_search.storage.keys import PLAN, RECORD, plan_of, split_record
 from lr_search.storage.open import READS_ONLY
@@ -30,31 +32,52 @@ def comparison_names(storage: BaseStorage) -> list[str]:
 
 
 def read_records(storage: BaseStorage, name: str) -> list[StudyRecord]:
-    """Every study of the comparison, in the order they were planned."""
-    studies = [s for s in storage.get_all_studies() if (plan_of(s.user_attrs) or {}).get("comparison") == name]
+    """Every study of the comparison, in the order they were planned.
+
+    Raises:
+        StorageError: another program added to it, or changed what is kept of it.
+    """
+    studies = own_studies(storage, name)
     trials = _trials_by_study(storage, studies)
     records = []
     for frozen in studies:
-        plan, prior = frozen.user_attrs[PLAN], frozen.user_attrs.get(PRIOR_ATTRIBUTE)
+        plan = frozen.user_attrs[PLAN]
         records.append(
             StudyRecord(
                 name=frozen.study_name,
                 plan=plan,
-                prior=None if prior is None else LRPrior.from_json(prior),
-                trials=[_at_the_cut(trial, plan["objective"]) for trial in trials.get(frozen._study_id, [])],
+                prior=_prior_of(frozen),
+                trials=[
+                    _own(trial, frozen.study_name, plan["objective"]) for trial in trials.get(frozen._study_id, [])
+                ],
             )
         )
     return sorted(records, key=lambda record: (record.plan["order"], record.name))
 
 
+def _prior_of(study: FrozenStudy) -> LRPrior | None:
+    prior = study.user_attrs.get(PRIOR_ATTRIBUTE)
+    with as_written(f"The prior of {study.study_name!r}"):
+        return None if prior is None else LRPrior.from_json(prior)
+
+
+def _own(trial: TrialRecord, study: str, objective: str) -> TrialRecord:
+    """The trial, if it runs or lr_search ran it; a pruned one at its cut."""
+    if trial.state == TrialState.RUNNING.name:
+        return trial
+    require_record(trial.outcome or None, study, trial.number, trial.state)
+    with as_written(f"Trial {trial.number} of {study!r}"):
+        return _at_the_cut(trial, objective)
+
+
 def _at_the_cut(trial: TrialRecord, objective: str) -> TrialRecord:
     """A pruned trial with the objective at its last evaluation: Optuna's value is what was reported to the pruner."""
-    if trial.state != TrialState.PRUNED.name or not trial.outcome:
+    if trial.state != TrialState.PRUNED.name:
         return trial
     return replace(trial, value=float(trial.evaluations()["metrics"][objective][-1]))
 
 
-def _trials_by_study(storage: BaseStorage, studies: Sequence[Any]) -> dict[int, list[TrialRecord]]:
+def _trials_by_study(storage: BaseStorage, studies: Sequence[FrozenStudy]) -> dict[int, list[TrialRecord]]:
     backend = getattr(storage, "_backend", storage)  # behind Optuna's cache
     if isinstance(backend, RDBStorage):
         return _from_database(backend, [study._study_id for study in studies])

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from lr_search.errors import StorageError
 from lr_search.storage.claims import at_work, kept
 from lr_search.storage.environment import environment
 from lr_search.storage.fingerprints.fingerprint import OPTIMIZER_CALL, OWN_OPTIMIZER, Starts
-from lr_search.storage.keys import OWNER, PLAN, plan_of
+from lr_search.storage.foreign import own_studies, require_own_study
+from lr_search.storage.kept_file import studies_of
+from lr_search.storage.keys import OWNER, PLAN
 from lr_search.storage.reading import read_records
 from lr_search.storage.records import TrialRecord
 from lr_search.storage.scopes import FORMAT, require_goes_on
@@ -34,9 +37,8 @@ def finished_trials(storage: BaseStorage, name: str, plans: Sequence[StudyPlan])
 
 
 def recorded_plans(storage: BaseStorage, name: str) -> list[Mapping[str, Any]]:
-    """The plans of a comparison's studies, as the storage holds them."""
-    plans = [plan_of(study.user_attrs) for study in storage.get_all_studies()]
-    return [plan for plan in plans if plan is not None and plan["comparison"] == name]
+    """The plans of a comparison's studies, as the storage holds them. Raises: StorageError: parts of one are gone."""
+    return [study.user_attrs[PLAN] for study in own_studies(storage, name)]
 
 
 def open_studies(
@@ -51,20 +53,26 @@ def open_studies(
         starts: the fingerprints, by optimizer and seed.
         first: the place of the first study among the comparison's.
     """
-    held = {frozen.study_name: frozen.user_attrs for frozen in storage.get_all_studies()}
+    held = {frozen.study_name: frozen for frozen in storage.get_all_studies()}
     tasks: list[StudyTask] = []
     by_name: dict[str, StudyTask] = {}
     for order, plan in enumerate(plans, start=first):
+        direction = "minimize" if plan.kind in FIRST else plan.workload.direction
+        if plan.name in held:
+            study_id = held[plan.name]._study_id
+            wanted = StudyDirection[direction.upper()]
+            require_own_study(held[plan.name], name, wanted, storage.get_n_trials(study_id))
         study = optuna.create_study(
             storage=storage,
             study_name=plan.name,
-            direction="minimize" if plan.kind in FIRST else plan.workload.direction,
+            direction=direction,
             load_if_exists=True,
             pruner=plan.pruner if plan.pruner is not None else optuna.pruners.NopPruner(),
         )
         present = plan_attribute(name, plan, starts)
         whole = partial(_whole_attribute, order, present)
-        require_goes_on(plan.name, [held.get(plan.name, {}).get(PLAN) or kept(study, PLAN, whole)], [present])
+        own = held[plan.name].user_attrs.get(PLAN) if plan.name in held else None
+        require_goes_on(plan.name, [own or kept(study, PLAN, whole)], [present])
         by_name[plan.name] = StudyTask(plan, study, by_name[plan.waits_for] if plan.waits_for else None)
         tasks.append(by_name[plan.name])
     return tasks
@@ -106,11 +114,11 @@ def delete_comparison(storage: BaseStorage, name: str) -> None:
     Raises:
         StorageError: a process is at work on it.
     """
-    studies = [s for s in storage.get_all_studies() if (plan_of(s.user_attrs) or {}).get("comparison") == name]
+    studies = studies_of(storage, name)
     for study in studies:
         for trial in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.RUNNING,)):
-            if at_work(trial):
-                owner = trial.user_attrs.get(OWNER, {})
+            owner = trial.user_attrs.get(OWNER)
+            if isinstance(owner, Mapping) and at_work(trial):
                 raise StorageError(
                     f"A comparison is deleted only while nobody works on it, but process {owner.get('pid')} on "
                     f"{owner.get('machine', '?').split()[0]} runs a trial of {name!r}. Stop it first, or leave out fresh "

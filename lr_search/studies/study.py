@@ -9,13 +9,14 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from lr_search.curves.curve import LRCurve
-from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
+from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior, prior_of_curves
 from lr_search.curves.probe import Probe
 from lr_search.errors import user_code
 from lr_search.samplers.strategies import PARAM, Search, Strategy
 from lr_search.schedules.layout import Range
 from lr_search.storage import claims
-from lr_search.storage.keys import OWNER, RECORD
+from lr_search.storage.foreign import as_written, own_record, require_own_trials
+from lr_search.storage.keys import OWNER
 from lr_search.storage.ownership import Claim
 from lr_search.studies.job import Job
 from lr_search.studies.plan import FIRST, StudyPlan
@@ -43,8 +44,10 @@ class StudyTask:
         self.parallel = 1  # trials that may run at once whose points depend on results
 
     def trials(self) -> list[FrozenTrial]:
-        """All trials, in the order of their numbers."""
-        return self.study._storage.get_all_trials(self.study._study_id, deepcopy=False)
+        """All trials, in the order of their numbers. Raises: StorageError: some are another program's."""
+        trials = self.study._storage.get_all_trials(self.study._study_id, deepcopy=False)
+        require_own_trials(trials, self.plan.name)
+        return trials
 
     def ready(self) -> bool:
         """Whether what it waits for is there."""
@@ -72,7 +75,8 @@ class StudyTask:
         """What range tests or a probe found so far, in the order of the trials; read from the storage until all are there."""
         if self._findings is None or len(self._findings) < self.plan.curves:
             done = [t for t in self.trials() if t.state == TrialState.COMPLETE]
-            self._findings = [finding(t.user_attrs[RECORD]) for t in done[: self.plan.curves]]
+            with as_written(f"What {self.plan.name!r} found"):
+                self._findings = [finding(own_record(t, self.plan.name)) for t in done[: self.plan.curves]]
         return self._findings
 
     def range_test_steps(self) -> int:
@@ -93,22 +97,28 @@ class StudyTask:
         """The next trial to run, or None where there is none at present."""
         if not self.ready():
             return None
-        before = self.trials()
-        number = _next(before)
-        if not self._fits(number, before):
-            return None
-        if not self._prepared:
-            self._prepare()
-        if not self._begins(number, before):
-            return None
-        if self.pruning is not None:
-            self.pruning.refresh()
-        claim = Claim()
-        try:
-            trial_id, again = claims.take(self.study, before, claim)
-        except BaseException:
-            claim.drop()  # taken or not: whoever sweeps next will see
-            raise
+        while True:
+            before = self.trials()
+            number = _next(before)
+            if not self._fits(number, before):
+                return None
+            if not self._prepared:
+                self._prepare()
+            if not self._begins(number, before):
+                return None
+            if self.pruning is not None:
+                self.pruning.refresh()
+            claim = Claim()
+            try:
+                taken = claims.take(self.study, before, claim)
+            except BaseException:
+                claim.drop()  # taken or not: whoever sweeps next will see
+                raise
+            if taken is not None:
+                return self._taken(*taken, claim, number)
+            claim.drop()  # another process was faster: look again
+
+    def _taken(self, trial_id: int, again: bool, claim: Claim, number: int) -> Job | None:
         job: Job | None = None
         try:
             job = self._job(trial_id, claim, number, again)
@@ -159,7 +169,7 @@ class StudyTask:
         """Steps charged for these; a trial that waits or runs is charged in full, and refunded when it ends."""
         full = self.plan.trial_steps
         return self.range_test_steps() + sum(
-            t.user_attrs[RECORD]["steps"] if t.state.is_finished() else full for t in trials
+            own_record(t, self.plan.name)["steps"] if t.state.is_finished() else full for t in trials
         )
 
     def _prepare(self) -> None:
@@ -197,7 +207,9 @@ class StudyTask:
             curves = [result for result in self._first.findings() if isinstance(result, LRCurve)]
             return prior_of_curves(curves, self.plan.schedule == "constant", self.plan.lr_range).to_json()
 
-        return LRPrior.from_json(self._kept(PRIOR_ATTRIBUTE, make_prior))
+        record = self._kept(PRIOR_ATTRIBUTE, make_prior)
+        with as_written(f"The prior of {self.plan.name!r}"):
+            return LRPrior.from_json(record)
 
     def _largest_lr(self) -> float | None:
         assert self._first is not None

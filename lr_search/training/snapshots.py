@@ -102,7 +102,7 @@ def rebuilt(workload: Workload, snapshot: Snapshot) -> nn.Module:
     """
     with preserved_rng(workload.torch_device):
         seed_everything(snapshot.seed)
-        model = workload.model().to(workload.torch_device)
+        model = workload.build_model()
     try:
         if snapshot.kept:
             load_saved_state(model, snapshot.weights, snapshot.kept, workload.torch_device)

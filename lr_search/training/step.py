@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from lr_search.errors import WorkloadError, require, user_code
+from lr_search.optimizers.closures import closure_lacking, gradient_comes_first, takes_closure
 from lr_search.optimizers.modes import Modes
 from lr_search.optimizers.param_groups import group_ratios, set_lr, set_momentum, trainable
 from lr_search.rng import preserved_rng
+from lr_search.state.sharding import in_one_piece
 from lr_search.workloads.batches import tensors
 from lr_search.workloads.parts import DTYPES, Loss, Precision, require_accumulate
 from lr_search.workloads.workload import Workload
@@ -42,12 +43,6 @@ def checked_loss(loss: Any, training: bool = True) -> torch.Tensor:
             "Call the model inside the loss, without torch.no_grad() or .detach(), on parameters that need gradients."
         )
     return loss
-
-
-def takes_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether the optimizer evaluates the loss itself: its step cannot do without a closure."""
-    first = next(iter(list(inspect.signature(type(optimizer).step).parameters.values())[1:2]), None)
-    return first is not None and first.name == "closure" and first.default is inspect.Parameter.empty
 
 
 class Meter(Protocol):
@@ -128,14 +123,14 @@ class Stepper:
             return
         require(
             len(self.losses) == len(self.optimizers),
-            "an optimizer that evaluates the loss itself (LBFGS) must have one of its own",
+            "an optimizer that evaluates the loss itself (LBFGS, SAM) must have one of its own",
             "Give a list of losses, one for each optimizer.",
             losses=len(self.losses),
             optimizers=len(self.optimizers),
         )
         require(
             self.scaler is None or not self.scaler.is_enabled(),
-            "an optimizer that evaluates the loss itself (LBFGS) must train without a GradScaler",
+            "an optimizer that evaluates the loss itself (LBFGS, SAM) must train without a GradScaler",
             "Choose fp32 or bf16.",
             precision=self.precision,
         )
@@ -179,9 +174,7 @@ class Stepper:
 
     def _update(self, drawn: list[Any], loss: Loss, optimizers: list[torch.optim.Optimizer]) -> torch.Tensor:
         if id(optimizers[0]) in self._closures:  # it evaluates the loss itself, several times a step
-            closure: Any = lambda: self._clipped_backward(drawn, loss, optimizers)  # noqa: E731
-            first: torch.Tensor = cast("torch.Tensor", optimizers[0].step(closure))
-            return first.detach()
+            return self._step_with_closure(drawn, loss, optimizers)
         if self.meter is not None:
             self.meter.mark()
         value = self._backward(drawn, loss, optimizers)
@@ -198,12 +191,36 @@ class Stepper:
         self.meter.after_step(value, again, clipped_by)
         return value
 
+    def _step_with_closure(self, drawn: list[Any], loss: Loss, optimizers: list[torch.optim.Optimizer]) -> torch.Tensor:
+        """The optimizer evaluates the loss as often as it likes. Returns: the loss before its step."""
+        values: list[torch.Tensor] = []
+
+        def closure() -> torch.Tensor:
+            values.append(self._backward(drawn, loss, optimizers))
+            self._clip(optimizers)
+            return values[-1]
+
+        if gradient_comes_first(optimizers[0]):
+            closure()
+        optimizers[0].step(closure)  # type: ignore[arg-type]
+        if not values:
+            kind = type(optimizers[0]).__name__
+            raise WorkloadError(
+                f"The step of an optimizer that needs a closure must call it, but {kind}.step() did not."
+            )
+        return values[0]
+
     def _move(self, optimizers: list[torch.optim.Optimizer]) -> None:
         for optimizer in optimizers:
-            if self.scaler is None:
-                optimizer.step()
-            else:
-                self.scaler.step(optimizer)
+            try:
+                if self.scaler is None:
+                    optimizer.step()
+                else:
+                    self.scaler.step(optimizer)
+            except Exception as error:
+                if not self._begun and (lacking := closure_lacking(optimizer, error)):
+                    raise WorkloadError(lacking) from error
+                raise
 
     def _again(self, drawn: list[Any], loss: Loss) -> torch.Tensor:
         """The loss of the step's batches, by the weights as they are now."""
@@ -214,11 +231,6 @@ class Stepper:
             total = value if total is None else total + value
         assert total is not None
         return total
-
-    def _clipped_backward(self, drawn: list[Any], loss: Loss, optimizers: list[torch.optim.Optimizer]) -> torch.Tensor:
-        value = self._backward(drawn, loss, optimizers)
-        self._clip(optimizers)
-        return value
 
     def _backward(self, drawn: list[Any], loss: Loss, optimizers: list[torch.optim.Optimizer]) -> torch.Tensor:
         for optimizer in optimizers:
@@ -252,7 +264,7 @@ class Stepper:
         """
         looked_at = self._failed if batches is None else [next(batches)]
         with torch.no_grad():
-            checks = [parameter.isfinite().all() for parameter in self.model.parameters()]
+            checks = [in_one_piece(parameter.isfinite().all()) for parameter in self.model.parameters()]
             checks += self._outputs_finite(looked_at) if looked_at else []
             return bool(torch.stack([check.to(self.device) for check in checks]).all())
 
@@ -262,7 +274,7 @@ class Stepper:
 
         def check(module: nn.Module, args: Any, output: Any) -> None:
             floats = (tensor for tensor in tensors(output) if tensor.is_floating_point())
-            checks.extend((tensor < float("inf")).all() for tensor in floats)  # false for nan as well
+            checks.extend(in_one_piece((tensor < float("inf")).all()) for tensor in floats)  # false for nan as well
 
         hooks = [module.register_forward_hook(check) for module in self.model.modules()]
         try:

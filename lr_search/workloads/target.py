@@ -46,9 +46,16 @@ def find_named(target: str) -> Any:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     module = _imported(module_name)
-    if not hasattr(module, attribute):
-        raise unknown_name(f"name in {module_name}", attribute, (n for n in vars(module) if not n.startswith("_")))
-    return getattr(module, attribute)
+    try:
+        with user_code:  # a module may have a __getattr__
+            return getattr(module, attribute)
+    except AttributeError:
+        known = (name for name in vars(module) if not name.startswith("_"))
+        raise unknown_name(f"name in {module_name}", attribute, known) from None
+    except LRSearchError:
+        raise
+    except Exception as error:
+        raise InvalidInputError(f"{target} must be there to be trained, but it raised {error_text(error)}.") from error
 
 
 def factory_of(target: str) -> str | None:

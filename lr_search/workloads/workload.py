@@ -28,6 +28,7 @@ from lr_search.optimizers.param_groups import OptimizerFactory, foreign
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workloads.batches import BatchSource, BatchWalk, length, open_data
 from lr_search.workloads.combining import Combine, require_combine
+from lr_search.workloads.lazy import initialize_lazy
 from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision, require_accumulate
 
 Direction = Literal["minimize", "maximize"]
@@ -178,10 +179,16 @@ class Workload:
 
     @user_code
     def build(self) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """The model on its device and its optimizer, from the global RNG as it is.
+        """The model and its optimizer, from the global RNG as it is. Raises: WorkloadError: as of its two parts."""
+        model = self.build_model()
+        return model, self.build_optimizer(model)
+
+    @user_code
+    def build_model(self) -> nn.Module:
+        """The model on its device, its lazy layers initialized by a training batch, from the global RNG as it is.
 
         Raises:
-            WorkloadError: the factories return something else, or a model without parameters.
+            WorkloadError: the factory returns something else, or a model without parameters or with a lazy layer that is not called.
         """
         model = self.model()
         if not isinstance(model, nn.Module):
@@ -193,7 +200,8 @@ class Workload:
                 "The model must have parameters to train, but got none that require gradients. "
                 "Return the module that holds the layers, and unfreeze some."
             )
-        return model, self.build_optimizer(model)
+        initialize_lazy(model, self.loss, self.train_data, self.torch_device)
+        return model
 
     @user_code
     def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:

@@ -12,6 +12,7 @@ EXITS = {
     "at import without a code": "raise SystemExit",
     "in the factory": "import sys\ndef good(): sys.exit(0)",
     "in the factory, as a StopIteration": "def good(): raise StopIteration",
+    "as the module is asked for the name": "def __getattr__(name): raise SystemExit(0)\ndel good",
     "in the model's factory": "def model(): raise SystemExit(0)\ngood = replace(good, model=model)",
     "in the model": """
         class Model(nn.Linear):
@@ -93,3 +94,26 @@ def test_an_exit_from_anywhere_else_is_no_success(code, cli, folder, monkeypatch
     monkeypatch.setattr("lr_search.comparison.compare.compare", lambda *_, **__: exec(f"raise SystemExit({code})"))
     result = cli("compare", f"{name}:good", *SMALL, code=1)
     assert "error: The command must come to its end, but it was ended by SystemExit" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("class Mine(BaseException): pass\nraise Mine('own')", "it raised Mine: own ("),
+        ("import bdb; raise bdb.BdbQuit", "it raised BdbQuit: a breakpoint() was quit, or found no terminal to ask at"),
+        ("def good(): import bdb; raise bdb.BdbQuit", "it raised BdbQuit: a breakpoint() was quit"),
+        ("raise GeneratorExit", "it raised GeneratorExit ("),
+        ("input()", "it raised "),
+        (
+            "def __getattr__(name): raise ValueError(name)\ndel good",
+            ":good must be there to be trained, but it raised ValueError: good",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", [("compare", *SMALL), ("range-test",)], ids=["compare", "range-test"])
+def test_what_else_ends_a_program_is_the_users_mistake(code, message, command, cli, folder):
+    name = write(folder, f"{code}\npass")
+    result = cli(command[0], f"{name}:good", *command[1:], code=2)
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert f"({name}.py, line " in result.stderr

@@ -62,6 +62,34 @@ class Sharpened(torch.optim.Optimizer):
                 parameter.add_(self.climbs[parameter])
 
 
+class SAM(torch.optim.Optimizer):
+    """Climbs along the gradient, takes it there with the closure, goes back and steps: as in its most used implementation.
+
+    Pierre Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization", 2021, arXiv:2010.01412.
+    """
+
+    def __init__(self, params, lr, rho=0.05, momentum=0.9):
+        super().__init__(params, {"rho": rho, "lr": lr, "momentum": momentum})
+        self.base_optimizer = torch.optim.SGD(self.param_groups, lr=lr, momentum=momentum)
+        self.param_groups = self.base_optimizer.param_groups
+        self.defaults.update(self.base_optimizer.defaults)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        assert closure is not None, "SAM requires closure, but it was not provided"
+        closure = torch.enable_grad()(closure)
+        held = [(group["rho"], p) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.stack([p.grad.norm() for _, p in held]).norm()
+        for rho, parameter in held:
+            self.state[parameter]["old"] = parameter.data.clone()
+            parameter.add_(rho * parameter.grad / (norm + 1e-12))
+        self.zero_grad()
+        closure()
+        for _, parameter in held:
+            parameter.data = self.state[parameter]["old"]
+        self.base_optimizer.step()
+
+
 WRAPPERS = {
     "lookahead": lambda params, lr=0.05: Lookahead(torch.optim.SGD(params, lr=lr, momentum=0.9)),
     "lookahead of Adam": lambda params, lr=0.01: Lookahead(torch.optim.Adam(params, lr=lr)),

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from lr_search.errors import StorageError, WorkloadError
-from lr_search.storage.keys import OWNER
+from lr_search.storage.keys import OWNER, RECORD
 from lr_search.studies.job import Job
 from lr_search.studies.study import StudyTask
+from lr_search.studies.trial import Outcome
 from lr_search_ray.jobs.messages import RAISED
 from tests.helpers.driven import FINISHED, Cuts, Tune, searching
 
@@ -134,7 +135,9 @@ def test_a_trial_that_another_process_ended_is_stopped_and_told_once() -> None:
     driven = searching(pruner=Cuts())
     trial, _ = driven.start()
     task = driven.tasks[0]
-    task.study.tell(task.trials()[0].number, 7.0)
+    running = task.trials()[0]
+    task.study._storage.set_trial_user_attr(running._trial_id, RECORD, Outcome("finished", steps=20).record())
+    task.study.tell(running.number, 7.0)
     assert driven.evaluate(trial, 10, 0.5)
     driven.end(trial)
     assert driven.trials()[0].value == 7.0

@@ -1,4 +1,4 @@
-"""Under DistributedDataParallel every process ends the ramp at the same step, judged by the mean of their losses."""
+"""Under DistributedDataParallel and FSDP2 every process ends the ramp at the same step, judged by the mean of their losses."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ import torch.multiprocessing as mp
 from torch import nn
 
 import lr_search as lrs
+from lr_search.errors import WorkloadError
 
 PROCESSES = 2
 KINDS = ("plain", "diverging", "nan", "not repeating")
@@ -55,9 +56,29 @@ def range_tests(rank, folder):
                 metrics=lambda model, target: {"rank": float(rank)},
             )  # fmt: skip
             curve.save(f"{folder}/{kind}{rank}.json")
+        sharded_range_test(rank, folder, targets)
         torch.save((targets, model.module.weight.tolist(), model.module.calls.item()), f"{folder}/{rank}.pt")
     finally:
         torch.distributed.destroy_process_group()
+
+
+def sharded_range_test(rank, folder, targets):
+    """FSDP2's weights are split: 2 numbers in the first process, 1 in the second. Writes the curve and what compare says."""
+    from torch.distributed.fsdp import fully_shard
+
+    model = fully_shard(Weight())
+    options = {"start_lr": 1e-3, "end_lr": 10.0, "num_steps": 60}
+    curve = lrs.range_test(
+        model, torch.optim.SGD(model.parameters(), lr=0.1), targets, loss_of("diverging", rank), **options
+    )
+    curve.save(f"{folder}/sharded{rank}.json")
+    assert model.weight.full_tensor().tolist() == [1.0] * 3
+    workload = lrs.Workload(
+        model=lambda: fully_shard(Weight()), optimizer=torch.optim.SGD, loss=loss_of("plain", rank), num_steps=20,
+        train_data=lambda: targets, valid_data=lambda: targets,
+    )  # fmt: skip
+    with pytest.raises(WorkloadError, match=r"is trained by 2 processes together\. Call lrs\.range_test there"):
+        lrs.compare(workload, storage=None)
 
 
 def curve_by_hand(lrs_of_steps, targets):
@@ -88,6 +109,12 @@ def test_all_processes_have_the_same_curve_of_the_mean_loss(tmp_path):
     assert len(curves["nan"].loss) == 14
     assert len(curves["diverging"].loss) < len(curves["plain"].loss)
     assert curves["not repeating"].gain_ratio is None
+    sharded = [lrs.LRCurve.load(tmp_path / f"sharded{rank}.json") for rank in range(PROCESSES)]
+    assert (
+        sharded[0].loss.tolist()
+        == sharded[1].loss.tolist()
+        == pytest.approx(curves["diverging"].loss.tolist(), rel=1e-9)
+    )
     for kind in ("plain", "nan"):
         curve = curves[kind]
         assert curve.loss == pytest.approx(curve_by_hand(curve.lr, targets), rel=1e-9)

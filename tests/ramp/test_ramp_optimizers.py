@@ -1,6 +1,7 @@
 """The range test with several optimizers, with LBFGS, in half precision and with a GradScaler."""
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -217,8 +218,8 @@ def test_lbfgs_gets_its_closure_and_is_put_back(examples, cross_entropy, clip_no
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "an optimizer that evaluates the loss itself (LBFGS) must have one of its own"),
-        ({"scaler": torch.amp.GradScaler("cpu")}, "(LBFGS) must train without a GradScaler"),
+        ({}, "an optimizer that evaluates the loss itself (LBFGS, SAM) must have one of its own"),
+        ({"scaler": torch.amp.GradScaler("cpu")}, "(LBFGS, SAM) must train without a GradScaler"),
     ],
 )
 def test_what_a_closure_cannot_do_is_refused(examples, cross_entropy, options, message):
@@ -280,3 +281,64 @@ def test_a_scaler_that_never_overflows_changes_nothing_but_rounding(examples, cr
     assert scaled.loss == pytest.approx(plain.loss, rel=1e-5)
     large = plain.lr > 1e-3
     assert scaled.gain_ratio[large] == pytest.approx(plain.gain_ratio[large], abs=0.01)
+
+
+def disabled_scaler(kind):
+    if kind == "no CUDA" and torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    if kind == "no CUDA":  # torch disables it
+        with pytest.warns(UserWarning, match="CUDA is not available"):
+            return torch.amp.GradScaler("cuda")
+    return torch.amp.GradScaler(kind, enabled=False)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda", "no CUDA"])
+@pytest.mark.parametrize("make", [lbfgs, lambda model: torch.optim.SGD(model.parameters(), lr=0.1)])
+def test_a_scaler_that_is_disabled_is_as_none(examples, cross_entropy, kind, make):
+    def ran(scaler):
+        model = make_net().eval()
+        return lrs.range_test(
+            model, make(model), batches_of(examples), cross_entropy, num_steps=20, clip_norm=0.5, scaler=scaler
+        )
+
+    scaler = disabled_scaler(kind)
+    assert ran(scaler).loss.tolist() == ran(None).loss.tolist()
+    assert not scaler.is_enabled()
+
+
+class WithoutLR(torch.optim.SGD):
+    def __init__(self, params, lr, how):
+        params = list(params)
+        super().__init__([{"params": params[:1]}, {"params": params[1:]}], lr=lr)
+        self.param_groups[1]["lr"] = how
+        if how == "missing":
+            del self.param_groups[1]["lr"]
+
+
+MUST_HAVE = "parameter group of the optimizer must have an lr, but got without=[2]"
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [(None, MUST_HAVE), ("missing", MUST_HAVE)]
+    + [
+        (bad, f"group's lr must be a finite number, but got lr={bad!r}")
+        for bad in ("fast", float("nan"), float("inf"), torch.zeros(2))
+    ],
+    ids=case_id,
+)
+def test_a_group_without_an_lr_is_refused_everywhere(examples, cross_entropy, make_workload, how, message):
+    model, kind = make_net(), partial(WithoutLR, how=how)
+    optimizer = kind(model.parameters(), lr=0.1)
+    workload = make_workload(optimizer=kind)
+    before = state_of(model, optimizer)
+    for ran in (
+        lambda: lrs.range_test(model, optimizer, batches_of(examples), cross_entropy),
+        workload.range_test,
+        lambda: workload.range_test(seeds=2),
+        lambda: next(lrs.train(workload, lrs.schedules.Constant(0.1))),
+        lambda: lrs.compare(workload, executor=lrs.FusedExecutor(), storage=None),
+    ):
+        with pytest.raises(InvalidInputError, match=re.escape(message)):
+            ran()
+    assert state_of(model, optimizer) == before

@@ -100,6 +100,36 @@ def test_one_of_two_takes_a_waiting_trial(task: StudyTask) -> None:
     assert claims.claim_of(task.trials()[0].user_attrs[claims.OWNER]) == one.id
 
 
+@pytest.mark.parametrize("prunes", [False, True])
+def test_of_two_that_see_one_place_left_one_takes_it_and_nothing_is_left_waiting(
+    storage: optuna.storages.BaseStorage, monkeypatch: pytest.MonkeyPatch, prunes: bool
+) -> None:
+    """Only a storage that cannot look and make in one go keeps what the slower one made: a larger budget runs that."""
+    changes = {**ONE_STUDY, "pruner": optuna.pruners.NopPruner() if prunes else None}
+    one, other = (sharing.tasks(storage, **changes)[0] for _ in range(2))
+    assert [job is not None for job in (one.ask(), one.ask())] == [True, True]
+    seen, taken = [other.trials()], []
+
+    def trials(task: StudyTask, now: Any = StudyTask.trials) -> Any:
+        if task is other and seen:
+            taken.append(one.ask())  # between the other's look and its taking
+            return seen.pop()
+        return now(task)
+
+    monkeypatch.setattr(StudyTask, "trials", trials)
+    assert other.ask() is None
+    assert [job.number for job in taken if job is not None] == [2]
+    monkeypatch.undo()
+    database = isinstance(storage, optuna.storages._cached_storage._CachedStorage)
+    assert states(one) == ["RUNNING"] * 3 + ([] if database else ["WAITING"])
+    assert other.ask() is None
+    larger = sharing.tasks(storage, **{**changes, "budget": 4})[0]
+    job = larger.ask()
+    assert job is not None
+    assert job.number == 3
+    assert states(one) == ["RUNNING"] * 4
+
+
 def test_a_beat_is_a_later_sign_of_life(task: StudyTask) -> None:
     job = task.ask()
     assert job is not None

@@ -125,7 +125,9 @@ def test_reading_takes_no_lock_that_a_writer_waits_for(tmp_path):
         assert began.wait(20)
         writer = open_storage(f"sqlite:///{tmp_path}/a.db")
         other = optuna.load_study(study_name="by hand", storage=writer)
-        other.tell(other.ask(), 0.5)  # while the reader is in its transaction
+        trial = other.ask()
+        trial.set_user_attr(RECORD, {"ended": "finished", "steps": 0})
+        other.tell(trial, 0.5)  # while the reader is in its transaction
         assert len(other.trials) == 1
     finally:
         go_on.set()

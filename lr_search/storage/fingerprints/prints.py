@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from lr_search.rng import seed_everything
+from lr_search.state.sharding import in_one_piece
 from lr_search.workloads.batches import BatchSource, aside, length, open_data, preserved_generators, rewind
 from lr_search.workloads.passes import END, one_pass
 
@@ -140,7 +141,7 @@ def _walk_array(array: np.ndarray[Any, Any], counted: Any, floats: list[tuple[fl
 
 def _walk_tensor(tensor: torch.Tensor, counted: Any, floats: list[tuple[float, float]]) -> None:
     counted.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-    held = tensor.detach().cpu().contiguous()
+    held = in_one_piece(tensor.detach()).cpu().contiguous()
     if held.is_complex():
         held = torch.view_as_real(held.resolve_conj())
     if not held.is_floating_point():
