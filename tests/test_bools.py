@@ -69,7 +69,7 @@ def public_objects():
 def functions():
     """By name: what can be called, classes and their methods too, each once."""
     for name, value in public_objects():
-        if inspect.isclass(value) and not issubclass(value, Exception):
+        if inspect.isclass(value) and not issubclass(value, BaseException):
             yield name, value
             for attribute in dir(value):
                 method = getattr(

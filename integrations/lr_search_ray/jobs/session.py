@@ -24,6 +24,7 @@ from tqdm import tqdm
 from lr_search.errors import WorkloadError, require
 from lr_search.executors.executor import Executor
 from lr_search.executors.progress import Progress
+from lr_search.executors.time_limits.limits import time_over_text
 from lr_search.executors.trial_run import training_of
 from lr_search.executors.work import Work
 from lr_search.storage.ownership import Heartbeat
@@ -134,8 +135,7 @@ class Session(Executor):
         if searcher.stopped is not None:
             raise searcher.stopped
         if searcher.out_of_time:
-            message = f"The time budget of {budget:g} s is over; {left} trials were put back. The same call goes on with them."
-            tqdm.write(message, file=sys.stderr)
+            tqdm.write(time_over_text(budget, left), file=sys.stderr)
 
     def train(self, workload: Workload, spec: TrialSpec) -> Training:
         """The only workload, trained on a worker to the end."""
@@ -160,7 +160,13 @@ class Session(Executor):
             path = settings.storage_path or stack.enter_context(tempfile.TemporaryDirectory(prefix="lr_search-"))
             stack.callback(delete_checkpoints, path, name)  # the trials that are left go on from the database
             tune.run(
-                tune.with_parameters(JobTrainable, packed=Held(self._data), place=self._place, **self._checkpoints()),
+                tune.with_parameters(
+                    JobTrainable,
+                    packed=Held(self._data),
+                    place=self._place,
+                    trial_seconds=settings.trial_seconds,
+                    **self._checkpoints(),
+                ),
                 name=name,
                 search_alg=searcher,
                 scheduler=OptunaPruningScheduler(searcher),
