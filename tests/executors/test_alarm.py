@@ -11,6 +11,7 @@ import pytest
 
 from lr_search.errors import InvalidInputError, TimeUpError, error_text, user_code
 from lr_search.executors.time_limits import alarm as alarms
+from lr_search.executors.time_limits import limits
 from lr_search.executors.time_limits.alarm import SignalAlarm, ThreadAlarm, TrialTimeoutError, alarm
 from lr_search.executors.time_limits.limits import TimeLimits, require_time_limits, time_over_text
 
@@ -194,26 +195,35 @@ def test_it_does_not_ring_behind_the_block():
 
 def test_a_trial_has_what_is_left_of_both():
     now = 100.0
-    limits = TimeLimits(60, 5, clock=lambda: now)
-    assert (limits.left(), limits.over()) == (60, False)
-    with pytest.raises(TrialTimeoutError, match="longer than trial_seconds=5"), limits.watch(5):
+    both = TimeLimits(60, 5, clock=lambda: now)
+    assert (both.left(), both.over()) == (60, False)
+    with pytest.raises(TrialTimeoutError, match="longer than trial_seconds=5"), both.watch(5):
         pass
     now = 157.0
-    with pytest.raises(TrialTimeoutError, match="longer than trial_seconds=5"), limits.watch(4.99):
+    with pytest.raises(TrialTimeoutError, match="longer than trial_seconds=5"), both.watch(4.99):
         spin()
     now = 160.0
-    assert limits.over()
-    with pytest.raises(TimeUpError), limits.watch(4):
+    assert both.over()
+    with pytest.raises(TimeUpError), both.watch(4):
         pass
-    with pytest.raises(TrialTimeoutError, match="longer than time_budget_seconds=60"), limits.watch_first():
-        pass
+
+
+def test_what_begins_cold_has_a_minute_at_least(monkeypatch):
+    asked = []
+    monkeypatch.setattr(limits, "alarm", lambda seconds, words: asked.append((seconds, words)))
+    TimeLimits(1e4, 50, clock=lambda: 0).watch_first(3)
+    TimeLimits(1e4, 5e3, clock=lambda: 0).watch_first(3)
+    TimeLimits(1, clock=lambda: 0).watch_first()
+    TimeLimits(trial_seconds=1, clock=lambda: 0).watch_first()
+    assert [seconds for seconds, _ in asked] == [150, 1e4, 60, 60]
+    assert asked[0][1] == "longer than 150 s"
 
 
 def test_without_limits_nothing_is_touched(monkeypatch):
     monkeypatch.setattr(signal, "signal", None)
-    limits = TimeLimits()
-    with limits.watch(1e12), limits.watch_first(3):
-        assert not limits.over()
+    none = TimeLimits()
+    with none.watch(1e12), none.watch_first(3):
+        assert not none.over()
 
 
 @pytest.mark.parametrize("seconds", [0, -1, math.nan, True, "5"])

@@ -47,7 +47,7 @@ class Alarm(ABC):
     ) -> None:
         self._put_back()
         if self._rang and not isinstance(error, KeyboardInterrupt):
-            raise self._error().with_traceback(trace) from None
+            raise self._error().with_traceback(_without_ring(trace)) from None
 
     def _error(self) -> BaseException:
         return TrialTimeoutError(self._words) if self._words else TimeUpError()
@@ -137,6 +137,16 @@ class ThreadAlarm(Alarm):
         with self._lock:
             self._over.set()
             _raise_in(self._ident, None)
+
+
+def _without_ring(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback that ends where the code was, and not with the handler of the signal."""
+    at = trace
+    while at is not None:
+        if at.tb_next is not None and at.tb_next.tb_frame.f_code is SignalAlarm._ring.__code__:
+            at.tb_next = None
+        at = at.tb_next
+    return trace
 
 
 def _in_here(frame: FrameType | None) -> bool:

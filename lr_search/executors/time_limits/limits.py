@@ -12,6 +12,8 @@ from numbers import Real
 from lr_search.errors import require
 from lr_search.executors.time_limits.alarm import alarm
 
+FIRST_SECONDS = 60.0  # that what tries a workload out may take in any case
+
 
 @dataclass(frozen=True)
 class TimeLimits:
@@ -57,18 +59,19 @@ class TimeLimits:
         return nullcontext() if budget == math.inf else alarm(budget)
 
     def watch_first(self, trials: int = 1) -> AbstractContextManager[None]:
-        """Ends what tries the workload out, where that takes too long: before any trial there is nothing to go on with.
+        """Ends what tries the workload out, where that takes longer than trials may, but FIRST_SECONDS at least: it begins cold.
 
         Args:
             trials: for how many it is tried.
 
         Raises:
-            TrialTimeoutError: it has taken longer than these trials, or all of them, may.
+            TrialTimeoutError: it has taken longer.
         """
-        seconds, name = self._of_trial(trials), "trial_seconds"
-        if self.left() < seconds:
-            seconds, name = self.left(), "time_budget_seconds"
-        return nullcontext() if seconds == math.inf else alarm(seconds, f"longer than {name}={getattr(self, name):g}")
+        seconds = min(self._of_trial(trials), self.left())
+        if seconds == math.inf:
+            return nullcontext()
+        seconds = max(seconds, FIRST_SECONDS)
+        return alarm(seconds, f"longer than {seconds:g} s")
 
     def _of_trial(self, trials: int) -> float:
         return math.inf if self.trial_seconds is None else self.trial_seconds * trials
