@@ -78,7 +78,7 @@ class JobTrainable(TrialTrainable):
         if self._workloads is None:
             self._place.enter()
             data = ray.get(self._packed.data)
-            with self._limits.watch():
+            with self._limits.watch_first():
                 self._workloads = unpacked(data)
         return [(self._workloads[optimizer], cloudpickle.loads(spec)) for optimizer, spec in assignment.trials]
 
