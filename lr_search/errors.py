@@ -64,6 +64,10 @@ class TimeUpError(BaseException):
     """A time limit is over: raised inside the user's code. No `Exception`, so that no code takes it for a failure of its own."""
 
 
+class ClusterLostError(ClusterError):
+    """Ray has died in the middle of a comparison, which can go on with another."""
+
+
 def require(condition: bool, rule: str, remedy: str = "", /, **values: object) -> None:
     """Raise `InvalidInputError` unless `condition` holds.
 

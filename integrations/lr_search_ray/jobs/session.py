@@ -11,7 +11,8 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -21,7 +22,7 @@ from ray import tune
 from ray.tune import Callback, CheckpointConfig, Stopper
 from tqdm import tqdm
 
-from lr_search.errors import WorkloadError, require
+from lr_search.errors import ClusterLostError, WorkloadError, require
 from lr_search.executors.executor import Executor
 from lr_search.executors.progress import Progress
 from lr_search.executors.time_limits.limits import time_over_text
@@ -38,6 +39,7 @@ from lr_search_ray.cluster.connecting import connected
 from lr_search_ray.cluster.driver_path import driver_path
 from lr_search_ray.cluster.packing import packed
 from lr_search_ray.cluster.versions import require_same_version
+from lr_search_ray.cluster.watching import RayDiedError, ray_watched
 from lr_search_ray.jobs.job_searcher import JobSearcher
 from lr_search_ray.jobs.worker import Held, JobTrainable, trained
 from lr_search_ray.tune.bridge import OptunaPruningScheduler
@@ -128,8 +130,9 @@ class Session(Executor):
         progress.follow(tasks, **cluster.taken_up(settings.resources_per_trial))
         left = 0
         try:
-            with _interrupts_stop(searcher), Heartbeat(searcher.beat):
-                self._fit(searcher)
+            with _interrupts_stop(searcher), Heartbeat(searcher.beat), ray_watched(partial(_lost, searcher)):
+                with suppress(RayDiedError):
+                    self._fit(searcher)
         finally:
             left = searcher.release()
         if searcher.stopped is not None:
@@ -192,6 +195,15 @@ class Session(Executor):
         return {"checkpoint_every": settings.checkpoint_every, "checkpoint_seconds": settings.checkpoint_seconds}
 
 
+def _lost(searcher: JobSearcher, process: str) -> None:
+    searcher.stop(
+        ClusterLostError(
+            f"Ray must run on until the comparison is complete, but {process} has died: killed, it may be, for want of memory. "
+            "What is finished is kept. Run the same command again to go on."
+        )
+    )
+
+
 def _name(trial: Trial) -> str:
     return str(trial.trial_id)
 
@@ -225,6 +237,8 @@ class _Stop(Stopper):
 
     def stop_all(self) -> bool:
         over = self._searcher.over()
+        if isinstance(self._searcher.stopped, ClusterLostError):
+            raise RayDiedError
         if over:
             self._starts.kill()
         return over
