@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import ray
+from ray.air.execution.resources.placement_group import PlacementGroupResourceManager
 
 LOOK_SECONDS = 0.5
 NEEDED = {"raylet": "its raylet", "gcs_server": "its GCS server"}
@@ -14,6 +16,13 @@ NEEDED = {"raylet": "its raylet", "gcs_server": "its GCS server"}
 
 class RayDiedError(BaseException):
     """Leaves Tune's loop at once: no `Exception`, after which Tune would ask the dead Ray to clean up, and wait a minute for it."""
+
+
+def forget_placement_groups() -> None:
+    """Tune's would be given back when they are collected, and wait a minute for the dead Ray, which ends the program then."""
+    for each in gc.get_objects():
+        if isinstance(each, PlacementGroupResourceManager):
+            vars(each)["clear"] = lambda: None  # which its __del__ calls
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ from lr_search_ray.cluster.connecting import connected
 from lr_search_ray.cluster.driver_path import driver_path
 from lr_search_ray.cluster.packing import packed
 from lr_search_ray.cluster.versions import require_same_version
-from lr_search_ray.cluster.watching import RayDiedError, ray_watched
+from lr_search_ray.cluster.watching import RayDiedError, forget_placement_groups, ray_watched
 from lr_search_ray.jobs.job_searcher import JobSearcher
 from lr_search_ray.jobs.worker import Held, JobTrainable, trained
 from lr_search_ray.tune.bridge import OptunaPruningScheduler
@@ -131,8 +131,10 @@ class Session(Executor):
         left = 0
         try:
             with _interrupts_stop(searcher), Heartbeat(searcher.beat), ray_watched(partial(_lost, searcher)):
-                with suppress(RayDiedError):
+                try:
                     self._fit(searcher)
+                except RayDiedError:
+                    forget_placement_groups()
         finally:
             left = searcher.release()
         if searcher.stopped is not None:
