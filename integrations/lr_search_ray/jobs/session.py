@@ -6,7 +6,6 @@ import io
 import math
 import signal
 import sys
-import tempfile
 import threading
 import time
 import uuid
@@ -37,6 +36,7 @@ from lr_search_ray.cluster import resources as cluster
 from lr_search_ray.cluster.checkpoints import as_ray_takes_it, delete_checkpoints, require_shared
 from lr_search_ray.cluster.connecting import connected
 from lr_search_ray.cluster.driver_path import driver_path
+from lr_search_ray.cluster.folders import owned_folder
 from lr_search_ray.cluster.packing import packed
 from lr_search_ray.cluster.versions import require_same_version
 from lr_search_ray.cluster.watching import RayDiedError, forget_placement_groups, ray_watched
@@ -162,7 +162,7 @@ class Session(Executor):
         settings, starts = self._settings, _Starts(searcher)
         name = f"lr_search-{uuid.uuid4().hex[:8]}"
         with ExitStack() as stack:
-            path = settings.storage_path or stack.enter_context(tempfile.TemporaryDirectory(prefix="lr_search-"))
+            path = settings.storage_path or str(stack.enter_context(owned_folder()))
             stack.callback(delete_checkpoints, path, name)  # the trials that are left go on from the database
             tune.run(
                 tune.with_parameters(
