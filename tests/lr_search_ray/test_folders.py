@@ -68,4 +68,4 @@ def test_rays_own_folder_lies_where_it_is_wanted_unless_that_is_too_deep(
     if len(str(ray_place())) <= LONGEST:
         with ray_folder() as folder:
             assert folder is not None
-            assert Path(folder).parent == ray_place()
+            assert Path(folder).parent.parent == ray_place()

@@ -15,7 +15,7 @@ from typing import Any
 from lr_search.storage.ownership import born, machine
 
 PREFIX, OWNER = "lr_search-", "owner.json"
-LONGEST = 22  # bytes of a folder's path in which the names of Ray's sockets, of at most 103 on macOS, have room
+LONGEST = 13  # bytes of a folder's path in which the names of Ray's sockets, of at most 103 on macOS, have room
 
 
 def ray_place() -> Path:
@@ -48,7 +48,7 @@ def ray_folder() -> Iterator[str | None]:
         yield None
         return
     with owned_folder(place) as folder:
-        yield str(folder)
+        yield str(folder / "ray")  # which Ray opens to everybody: none gets there
 
 
 def sweep(*places: Path) -> list[Path]:
