@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lr_search.storage.ownership import machine
-from lr_search_ray.cluster.folders import LONGEST, OWNER, owned_folder, ray_folder, ray_place, sweep
+from lr_search_ray.cluster.folders import LONGEST_PLACE, OWNER_FILE, owned_folder, ray_folder, ray_place, sweep
 
 pytestmark = pytest.mark.ray
 LEAVES = """
@@ -25,7 +25,7 @@ with owned_folder(Path(sys.argv[1])) as folder:
 
 def owned_by(folder: Path, **owner: object) -> Path:
     folder.mkdir()
-    (folder / OWNER).write_text(json.dumps({"machine": machine(), "pid": os.getpid(), "born": "0", **owner}))
+    (folder / OWNER_FILE).write_text(json.dumps({"machine": machine(), "pid": os.getpid(), "born": "0", **owner}))
     return folder
 
 
@@ -50,12 +50,12 @@ def test_what_may_be_anothers_is_left_alone(tmp_path: Path) -> None:
     owned_by(tmp_path / "others-gone")
     (tmp_path / "lr_search-new").mkdir()
     (tmp_path / "lr_search-torn").mkdir()
-    (tmp_path / "lr_search-torn" / OWNER).write_text('{"machine"')
+    (tmp_path / "lr_search-torn" / OWNER_FILE).write_text('{"machine"')
     target = owned_by(tmp_path / "target")
     (tmp_path / "lr_search-link").symlink_to(target)
     assert sweep(tmp_path, tmp_path / "nowhere") == [gone]
     assert len(list(tmp_path.iterdir())) == 6
-    assert (target / OWNER).exists()
+    assert (target / OWNER_FILE).exists()
 
 
 def test_rays_own_folder_lies_where_it_is_wanted_unless_that_is_too_deep(
@@ -65,7 +65,7 @@ def test_rays_own_folder_lies_where_it_is_wanted_unless_that_is_too_deep(
     with ray_folder() as folder:
         assert folder is None
     monkeypatch.delenv("RAY_TMPDIR")
-    if len(str(ray_place())) <= LONGEST:
+    if len(str(ray_place())) <= LONGEST_PLACE:
         with ray_folder() as folder:
             assert folder is not None
             assert Path(folder).parent.parent == ray_place()

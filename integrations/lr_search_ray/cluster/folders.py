@@ -14,8 +14,8 @@ from typing import Any
 
 from lr_search.storage.ownership import born, machine
 
-PREFIX, OWNER = "lr_search-", "owner.json"
-LONGEST = 13  # bytes of a folder's path in which the names of Ray's sockets, of at most 103 on macOS, have room
+PREFIX, OWNER_FILE = "lr_search-", "owner.json"
+LONGEST_PLACE = 13  # bytes of a folder's path in which the names of Ray's sockets, of at most 103 on macOS, have room
 
 
 def ray_place() -> Path:
@@ -34,7 +34,7 @@ def owned_folder(place: Path | None = None) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))  # 0700
     try:
         pid = os.getpid()
-        (folder / OWNER).write_text(json.dumps({"machine": machine(), "pid": pid, "born": born(pid)}))
+        (folder / OWNER_FILE).write_text(json.dumps({"machine": machine(), "pid": pid, "born": born(pid)}))
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -44,7 +44,7 @@ def owned_folder(place: Path | None = None) -> Iterator[Path]:
 def ray_folder() -> Iterator[str | None]:
     """A folder for all that a Ray of this program's own writes; None, for Ray's default, where its sockets' names would be too long."""
     place = ray_place()
-    if len(os.fsencode(place)) > LONGEST or not place.is_dir() or sys.platform == "win32":
+    if len(os.fsencode(place)) > LONGEST_PLACE or not place.is_dir() or sys.platform == "win32":
         yield None
         return
     with owned_folder(place) as folder:
@@ -72,7 +72,7 @@ def _is_left(folder: Path) -> bool:
         mine = not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
         if not mine or folder.is_symlink():
             return False
-        owner: dict[str, Any] = json.loads((folder / OWNER).read_text())
+        owner: dict[str, Any] = json.loads((folder / OWNER_FILE).read_text())
         return bool(owner["machine"] == machine() and born(owner["pid"]) != owner["born"])
     except (OSError, ValueError, KeyError, TypeError):  # another's, or it is being made
         return False

@@ -53,5 +53,5 @@ def _watch(over: threading.Event, lost: Callable[[str], None]) -> None:
 def dead_process() -> str | None:
     """Which process that Ray needs has died, in words, or None."""
     node = ray._private.worker._global_node
-    dead = [] if node is None else [str(kind) for kind, _ in node.dead_processes()]
+    dead: list[str] = [] if node is None else [str(kind) for kind, _ in node.dead_processes()]
     return next((NEEDED[kind] for kind in dead if kind in NEEDED), None)
