@@ -66,6 +66,14 @@ class ClusterError(LRSearchError):
     """The Ray cluster does not answer, or cannot do what is asked."""
 
 
+class TimeUpError(BaseException):
+    """A time limit is over: raised inside the user's code. No `Exception`, so that no code takes it for a failure of its own."""
+
+
+class ClusterLostError(ClusterError):
+    """Ray has died in the middle of a comparison, which can go on with another."""
+
+
 def require(condition: bool, rule: str, remedy: str = "", /, **values: object) -> None:
     """Raise `InvalidInputError` unless `condition` holds.
 
@@ -131,7 +139,8 @@ class UserCode(ContextDecorator):
 
     A StopIteration would end a loop without a word, a SystemExit the program with exit code 0; GeneratorExit, CancelledError and
     other exceptions that are no `Exception` pass by whoever keeps failures. They become a RuntimeError, chained to what was
-    raised, as Python itself does it in generators (PEP 479). Ctrl-C, and what a signal's handler raises, stay as they are.
+    raised, as Python itself does it in generators (PEP 479). Ctrl-C, the end of the time, and what a signal's handler raises, stay
+    as they are.
     """
 
     def __enter__(self) -> None:
@@ -148,7 +157,7 @@ user_code = UserCode()
 
 
 def _is_control_flow(error: BaseException) -> bool:
-    return isinstance(error, StopIteration) or not isinstance(error, Exception | KeyboardInterrupt)
+    return isinstance(error, StopIteration) or not isinstance(error, Exception | KeyboardInterrupt | TimeUpError)
 
 
 def _raised_by_signal(trace: TracebackType | None) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from lr_search.errors import require
 from lr_search.executors.executor import Executor, require_parallel
 from lr_search.executors.progress import Progress
+from lr_search.executors.time_limits.limits import TimeLimits, require_time_limits
 from lr_search.kinds.checked import checked
 from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import TrialSpec
@@ -49,6 +50,10 @@ class RayExecutor(Executor):
         parallel_per_study: how many trials of a study may run side by side whose points depend on results, >= 1. More is faster, and
             what such a study finds then depends on which trial ends first.
         time_budget_seconds: stop after that; what has not ended is put back, and the same call goes on with it. None: no limit.
+        trial_seconds: a trial, a range test too, that has trained and evaluated longer than that is failed, on its worker, and not tried
+            again; None: no limit. Trials together that have taken longer are each run again by themselves. It ends the user's code
+            wherever that hangs in Python, a sleep, a lock or a loader's worker; not in a computation in C that never comes back, which
+            the time budget ends.
         factory: "pkg.mod:function", which makes the workload: workers call it themselves where it cannot be pickled.
         dashboard: whether a Ray that is started here has its dashboard, on localhost.
         telemetry: whether it sends usage statistics to Ray's makers.
@@ -77,6 +82,7 @@ class RayExecutor(Executor):
     checkpoint_seconds: float = 30.0
     parallel_per_study: int = 1
     time_budget_seconds: float | None = None
+    trial_seconds: float | None = None
     factory: str | None = None
     dashboard: bool = False
     telemetry: bool = False
@@ -97,8 +103,7 @@ class RayExecutor(Executor):
             require(good, f"{name} must be a whole number, at least {least}{', or None' * optional}", got=value)
         require(self.checkpoint_seconds >= 0, "checkpoint_seconds must not be negative", got=self.checkpoint_seconds)
         require(self.timeout_seconds > 0, "timeout_seconds must be positive", got=self.timeout_seconds)
-        budget = self.time_budget_seconds
-        require(budget is None or budget > 0, "time_budget_seconds must be positive, or None", got=budget)
+        require_time_limits(time_budget_seconds=self.time_budget_seconds, trial_seconds=self.trial_seconds)
 
     @classmethod
     def of_options(cls, options: Mapping[str, Any]) -> RayExecutor:
@@ -110,6 +115,10 @@ class RayExecutor(Executor):
         if "working_dir" in plain:
             plain["runtime_env"] = {"working_dir": plain.pop("working_dir")}
         return cls(**plain)
+
+    def time_limits(self) -> TimeLimits:
+        """See `Executor`."""
+        return TimeLimits(self.time_budget_seconds, self.trial_seconds)
 
     @contextmanager
     def session(self, workloads: Mapping[str, Workload]) -> Iterator[Session]:

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from lr_search.errors import (
+    ClusterLostError,
     LRSearchError,
     OutputError,
     TrialsFailedError,
@@ -68,17 +69,18 @@ def warnings_printed() -> Iterator[None]:
 @contextlib.contextmanager
 def errors_printed(storage: str | None = None, name: str | None = None) -> Iterator[None]:
     """A user's mistake becomes a message and an exit code, Ctrl-C a way to go on."""
-    from lr_search.storage.masking import masked_url, masked_words
+    from lr_search.storage.masking import masked_words
 
     try:
         yield
     except KeyboardInterrupt:
         typer.echo("\nStopped.", err=True)
-        if storage is not None:
-            again = masked_words(["lr-search", *(word for word in sys.argv[1:] if word != "--fresh")])
-            typer.echo(f"What is finished is kept in {masked_url(storage)}. Go on with:  {again}", err=True)
-            typer.echo(f"See it as it is with:  {masked_words(['lr-search', 'report', storage, name or ''])}", err=True)
+        _print_way_on(storage, name)
         raise typer.Exit(INTERRUPTED) from None
+    except ClusterLostError as error:
+        _print_error(error)
+        _print_way_on(storage, name)
+        raise typer.Exit(WRONG_USE) from None
     except TrialsFailedError as error:
         _print_error(error)
         if storage is not None:
@@ -92,6 +94,16 @@ def errors_printed(storage: str | None = None, name: str | None = None) -> Itera
             raise
         typer.echo(f"error: The command must come to its end, but it was ended by {error_text(error)}.", err=True)
         raise typer.Exit(_FAILED) from None
+
+
+def _print_way_on(storage: str | None, name: str | None) -> None:
+    """How a comparison that was cut short is gone on with."""
+    from lr_search.storage.masking import masked_url, masked_words
+
+    if storage is not None:
+        again = masked_words(["lr-search", *(word for word in sys.argv[1:] if word != "--fresh")])
+        typer.echo(f"What is finished is kept in {masked_url(storage)}. Go on with:  {again}", err=True)
+        typer.echo(f"See it as it is with:  {masked_words(['lr-search', 'report', storage, name or ''])}", err=True)
 
 
 def _print_error(error: LRSearchError) -> None:

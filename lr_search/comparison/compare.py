@@ -106,7 +106,8 @@ def compare(
     with quiet_optuna(), storage_errors(), worker_deaths_held():
         workloads = {optimizer: side.workload for optimizer, side in asked.sides.items()}
         seeds_now = asked.seeds[: 1 if dry_run else None]
-        starts = tried_starts(workloads, seeds_now, own=optimizers is None, on_test_data=confirm > 0)
+        limits = runner.time_limits()
+        starts = tried_starts(workloads, seeds_now, own=optimizers is None, on_test_data=confirm > 0, limits=limits)
         if dry_run:
             print(plan_text(budgeted, confirm, []), flush=True)  # noqa: T201
             return Comparison(open_storage(None), name)
@@ -123,9 +124,11 @@ def compare(
             trials = max(0, budgeted.total_trials() - len(done))
             steps = budgeted.total_steps() - sum(trial.steps for trial in done)
             _run(running, tasks, Progress(trials, steps, name=name, shown=progress), opened, name)
-            if confirm:
+            if confirm and all(task.complete() for task in tasks):  # not where the time was over before
                 extra = confirmation_plans(asked, read_records(opened, name), confirm)
-                tasks = open_studies(opened, name, extra, further_starts(starts, extra), len(plans))
+                tasks = open_studies(
+                    opened, name, extra, further_starts(starts, extra, runner.time_limits()), len(plans)
+                )
                 steps = sum(plan.budget_steps for plan in extra)
                 _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress), opened, name)
     return Comparison(opened, name, asked)

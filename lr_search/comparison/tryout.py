@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from lr_search.errors import LRSearchError, WorkloadError, error_text, user_code
+from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
 from lr_search.schedules.decay import Constant
 from lr_search.state.sharding import shared_between_processes
 from lr_search.storage.fingerprints.fingerprint import Starts, fingerprints, further_fingerprints
@@ -26,7 +27,12 @@ _SHARED = (
 
 
 def tried_starts(
-    workloads: Mapping[str, Workload], seeds: Sequence[int], *, own: bool, on_test_data: bool = False
+    workloads: Mapping[str, Workload],
+    seeds: Sequence[int],
+    *,
+    own: bool,
+    on_test_data: bool = False,
+    limits: TimeLimits = NO_LIMITS,
 ) -> Starts:
     """What the trainings of these seeds start from, by optimizer and seed, once each optimizer's workload was tried out.
 
@@ -35,23 +41,24 @@ def tried_starts(
         seeds: the first is that of the try-out.
         own: whether the optimizer is the workload's own.
         on_test_data: whether some trainings will be judged on the test data.
+        limits: how long a trial may take, and everything.
 
     Raises:
         WorkloadError: a workload cannot be trained or evaluated, chained to what the user's code raised; or a factory of it gives
             something else each time it is called.
     """
     for optimizer, workload in workloads.items():
-        with _tried(f" with the optimizer {optimizer!r}" if len(workloads) > 1 else ""):
+        with _tried(f" with the optimizer {optimizer!r}" if len(workloads) > 1 else ""), limits.watch_first():
             _try(workload, seeds[0])
             if on_test_data and workload.test_data is not None:
                 _try(replace(workload, valid_data=workload.test_data), seeds[0])
-    with _tried():
+    with _tried(), limits.watch_first(len(workloads) * len(seeds)):
         return fingerprints(workloads, seeds, own=own)
 
 
-def further_starts(starts: Starts, plans: Sequence[StudyPlan]) -> Starts:
-    """What the trainings of these plans start from, by optimizer and seed; `starts`: the first."""
-    with _tried():
+def further_starts(starts: Starts, plans: Sequence[StudyPlan], limits: TimeLimits = NO_LIMITS) -> Starts:
+    """What the trainings of these plans start from, by optimizer and seed; `starts`: the first; `limits`: as before."""
+    with _tried(), limits.watch_first(len(plans)):
         return further_fingerprints(starts, {(plan.optimizer, plan.seed): plan.workload for plan in plans})
 
 

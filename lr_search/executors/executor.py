@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from lr_search.errors import TrialsFailedError, require
 from lr_search.executors.progress import Progress
+from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
 from lr_search.executors.trial_run import training_of
 from lr_search.kinds.checked import checked
 from lr_search.studies.study import StudyTask
@@ -46,6 +47,10 @@ class Executor(ABC):
             workloads: what will be trained, by the names of the optimizers.
         """
         return nullcontext(self)
+
+    def time_limits(self) -> TimeLimits:
+        """How long a comparison and each trial may take, if that begins now; what tries the workload out keeps to them too."""
+        return NO_LIMITS
 
     @abstractmethod
     def run(self, tasks: Sequence[StudyTask], progress: Progress) -> None:

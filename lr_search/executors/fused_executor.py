@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from lr_search.errors import require
-from lr_search.executors.executor import Executor, FailureWatch, require_parallel
+from lr_search.executors.executor import FailureWatch, require_parallel
 from lr_search.executors.fusing import Fusing
 from lr_search.executors.progress import Progress
+from lr_search.executors.time_limits.limited_executor import LimitedExecutor
+from lr_search.executors.time_limits.limits import TimeLimits, require_time_limits
 from lr_search.executors.wave import Wave
 from lr_search.executors.work import POLL_SECONDS, Work
 from lr_search.kinds.checked import checked
-from lr_search.studies.study import StudyTask
 
 
 @checked
 @dataclass(frozen=True)
-class FusedExecutor(Executor):
+class FusedExecutor(LimitedExecutor):
     """Up to `width` trials of one seed at once: their weights stacked, one forward and backward pass a step for all of them.
 
     Trials of several studies, schedules and optimizers are trained together, on the same batches and under the same random
@@ -36,12 +36,16 @@ class FusedExecutor(Executor):
             than memory holds: halved when it runs out, and the trials that were at it begin again.
         parallel_per_study: how many trials of a study may run side by side whose points depend on results, >= 1. More than 1 is
             faster, and what such a study finds then depends on which trial ends first.
+        time_budget_seconds: stop after that; what has not ended is put back, and the same call goes on with it. None: no limit.
+        trial_seconds: a trial, a range test too, that has trained and evaluated longer than that is failed; None: no limit. Trials
+            at once that have taken longer are each run again by themselves, and failed where they take longer then. See
+            `LocalExecutor` for what both limits can end.
 
     Raises:
         InvalidInputError: an argument breaks a rule.
 
     >>> FusedExecutor(width=16)
-    FusedExecutor(width=16, parallel_per_study=1)
+    FusedExecutor(width=16, parallel_per_study=1, time_budget_seconds=None, trial_seconds=None)
 
     Reference:
         Wang et al., "Horizontally Fused Training Array: An Effective Hardware Utilization Squeezer for Training Novel Deep
@@ -50,17 +54,18 @@ class FusedExecutor(Executor):
 
     width: int | Literal["auto"] = "auto"
     parallel_per_study: int = 1
+    time_budget_seconds: float | None = None
+    trial_seconds: float | None = None
 
     def __post_init__(self) -> None:
         good = self.width == "auto" or self.width >= 1
         require(good, "width must be a whole number, at least 1, or 'auto'", width=self.width)
         require_parallel(self.parallel_per_study)
+        require_time_limits(time_budget_seconds=self.time_budget_seconds, trial_seconds=self.trial_seconds)
 
-    def run(self, tasks: Sequence[StudyTask], progress: Progress) -> None:
-        """See `Executor`."""
-        work = Work(tasks, parallel_per_study=self.parallel_per_study)
-        fusing, watch = Fusing(self.width), FailureWatch()
-        while not work.over():
+    def _drain(self, work: Work, progress: Progress, limits: TimeLimits, put_back: list[str]) -> None:
+        fusing, watch = Fusing(self.width, limits), FailureWatch()
+        while not work.over() and not limits.over():
             wave = Wave(work, fusing, progress, watch)
             try:
                 wave.take()
@@ -69,5 +74,5 @@ class FusedExecutor(Executor):
                 elif not work.over():
                     time.sleep(POLL_SECONDS)
             except BaseException:
-                wave.release()
+                put_back += wave.release()
                 raise

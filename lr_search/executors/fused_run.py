@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from lr_search.errors import LRSearchError, user_code
 from lr_search.executors.outcomes import conclude, judged_by, kept_snapshots
+from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
 from lr_search.executors.trial_run import Run
 from lr_search.fused.lane import Lane, Member
 from lr_search.fused.support import Support
@@ -71,6 +73,7 @@ class FusedRun(Iterator[list[LaneRun]]):
     Args:
         trials: workloads that differ in their optimizer at most, and specs of one seed.
         support: what is known of a workload, tried out from a seed.
+        limits: how long they may take, and everything.
 
     Attributes:
         runs: in the order of the trials; none before the first item.
@@ -78,8 +81,12 @@ class FusedRun(Iterator[list[LaneRun]]):
     """
 
     def __init__(
-        self, trials: Sequence[tuple[Workload, TrialSpec]], support: Callable[[Workload, int], Support]
+        self,
+        trials: Sequence[tuple[Workload, TrialSpec]],
+        support: Callable[[Workload, int], Support],
+        limits: TimeLimits = NO_LIMITS,
     ) -> None:
+        self._limits, self._seconds = limits, 0.0
         self._trials, self._support = trials, support
         self._training: FusedTraining | None = None
         self._lanes: Iterator[list[Lane]] = iter(())
@@ -87,9 +94,15 @@ class FusedRun(Iterator[list[LaneRun]]):
         self.failure: Exception | None = None
 
     def __next__(self) -> list[LaneRun]:
-        if self._training is None:
-            self._begin()
-        advanced = [self.runs[lane.index] for lane in next(self._lanes) if not lane.alone]
+        begun = time.perf_counter()
+        try:
+            with self._limits.watch(self._seconds):
+                if self._training is None:
+                    self._begin()
+                lanes = next(self._lanes)
+        finally:
+            self._seconds += time.perf_counter() - begun
+        advanced = [self.runs[lane.index] for lane in lanes if not lane.alone]
         for run in advanced:
             run.advanced()
         return advanced

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any, Literal
 
 from lr_search.errors import error_text
+from lr_search.executors.time_limits.alarm import TrialTimeoutError
+from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
 from lr_search.fused.losses import ChangingPartsError
 from lr_search.fused.support import Support, support_of
 from lr_search.fused.width import WIDEST, fastest_width, fitting_width
@@ -20,10 +23,11 @@ class Fusing:
 
     Args:
         width: as the user gave it.
+        limits: how long a trial may take, and everything.
     """
 
-    def __init__(self, width: int | Literal["auto"]) -> None:
-        self._asked = width
+    def __init__(self, width: int | Literal["auto"], limits: TimeLimits = NO_LIMITS) -> None:
+        self._asked, self.limits = width, limits
         self._support: dict[int, tuple[Workload, Support]] = {}
         self._fastest: dict[int, tuple[int, int]] = {}  # the fastest width, and the most that was tried
         self._limit = sys.maxsize  # what memory was found to hold
@@ -32,7 +36,7 @@ class Fusing:
     def support(self, workload: Workload, seed: int) -> Support:
         """What is known of a workload, which is tried out once; why it cannot be fused is reported as a warning."""
         if id(workload) not in self._support:
-            self._support[id(workload)] = workload, support_of(workload, seed)
+            self._support[id(workload)] = workload, supported_within(self.limits, workload, seed)
             self._warn(self._support[id(workload)][1].reason)
         return self._support[id(workload)][1]
 
@@ -72,7 +76,9 @@ class Fusing:
         most = min(most, fits, WIDEST)
         width, tried = self._fastest.get(id(workload), (1, 0))
         if most > tried and 2 * width > tried:  # a wider one might be faster yet
-            width = fastest_width(workload, seed, support, most)
+            width = 1
+            with suppress(TrialTimeoutError), self.limits.watch():
+                width = fastest_width(workload, seed, support, most)
             self._fastest[id(workload)] = width, most
         return min(width, fits)
 
@@ -88,6 +94,15 @@ def alike(one: StudyTask, other: StudyTask) -> bool:
     return same and (
         first.workload is second.workload or _but_optimizer(first.workload) == _but_optimizer(second.workload)
     )
+
+
+def supported_within(limits: TimeLimits, workload: Workload, seed: int) -> Support:
+    """What is known of a workload, which is tried out; it may take as long as a trial."""
+    try:
+        with limits.watch():
+            return support_of(workload, seed)
+    except TrialTimeoutError as error:
+        return Support(f"a workload that can be tried out on one batch, but got {error_text(error)}")
 
 
 def why_apart(failure: Exception) -> str:

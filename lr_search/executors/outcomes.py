@@ -15,6 +15,7 @@ from torch import nn
 
 from lr_search.ensembles.ensemble import SnapshotEnsemble
 from lr_search.errors import error_text, printable, user_code
+from lr_search.executors.time_limits.alarm import TrialTimeoutError
 from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.controller import first_schedule
 from lr_search.training.snapshots import Snapshot
@@ -49,6 +50,7 @@ def begun(workload: Workload) -> Outcome:
 def fail(outcome: Outcome, error: Exception) -> None:
     """It ended with an exception in the user's code, which is being handled."""
     outcome.ended, outcome.reason = "failed", error_text(error)
+    outcome.out_of_time = isinstance(error, TrialTimeoutError)
     outcome.error = printable(traceback.format_exc())
 
 

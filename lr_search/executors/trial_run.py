@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from lr_search.errors import StorageError, WorkloadError, user_code
 from lr_search.executors.interrupts import worker_deaths_held
 from lr_search.executors.outcomes import begun, conclude, cut, fail, finish, judged_by, kept_snapshots
+from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
 from lr_search.ramp.descending_probe import descending_probe
 from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.evaluation import Evaluation, Evaluations
@@ -76,15 +77,19 @@ class Run(ABC):
                 self._charge(time.perf_counter() - started)
 
 
-def run_trial(workload: Workload, spec: TrialSpec, report: Report) -> Outcome:
+def run_trial(workload: Workload, spec: TrialSpec, report: Report, limits: TimeLimits = NO_LIMITS) -> Outcome:
     """Train, or run the range test or probe; an exception in the user's code becomes part of the answer.
 
     Args:
         workload: what is trained.
         spec: under which schedule and seed.
         report: is passed each evaluation; may ask for the trial to be pruned.
+        limits: how long it may take, and everything.
+
+    Raises:
+        TimeUpError: the time for everything is over.
     """
-    run = TrialRun(workload, spec)
+    run = TrialRun(workload, spec, limits)
     try:
         for evaluation in run:
             run.tell(report, evaluation)
@@ -99,22 +104,28 @@ class TrialRun(Run, Evaluations):
     Args:
         workload: what is trained.
         spec: under which schedule and seed.
+        limits: how long it may take, and everything.
     """
 
-    def __init__(self, workload: Workload, spec: TrialSpec) -> None:
+    def __init__(self, workload: Workload, spec: TrialSpec, limits: TimeLimits = NO_LIMITS) -> None:
         super().__init__(workload)
+        self._limits = limits
         self._workload, self._spec = judged_by(workload, spec), spec
         self._training: Training | None = None
 
     def _next(self) -> Evaluation | None:
         evaluation: Evaluation | None = None
         if not self.over:
-            with self._failures_kept():
+            with self._failures_kept(), self._watched():
                 if self._spec.schedule is None:
                     self._run_first()
                 else:
                     evaluation = self._next_of_training()
         return evaluation
+
+    def _watched(self) -> AbstractContextManager[None]:
+        """The trial's own code runs inside, as long as it may."""
+        return self._limits.watch(self.outcome.seconds)
 
     def _run_first(self) -> None:
         """Run the range test or the probe."""
@@ -142,7 +153,7 @@ class TrialRun(Run, Evaluations):
 
     def advance(self, step: int) -> None:
         """Train on to that step, which lies before the next evaluation; of a training."""
-        with self._failures_kept():
+        with self._failures_kept(), self._watched():
             self._begun().advance(step)
 
     def _begun(self) -> Training:
@@ -164,7 +175,7 @@ class TrialRun(Run, Evaluations):
         """The step of the next evaluation; of a training; None where there is none."""
         step: int | None = None
         if self._spec.schedule is not None and not self.over:
-            with self._failures_kept():
+            with self._failures_kept(), self._watched():
                 step = self._begun().next_evaluation()
         return step
 
@@ -179,7 +190,7 @@ class TrialRun(Run, Evaluations):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state_dict` returned."""
         self.outcome.seconds, self.outcome.started = state["seconds"], state["started"]
-        with self._failures_kept():
+        with self._failures_kept(), self._watched():
             self._begun().load_state_dict(state["training"])
 
     def close(self) -> None:

@@ -86,7 +86,7 @@ class Wave:
         """Train them fused. Returns: the exception that ended it before all of them had ended."""
         for job in jobs:
             self._progress.begin(job)
-        fused = FusedRun([(job.workload, job.spec) for job in jobs], self._fusing.support)
+        fused = FusedRun([(job.workload, job.spec) for job in jobs], self._fusing.support, self._fusing.limits)
         try:
             with fused.failures_kept():
                 for runs in fused:
@@ -108,7 +108,7 @@ class Wave:
             self._watch.see(run.outcome)
 
     def _alone(self, job: Job) -> Outcome:
-        outcome = run_job(job, self._progress)
+        outcome = run_job(job, self._progress, self._fusing.limits)
         self._ended(job)
         self._watch.see(outcome)
         return outcome
@@ -117,7 +117,8 @@ class Wave:
         self.jobs.remove(job)
         self._work.ended(job)
 
-    def release(self) -> None:
-        """Put back what has not ended."""
+    def release(self) -> list[str]:
+        """Put back what has not ended. Returns: the names."""
         for job in self.jobs:
             job.release()
+        return [job.name for job in self.jobs]

@@ -65,6 +65,7 @@ class Outcome:
         started: UTC, ISO 8601.
         device: what it ran on, with the number of CPU threads.
         worker: which process ran it: machine and process id; of trials that were trained together also /1, /2, ...
+        out_of_time: whether it failed since it took longer than it may: another try would too. Not stored.
     """
 
     ended: Ended = "running"
@@ -79,6 +80,7 @@ class Outcome:
     started: str = ""
     device: str = ""
     worker: str = ""
+    out_of_time: bool = False
 
     def record(self) -> dict[str, Any]:
         """Plain numbers and names, for one attribute of the trial; the evaluations come last (see `split_record`)."""

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from lr_search.errors import LRSearchError, WorkloadError, raised_by_user
+from lr_search.errors import LRSearchError, TimeUpError, WorkloadError, raised_by_user
 from lr_search.training.batch_fault import batch_fault_of
 from lr_search.training.course import TRAINING_BLOCK, Course
 from lr_search.training.step import Stepper
@@ -58,6 +58,9 @@ class BlockRunner:
         try:
             for lr, momentum in zip(lrs.tolist(), momenta.tolist(), strict=True):
                 losses.append(self._stepper.step(self.batches, lr, None if math.isnan(momentum) else momentum))
+        except TimeUpError:  # what was done counts
+            self._take(losses)
+            raise
         except Exception as error:
             if not self._read(losses, first):
                 return False
@@ -81,10 +84,14 @@ class BlockRunner:
             WorkloadError: one is not finite by its batch's fault.
         """
         begun = self._course.step
-        finite = self._course.take(torch.stack(losses).cpu().double().numpy() if losses else np.empty(0))
+        finite = self._take(losses)
         if not finite:
             self._require_sound(first + (self._course.step - begun - 1) * self._stepper.accumulate)
         return finite
+
+    def _take(self, losses: list[torch.Tensor]) -> bool:
+        """These steps were taken. Returns: whether all of their losses are finite."""
+        return self._course.take(torch.stack(losses).cpu().double().numpy() if losses else np.empty(0))
 
     def _require_sound(self, number: int) -> None:
         fault = self._fault(number)

@@ -7,6 +7,7 @@ import pty
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import termios
 import threading
 import time
@@ -206,6 +207,12 @@ def states(folder: Path) -> list[str]:
 def frame(folder: Path) -> pd.DataFrame:
     """The comparison's trials."""
     return lrs.load(f"sqlite:///{folder / 'trials.db'}", NAME).trials
+
+
+def folders_of(pid: int) -> list[Path]:
+    """The temporary folders that a driver has made and not deleted."""
+    owners = Path(tempfile.gettempdir()).glob("lr_search-*/owner.json")
+    return [path.parent for path in owners if json.loads(path.read_text())["pid"] == pid]
 
 
 def descendants(pid: int) -> dict[int, str]:

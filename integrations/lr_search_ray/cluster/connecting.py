@@ -16,6 +16,7 @@ from ray.util.client import ray as ray_client
 from lr_search.errors import ClusterError, MissingPackageError, quoted, require
 from lr_search.executors.interrupts import interrupts_held
 from lr_search_ray.cluster.address import RUN_THERE, chosen_address, require_answer, same
+from lr_search_ray.cluster.folders import ray_folder, sweep
 from lr_search_ray.cluster.quiet import quiet
 
 SETUP_SECONDS = (
@@ -55,6 +56,7 @@ def connected(
         ClusterError: nobody answers there, or this program cannot join.
         MissingPackageError: the dashboard is asked for and not installed.
     """
+    sweep()
     with quiet(verbose, telemetry=telemetry):
         if ray.is_initialized():
             _require_running(address, runtime_env)
@@ -65,16 +67,17 @@ def connected(
             require_answer(meant, timeout_seconds)
         elif dashboard:
             _require_dashboard()
-        try:
-            with _failures_explained(meant):
-                with interrupts_held():  # ray.init, stopped half-way, leaves what it has started so far
-                    _init(meant, runtime_env, verbose, dashboard)
-                if runtime_env is not None:  # it is set up when the first worker starts
-                    first = ray.remote(lambda: None).options(num_cpus=0, max_retries=0).remote()
-                    ray.get(first, timeout=SETUP_SECONDS)
-            yield
-        finally:
-            shut_down()
+        with ray_folder() if meant == "local" else nullcontext() as folder:
+            try:
+                with _failures_explained(meant):
+                    with interrupts_held():  # ray.init, stopped half-way, leaves what it has started so far
+                        _init(meant, folder, runtime_env, verbose, dashboard)
+                    if runtime_env is not None:  # it is set up when the first worker starts
+                        first = ray.remote(lambda: None).options(num_cpus=0, max_retries=0).remote()
+                        ray.get(first, timeout=SETUP_SECONDS)
+                yield
+            finally:
+                shut_down()
 
 
 def shut_down() -> None:
@@ -83,9 +86,11 @@ def shut_down() -> None:
     ray.shutdown(**dict.fromkeys(waiting, True))  # or the processes' ends are reported as ResourceWarnings
 
 
-def _init(address: str, runtime_env: Mapping[str, Any] | None, verbose: bool, dashboard: bool) -> None:
+def _init(
+    address: str, folder: str | None, runtime_env: Mapping[str, Any] | None, verbose: bool, dashboard: bool
+) -> None:
     local = address == "local"
-    here: dict[str, Any] = {"_node_ip_address": LOCALHOST} if local else {}
+    here: dict[str, Any] = {"_node_ip_address": LOCALHOST, "_temp_dir": folder} if local else {}
     with _loopback() if local else nullcontext():
         ray.init(
             address=address,

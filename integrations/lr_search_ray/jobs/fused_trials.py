@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from lr_search.executors.fused_run import FusedRun
-from lr_search.executors.fusing import why_apart
+from lr_search.executors.fusing import supported_within, why_apart
+from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
 from lr_search.fused.losses import ChangingPartsError
-from lr_search.fused.support import Support, support_of
+from lr_search.fused.support import Support
 from lr_search.fused.width import fitting_width, out_of_memory, release_memory
 from lr_search.studies.trial import TrialSpec
 from lr_search.workloads.workload import Workload
@@ -21,11 +22,17 @@ class FusedTrials:
     Args:
         trials: workloads and specs.
         known: by a workload's id, how far it can be fused, as determined so far on this worker; added to.
+        limits: how long they may take.
     """
 
-    def __init__(self, trials: Sequence[tuple[Workload, TrialSpec]], known: dict[int, Support]) -> None:
-        self._trials, self._known = trials, known
-        self._run = FusedRun(trials, self._support)
+    def __init__(
+        self,
+        trials: Sequence[tuple[Workload, TrialSpec]],
+        known: dict[int, Support],
+        limits: TimeLimits = NO_LIMITS,
+    ) -> None:
+        self._trials, self._known, self._limits = trials, known, limits
+        self._run = FusedRun(trials, self._support, limits)
         self._tried = False
 
     def cut(self, indexes: Sequence[int]) -> None:
@@ -63,7 +70,7 @@ class FusedTrials:
 
     def _support(self, workload: Workload, seed: int) -> Support:
         if id(workload) not in self._known:
-            self._known[id(workload)] = support_of(workload, seed)
+            self._known[id(workload)] = supported_within(self._limits, workload, seed)
         return self._known[id(workload)]
 
     def _ended_by(self, failure: Exception) -> dict[str, Any]:

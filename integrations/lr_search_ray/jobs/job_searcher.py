@@ -167,7 +167,7 @@ class JobSearcher(BridgeSearcher):
             cut(remote.outcome)
         else:
             remote.hear(result)
-        if remote.outcome.ended == "failed":
+        if remote.outcome.ended == "failed" and not remote.outcome.out_of_time:
             self._lose(ours, remote.outcome.reason)
         else:
             self._end_of(ours)

@@ -6,12 +6,12 @@ import io
 import math
 import signal
 import sys
-import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -21,9 +21,10 @@ from ray import tune
 from ray.tune import Callback, CheckpointConfig, Stopper
 from tqdm import tqdm
 
-from lr_search.errors import WorkloadError, require
+from lr_search.errors import ClusterLostError, WorkloadError, require
 from lr_search.executors.executor import Executor
 from lr_search.executors.progress import Progress
+from lr_search.executors.time_limits.limits import time_over_text
 from lr_search.executors.trial_run import training_of
 from lr_search.executors.work import Work
 from lr_search.storage.ownership import Heartbeat
@@ -35,8 +36,10 @@ from lr_search_ray.cluster import resources as cluster
 from lr_search_ray.cluster.checkpoints import as_ray_takes_it, delete_checkpoints, require_shared
 from lr_search_ray.cluster.connecting import connected
 from lr_search_ray.cluster.driver_path import driver_path
+from lr_search_ray.cluster.folders import owned_folder
 from lr_search_ray.cluster.packing import packed
 from lr_search_ray.cluster.versions import require_same_version
+from lr_search_ray.cluster.watching import RayDiedError, forget_placement_groups, ray_watched
 from lr_search_ray.jobs.job_searcher import JobSearcher
 from lr_search_ray.jobs.worker import Held, JobTrainable, trained
 from lr_search_ray.tune.bridge import OptunaPruningScheduler
@@ -127,15 +130,17 @@ class Session(Executor):
         progress.follow(tasks, **cluster.taken_up(settings.resources_per_trial))
         left = 0
         try:
-            with _interrupts_stop(searcher), Heartbeat(searcher.beat):
-                self._fit(searcher)
+            with _interrupts_stop(searcher), Heartbeat(searcher.beat), ray_watched(partial(_lost, searcher)):
+                try:
+                    self._fit(searcher)
+                except RayDiedError:
+                    forget_placement_groups()
         finally:
             left = searcher.release()
         if searcher.stopped is not None:
             raise searcher.stopped
         if searcher.out_of_time:
-            message = f"The time budget of {budget:g} s is over; {left} trials were put back. The same call goes on with them."
-            tqdm.write(message, file=sys.stderr)
+            tqdm.write(time_over_text(budget, left), file=sys.stderr)
 
     def train(self, workload: Workload, spec: TrialSpec) -> Training:
         """The only workload, trained on a worker to the end."""
@@ -157,10 +162,16 @@ class Session(Executor):
         settings, starts = self._settings, _Starts(searcher)
         name = f"lr_search-{uuid.uuid4().hex[:8]}"
         with ExitStack() as stack:
-            path = settings.storage_path or stack.enter_context(tempfile.TemporaryDirectory(prefix="lr_search-"))
+            path = settings.storage_path or str(stack.enter_context(owned_folder()))
             stack.callback(delete_checkpoints, path, name)  # the trials that are left go on from the database
             tune.run(
-                tune.with_parameters(JobTrainable, packed=Held(self._data), place=self._place, **self._checkpoints()),
+                tune.with_parameters(
+                    JobTrainable,
+                    packed=Held(self._data),
+                    place=self._place,
+                    trial_seconds=settings.trial_seconds,
+                    **self._checkpoints(),
+                ),
                 name=name,
                 search_alg=searcher,
                 scheduler=OptunaPruningScheduler(searcher),
@@ -184,6 +195,15 @@ class Session(Executor):
         if settings.storage_path is None and cluster.machines() > 1:
             return {"checkpoint_every": None, "checkpoint_seconds": math.inf}
         return {"checkpoint_every": settings.checkpoint_every, "checkpoint_seconds": settings.checkpoint_seconds}
+
+
+def _lost(searcher: JobSearcher, process: str) -> None:
+    searcher.stop(
+        ClusterLostError(
+            f"Ray must run on until the comparison is complete, but {process} has died: killed, it may be, for want of memory. "
+            "What is finished is kept. Run the same command again to go on."
+        )
+    )
 
 
 def _name(trial: Trial) -> str:
@@ -219,6 +239,8 @@ class _Stop(Stopper):
 
     def stop_all(self) -> bool:
         over = self._searcher.over()
+        if isinstance(self._searcher.stopped, ClusterLostError):
+            raise RayDiedError
         if over:
             self._starts.kill()
         return over

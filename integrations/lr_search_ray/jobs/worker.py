@@ -61,7 +61,7 @@ class JobTrainable(TrialTrainable):
         try:
             assignment: Assignment = config[ASSIGNMENT]
             if len(assignment.trials) > 1:
-                self._together = FusedTrials(self._trials(assignment), self._support)
+                self._together = FusedTrials(self._trials(assignment), self._support, self._limits)
                 return
             super()._start(config)
             resume = assignment.resume
@@ -77,7 +77,9 @@ class JobTrainable(TrialTrainable):
     def _trials(self, assignment: Assignment) -> list[tuple[Workload, TrialSpec]]:
         if self._workloads is None:
             self._place.enter()
-            self._workloads = unpacked(ray.get(self._packed.data))
+            data = ray.get(self._packed.data)
+            with self._limits.watch_first():
+                self._workloads = unpacked(data)
         return [(self._workloads[optimizer], cloudpickle.loads(spec)) for optimizer, spec in assignment.trials]
 
     def step(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import torch
 from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
+from lr_search.executors.time_limits.limits import TimeLimits
 from lr_search.executors.trial_run import TrialRun
 from lr_search.rng import seed_everything
 from lr_search.studies.trial import TrialSpec
@@ -32,9 +33,15 @@ class TrialTrainable(tune.Trainable):
     """
 
     def setup(
-        self, config: dict[str, Any], *, checkpoint_every: int | None = None, checkpoint_seconds: float = 30.0
+        self,
+        config: dict[str, Any],
+        *,
+        checkpoint_every: int | None = None,
+        checkpoint_seconds: float = 30.0,
+        trial_seconds: float | None = None,
     ) -> None:
         """Called once an actor; `reset_config` for each trial after the first."""
+        self._limits = TimeLimits(trial_seconds=trial_seconds)
         self._every, self._seconds = checkpoint_every, checkpoint_seconds
         self._run: TrialRun | None = None
         self._frozen = False
@@ -50,7 +57,7 @@ class TrialTrainable(tune.Trainable):
     def _start(self, config: Mapping[str, Any]) -> None:
         workload, spec = self._trial(config)
         seed_everything(spec.seed)
-        self._run = TrialRun(workload, spec)
+        self._run = TrialRun(workload, spec, self._limits)
         self._spec, self._saved_at = spec, time.monotonic()
 
     @abstractmethod

@@ -1,6 +1,8 @@
 """The process that calls compare() with a RayExecutor: killed, interrupted, out of time, and two of them at once."""
 
+import os
 import signal
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tests.helpers.ray_drivers import (
     alive,
     descendants,
     folder_of_work,
+    folders_of,
     frame,
     pause_of,
     run_locally,
@@ -75,6 +78,7 @@ def test_killed_and_started_again_it_goes_on_with_what_is_left(
         rays = descendants(driver.process.pid)
         driver.process.send_signal(signal.SIGKILL)
     left_behind |= rays
+    assert len(folders_of(driver.process.pid)) == 2  # Ray's, and that of the checkpoints
     workers = {pid: name for pid, name in rays.items() if pid in steps(folder)}
     assert workers
     until(lambda: not alive(workers))
@@ -83,8 +87,10 @@ def test_killed_and_started_again_it_goes_on_with_what_is_left(
     assert 0 < len(killed) < len(before) < len(undisturbed)
 
     pause_of(folder, 0)
+    killed_driver = driver.process.pid
     with Driver(folder, *words) as driver:
         assert driver.ended() == 0, driver.written
+    assert folders_of(killed_driver) == folders_of(driver.process.pid) == []
     same(folder, undisturbed)
     before, killed, after = (table.set_index(KEYS) for table in (before, killed, frame(folder)))
     kept = before[before["state"] == "COMPLETE"]
@@ -161,3 +167,20 @@ def test_two_drivers_on_one_storage_share_the_work(tmp_path: Path, local: Path, 
     assert sum(shares) == sum(done.values())
     # the plan tells the time by up to 20 steps, fewer where they take long: those of `local` are not known apart
     assert abs(sum(shares) - (sum(steps(local).values()) - begun[0])) <= 20
+
+
+def test_a_raylet_that_is_killed_does_not_have_the_last_word(tmp_path: Path) -> None:
+    folder = folder_of_work(tmp_path, pause=SLOW)
+    with Driver(folder, *command(), terminal=True) as driver:
+        driver.wait_until(lambda: len(steps(folder).keys() - {driver.process.pid}) == 2)
+        assert {stat.S_IMODE(made.stat().st_mode) for made in folders_of(driver.process.pid)} == {0o700}
+        (raylet,) = [pid for pid, name in descendants(driver.process.pid).items() if "/raylet " in name]
+        os.kill(raylet, signal.SIGKILL)
+        assert driver.ended() == 2, driver.written
+    assert "Traceback" not in driver.written
+    _, _, last = driver.written.partition(
+        "error: Ray must run on until the comparison is complete, but its raylet has died"
+    )
+    assert f"Go on with:  lr-search {' '.join(COMMAND)}" in last
+    assert last.strip("\x1b[0m\n").splitlines()[-1].startswith("See it as it is with:")
+    assert set(states(folder)) == {"WAITING"}
