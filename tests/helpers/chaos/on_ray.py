@@ -1,0 +1,132 @@
+"""The same on Ray, where a start takes seconds: the driver, workers and the raylet of one comparison are killed one after the other."""
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from tests.helpers.chaos.campaign import Tally
+from tests.helpers.chaos.command import Command, folder_of_work, total_steps, words
+from tests.helpers.chaos.stored import Seen, frame, stored
+from tests.helpers.ray_drivers import alive, descendants, pause_of, steps, until
+
+OPTIONS = "cpu=0.5,max_concurrent_trials=2,max_failures=100"  # two workers on a single core too
+PAUSE, NUM_STEPS, BUDGET = 0.02, 45, 4  # a trial of a second
+DRIVER, WORKER, RAYLET = "Ray: driver", "Ray: worker", "Ray: raylet"
+OVER = 60.0  # seconds after which who was left without a raylet must have ended
+ENDS = (0, 1, 2)  # of a command whose raylet was killed; a signal is none
+
+
+class RayCampaign:
+    """Kills on Ray, in as many comparisons as it takes.
+
+    Args:
+        folder: an empty one.
+        seed: of their order and their moments.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self._folder, self._rng = folder, random.Random(f"{seed} Ray")
+        self.tallies = {kind: Tally(kind) for kind in (DRIVER, WORKER, RAYLET)}
+
+    def run(self, drivers: int, workers: int, raylets: int) -> list[Tally]:
+        """So many of each; a comparison, which is counted with the kind of its last kill, sees about six."""
+        left = [DRIVER] * drivers + [WORKER] * workers + [RAYLET] * raylets
+        self._rng.shuffle(left)
+        undisturbed = self._undisturbed()
+        number = 0
+        while left:
+            folder = folder_of_work(self._folder / f"{number}", PAUSE, NUM_STEPS)
+            seen = Seen(f"sqlite:///{folder / 'trials.db'}", folder)
+            tally = self._comparison(seen, left)
+            tally.close(seen, undisturbed)
+            number += 1
+        return list(self.tallies.values())
+
+    def _undisturbed(self) -> pd.DataFrame:
+        """By no Ray: the executor changes no answer."""
+        folder = folder_of_work(self._folder / "undisturbed", 0.0, NUM_STEPS)
+        url = f"sqlite:///{folder / 'trials.db'}"
+        with Command(folder, words(url, budget=BUDGET)) as command:
+            assert command.ends() == 0, command.written
+        return frame(url)
+
+    def _comparison(self, seen: Seen, left: list[str]) -> Tally:
+        """Kill until it has come to its end, or nothing is left to kill. Returns: the last kill's tally."""
+        tally = self.tallies[left[-1]]
+        while left:
+            with self._command(seen) as command:
+                while left and self._reaches_a_kill(command):
+                    tally = self.tallies[left[-1]]
+                    self._kill(command, left.pop())
+                    if command.code is not None:
+                        break
+                else:
+                    if not left:
+                        pause_of(seen.folder, 0.0)
+                    command.ends()
+                    tally.require(command, 0)
+            seen.look()
+            if command.code == 0:
+                return tally
+        pause_of(seen.folder, 0.0)
+        with self._command(seen) as command:
+            command.ends()
+            tally.require(command, 0)
+        return tally
+
+    @contextmanager
+    def _command(self, seen: Seen) -> Iterator[Command]:
+        """Begun; none of its processes is left afterwards that trains."""
+        for file in seen.folder.glob("steps-*"):
+            file.unlink()
+        rays: dict[int, str] = {}
+        with Command(seen.folder, words(seen.url, "ray", options=OPTIONS, budget=BUDGET)) as command:
+            command.reaches(lambda: bool(self._workers(command)))
+            rays |= descendants(command.pid)
+            yield command
+            rays |= descendants(command.pid) if command.code is None else {}
+        until(lambda: not any("raylet" in name or "JobTrainable" in name for name in alive(rays).values()))
+
+    def _workers(self, command: Command) -> list[int]:
+        """The processes that train, but for the driver, which tries a few steps."""
+        return sorted(pid for pid in steps(command.folder) if pid != command.pid)
+
+    def _reaches_a_kill(self, command: Command) -> bool:
+        """Wait for some steps more. Returns: False if it came to its end before."""
+        more = self._rng.randint(5, 60)
+        so_far = total_steps(command.folder)
+        runs = command.reaches(lambda: total_steps(command.folder) >= so_far + more and bool(self._living(command)))
+        time.sleep(self._rng.random() * 0.05)
+        return runs
+
+    def _living(self, command: Command) -> list[int]:
+        return sorted(alive(dict.fromkeys(self._workers(command), "")))
+
+    def _kill(self, command: Command, kind: str) -> None:
+        tally = self.tallies[kind]
+        if kind == WORKER:
+            living = self._living(command)
+            if living:
+                _kill(self._rng.choice(living))
+                tally.kills += 1
+        elif kind == DRIVER:
+            tally.kills += command.strike(signal.SIGKILL) != 0
+            tally.require(command, -signal.SIGKILL, 0)
+        else:
+            (raylet,) = (pid for pid, name in descendants(command.pid).items() if "/raylet " in name)
+            _kill(raylet)
+            tally.kills += 1
+            deadline = time.monotonic() + OVER
+            command.reaches(lambda: time.monotonic() > deadline)
+            tally.require(command, *ENDS)
+
+
+def _kill(pid: int) -> None:
+    import os
+
+    os.kill(pid, signal.SIGKILL)
