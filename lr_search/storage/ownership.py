@@ -45,8 +45,9 @@ def is_alive(owner: Mapping[str, Any] | None, started: float, now: float) -> boo
         started: when the trial was taken, in seconds since the epoch.
         now: the present time, in seconds since the epoch.
     """
-    if owner is None or owner["seen"] < started:  # taken, not signed yet (the signature may be a dead process's)
-        return now - started < CLAIM_SECONDS
+    just_taken = abs(now - started) < CLAIM_SECONDS  # a clock that was set back makes it long before or after
+    if owner is None or (just_taken and owner["seen"] < started):  # not signed yet: the signature is an earlier process's
+        return just_taken
     if owner["machine"] == machine():
         return bool(born(owner["pid"]) == owner["born"]) and (
             owner["pid"] != os.getpid() or owner.get("claim") in _claims

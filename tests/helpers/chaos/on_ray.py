@@ -1,5 +1,6 @@
 """The same on Ray, where a start takes seconds: the driver, workers and the raylet of one comparison are killed one after the other."""
 
+import os
 import random
 import signal
 import time
@@ -11,14 +12,16 @@ import pandas as pd
 
 from tests.helpers.chaos.campaign import Tally
 from tests.helpers.chaos.command import Command, folder_of_work, total_steps, words
-from tests.helpers.chaos.stored import Seen, frame, stored
+from tests.helpers.chaos.stored import Seen, frame
 from tests.helpers.ray_drivers import alive, descendants, pause_of, steps, until
 
 OPTIONS = "cpu=0.5,max_concurrent_trials=2,max_failures=100"  # two workers on a single core too
-PAUSE, NUM_STEPS, BUDGET = 0.02, 45, 4  # a trial of a second
+PAUSE, SLOW = 0.03, 0.3  # seconds a step
+NUM_STEPS, BUDGET = 45, 4
 DRIVER, WORKER, RAYLET = "Ray: driver", "Ray: worker", "Ray: raylet"
 OVER = 60.0  # seconds after which who was left without a raylet must have ended
-ENDS = (0, 1, 2)  # of a command whose raylet was killed; a signal is none
+ENDED_BY = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130, signal.SIGTERM: 143}  # exit codes
+WITHOUT_RAYLET = (1, 2)  # the exit codes
 
 
 class RayCampaign:
@@ -82,19 +85,11 @@ class RayCampaign:
     @contextmanager
     def _command(self, seen: Seen) -> Iterator[Command]:
         """Begun; none of its processes is left afterwards that trains."""
+        with Command(seen.folder, words(seen.url, "ray", options=OPTIONS, budget=BUDGET)) as command:
+            yield command
+        until(lambda: not self._living(command))
         for file in seen.folder.glob("steps-*"):
             file.unlink()
-        rays: dict[int, str] = {}
-        with Command(seen.folder, words(seen.url, "ray", options=OPTIONS, budget=BUDGET)) as command:
-            command.reaches(lambda: bool(self._workers(command)))
-            rays |= descendants(command.pid)
-            yield command
-            rays |= descendants(command.pid) if command.code is None else {}
-        until(lambda: not any("raylet" in name or "JobTrainable" in name for name in alive(rays).values()))
-
-    def _workers(self, command: Command) -> list[int]:
-        """The processes that train, but for the driver, which tries a few steps."""
-        return sorted(pid for pid in steps(command.folder) if pid != command.pid)
 
     def _reaches_a_kill(self, command: Command) -> bool:
         """Wait for some steps more. Returns: False if it came to its end before."""
@@ -105,7 +100,8 @@ class RayCampaign:
         return runs
 
     def _living(self, command: Command) -> list[int]:
-        return sorted(alive(dict.fromkeys(self._workers(command), "")))
+        """The processes that train, but for the driver, which tries a few steps."""
+        return sorted(alive(dict.fromkeys(steps(command.folder).keys() - {command.pid}, "")))
 
     def _kill(self, command: Command, kind: str) -> None:
         tally = self.tallies[kind]
@@ -115,18 +111,19 @@ class RayCampaign:
                 _kill(self._rng.choice(living))
                 tally.kills += 1
         elif kind == DRIVER:
-            tally.kills += command.strike(signal.SIGKILL) != 0
-            tally.require(command, -signal.SIGKILL, 0)
+            number = self._rng.choice(list(ENDED_BY))
+            tally.kills += command.strike(number) != 0
+            tally.require(command, ENDED_BY[number], 0)
         else:
+            pause_of(command.folder, SLOW)  # or its workers, whom it is not needed by, might come to the end
             (raylet,) = (pid for pid, name in descendants(command.pid).items() if "/raylet " in name)
             _kill(raylet)
             tally.kills += 1
             deadline = time.monotonic() + OVER
             command.reaches(lambda: time.monotonic() > deadline)
-            tally.require(command, *ENDS)
+            tally.require(command, *WITHOUT_RAYLET)
+            pause_of(command.folder, PAUSE)
 
 
 def _kill(pid: int) -> None:
-    import os
-
     os.kill(pid, signal.SIGKILL)
