@@ -72,6 +72,7 @@ class Kind:
     Args:
         name: what it is called.
         executor: by name.
+        strategies: by name.
         pruner: by name.
         processes: how many at once.
         exactly: whether it comes out the same to the bit, or to rounding.
@@ -79,23 +80,24 @@ class Kind:
 
     name: str
     executor: str = "local"
+    strategies: str = "grid,range_test"
     pruner: str = "none"
     processes: int = 1
     exactly: bool = True
 
     def words(self, url: str) -> list[str]:
         """The command's."""
-        return words(url, self.executor, self.pruner)
+        return words(url, self.executor, strategies=self.strategies, pruner=self.pruner)
 
 
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("local"),
-        Kind("median pruner", pruner="median"),
+        Kind("local", strategies="range_test,tpe"),
+        Kind("median pruner", strategies="grid,tpe", pruner="median"),
         Kind("two processes", processes=2),
         Kind("fused", executor="fused", exactly=False),
-        Kind("PostgreSQL"),
+        Kind("PostgreSQL", processes=2),
     )
 }
 

@@ -1,7 +1,6 @@
 """`lr-search compare` in processes that are quick to start, so that many of them can be killed."""
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import time
@@ -10,26 +9,29 @@ from pathlib import Path
 
 from tests.helpers.chaos.child import WRITTEN, Wiring, run
 from tests.helpers.ray_drivers import WORK, pause_of, steps
+from tests.helpers.sharing import PROCESSES
 
 NUM_STEPS, BUDGET, NAME = 30, 3, "chaos"
 PAUSE = 0.002  # seconds a step
 HANGS = 120.0  # seconds after which a command does
-# children of a server that has imported everything, each with connections of its own
-PROCESSES = multiprocessing.get_context("forkserver")
-PRELOAD = [
-    *("lr_search.comparison.compare", "lr_search.cli.commands", "lr_search.executors.fused_executor"),
-    *("lr_search.report.files", "matplotlib.pyplot", "optuna", "pandas"),
-    *("torch._dynamo", "alembic.command", "optuna.storages._rdb.models", "psycopg", "sqlalchemy.dialects.sqlite"),
-]
 
 
-def words(url: str, executor: str = "local", pruner: str = "none", options: str = "", budget: int = BUDGET) -> list[str]:
-    """The command's: four studies and a range test."""
-    return [
-        *("compare", "work:workload", "--name", NAME, "--storage", url, "--executor", executor, "--pruner", pruner),
-        *("--strategies", "grid,range_test", "--schedules", "constant,sgdr", "--lr-range", "1e-3,0.5", "--seeds", "1"),
-        *("--budget", str(budget), "--range-test-steps", "20", *(("--executor-options", options) if options else ())),
-    ]
+def words(url: str, executor: str = "local", **options: object) -> list[str]:
+    """The command's: by default four studies and a range test. `options` go by the words' names."""
+    settings = {
+        "name": NAME,
+        "storage": url,
+        "executor": executor,
+        "strategies": "grid,range_test",
+        "schedules": "constant,sgdr",
+        "lr_range": "1e-3,0.5",
+        "range_test_steps": 20,
+        "seeds": 1,
+        "budget": BUDGET,
+        **options,
+    }
+    given = [(f"--{name.replace('_', '-')}", str(value)) for name, value in settings.items()]
+    return ["compare", "work:workload", *(word for pair in given for word in pair)]
 
 
 def folder_of_work(folder: Path, pause: float = PAUSE, num_steps: int = NUM_STEPS) -> Path:
@@ -51,7 +53,6 @@ class Command:
     """
 
     def __init__(self, folder: Path, words: list[str], wiring: Wiring | None = None) -> None:
-        PROCESSES.set_forkserver_preload(PRELOAD)
         self.folder = folder
         self._from = self._file.stat().st_size if self._file.exists() else 0
         self.process = PROCESSES.Process(target=run, args=(folder, words, wiring or Wiring()))

@@ -1,5 +1,6 @@
 """The same on Ray, where a start takes seconds: the driver, workers and the raylet of one comparison are killed one after the other."""
 
+import itertools
 import os
 import random
 import signal
@@ -20,7 +21,7 @@ PAUSE, SLOW = 0.03, 0.3  # seconds a step
 NUM_STEPS, BUDGET = 45, 4
 DRIVER, WORKER, RAYLET = "Ray: driver", "Ray: worker", "Ray: raylet"
 OVER = 60.0  # seconds after which who was left without a raylet must have ended
-ENDED_BY = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130, signal.SIGTERM: 143}  # exit codes
+ENDED_BY = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 130}  # drivers, in turn: exit codes
 WITHOUT_RAYLET = (1, 2)  # the exit codes
 
 
@@ -30,10 +31,12 @@ class RayCampaign:
     Args:
         folder: an empty one.
         seed: of their order and their moments.
+        last: the executor of the command after the last kill of a driver or raylet.
     """
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, last: str = "ray") -> None:
         self._folder, self._rng = folder, random.Random(f"{seed} Ray")
+        self._signals, self._last = itertools.cycle(ENDED_BY), last
         self.tallies = {kind: Tally(kind) for kind in (DRIVER, WORKER, RAYLET)}
 
     def run(self, drivers: int, workers: int, raylets: int) -> list[Tally]:
@@ -77,15 +80,16 @@ class RayCampaign:
             if command.code == 0:
                 return tally
         pause_of(seen.folder, 0.0)
-        with self._command(seen) as command:
+        with self._command(seen, self._last) as command:
             command.ends()
             tally.require(command, 0)
         return tally
 
     @contextmanager
-    def _command(self, seen: Seen) -> Iterator[Command]:
+    def _command(self, seen: Seen, executor: str = "ray") -> Iterator[Command]:
         """Begun; none of its processes is left afterwards that trains."""
-        with Command(seen.folder, words(seen.url, "ray", options=OPTIONS, budget=BUDGET)) as command:
+        options = {"executor_options": OPTIONS} if executor == "ray" else {}
+        with Command(seen.folder, words(seen.url, executor, budget=BUDGET, **options)) as command:
             yield command
         until(lambda: not self._living(command))
         for file in seen.folder.glob("steps-*"):
@@ -111,7 +115,7 @@ class RayCampaign:
                 _kill(self._rng.choice(living))
                 tally.kills += 1
         elif kind == DRIVER:
-            number = self._rng.choice(list(ENDED_BY))
+            number = next(self._signals)
             tally.kills += command.strike(number) != 0
             tally.require(command, ENDED_BY[number], 0)
         else:
