@@ -13,7 +13,7 @@ import pandas as pd
 
 from tests.helpers.chaos.child import Wiring
 from tests.helpers.chaos.command import Command, folder_of_work, total_steps, words
-from tests.helpers.chaos.stored import Seen, equal, frame, stored
+from tests.helpers.chaos.stored import Seen, equal, frame
 
 SIGNALS = (signal.SIGKILL,) * 6 + (signal.SIGINT, signal.SIGTERM)
 CODES = {signal.SIGKILL: -9, signal.SIGTERM: -15, signal.SIGINT: 130}
@@ -60,7 +60,9 @@ class Tally:
 
     def faults(self) -> dict[str, object]:
         """All that should not be; empty where all is well."""
-        counts = {name: value for name, value in asdict(self).items() if name in ("lost", "doubled", "running") and value}
+        counts = {
+            name: value for name, value in asdict(self).items() if name in ("lost", "doubled", "running") and value
+        }
         unequal = {} if self.equal == self.comparisons else {"unequal": self.comparisons - self.equal}
         return {**counts, **unequal, **({"ended_badly": self.ended_badly} if self.ended_badly else {})}
 

@@ -36,6 +36,7 @@ class RayCampaign:
 
     def __init__(self, folder: Path, seed: int, last: str = "ray") -> None:
         self._folder, self._rng = folder, random.Random(f"{seed} Ray")
+        self._rays: dict[int, str] = {}  # the processes that must not outlive the driver
         self._signals, self._last = itertools.cycle(ENDED_BY), last
         self.tallies = {kind: Tally(kind) for kind in (DRIVER, WORKER, RAYLET)}
 
@@ -87,11 +88,12 @@ class RayCampaign:
 
     @contextmanager
     def _command(self, seen: Seen, executor: str = "ray") -> Iterator[Command]:
-        """Begun; none of its processes is left afterwards that trains."""
+        """Begun; none of Ray's processes outlives it."""
         options = {"executor_options": OPTIONS} if executor == "ray" else {}
+        self._rays = {}
         with Command(seen.folder, words(seen.url, executor, budget=BUDGET, **options)) as command:
             yield command
-        until(lambda: not self._living(command))
+        until(lambda: not alive(self._rays) and not self._living(command))
         for file in seen.folder.glob("steps-*"):
             file.unlink()
 
@@ -109,6 +111,8 @@ class RayCampaign:
 
     def _kill(self, command: Command, kind: str) -> None:
         tally = self.tallies[kind]
+        # Ray's two agents give up a minute after their driver
+        self._rays |= {pid: name for pid, name in descendants(command.pid).items() if "agent" not in name}
         if kind == WORKER:
             living = self._living(command)
             if living:

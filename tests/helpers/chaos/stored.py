@@ -44,7 +44,9 @@ def stored(url: str) -> Stored:
         return Stored()
     finally:
         engine.dispose()
-    ended = {(study, number): str(record) for study, number, state, record in rows if state not in ("RUNNING", "WAITING")}
+    ended = {
+        (study, number): str(record) for study, number, state, record in rows if state not in ("RUNNING", "WAITING")
+    }
     return Stored(ended, frozenset((study, number) for study, number, state, _ in rows if state == "RUNNING"))
 
 
@@ -87,7 +89,9 @@ def frame(url: str) -> pd.DataFrame:
 def equal(one: pd.DataFrame, other: pd.DataFrame, *, exactly: bool = True) -> bool:
     """Whether both are the same, to the bit or to rounding."""
     try:
-        pd.testing.assert_frame_equal(one, other, check_exact=exactly, **({} if exactly else {"rtol": 1e-4, "atol": 1e-6}))
+        pd.testing.assert_frame_equal(
+            one, other, check_exact=exactly, **({} if exactly else {"rtol": 1e-4, "atol": 1e-6})
+        )
     except AssertionError:
         return False
     return True

@@ -130,4 +130,6 @@ def test_a_clock_that_goes_one_hour_back_costs_no_hour(seen: Seen, undisturbed: 
         assert command.takes(20)  # with signs of life in the meantime
         command.strike(signal.SIGKILL)
     assert seen.look().running
-    goes_on(seen, undisturbed, Wiring(clock=True, pictures=True))  # with a timeline of trials that ended before they began
+    goes_on(
+        seen, undisturbed, Wiring(clock=True, pictures=True)
+    )  # with a timeline of trials that ended before they began
