@@ -112,7 +112,7 @@ class RayCampaign:
     def _kill(self, command: Command, kind: str) -> None:
         tally = self.tallies[kind]
         # Ray's two agents give up a minute after their driver
-        self._rays |= {pid: name for pid, name in descendants(command.pid).items() if "agent" not in name}
+        self._rays |= {pid: name for pid, name in descendants(command.pid).items() if "agent" not in name.lower()}
         if kind == WORKER:
             living = self._living(command)
             if living:

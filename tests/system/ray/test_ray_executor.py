@@ -63,7 +63,7 @@ def test_what_the_pruner_cuts_is_pruned_in_optuna_and_stopped_in_ray(tmp_path: P
     made = Noted(tmp_path / "steps")
     workload = line(num_steps=60, optimizer=made)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=2)
-    found = compare(workload, RayExecutor(max_concurrent_trials=4), budget=8, pruner=pruner, lr_range=(1e-4, 0.5))
+    found = compare(workload, RayExecutor(max_concurrent_trials=2), budget=8, pruner=pruner, lr_range=(1e-4, 0.5))
     trials = found.trials
     assert set(trials["state"]) == {"COMPLETE", "PRUNED"}
     taken = Counter(made.steps())
