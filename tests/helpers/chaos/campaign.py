@@ -14,6 +14,7 @@ import pandas as pd
 from tests.helpers.chaos.child import Wiring
 from tests.helpers.chaos.command import Command, folder_of_work, total_steps, words
 from tests.helpers.chaos.stored import Seen, equal, frame
+from tests.helpers.ray_drivers import steps
 
 SIGNALS = (signal.SIGKILL,) * 6 + (signal.SIGINT, signal.SIGTERM)
 CODES = {signal.SIGKILL: -9, signal.SIGTERM: -15, signal.SIGINT: 130}
@@ -165,8 +166,8 @@ class Campaign:
     def _begin(self, seen: Seen, stack: ExitStack, wiring: Wiring | None = None) -> Command:
         return stack.enter_context(Command(seen.folder, self.kind.words(seen.url), wiring))
 
-    def _one_life(self, seen: Seen, steps: int) -> bool:
-        """A command to its death. Returns: False if it came to its end before."""
+    def _one_life(self, seen: Seen, within: int) -> bool:
+        """A command to its death, within so many steps of all. Returns: False if it came to its end before."""
         by_statement = self._rng.random() < 0.4
         wiring = Wiring(dies_at=self._rng.randint(1, STATEMENTS) if by_statement else 0)
         with ExitStack() as stack:
@@ -176,23 +177,31 @@ class Campaign:
                 self.tally.kills += killed
                 self.tally.require(command, -signal.SIGKILL if killed else 0)
                 return killed
-            if not command.takes(self._rng.randint(1, max(1, steps))):
+            if not command.takes(self._rng.randint(1, max(1, within))):
                 self.tally.require(command, 0)
                 return False
+            number = self._rng.choice(SIGNALS)
+            if (
+                number != signal.SIGKILL
+            ):  # the steps may be another's, and it still on its way to where it can be stopped
+                command.reaches(lambda: command.pid in steps(seen.folder))
             time.sleep(self._rng.random() * 0.05)
-            return self._struck(command, self._rng.choice(SIGNALS))
+            killed = self._struck(command, number)
+            if number == signal.SIGINT and killed and self.kind.processes == 1:
+                self._require_put_back(seen, command)
+            return killed
 
     def _struck(self, command: Command, number: signal.Signals) -> bool:
         code = command.strike(number)
         self.tally.kills += code != 0
         self.tally.require(command, CODES[number] if code else 0)
-        if number == signal.SIGINT and self.kind.processes == 1 and code:
-            self._require_put_back(command)
         return code != 0
 
-    def _require_put_back(self, command: Command) -> None:
-        if "Go on with:" not in command.written:
-            self.tally.ended_badly.append(f"{self.kind.name}: {command.written}")
+    def _require_put_back(self, seen: Seen, command: Command) -> None:
+        """Ctrl-C leaves nothing RUNNING, and says how to go on."""
+        running = seen.look().running
+        if running or "Go on with:" not in command.written:
+            self.tally.ended_badly.append(f"{self.kind.name}: Ctrl-C left {sorted(running)}: {command.written}")
 
 
 def rows(tallies: list[Tally]) -> pd.DataFrame:

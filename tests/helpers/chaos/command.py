@@ -13,7 +13,7 @@ from tests.helpers.sharing import PROCESSES
 
 NUM_STEPS, BUDGET, NAME = 30, 3, "chaos"
 PAUSE = 0.002  # seconds a step
-HANGS = 120.0  # seconds after which a command does
+HANGS = 300.0  # seconds after which a command does
 
 
 def words(url: str, executor: str = "local", **options: object) -> list[str]:
