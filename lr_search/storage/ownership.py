@@ -46,7 +46,9 @@ def is_alive(owner: Mapping[str, Any] | None, started: float, now: float) -> boo
         now: the present time, in seconds since the epoch.
     """
     just_taken = abs(now - started) < CLAIM_SECONDS  # a clock that was set back makes it long before or after
-    if owner is None or (just_taken and owner["seen"] < started):  # not signed yet: the signature is an earlier process's
+    if owner is None or (
+        just_taken and owner["seen"] < started
+    ):  # not signed yet: the signature is an earlier process's
         return just_taken
     if owner["machine"] == machine():
         return bool(born(owner["pid"]) == owner["born"]) and (
