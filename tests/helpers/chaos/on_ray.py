@@ -124,8 +124,8 @@ class RayCampaign:
             tally.require(command, ENDED_BY[number], 0)
         else:
             pause_of(command.folder, SLOW)  # or its workers, whom it is not needed by, might come to the end
-            (raylet,) = (pid for pid, name in descendants(command.pid).items() if "/raylet " in name)
-            _kill(raylet)
+            raylets = (pid for pid, name in descendants(command.pid).items() if "/raylet " in name)
+            _kill(min(raylets))  # a child that it has just made is called the same
             tally.kills += 1
             deadline = time.monotonic() + OVER
             command.reaches(lambda: time.monotonic() > deadline)
