@@ -171,11 +171,19 @@ class _Database(RDBStorage):
     def __init__(self, url: str, settings: dict[str, Any]) -> None:
         try:
             super().__init__(url, engine_kwargs=settings)
+            if self.engine.dialect.name == "sqlite":
+                self._add_indexes()
         except BaseException:
             if hasattr(self, "engine"):
                 self.engine.dispose()
             raise
         weakref.finalize(self, self.engine.dispose)
+
+    def _add_indexes(self) -> None:
+        """Those that a process killed between a table and its index has not made, nor would any other: two studies could have one name."""
+        for table in models.BaseModel.metadata.tables.values():
+            for index in table.indexes:
+                index.create(self.engine, checkfirst=True)
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         """In one statement, since reports are by far the most of all writes; what is out of the ordinary is left to Optuna."""

@@ -46,11 +46,12 @@ def is_alive(owner: Mapping[str, Any] | None, started: float, now: float) -> boo
         started: when the trial was taken, in seconds since the epoch.
         now: the present time, in seconds since the epoch.
     """
+    just_taken = abs(now - started) < CLAIM_SECONDS  # a clock that was set back makes it long before or after
     signed = isinstance(owner, Mapping) and owner.keys() >= SIGNED and isinstance(owner["seen"], int | float)
-    if (
-        owner is None or not signed or owner["seen"] < started
-    ):  # taken, not signed yet (the signature may be a dead process's)
-        return now - started < CLAIM_SECONDS
+    if owner is None or not signed:
+        return just_taken
+    if just_taken and owner["seen"] < started:  # not signed yet: the signature is an earlier process's
+        return True
     if owner["machine"] == machine():
         return bool(born(owner["pid"]) == owner["born"]) and (
             owner["pid"] != os.getpid() or owner.get("claim") in _claims

@@ -72,7 +72,7 @@ class Training(Evaluations):
 
     Attributes:
         model: the module that is trained. With an optimizer that has train() and eval() (Schedule-Free) it holds the averaged
-            weights, and the statistics that batch norms have with them; other weights are trained between the evaluations.
+            weights, and batch norms' statistics with them; other weights are trained between evaluations.
         optimizer: of its parameters.
     """
 
@@ -84,8 +84,7 @@ class Training(Evaluations):
         self.workload, self.seed = workload, seed
         self._device, self._functions = workload.torch_device, [workload.loss, workload.metrics]
         self._course = Course(workload, first_schedule(schedule), Snapshots(snapshots, seed))
-        self._evaluated = False  # whether the model was evaluated as it is now
-        self._range_test_steps = 0
+        self._evaluated, self._range_test_steps = False, 0  # evaluated: whether the model was as it is now
         with preserved_rng(self._device):
             self.model, self.optimizer, batches = workload.begin(seed)
             self._stepper = Stepper.of(workload, self.model, self.optimizer)

@@ -257,7 +257,7 @@ def test_a_folder_that_does_not_exist_is_an_output_error(tmp_path):
     ("snapshots", "options", "message"),
     [
         ([], {}, r"at least 1 snapshot, but got snapshots=\[\]\. Train with lrs.train\(\.\.\., snapshots=n\)"),
-        (3, {}, "must be a sequence of lr_search.Snapshots, but got 3. They are such as training.snapshots"),
+        (3, {}, "snapshots must be a sequence of lr_search.Snapshots, but got 3"),
         ([{"weight": 1}], {}, "must be a sequence of lr_search.Snapshots"),
         ([one_weight(1)], {"last": 2}, "from 1 to the 1 snapshots there are, or None, but got last=2"),
         ([one_weight(1)], {"last": 0}, "but got last=0"),

@@ -49,7 +49,7 @@ def test_an_unknown_option_is_told_with_the_nearest() -> None:
         UnknownNameError, match=r"option of the executor 'ray' must be one.*'max_failure'.*'max_failures'"
     ):
         executor_by_name("ray", {"max_failure": 1})
-    with pytest.raises(InvalidInputError, match="parallel_per_study must be a whole number, at least 1"):
+    with pytest.raises(InvalidInputError, match="parallel_per_study must be at least 1"):
         executor_by_name("local", {"parallel_per_study": 0})
 
 

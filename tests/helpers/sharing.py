@@ -30,8 +30,16 @@ from tests.helpers.workloads import line, squared_error
 
 # children of a server that has imported everything: quick to start, and each with connections of its own
 PROCESSES = multiprocessing.get_context("forkserver")
+# one server for all tests of a process: what any of them needs is imported once
+COMMANDS = [
+    "lr_search.cli.commands",
+    "lr_search.report.files",
+    "matplotlib.pyplot",
+    "lr_search.executors.fused_executor",
+]
 DATABASES = ["alembic.command", "optuna.storages._rdb.models", "psycopg", "sqlalchemy.dialects.sqlite"]
-PROCESSES.set_forkserver_preload(["lr_search.comparison.compare", "optuna", "pandas", *DATABASES])
+LATE = ["torch._dynamo", "ray.tune", "lr_search_ray"]  # by the first optimizer, and by the first driver
+PROCESSES.set_forkserver_preload(["lr_search.comparison.compare", "optuna", "pandas", *COMMANDS, *DATABASES, *LATE])
 NAME = "shared"
 
 
@@ -126,7 +134,7 @@ def lose(_barrier: Any, path: Path) -> str:
         return slow_error(model, batch)
 
     try:
-        lrs.compare(line(loss=loss), storage=f"sqlite:///{path}", progress=False, **settings())
+        lrs.compare(line(loss=loss), storage=f"sqlite:///{path}", progress=False, **settings(seeds=1))
     except StorageError as error:
         return str(error)
     return ""

@@ -1,5 +1,6 @@
 """Opening storages, and SQLite under several processes."""
 
+import contextlib
 import math
 import re
 import sqlite3
@@ -148,3 +149,19 @@ def test_a_path_that_would_be_another_files_is_refused_with_that_one(tmp_path: P
 def test_any_other_path_is_the_files(tmp_path: Path, path: str) -> None:
     open_storage(f"sqlite:///{tmp_path}/{path}")
     assert [file.name for file in tmp_path.iterdir()] == [path.partition("?")[0]]
+
+
+def test_an_index_that_a_killed_process_has_not_made_is_made_by_the_next(tmp_path: Path) -> None:
+    url, indexes = (
+        f"sqlite:///{tmp_path}/a.db",
+        "select name from sqlite_master where type = 'index' and sql is not null",
+    )
+    open_storage(url)
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        made = connection.execute(indexes).fetchall()
+        assert ("ix_studies_study_name",) in made
+        for (name,) in made:
+            connection.execute(f"drop index {name}")
+    open_storage(url)
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        assert connection.execute(indexes).fetchall() == made

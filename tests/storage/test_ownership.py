@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lr_search.storage.ownership import LOST_SECONDS, Claim, born, is_alive, machine
+from lr_search.storage.ownership import CLAIM_SECONDS, LOST_SECONDS, Claim, born, is_alive, machine
 
 SIGNS = """
 import json, sys
@@ -66,3 +66,21 @@ def test_on_this_machine_it_is_alive_for_as_long_as_its_process(signature_from):
     while is_alive(theirs, started=now - 10, now=late) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not is_alive(theirs, started=now - 10, now=late)
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_a_clock_that_is_set_makes_no_dead_process_live_and_no_living_one_dead(seconds):
+    signed = Claim().signature()
+    now = signed["seen"]
+    started = now - seconds  # by the clock before
+    assert is_alive(signed | {"pid": os.getppid(), "born": born(os.getppid())}, started=started, now=now)
+    assert not is_alive(signed | {"born": "of a process that is gone"}, started=started, now=now)
+    assert not is_alive(None, started=started, now=now)
+
+
+def test_a_trial_taken_a_moment_ago_is_alive_whoever_signed_it_before():
+    signed = Claim().signature() | {"born": "of a process that is gone"}
+    started = signed["seen"] + 1
+    assert is_alive(signed, started=started, now=started + CLAIM_SECONDS - 1)
+    assert is_alive(signed, started=started, now=started - 1)  # another machine's clock may be a little ahead
+    assert not is_alive(signed, started=started, now=started + CLAIM_SECONDS + 1)

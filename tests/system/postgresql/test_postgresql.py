@@ -181,8 +181,8 @@ def test_a_server_lost_in_the_middle_is_told_and_the_same_command_goes_on(
 
 def test_several_processes_outlive_a_restart_or_go_on_after_it(server: Server, tmp_path: Any) -> None:
     url, log = server.new_database(), tmp_path / "log"
-    with begun(2, sharing.compare, None, url, log, {}) as workers:
-        while len(sharing.started(log)) < 10:
+    with begun(2, sharing.compare, None, url, log, {"seeds": 1}) as workers:
+        while len(sharing.started(log)) < 6:
             time.sleep(0.05)
         server.stop()
         server.start()
@@ -191,10 +191,12 @@ def test_several_processes_outlive_a_restart_or_go_on_after_it(server: Server, t
                 worker.result()
             except AssertionError as error:  # a query was on its way
                 assert "lr_search.errors.StorageError: The storage must answer" in str(error)  # noqa: PT017
-    with begun(1, sharing.compare, None, url, log, {}) as (worker,):
+    with begun(1, sharing.compare, None, url, log, {"seeds": 1}) as (worker,):
         worker.result()
     found = lrs.load(url, sharing.NAME).trials
-    undisturbed = lrs.compare(line(loss=sharing.slow_error), storage=None, progress=False, **sharing.settings()).trials
+    undisturbed = lrs.compare(
+        line(loss=sharing.slow_error), storage=None, progress=False, **sharing.settings(seeds=1)
+    ).trials
     pd.testing.assert_frame_equal(found.drop(columns=TIMES), undisturbed.drop(columns=TIMES), check_exact=True)
 
 

@@ -1,7 +1,5 @@
-"""Killed is not lost: SIGKILL, Ctrl-C, orphans, and several processes on one comparison."""
+"""Killed is not lost: Ctrl-C, and who is alive. Real kills: tests/system/chaos."""
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,80 +15,11 @@ from lr_search.storage.ownership import CLAIM_SECONDS, LOST_SECONDS, Claim, born
 
 pytestmark = pytest.mark.processes
 
-SCRIPT = """
-import sys, time, torch
-import optuna
-import lr_search as lrs
-from tests.helpers.workloads import line, squared_error
-
-def slow_loss(model, batch):
-    time.sleep(0.001)
-    return squared_error(model, batch)
-
-torch.set_num_threads(1)
-pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=0) if "pruned" in sys.argv else None
-lrs.compare(line(loss=slow_loss), budget=4, seeds=2, schedules=["constant", "sgdr"], range_test={"num_steps": 20},
-            strategies={"grid": "grid", "random": "random", "range_test": "range_test", "tpe": optuna.samplers.TPESampler},
-            storage=sys.argv[1], name="killed", pruner=pruner)
-"""
 TIMES = ["seconds", "started", "ended", "worker"]
-ROOT = Path(__file__).parents[3]
-
-
-def start(url: str, *words: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", SCRIPT, url, *words]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
-def finished(worker: subprocess.Popen[str]) -> None:
-    _, errors = worker.communicate(timeout=300)
-    assert worker.returncode == 0, errors
 
 
 def frame(url: str) -> pd.DataFrame:
     return lrs.load(url, "killed").trials.drop(columns=TIMES)
-
-
-def count(url: str) -> int:
-    """Finished trials so far; 0 while there is no comparison."""
-    try:
-        trials = frame(url)
-    except lrs.errors.LRSearchError:
-        return 0
-    return int((trials["state"] != "RUNNING").sum())
-
-
-def wait_for(url: str, trials: int, worker: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 240
-    while count(url) < trials:
-        assert worker.poll() is None, worker.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-@pytest.mark.parametrize("words", [(), ("pruned",)])
-def test_killed_twice_and_started_again_it_gives_the_frame_of_an_undisturbed_run(
-    tmp_path: Path, words: tuple[str, ...]
-) -> None:
-    undisturbed, killed = f"sqlite:///{tmp_path}/whole.db", f"sqlite:///{tmp_path}/killed.db"
-    finished(start(undisturbed, *words))
-    for trials in (5, 25):
-        worker = start(killed, *words)
-        wait_for(killed, trials, worker)
-        worker.send_signal(signal.SIGKILL)
-        worker.communicate()
-        assert count(killed) < len(frame(undisturbed))
-    finished(start(killed, *words))
-    pd.testing.assert_frame_equal(frame(killed), frame(undisturbed), check_exact=True)
-
-
-def test_processes_that_share_a_comparison_run_each_trial_once(tmp_path: Path) -> None:
-    alone, shared = f"sqlite:///{tmp_path}/alone.db", f"sqlite:///{tmp_path}/shared.db"
-    finished(start(alone))
-    for worker in [start(shared) for _ in range(3)]:
-        finished(worker)
-    pd.testing.assert_frame_equal(frame(shared), frame(alone), check_exact=True)
 
 
 def test_an_interrupted_trial_goes_back_to_waiting_and_runs_under_its_number(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
-"""The process that calls compare() with a RayExecutor: killed, interrupted, out of time, and two of them at once."""
+"""The process that calls compare() with a RayExecutor: interrupted, out of time, and two of them at once.
+
+Killed, with its workers and its raylet: tests/system/chaos.
+"""
 
 import os
 import signal
 import stat
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +21,6 @@ from tests.helpers.ray_drivers import (
     folder_of_work,
     folders_of,
     frame,
-    pause_of,
     run_locally,
     same,
     script,
@@ -29,16 +30,8 @@ from tests.helpers.ray_drivers import (
 )
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("no_ray")]
-KEYS = ["strategy", "schedule", "number"]
-QUICK, SLOW = (
-    0.003,
-    0.2,
-)  # seconds a step: a trial of a second, and one of a minute with half a minute between its results
-
-
-def command() -> list[str]:
-    """The same comparison from the command line."""
-    return ["-c", CLI, *COMMAND]
+# seconds a step: a trial of a second, and one of a minute with half a minute between its results
+QUICK, SLOW = 0.003, 0.2
 
 
 def finished(folder: Path) -> int:
@@ -59,76 +52,21 @@ def undisturbed(local: Path) -> pd.DataFrame:
     return frame(local)
 
 
-@pytest.fixture(scope="module")
-def left_behind() -> Iterator[dict[int, str]]:
-    """Ray's processes, which must not outlive their driver for long; Ray's two agents give up a minute after it."""
-    processes: dict[int, str] = {}
-    yield processes
-    until(lambda: not alive(processes))
-
-
-@pytest.mark.parametrize("words", [script(SETTINGS), command()], ids=["script", "command"])
-def test_killed_and_started_again_it_goes_on_with_what_is_left(
-    tmp_path: Path, words: list[str], undisturbed: pd.DataFrame, left_behind: dict[int, str]
-) -> None:
-    folder = folder_of_work(tmp_path, pause=QUICK)
-    with Driver(folder, *words) as driver:
-        driver.wait_until(lambda: finished(folder) >= 4 and states(folder).count("RUNNING") == 2)
-        pause_of(folder, SLOW)  # or they might end before the process does
-        rays = descendants(driver.process.pid)
-        driver.process.send_signal(signal.SIGKILL)
-    left_behind |= rays
-    assert len(folders_of(driver.process.pid)) == 2  # Ray's, and that of the checkpoints
-    workers = {pid: name for pid, name in rays.items() if pid in steps(folder)}
-    assert workers
-    until(lambda: not alive(workers))
-    before = frame(folder)
-    killed = before[before["state"] == "RUNNING"].dropna(subset=["lr"])  # one may just have been taken
-    assert 0 < len(killed) < len(before) < len(undisturbed)
-
-    pause_of(folder, 0)
-    killed_driver = driver.process.pid
-    with Driver(folder, *words) as driver:
-        assert driver.ended() == 0, driver.written
-    assert folders_of(killed_driver) == folders_of(driver.process.pid) == []
-    same(folder, undisturbed)
-    before, killed, after = (table.set_index(KEYS) for table in (before, killed, frame(folder)))
-    kept = before[before["state"] == "COMPLETE"]
-    assert after.loc[kept.index, "started"].tolist() == kept["started"].tolist()
-    assert after.loc[killed.index, "lr"].tolist() == killed["lr"].tolist()
-
-
-def stopped(folder: Path, how: Callable[[Driver], None]) -> Driver:
-    """The command, stopped while two workers are in the middle of a step of Tune's."""
-    for file in folder.glob("steps-*"):
-        file.unlink()
-    with Driver(folder, *command(), terminal=True) as driver:
+def test_stopped_in_the_middle_of_a_step_the_same_comparison_goes_on(tmp_path: Path, undisturbed: pd.DataFrame) -> None:
+    folder = folder_of_work(tmp_path, pause=SLOW)
+    with Driver(folder, "-c", CLI, *COMMAND, terminal=True) as driver:
         driver.wait_until(lambda: len(steps(folder).keys() - {driver.process.pid}) == 2)
         rays, begun = descendants(driver.process.pid), sum(steps(folder).values())
-        how(driver)
-        driver.ended()
+        driver.press(b"\x03\x03")
+        assert driver.ended() == 130, driver.written
     until(lambda: not alive(rays))
     assert "Traceback" not in driver.written
+    assert "Stopped." in driver.written
+    assert f"Go on with:  lr-search {' '.join(COMMAND)}" in driver.written
     assert "RUNNING" not in states(folder)
     # Tune by itself would wait 15 s for the end of that step
     assert sum(steps(folder).values()) - begun < 2 * 30
-    return driver
-
-
-def test_stopped_in_the_middle_of_a_step_the_same_command_goes_on(tmp_path: Path, undisturbed: pd.DataFrame) -> None:
-    folder = folder_of_work(tmp_path, pause=SLOW)
-    for presses in (b"\x03", b"\x03\x03"):
-        driver = stopped(folder, lambda driver, keys=presses: driver.press(keys))
-        assert driver.process.returncode == 130, driver.written
-        assert "Stopped." in driver.written
-        assert f"Go on with:  lr-search {' '.join(COMMAND)}" in driver.written
-    driver = stopped(folder, lambda driver: driver.process.terminate())  # as `ray job stop`, Slurm and Docker do
-    assert driver.process.returncode == 143, driver.written
-    assert "SIGTERM" not in driver.written  # as Ray would say
-
-    pause_of(folder, 0)
-    with Driver(folder, *command()) as driver:
-        assert driver.ended() == 0, driver.written
+    run_locally(folder, SETTINGS)
     same(folder, undisturbed)
 
 
@@ -171,7 +109,7 @@ def test_two_drivers_on_one_storage_share_the_work(tmp_path: Path, local: Path, 
 
 def test_a_raylet_that_is_killed_does_not_have_the_last_word(tmp_path: Path) -> None:
     folder = folder_of_work(tmp_path, pause=SLOW)
-    with Driver(folder, *command(), terminal=True) as driver:
+    with Driver(folder, "-c", CLI, *COMMAND, terminal=True) as driver:
         driver.wait_until(lambda: len(steps(folder).keys() - {driver.process.pid}) == 2)
         assert {stat.S_IMODE(made.stat().st_mode) for made in folders_of(driver.process.pid)} == {0o700}
         (raylet,) = [pid for pid, name in descendants(driver.process.pid).items() if "/raylet " in name]

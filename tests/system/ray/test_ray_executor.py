@@ -49,31 +49,21 @@ def require_same_on_ray(workers: int, workload: lrs.Workload, **settings: Any) -
     return local
 
 
-def test_every_strategy_gives_the_same_on_four_workers() -> None:
-    found = require_same_on_ray(4, line(num_steps=60), strategies=STRATEGIES, budget=3, **BEYOND)
-    assert set(found.trials["outcome"]) == {"finished", "diverged", "pruned"}
-    assert len(found.curves)
-
-
-def test_every_kind_of_schedule_gives_the_same_on_one_worker() -> None:
-    settings = {"schedules": SCHEDULES, "optimizers": SGD, "budget": 3, "confirm": 1}
-    found = require_same_on_ray(1, line(num_steps=60, combine="mean"), **settings, **BEYOND)
-    assert len(found.confirmations)
-    assert found.trials["ensemble_objective"].notna().any()
-
-
 def test_a_whole_comparison_gives_the_same() -> None:
     settings = {"schedules": SCHEDULES, "optimizers": SGD, "budget": 4, "confirm": 1}
     workload = line(num_steps=60, combine="mean")
     found = require_same_on_ray(4, workload, strategies=STRATEGIES, **settings, **BEYOND)
     assert set(found.trials["outcome"]) == {"finished", "diverged", "pruned"}
+    assert len(found.curves)
+    assert len(found.confirmations)
+    assert found.trials["ensemble_objective"].notna().any()
 
 
 def test_what_the_pruner_cuts_is_pruned_in_optuna_and_stopped_in_ray(tmp_path: Path) -> None:
     made = Noted(tmp_path / "steps")
     workload = line(num_steps=60, optimizer=made)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=2)
-    found = compare(workload, RayExecutor(max_concurrent_trials=4), budget=8, pruner=pruner, lr_range=(1e-4, 0.5))
+    found = compare(workload, RayExecutor(max_concurrent_trials=2), budget=8, pruner=pruner, lr_range=(1e-4, 0.5))
     trials = found.trials
     assert set(trials["state"]) == {"COMPLETE", "PRUNED"}
     taken = Counter(made.steps())

@@ -34,8 +34,8 @@ def test_a_comparison_on_ray_and_the_winner_s_weights(tmp_path: Path) -> None:
 
 
 def test_a_tuner_of_ones_own(tmp_path: Path) -> None:
-    block = printed_with("StudySearcher").replace("num_samples=20", "num_samples=4")
+    block = printed_with("StudySearcher").replace("num_samples=20", "num_samples=2")
     after = "\nprint([trial.state.name for trial in study.trials])"
     told = run([sys.executable, "-c", BEFORE + block + after], tmp_path)
     states = told.strip().splitlines()[-1]
-    assert states.count("COMPLETE") + states.count("PRUNED") == 4
+    assert states.count("COMPLETE") + states.count("PRUNED") == 2
