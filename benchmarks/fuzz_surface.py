@@ -31,7 +31,6 @@ from lr_search.studies.trial import TrialSpec
 NOT_FOR_USERS = {
     "after_trial", "before_trial", "infer_relative_search_space", "sample_independent", "sample_relative", "reseed_rng", "place",
     "point", "value", "on_trial_complete", "on_trial_error", "on_trial_result", "answered", "heard", "seen", "run", "session",
-    "values", "momenta", "amplitude", "triangle", "triangle_factor", "triangle_lines", "cyclic_lr", "torch_call", "factor_lines",
     "start", "restore", "forward", "member_outputs", "shapes_frame", "pictures", "require", "unknown_name", "main", "checked",
     "require_name", "taken_options", "printable", "quoted", "error_text", "user_frames", "raised_by_user", "Picture", "UserCode",
     "plot_range_test", "of_options", "Control", "Schedule", "Controller", "Executor",
@@ -234,7 +233,9 @@ VALUES: dict[str, Callable[[], Any]] = {
     "T_0": lambda: 50, "gamma": lambda: 0.99, "timescale": lambda: 50, "decay_steps": lambda: 50, "workload": workload,
     "schedule": lambda: lrs.schedules.Constant(0.1), "curve": curve, "curves": lambda: [curve()], "study": study, "trial": trial,
     "optimizer": lambda: model_and_optimizer()["optimizer"], "snapshots": snapshots, "prior": lambda: lrs.LRPrior.around(1e-3),
-    "directory": tempfile.mkdtemp, "storage": lambda: comparison().storage, "step": lambda: 10, "q": lambda: 0.5, "n": lambda: 3,
+    "directory": tempfile.mkdtemp, "storage": lambda: comparison().storage, "step": lambda: 10, "steps": lambda: np.arange(3.0),
+    "momentum": lambda: False, "groups": lambda: 1, "value": lambda: "up",
+    "mode": lambda: "triangular", "q": lambda: 0.5, "n": lambda: 3,
     "power": lambda: 2.0, "seed": lambda: 0, "found": comparison, "evaluations": lambda: list(training()), "at": lambda: 5,
     "spec": _spec, "train": data, "valid": data, "model": lambda: partial(nn.Linear, 2, 2), "loss": lambda: loss,
 }  # fmt: skip

@@ -149,6 +149,7 @@ _WORDS: dict[str, str] = {
     "Named": "sequence", "Priors": "sequence callable None mapping", "Inner": "None", "MakeSampler": "callable", "LayoutFunction": "callable",
     "Data": "iterable sequence callable", "Space": "mapping callable", "Panels": "sequence",
     "Read": "callable", "MaybeNan": "float int", "ModelFactory": "callable",
+    "Seed": "int", "Steps": "int", "NumSteps": "int", "PositiveLR": "float int",
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from optuna.trial import BaseTrial
 from lr_search.curves.prior import LRPrior
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Seed
 from lr_search.studies.schedule_layout import layouts_of
 from lr_search.training.training import train
 from lr_search.workloads.workload import Workload
@@ -25,7 +26,7 @@ def objective(
     schedules: str | Sequence[str] = ("constant",),
     *,
     prior: LRPrior | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     search_shape: bool = False,
     name: str = "lr",
 ) -> Callable[[BaseTrial], float]:

@@ -10,6 +10,7 @@ from optuna.trial import BaseTrial
 
 from lr_search.errors import InvalidInputError, require, unknown_name
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import NumSteps
 from lr_search.training.evaluation import Evaluation
 from lr_search.training.training import Training
 from lr_search_optuna.checks import require_direction
@@ -19,7 +20,11 @@ DIVERGED = "diverged"  # the trial attribute that says why
 
 @checked
 def report_evaluations(
-    trial: BaseTrial, evaluations: Iterable[Evaluation], objective: str | None = None, *, num_steps: int | None = None
+    trial: BaseTrial,
+    evaluations: Iterable[Evaluation],
+    objective: str | None = None,
+    *,
+    num_steps: NumSteps | None = None,
 ) -> float:
     """Run a training to its end, or until the pruner ends it; the last line of an objective.
 

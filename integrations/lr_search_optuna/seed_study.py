@@ -13,6 +13,7 @@ from lr_search.curves.curve import LRCurve
 from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.errors import require, unknown_name
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Seed
 from lr_search.kinds.seeds import MOST_SEEDS
 from lr_search.ramp.settings import RampSettings
 from lr_search.workloads.workload import Workload
@@ -29,7 +30,7 @@ def seed_study(
     workload: Workload,
     *,
     schedule: str | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     curves: int = 1,
     lr_range: tuple[float, float] = (1e-5, 10.0),
     name: str = "lr",

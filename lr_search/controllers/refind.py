@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Steps
 from lr_search.ramp.settings import RampSettings
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.exp_range import ExpRange
@@ -79,7 +80,7 @@ class Refind(Controller):
         """A control that runs its range tests on this training."""
         return Finder(self, training)
 
-    def extra_steps(self, num_steps: int) -> int:
+    def extra_steps(self, num_steps: Steps) -> int:
         """What the range tests at the cycles' ends cost at most."""
         tests = sum(end < num_steps for end in self.cycles.cycle_ends(num_steps))
         return tests * self._range_test().most_steps()

@@ -15,7 +15,7 @@ from lr_search.arrays import FloatArray
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
-from lr_search.kinds.seeds import require_seed
+from lr_search.kinds.ranges import Seed
 
 if TYPE_CHECKING:
     import optuna
@@ -172,10 +172,9 @@ class LRPrior:
         lr = np.clip(10 ** ((low + high) / 2), self.low, self.high)
         return float(lr) if lr.ndim == 0 else lr
 
-    def sample(self, n: int, seed: int) -> FloatArray:
+    def sample(self, n: int, seed: Seed) -> FloatArray:
         """Draw n LRs. Args: n: from 0 to 1,000,000; seed: >= 0. Returns: (n,)."""
         require(0 <= n <= MOST_DRAWN, f"n must be from 0 to {MOST_DRAWN:,}", n=n)
-        require_seed(seed)
         return np.asarray(self.ppf(np.random.default_rng(seed).random(n)))
 
     def distribution(self) -> optuna.distributions.FloatDistribution:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Seed
 from lr_search.training.batch_norm import gather_statistics
 from lr_search.training.snapshots import Snapshot, last_snapshots, rebuilt
 from lr_search.workloads.workload import Workload
@@ -15,7 +16,7 @@ from lr_search.workloads.workload import Workload
 
 @checked
 def average_weights(
-    workload: Workload, snapshots: Sequence[Snapshot], *, last: int | None = None, seed: int = 0
+    workload: Workload, snapshots: Sequence[Snapshot], *, last: int | None = None, seed: Seed = 0
 ) -> nn.Module:
     r"""A model whose every parameter is the snapshots' mean: as cheap to use as one model.
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ForwardRef, Literal, Union, get_args, get_ori
 import numpy as np
 import numpy.typing as npt
 
-from lr_search.kinds.containers import NUMBERS, iterable, mapping_of, sequence_of, tuple_of
+from lr_search.kinds.containers import ARRAY, NUMBERS, iterable, mapping_of, sequence_of, tuple_of
 from lr_search.kinds.kind import (
     BOOLEAN,
     CLASS,
@@ -30,8 +30,10 @@ from lr_search.kinds.kind import (
     object_of,
     one_of,
 )
+from lr_search.kinds.ranges import Least
 
-MaybeNan = Annotated[float, "nan where it is not known"]
+NAN = object()
+MaybeNan = Annotated[float, NAN]  # nan where it is not known
 _SIMPLE: dict[Any, Kind] = {
     int: WHOLE_NUMBER, float: NUMBER, bool: BOOLEAN, str: TEXT, type(None): NONE, None: NONE, Path: PATH, type: CLASS,
 }  # fmt: skip
@@ -100,8 +102,10 @@ def _kind(hint: Any) -> Kind | None:
             return _SIMPLE[hint]
     except TypeError:  # it has no hash
         return None
-    if hint is npt.ArrayLike or get_origin(hint) is np.ndarray:
+    if hint is npt.ArrayLike:
         return NUMBERS
+    if get_origin(hint) is np.ndarray:
+        return ARRAY
     if isinstance(hint, ForwardRef | _Elsewhere):
         return object_named(hint.__forward_arg__ if isinstance(hint, ForwardRef) else hint.name)
     origin, arguments = get_origin(hint), get_args(hint)
@@ -114,7 +118,7 @@ def _kind(hint: Any) -> Kind | None:
 
 def _of_others(origin: Any, arguments: tuple[Any, ...]) -> Kind | None:
     if origin is Annotated:
-        return NUMBER_OR_NAN if arguments == get_args(MaybeNan) else _with_remedy(_kind(arguments[0]), arguments[1])
+        return _annotated(_kind(arguments[0]), arguments[1])
     if origin in (Union, types.UnionType):
         return _either(arguments)
     if origin is Literal:
@@ -142,11 +146,16 @@ def _either(hints: tuple[Any, ...]) -> Kind | None:
     return either(known) if len(known) == len(kinds) else None
 
 
-def _with_remedy(kind: Kind | None, remedy: str) -> Kind | None:
-    """The kind that an alias such as `Annotated[Callable[[], Any], "Pass a function that makes it."]` means."""
+def _annotated(kind: Kind | None, more: object) -> Kind | None:
+    """The kind that an alias such as `Annotated[int, Least(0)]`, or `Annotated[Callable[[], Any], "Pass a function."]` means."""
+    if more is NAN:
+        return NUMBER_OR_NAN
     if kind is None:
         return None
-    inner = kind
+    return more.of(kind) if isinstance(more, Least) else _with_remedy(kind, str(more))
+
+
+def _with_remedy(inner: Kind, remedy: str) -> Kind:
 
     def take(value: Any) -> Any:
         try:

@@ -95,4 +95,10 @@ def _numbers(value: Any) -> Any:
     return value
 
 
+def _array(value: Any) -> Any:
+    value = _numbers(value)
+    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+
+
+ARRAY = Kind("an array of numbers", _array)
 NUMBERS = Kind("a number, or an array of numbers", _numbers, (float,))

@@ -26,8 +26,3 @@ def taken_seeds(seeds: int | Sequence[int], name: str = "seeds") -> list[int]:
     result = list(seeds)
     require(min(result) >= 0 and len(set(result)) == len(result), which, **{name: seeds})
     return result
-
-
-def require_seed(seed: int) -> None:
-    """Raises: InvalidInputError: it is negative, or of more than 63 bits."""
-    require(0 <= seed < 2**63, "seed must be from 0 to 2**63 - 1", seed=seed)

@@ -13,6 +13,7 @@ from lr_search.curves.curve import LRCurve
 from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Seed, Steps
 from lr_search.ramp.settings import RampSettings
 from lr_search.schedules.base import Schedule
 from lr_search.training.training import train
@@ -39,7 +40,7 @@ class Refinding:
 
     curves: Mapping[int, LRCurve]
     schedule: Schedule
-    num_steps: int
+    num_steps: Steps
     reason: str = ""
 
     @property
@@ -98,7 +99,7 @@ def refind(
     workload: Workload,
     schedule: Schedule,
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     at: int | Sequence[int] = _POINTS,
     range_test: Mapping[str, Any] | None = None,
 ) -> Refinding:

@@ -10,6 +10,7 @@ from typing import Any
 from lr_search.curves.remarks import groups_remark
 from lr_search.errors import LRSearchError
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Steps
 from lr_search.results.candidates import Candidate, candidates
 from lr_search.results.code.recommended_code import code_for
 from lr_search.results.statistics import MIN_SEEDS, Interval, mean_interval, paired_interval
@@ -67,7 +68,7 @@ class Recommendation:
     shape: Mapping[str, float] = field(default_factory=dict)
     on_test_data: bool = False
     objective: str = "loss"
-    num_steps: int = 0
+    num_steps: Steps = 0
     interval: Interval | None = None
     bounds: tuple[float, float] | None = None
     runner_up: Choice | None = None

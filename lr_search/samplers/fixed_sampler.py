@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution
 
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Seed
 from lr_search.samplers.points import Inner, PointSampler
 
 
@@ -24,7 +25,7 @@ class FixedSampler(PointSampler):
         inner: the sampler of the other parameters; see `PointSampler`.
     """
 
-    def __init__(self, lr: float, param: str | Sequence[str] = "lr", *, seed: int = 0, inner: Inner = None) -> None:
+    def __init__(self, lr: float, param: str | Sequence[str] = "lr", *, seed: Seed = 0, inner: Inner = None) -> None:
         require(lr > 0 and math.isfinite(lr), "lr must be positive and finite", lr=lr)
         super().__init__(param, seed, inner)
         self.lr = float(lr)

@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution
 
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Seed
 from lr_search.samplers.points import Inner, PointSampler, at_share, generator, uniform, van_der_corput
 
 MOST_POINTS = 10**5
@@ -37,7 +38,7 @@ class GridSampler(PointSampler):
     """
 
     def __init__(
-        self, num_points: int = 8, *, param: str | Sequence[str] = "lr", seed: int = 0, inner: Inner = None
+        self, num_points: int = 8, *, param: str | Sequence[str] = "lr", seed: Seed = 0, inner: Inner = None
     ) -> None:
         good = 1 <= num_points <= MOST_POINTS
         require(good, f"num_points must be from 1 to {MOST_POINTS:,}", num_points=num_points)

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lr_search.errors import InvalidInputError, LRSearchError, MissingPackageError, error_text, user_code
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Seed
 
 # they need arguments, or (BruteForce) a parameter with a few values
 NOT_BY_NAME = ("BaseSampler", "BaseGASampler", "BruteForceSampler", "GridSampler", "PartialFixedSampler")
@@ -49,7 +50,7 @@ class PerTrialSampler(BaseSampler):
     True
     """
 
-    def __init__(self, factory: Callable[..., BaseSampler], seed: int = 0) -> None:
+    def __init__(self, factory: Callable[..., BaseSampler], seed: Seed = 0) -> None:
         self._factory, self._seed = factory, seed
         self._takes_seed = "seed" in _parameters(factory)
         self.first = self._make_sampler(seed)  # as the factory makes it: with the study's own seed
@@ -60,7 +61,7 @@ class PerTrialSampler(BaseSampler):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_running": {}}  # a trial runs where it was asked for
 
-    def _make_sampler(self, seed: int) -> BaseSampler:
+    def _make_sampler(self, seed: Seed) -> BaseSampler:
         try:
             with user_code:
                 sampler = self._factory(seed=seed) if self._takes_seed else self._factory()

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lr_search.errors import InvalidInputError, quoted, require
 from lr_search.kinds.checked import checked
-from lr_search.kinds.seeds import require_seed
+from lr_search.kinds.ranges import Seed
 from lr_search.samplers.per_trial import PerTrialSampler
 
 Inner = BaseSampler | Callable[..., BaseSampler] | None
@@ -39,8 +39,7 @@ class PointSampler(BaseSampler):
         InvalidInputError: an argument is none of these.
     """
 
-    def __init__(self, param: str | Sequence[str] = "lr", seed: int = 0, inner: Inner = None) -> None:
-        require_seed(seed)
+    def __init__(self, param: str | Sequence[str] = "lr", seed: Seed = 0, inner: Inner = None) -> None:
         self.params, self.seed = _names(param), int(seed)
         self.inner = _inner(inner, self.seed)
 
@@ -111,7 +110,7 @@ def _names(param: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _inner(inner: Inner, seed: int) -> BaseSampler | None:
+def _inner(inner: Inner, seed: Seed) -> BaseSampler | None:
     if inner is None or isinstance(inner, BaseSampler):
         return inner
     if not callable(inner):
@@ -122,12 +121,12 @@ def _inner(inner: Inner, seed: int) -> BaseSampler | None:
     return PerTrialSampler(inner, seed)
 
 
-def generator(seed: int, number: int, name: str) -> np.random.Generator:
+def generator(seed: Seed, number: int, name: str) -> np.random.Generator:
     """Random numbers that depend on its arguments alone."""
     return np.random.default_rng([seed, number, zlib.crc32(name.encode())])
 
 
-def uniform(seed: int, number: int, name: str) -> float:
+def uniform(seed: Seed, number: int, name: str) -> float:
     """A uniform draw in [0, 1) that depends on its arguments alone."""
     return float(generator(seed, number, name).random())
 

@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 
 from lr_search.errors import InvalidInputError, quoted, require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Seed
 from lr_search.samplers.points import Inner, PointSampler, at_share, van_der_corput
 
 FIRST_PLACES = (2, 4, 3)  # half-decades below the largest usable LR: a tenth, a hundredth, and between the two
@@ -37,7 +38,7 @@ class ProbeSampler(PointSampler):
     """
 
     def __init__(
-        self, largest_lr: float | None, param: str | Sequence[str] = "lr", *, seed: int = 0, inner: Inner = None
+        self, largest_lr: float | None, param: str | Sequence[str] = "lr", *, seed: Seed = 0, inner: Inner = None
     ) -> None:
         super().__init__(param, seed, inner)
         good = largest_lr is None or 0 < largest_lr < math.inf

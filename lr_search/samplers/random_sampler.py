@@ -8,6 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Seed
 from lr_search.samplers.points import Inner, PointSampler, at_share, uniform
 
 
@@ -26,7 +27,7 @@ class RandomSampler(PointSampler):
     True
     """
 
-    def __init__(self, *, param: str | Sequence[str] = "lr", seed: int = 0, inner: Inner = None) -> None:
+    def __init__(self, *, param: str | Sequence[str] = "lr", seed: Seed = 0, inner: Inner = None) -> None:
         super().__init__(param, seed, inner)
 
     def point(self, number: int, name: str, distribution: BaseDistribution) -> Any:

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.errors import InvalidInputError, quoted, require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Seed
 from lr_search.samplers.gaussian_process import MIXED_NOISES, NOISES, believe, standardized
 from lr_search.samplers.points import Inner, PointSampler, radical_inverse, uniform
 from lr_search.samplers.trial_results import Results, results_of
@@ -63,7 +64,7 @@ class RangeTestSampler(PointSampler):
     """
 
     def __init__(
-        self, prior: Priors = None, param: str | Sequence[str] = "lr", *, seed: int = 0, inner: Inner = None
+        self, prior: Priors = None, param: str | Sequence[str] = "lr", *, seed: Seed = 0, inner: Inner = None
     ) -> None:
         super().__init__(param, seed, inner)
         require(len(self.params) <= len(PRIMES), f"param must be at most {len(PRIMES)} names", param=param)

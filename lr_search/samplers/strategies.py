@@ -12,6 +12,7 @@ from lr_search.curves.prior import LRPrior
 from lr_search.curves.probe import Ladder
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Seed
 from lr_search.samplers.fixed_sampler import FixedSampler
 from lr_search.samplers.grid_sampler import GridSampler
 from lr_search.samplers.handover import HandoverSampler
@@ -41,7 +42,7 @@ class Search:
         epoch_steps: what a trial is charged at most that is cut there; None where that is the training's end.
     """
 
-    seed: int
+    seed: Seed
     num_trials: int
     prior: LRPrior | None = None
     largest_lr: float | None = None

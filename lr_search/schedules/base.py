@@ -13,6 +13,7 @@ from lr_search.arrays import FloatArray
 from lr_search.errors import require
 from lr_search.kinds.checked import checked, taken
 from lr_search.kinds.containers import NUMBERS
+from lr_search.kinds.ranges import NumSteps, PositiveLR, Steps
 from lr_search.schedules.source import TorchCall
 
 if TYPE_CHECKING:
@@ -99,11 +100,11 @@ class Schedule(ABC):
             return momentum.reshape(steps.shape)
         return None if math.isnan(momentum[0]) else float(momentum[0])
 
-    def cycle_ends(self, num_steps: int) -> list[int]:
+    def cycle_ends(self, num_steps: Steps) -> list[int]:
         """The numbers of steps done, up to `num_steps`, at which a cycle ends; empty for a schedule without cycles."""
         return []
 
-    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall | None:
+    def torch_call(self, num_steps: NumSteps, *, momentum: bool, groups: NumSteps) -> TorchCall | None:
         """The schedule as one of torch's own schedulers; None where none gives the same LRs.
 
         Args:
@@ -113,7 +114,7 @@ class Schedule(ABC):
         """
         return None
 
-    def factor_lines(self, lr: float, num_steps: int) -> list[str] | None:
+    def factor_lines(self, lr: PositiveLR, num_steps: NumSteps) -> list[str] | None:
         """The body of `def factor(step)`, which gives the LR over `lr`; None where it cannot be said in plain Python.
 
         Args:
@@ -125,7 +126,7 @@ class Schedule(ABC):
         """
         return None
 
-    def highest_lr(self, num_steps: int) -> float:
+    def highest_lr(self, num_steps: NumSteps) -> float:
         """The LR at the highest of its first `num_steps` steps, which `factor_lines` is first asked to count from."""
         rule = f"num_steps must be from 1 to {MOST_STEPS:,}"
         require(1 <= num_steps <= MOST_STEPS, rule, num_steps=num_steps)

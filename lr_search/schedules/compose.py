@@ -11,6 +11,7 @@ import numpy as np
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Steps
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.polynomial import Linear
 
@@ -69,7 +70,7 @@ class Joined(Schedule):
                 momenta = np.where(np.isnan(momenta) & (steps < start), first, momenta)
         return momenta
 
-    def cycle_ends(self, num_steps: int) -> list[int]:
+    def cycle_ends(self, num_steps: Steps) -> list[int]:
         """The ends of the cycles that end before the next schedule begins, or with it."""
         starts = [0, *self.boundaries]
         stops = [*self.boundaries, num_steps]

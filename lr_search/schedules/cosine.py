@@ -8,6 +8,7 @@ import numpy as np
 
 from lr_search.arrays import FloatArray
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import NumSteps, PositiveLR
 from lr_search.schedules.base import Schedule, require_end, require_length, require_peak
 from lr_search.schedules.layout import ENDS, checked_layout, end_lr_of
 from lr_search.schedules.source import TorchCall, line, number, share_done, whole
@@ -49,7 +50,7 @@ class Cosine(Schedule):
         """Its ends in words."""
         return f"cosine from {self.lr:.3g} to {self.end_lr:.3g} in {self.num_steps:.4g} steps. {self.note}".strip()
 
-    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall | None:
+    def torch_call(self, num_steps: NumSteps, *, momentum: bool, groups: NumSteps) -> TorchCall | None:
         """CosineAnnealingLR, which goes up again after its end."""
         steps = whole(self.num_steps)
         if steps is None or num_steps > steps + 1:
@@ -57,12 +58,12 @@ class Cosine(Schedule):
         floor = [f"eta_min={number(self.end_lr)}"] if self.end_lr > 0 else []
         return TorchCall("CosineAnnealingLR", [f"T_max={steps}", *floor], self.lr, one_group_only=self.end_lr > 0)
 
-    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+    def factor_lines(self, lr: PositiveLR, num_steps: NumSteps) -> list[str]:
         """Half a cosine."""
         left = f"(1 + math.cos(math.pi * {share_done(self.num_steps, num_steps)})) / 2"
         return [f"return {line(self.end_lr / lr, (self.lr - self.end_lr) / lr, left)}"]
 
-    def highest_lr(self, num_steps: int) -> float:
+    def highest_lr(self, num_steps: NumSteps) -> float:
         """Its first LR, without the rounding of the formula."""
         return self.lr
 

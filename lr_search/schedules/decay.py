@@ -10,6 +10,7 @@ import numpy as np
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import NumSteps, PositiveLR, Steps
 from lr_search.schedules.base import Schedule, require_length, require_peak
 from lr_search.schedules.layout import WARMUP_SHARE, Range, checked_layout, searchable, warmed
 from lr_search.schedules.source import TorchCall, line, number, steps_text, whole
@@ -42,11 +43,11 @@ class Constant(Schedule):
         """The LR in words."""
         return f"constant at {self.lr:.3g}"
 
-    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall:
+    def torch_call(self, num_steps: NumSteps, *, momentum: bool, groups: NumSteps) -> TorchCall:
         """ConstantLR, which a constant alone does not need."""
         return TorchCall("ConstantLR", ["factor=1.0"], self.lr)
 
-    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+    def factor_lines(self, lr: PositiveLR, num_steps: NumSteps) -> list[str]:
         """One number."""
         return [f"return {number(self.lr / lr)}"]
 
@@ -93,7 +94,7 @@ class StepDecay(Schedule):
         """LR and drops in words."""
         return f"steps down from {self.lr:.3g}, times {self.gamma:.3g} every {self.step_size:.4g} steps. {self.note}".strip()
 
-    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall | None:
+    def torch_call(self, num_steps: NumSteps, *, momentum: bool, groups: NumSteps) -> TorchCall | None:
         """StepLR; MultiStepLR for a few drops at distances that are no whole numbers."""
         size, gamma = whole(self.step_size), f"gamma={number(self.gamma)}"
         if size is not None:
@@ -104,7 +105,7 @@ class StepDecay(Schedule):
         at = [math.ceil((drop - 1e-9) * self.step_size) for drop in drops]  # 1e-9: as in `values`
         return TorchCall("MultiStepLR", [f"milestones={[step for step in at if step < num_steps]}", gamma], self.lr)
 
-    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+    def factor_lines(self, lr: PositiveLR, num_steps: NumSteps) -> list[str]:
         """A power of the drops so far."""
         drops = f"int(step / {steps_text(self.step_size)} + 1e-9)"
         return [f"return {line(0, self.lr / lr, f'{number(self.gamma)} ** {drops}')}"]
@@ -161,11 +162,11 @@ class Exponential(Schedule):
         """LR and factor in words."""
         return f"exponential from {self.lr:.3g}, times {self.gamma:.6g} a step. {self.note}".strip()
 
-    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall:
+    def torch_call(self, num_steps: NumSteps, *, momentum: bool, groups: NumSteps) -> TorchCall:
         """ExponentialLR."""
         return TorchCall("ExponentialLR", [f"gamma={number(self.gamma)}"], self.lr)
 
-    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+    def factor_lines(self, lr: PositiveLR, num_steps: NumSteps) -> list[str]:
         """A power of the step."""
         return [f"return {line(0, self.lr / lr, f'{number(self.gamma)}**step')}"]
 
@@ -222,7 +223,7 @@ class InverseSqrt(Schedule):
         """LR and time scale in words."""
         return f"inverse square root from {self.lr:.3g} on a scale of {self.timescale:.4g} steps. {self.note}".strip()
 
-    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+    def factor_lines(self, lr: PositiveLR, num_steps: NumSteps) -> list[str]:
         """The root of the time scale over the step and the time scale."""
         scale = steps_text(self.timescale)
         return [f"return {line(0, self.lr / lr, f'({scale} / (step + {scale})) ** 0.5')}"]
@@ -236,7 +237,7 @@ def inverse_sqrt(
     num_steps: int,
     steps_per_epoch: float | None = None,
     *,
-    warmup_steps: int = 0,
+    warmup_steps: Steps = 0,
     timescale_share: float | None = None,
 ) -> InverseSqrt:
     """Inverse square root after a warm-up of a twentieth, as transformers were trained at first (arXiv:1706.03762).

@@ -9,6 +9,7 @@ from typing import Literal
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import NumSteps, PositiveLR
 from lr_search.schedules.cycles import triangles
 from lr_search.schedules.layout import Range, checked_layout, searchable
 from lr_search.schedules.source import TorchCall, number
@@ -62,11 +63,11 @@ class ExpRange(Cyclical):
         decayed = "its height" if self.decay == "amplitude" else "both bounds"
         return f"triangular, {decayed} times {self.gamma:.6g} a step, {self.bounds_text()}. {self.note}".strip()
 
-    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall | None:
+    def torch_call(self, num_steps: NumSteps, *, momentum: bool, groups: NumSteps) -> TorchCall | None:
         """CyclicLR in its third mode, which knows the decay of the height alone."""
         return None if self.decay == "bounds" else self.cyclic_lr("exp_range", f"gamma={number(self.gamma)}")
 
-    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+    def factor_lines(self, lr: PositiveLR, num_steps: NumSteps) -> list[str]:
         """The triangle, and a power of the step."""
         value = self.triangle_factor(lr)
         value = f"({value})" if self.decay == "bounds" else value

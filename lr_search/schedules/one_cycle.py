@@ -12,6 +12,7 @@ import numpy as np
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import NumSteps, PositiveLR, Steps
 from lr_search.schedules.base import Schedule, require_length
 from lr_search.schedules.layout import Range, checked_layout, searchable
 from lr_search.schedules.source import TorchCall, number, steps_text, whole
@@ -110,7 +111,7 @@ class OneCycle(Schedule):
         high = self.max_momentum
         return self._between(steps, [high, self.base_momentum, *([high] if self.three_phase else []), high])
 
-    def cycle_ends(self, num_steps: int) -> list[int]:
+    def cycle_ends(self, num_steps: Steps) -> list[int]:
         """Its one end."""
         return [round(self.num_steps)] if self.num_steps <= num_steps else []
 
@@ -126,7 +127,7 @@ class OneCycle(Schedule):
         form = "by cosines" if self.anneal == "cos" else "in straight lines"
         return f"one cycle {form}: {rise}, {back}{last}{momentum}. {self.note}".strip()
 
-    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall | None:
+    def torch_call(self, num_steps: NumSteps, *, momentum: bool, groups: NumSteps) -> TorchCall | None:
         """OneCycleLR, which refuses to go on after its end."""
         steps = whole(self.num_steps)
         if steps is None or num_steps > steps:
@@ -148,7 +149,7 @@ class OneCycle(Schedule):
             arguments.append(f"{name}={number(getattr(self, name))}")
         return arguments + (["three_phase=True"] if self.three_phase else [])
 
-    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+    def factor_lines(self, lr: PositiveLR, num_steps: NumSteps) -> list[str]:
         """The phases in turn; a plain function has no word for the momentum."""
         top, rise = self.max_lr / lr, self.pct_start * self.num_steps - 1
         low = top / self.div_factor
@@ -169,7 +170,7 @@ class OneCycle(Schedule):
             f"return {number(last)}",
         ]
 
-    def highest_lr(self, num_steps: int) -> float:
+    def highest_lr(self, num_steps: NumSteps) -> float:
         """The peak."""
         return self.max_lr
 

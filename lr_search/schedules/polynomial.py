@@ -9,6 +9,7 @@ import numpy as np
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import NumSteps, PositiveLR
 from lr_search.schedules.base import Schedule, require_end, require_length, require_peak
 from lr_search.schedules.layout import ENDS, Range, checked_layout, end_lr_of, searchable
 from lr_search.schedules.source import TorchCall, line, number, share_done, whole
@@ -54,19 +55,19 @@ class Polynomial(Schedule):
         shape = f"polynomial of power {self.power:.3g} from {self.lr:.3g} to {self.end_lr:.3g} in {self.num_steps:.4g} steps"
         return f"{shape}. {self.note}".strip()
 
-    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall | None:
+    def torch_call(self, num_steps: NumSteps, *, momentum: bool, groups: NumSteps) -> TorchCall | None:
         """PolynomialLR, which always ends at 0."""
         steps = whole(self.num_steps)
         if steps is None or self.end_lr > 0:
             return None
         return TorchCall("PolynomialLR", [f"total_iters={steps}", f"power={number(self.power)}"], self.lr)
 
-    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+    def factor_lines(self, lr: PositiveLR, num_steps: NumSteps) -> list[str]:
         """A power of the share that is left."""
         left = f"(1 - {share_done(self.num_steps, num_steps)}) ** {number(self.power)}"
         return [f"return {line(self.end_lr / lr, (self.lr - self.end_lr) / lr, left)}"]
 
-    def highest_lr(self, num_steps: int) -> float:
+    def highest_lr(self, num_steps: NumSteps) -> float:
         """Its first LR, without the rounding of the formula."""
         return self.lr
 
@@ -118,7 +119,7 @@ class Linear(Schedule):
         """Its ends in words."""
         return f"linear from {self.lr:.3g} to {self.end_lr:.3g} in {self.num_steps:.4g} steps. {self.note}".strip()
 
-    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall | None:
+    def torch_call(self, num_steps: NumSteps, *, momentum: bool, groups: NumSteps) -> TorchCall | None:
         """LinearLR; a rise from 0, which that refuses, by LambdaLR."""
         first_lr, steps = self.highest_lr(num_steps), whole(self.num_steps)
         if self.lr == 0:
@@ -128,12 +129,12 @@ class Linear(Schedule):
         ends = [f"start_factor={number(self.lr / first_lr)}", f"end_factor={number(self.end_lr / first_lr)}"]
         return TorchCall("LinearLR", [*ends, f"total_iters={steps}"], first_lr)
 
-    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+    def factor_lines(self, lr: PositiveLR, num_steps: NumSteps) -> list[str]:
         """A share of the way from one end to the other."""
         done = share_done(self.num_steps, num_steps)
         return [f"return {line(self.lr / lr, (self.end_lr - self.lr) / lr, done)}"]
 
-    def highest_lr(self, num_steps: int) -> float:
+    def highest_lr(self, num_steps: NumSteps) -> float:
         """The higher of its ends, also where it is followed for less than its length."""
         return max(self.lr, self.end_lr)
 

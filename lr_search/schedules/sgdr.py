@@ -10,6 +10,7 @@ import numpy as np
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import NumSteps, PositiveLR, Steps
 from lr_search.schedules.base import MOST_ENDS, Schedule
 from lr_search.schedules.cycles import restarts
 from lr_search.schedules.layout import Range, checked_layout, searchable
@@ -89,7 +90,7 @@ class SGDR(Schedule):
         peak = np.maximum(base, self.max_lr * self.decay**cycle)
         return np.asarray(base + (peak - base) / 2 * (1 + np.cos(np.pi * done)))
 
-    def cycle_ends(self, num_steps: int) -> list[int]:
+    def cycle_ends(self, num_steps: Steps) -> list[int]:
         """The restarts, to the nearest step."""
         count = int(self._cycle(np.array([float(num_steps)]))[0]) + 1  # one more than may end: the last is looked at
         require(count <= MOST_ENDS, f"there must be at most {MOST_ENDS:,} cycles in num_steps", num_steps=num_steps)
@@ -103,7 +104,7 @@ class SGDR(Schedule):
         shape = f"cosine from {self.max_lr:.3g} to {self.base_lr:.3g}, restarted after {self.T_0:.4g} steps"
         return f"{shape}, each cycle {self.T_mult:.3g} times the last{decay}. {self.note}".strip()
 
-    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall | None:
+    def torch_call(self, num_steps: NumSteps, *, momentum: bool, groups: NumSteps) -> TorchCall | None:
         """CosineAnnealingWarmRestarts, which knows whole numbers of steps and no decay."""
         first, growth = whole(self.T_0), whole(self.T_mult)
         if first is None or growth is None or min(self.decay, self.base_decay) < 1:
@@ -112,7 +113,7 @@ class SGDR(Schedule):
         arguments += [f"eta_min={number(self.base_lr)}"] if self.base_lr > 0 else []
         return TorchCall("CosineAnnealingWarmRestarts", arguments, self.max_lr, one_group_only=self.base_lr > 0)
 
-    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+    def factor_lines(self, lr: PositiveLR, num_steps: NumSteps) -> list[str]:
         """The cycle and the share of it that is done, its floor and peak, and half a cosine between them."""
         low, high = (
             number(bound / lr) + (f" * {number(decay)}**cycle" if decay < 1 and bound else "")
@@ -141,7 +142,7 @@ class SGDR(Schedule):
             "share = max(0, step - start) / length",
         ]
 
-    def highest_lr(self, num_steps: int) -> float:
+    def highest_lr(self, num_steps: NumSteps) -> float:
         """The first cycle's peak."""
         return self.max_lr
 

@@ -11,6 +11,7 @@ import numpy as np
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import NumSteps, PositiveLR, Steps
 from lr_search.schedules.base import MOST_ENDS, Schedule
 from lr_search.schedules.cycles import triangles
 from lr_search.schedules.layout import Range, checked_layout, searchable
@@ -55,14 +56,14 @@ class Cyclical(Schedule):
         """lr(t) = base_lr + (max_lr - base_lr) * triangle(t) * amplitude(t)."""
         return self.base_lr + (self.max_lr - self.base_lr) * self.triangle(steps) * self.amplitude(steps)
 
-    def cycle_ends(self, num_steps: int) -> list[int]:
+    def cycle_ends(self, num_steps: Steps) -> list[int]:
         """Every 2 * step_size steps, to the nearest step."""
         # 1e-9: a step_size of num_steps / (2 * cycles) may round to just beyond the last step
         count = int(num_steps / (2 * self.step_size) + 1e-9)
         require(count <= MOST_ENDS, f"there must be at most {MOST_ENDS:,} cycles in num_steps", num_steps=num_steps)
         return [round(2 * self.step_size * cycle) for cycle in range(1, count + 1)]
 
-    def highest_lr(self, num_steps: int) -> float:
+    def highest_lr(self, num_steps: NumSteps) -> float:
         """The upper bound."""
         return self.max_lr
 
@@ -76,7 +77,7 @@ class Cyclical(Schedule):
         shape = [f"step_size_up={steps_text(self.step_size)}", f'mode="{mode}"', *decay]
         return TorchCall("CyclicLR", [*bounds, *shape, "cycle_momentum=False"], self.base_lr, one_group_only=True)
 
-    def triangle_factor(self, lr: float) -> str:
+    def triangle_factor(self, lr: PositiveLR) -> str:
         """The source of the triangle between its bounds over `lr`, without amplitude, where `up` is how far up it is."""
         return line(self.base_lr / lr, (self.max_lr - self.base_lr) / lr, "up")
 
@@ -117,11 +118,11 @@ class Triangular(Cyclical):
         """Bounds and cycle length in words."""
         return f"triangular {self.bounds_text()}. {self.note}".strip()
 
-    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall:
+    def torch_call(self, num_steps: NumSteps, *, momentum: bool, groups: NumSteps) -> TorchCall:
         """CyclicLR in its first mode."""
         return self.cyclic_lr("triangular")
 
-    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+    def factor_lines(self, lr: PositiveLR, num_steps: NumSteps) -> list[str]:
         """The triangle."""
         return self.triangle_lines(self.triangle_factor(lr))
 
@@ -179,11 +180,11 @@ class Triangular2(Cyclical):
         """Bounds and cycle length in words."""
         return f"triangular, its height halved each cycle, {self.bounds_text()}. {self.note}".strip()
 
-    def torch_call(self, num_steps: int, *, momentum: bool, groups: int) -> TorchCall:
+    def torch_call(self, num_steps: NumSteps, *, momentum: bool, groups: NumSteps) -> TorchCall:
         """CyclicLR in its second mode."""
         return self.cyclic_lr("triangular2")
 
-    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+    def factor_lines(self, lr: PositiveLR, num_steps: NumSteps) -> list[str]:
         """The triangle, and a power of the cycle."""
         return self.triangle_lines(f"{self.triangle_factor(lr)} / 2**cycle", "cycle, into = divmod(step, {cycle})")
 

@@ -10,6 +10,7 @@ import numpy as np
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import NumSteps, PositiveLR
 from lr_search.schedules.base import Schedule, require_end, require_length, require_peak
 from lr_search.schedules.layout import Range, checked_layout, end_lr_of, searchable, warmed
 from lr_search.schedules.source import line, steps_text
@@ -70,7 +71,7 @@ class WSD(Schedule):
         stable = f"{self.lr:.3g} for {self.num_steps - self.decay_steps:.4g} steps"
         return f"{stable}, then down to {self.end_lr:.3g} in {self.decay_steps:.4g} ({self.decay}). {self.note}".strip()
 
-    def factor_lines(self, lr: float, num_steps: int) -> list[str]:
+    def factor_lines(self, lr: PositiveLR, num_steps: NumSteps) -> list[str]:
         """The share of the decay that is done, and the fall by it."""
         begin, decay = steps_text(self.num_steps - self.decay_steps), steps_text(self.decay_steps)
         fallen = "done**0.5" if self.decay == "1-sqrt" else "done"

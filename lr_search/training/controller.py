@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Steps
 from lr_search.schedules.base import Schedule
 from lr_search.training.evaluation import Evaluation
 
@@ -51,7 +52,7 @@ class Controller(ABC):
     def describe(self) -> str:
         """One line for the report."""
 
-    def extra_steps(self, num_steps: int) -> int:
+    def extra_steps(self, num_steps: Steps) -> int:
         """Steps that a training of `num_steps` is charged beyond them, at most."""
         return 0
 

@@ -11,7 +11,7 @@ from torch import nn
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import LRSearchError, raised_by_user, require, user_code
 from lr_search.kinds.checked import checked
-from lr_search.kinds.seeds import require_seed
+from lr_search.kinds.ranges import Seed
 from lr_search.rng import RNGState, preserved_rng
 from lr_search.schedules.base import Schedule
 from lr_search.state.saved_state import load_saved_state, saved_state
@@ -28,7 +28,7 @@ from lr_search.workloads.workload import Workload
 
 
 @checked
-def train(workload: Workload, schedule: Schedule | Controller, *, seed: int = 0, snapshots: int = 0) -> Training:
+def train(workload: Workload, schedule: Schedule | Controller, *, seed: Seed = 0, snapshots: int = 0) -> Training:
     """Train a new model under `schedule`, evaluation by evaluation.
 
     Args:
@@ -78,9 +78,8 @@ class Training(Evaluations):
 
     @user_code
     def __init__(
-        self, workload: Workload, schedule: Schedule | Controller, *, seed: int = 0, snapshots: int = 0
+        self, workload: Workload, schedule: Schedule | Controller, *, seed: Seed = 0, snapshots: int = 0
     ) -> None:
-        require_seed(seed)
         self.workload, self.seed = workload, seed
         self._device, self._functions = workload.torch_device, [workload.loss, workload.metrics]
         self._course = Course(workload, first_schedule(schedule), Snapshots(snapshots, seed))
@@ -179,7 +178,7 @@ class Training(Evaluations):
                 self._runner.train_to(step)
         return self.step == step and self.stopped != "diverged"
 
-    def range_test(self, *, seed: int | None = None, **settings: Any) -> LRCurve:
+    def range_test(self, *, seed: Seed | None = None, **settings: Any) -> LRCurve:
         """The range test from the present state; the training goes on in the same bits as without.
 
         It runs under the workload's accumulate, clip_norm and precision, with the training's own GradScaler, on a pass over

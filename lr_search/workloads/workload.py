@@ -23,7 +23,8 @@ from lr_search.errors import (
 )
 from lr_search.kinds.checked import checked
 from lr_search.kinds.functions import require_takes
-from lr_search.kinds.seeds import require_seed, taken_seeds
+from lr_search.kinds.ranges import Seed
+from lr_search.kinds.seeds import taken_seeds
 from lr_search.optimizers.param_groups import OptimizerFactory, foreign
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workloads.batches import BatchSource, BatchWalk, length, open_data
@@ -227,7 +228,7 @@ class Workload:
             raise WorkloadError(f"The optimizer's parameters must be the model's, but {others}")
         return optimizer
 
-    def begin(self, seed: int) -> tuple[nn.Module, torch.optim.Optimizer, BatchWalk]:
+    def begin(self, seed: Seed) -> tuple[nn.Module, torch.optim.Optimizer, BatchWalk]:
         """Where every training of that seed begins: a new model, its optimizer, and its batches.
 
         Moves the global generators, and leaves them where the training's first draw finds them.
@@ -243,14 +244,14 @@ class Workload:
         return model, optimizer, self.batches(seed)
 
     @user_code
-    def batches(self, seed: int) -> BatchWalk:
+    def batches(self, seed: Seed) -> BatchWalk:
         """The training batches of that seed, however many numbers the model's weights took; seeds the global generators."""
         seed_everything(seed)
         return BatchWalk(self.train_data, "train_data", self.torch_device)
 
     def range_test(
         self,
-        seed: int = 0,
+        seed: Seed = 0,
         *,
         seeds: int | Sequence[int] | None = None,
         start_lr: float = 1e-7,
@@ -282,7 +283,6 @@ class Workload:
         from lr_search.ramp.settings import RampSettings
 
         several = None if seeds is None else taken_seeds(seeds)
-        require_seed(seed)
         settings = RampSettings(start_lr, end_lr, num_steps, ramp, extend, gain_ratio, valid_batches)
         if several is None:
             return range_test_of(self, settings, seed=seed)

@@ -14,7 +14,7 @@ import pytest
 from lr_search.errors import InvalidInputError, WorkloadError
 from lr_search.kinds.checked import checked, is_checked
 from lr_search.kinds.functions import require_takes
-from lr_search.kinds.seeds import require_seed, taken_seeds
+from lr_search.kinds.seeds import taken_seeds
 
 
 @checked
@@ -177,5 +177,3 @@ def test_seeds_are_how_many_or_which():
     for wrong in (0, -1, 10**9, [], [-1], [1, 1], range(10**9)):
         with pytest.raises(InvalidInputError, match=r"^seeds must be how many \(1 to 10,000\), or which"):
             taken_seeds(wrong)
-    with pytest.raises(InvalidInputError, match=r"^seed must be from 0 to 2\*\*63 - 1, but got seed=-1"):
-        require_seed(-1)

@@ -15,10 +15,12 @@ import pytest
 import torch
 
 from lr_search.kinds.annotations import MaybeNan, kind_of
+from lr_search.kinds.ranges import PositiveLR, Seed
 
 NAMES = {
     "npt": npt, "Path": Path, "Sequence": Sequence, "Mapping": Mapping, "Callable": Callable, "Iterable": Iterable, "Any": Any,
     "Literal": Literal, "optuna": optuna, "MaybeNan": MaybeNan,
+    "Seed": Seed, "PositiveLR": PositiveLR,
 }  # fmt: skip
 
 # annotation: values that are of the kind and as what they are taken, values that are not
@@ -33,6 +35,8 @@ CASES = {
         [(3, 3), (np.int32(3), 3), (np.uint8(3), 3), (torch.tensor(3), 3), (np.array(3), 3), (-(2**63), -(2**63))],
         [None, "3", True, np.True_, 3.0, np.float64(3), torch.tensor(3.0), torch.tensor(True), [3], 2**63, 1j, Decimal(3)],
     ),
+    "Seed": ([(0, 0), (np.int64(3), 3)], [-1, 1.5, None, True]),
+    "PositiveLR": ([(0.1, 0.1), (1, 1)], [0, 0.0, -1, math.nan, "1"]),
     "bool": ([(True, True), (np.False_, False)], [0, 1, "True", None, np.int64(1), torch.tensor(True)]),
     "str": ([("a", "a"), ("", ""), (np.str_("a"), "a")], [None, 3, b"a", ["a"], Path("a")]),
     "str | Path": ([("a", "a"), (Path("a"), Path("a"))], ["a\0b", 3, None, b"a", "x" * 256, "a/" + "y" * 256 + "/b"]),
@@ -82,6 +86,7 @@ def test_a_value_of_another_kind_is_not(annotation):
         ("float", "a number"), ("int | None", "a whole number or None"), ("bool | None", "True, False or None"),
         ("Literal['rel', 'abs'] | None", "'rel', 'abs' or None"), ("Mapping[str, float]", "a mapping of texts to numbers"),
         ("tuple[float, float]", "a pair of numbers"), ("Sequence[str]", "a sequence of texts"),
+        ("Seed", "a whole number, at least 0"), ("PositiveLR | None", "a number above 0 or None"),
         ("optuna.Study", "an optuna.study.Study"), ("str | Path", "a path"),
     ],
 )  # fmt: skip

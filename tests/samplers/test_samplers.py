@@ -109,10 +109,10 @@ print(json.dumps([[sampler.point(n, 'lr', distribution) for n in range(20)] for 
 @pytest.mark.parametrize(
     ("seed", "message"),
     [
-        (-1, r"seed must be from 0 to 2\*\*63 - 1, but got seed=-1"),
-        (1.5, "seed must be a whole number, but got 1.5"),
-        ("0", "seed must be a whole number, but got '0'"),
-        (None, "seed must be a whole number, but got None"),
+        (-1, "seed must be a whole number, at least 0, but got -1"),
+        (1.5, "seed must be a whole number, at least 0, but got 1.5"),
+        ("0", "seed must be a whole number, at least 0, but got '0'"),
+        (None, "seed must be a whole number, at least 0, but got None"),
     ],
 )
 def test_a_seed_that_is_no_whole_number_from_0_on_is_an_error(

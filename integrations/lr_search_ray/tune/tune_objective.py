@@ -11,6 +11,7 @@ from ray import tune
 from lr_search.errors import InvalidInputError, require
 from lr_search.executors.trial_run import TrialRun
 from lr_search.kinds.checked import checked
+from lr_search.kinds.ranges import Seed
 from lr_search.studies.trial import TrialSpec
 from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Workload
@@ -55,7 +56,7 @@ class ObjectiveTrainable(TrialTrainable):
 
 @checked
 def tune_objective(
-    workload: Workload, *, seed: int = 0, checkpoint_every: int | None = None, checkpoint_seconds: float = 30.0
+    workload: Workload, *, seed: Seed = 0, checkpoint_every: int | None = None, checkpoint_seconds: float = 30.0
 ) -> type[tune.Trainable]:
     """The workload as a trainable for `tune.Tuner`, under any of Tune's searchers and schedulers.
 
