@@ -30,7 +30,7 @@ _LAST_FRAMES = 3  # of a user's code that are shown where it raised
 
 Target = Annotated[str, typer.Argument(metavar="PKG.MOD:WORKLOAD", help="A workload, or a function that returns one.")]
 Seeds = Annotated[int, typer.Option(help="How many seeds.", min=1, max=MOST_SEEDS)]
-Seed = Annotated[int, typer.Option(help="The first seed.", min=0, max=2**62)]
+FirstSeed = Annotated[int, typer.Option(help="The first seed.", min=0, max=2**62)]
 
 
 def require_writable(folder: Path, option: str = "--out") -> None:

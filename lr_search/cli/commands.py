@@ -10,7 +10,7 @@ import typer
 from lr_search.cli import arguments
 from lr_search.cli.command_support import (
     NO_ANSWER,
-    Seed,
+    FirstSeed,
     Seeds,
     Target,
     errors_printed,
@@ -50,7 +50,7 @@ def demo(
     *,
     budget: BudgetOption = 8,
     seeds: Seeds = 2,
-    seed: Seed = 0,
+    seed: FirstSeed = 0,
     storage: Storage = DEFAULT_STORAGE,
     out: Out = Path("report"),
     fresh: Fresh = False,
@@ -90,7 +90,7 @@ def compare(
     range_test_steps: Annotated[int, typer.Option(help="Steps in a range test.")] = 100,
     budget: BudgetOption = 8,
     seeds: Seeds = 3,
-    seed: Seed = 0,
+    seed: FirstSeed = 0,
     pruner: Annotated[
         str, typer.Option(help="auto; an Optuna pruner by name: median, hyperband, ...; or none.")
     ] = "none",

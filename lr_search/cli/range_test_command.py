@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lr_search.cli.command_support import Seed, Target, errors_printed, require_file
+from lr_search.cli.command_support import FirstSeed, Target, errors_printed, require_file
 from lr_search.errors import LRSearchError, OutputError, TrialsFailedError, error_text, unknown_name
 from lr_search.workloads.target import find_workload
 
@@ -32,7 +32,7 @@ def range_test(
     valid_batches: Annotated[int, typer.Option(help="Validation batches to evaluate at every step.", min=0)] = 0,
     rule: Annotated[str | None, typer.Option(help="How the LR is read off the curve; see lr-search list.")] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds to pool.", min=1)] = 1,
-    seed: Seed = 0,
+    seed: FirstSeed = 0,
     plot: Annotated[Path | None, typer.Option(help="Draw the curve to this file (.png, .svg, .pdf).")] = None,
     lr_against_step: Annotated[
         bool, typer.Option("--lr-against-step", help="Add the LR at each step to the picture.")

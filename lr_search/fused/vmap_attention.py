@@ -43,9 +43,14 @@ def _replaced() -> Iterator[None]:
         with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
-        _OWN.scaled_dot_product_attention = _scaled_dot_product_attention
-        _OWN.multi_head_attention_forward = _multi_head_attention_forward
-        _here.inside = False
+        attention_of_torch()
+
+
+def attention_of_torch() -> None:
+    """Have torch's own functions in their places again, and this thread outside of the block."""
+    _OWN.scaled_dot_product_attention = _scaled_dot_product_attention
+    _OWN.multi_head_attention_forward = _multi_head_attention_forward
+    _here.inside = False
 
 
 def _inside() -> bool:

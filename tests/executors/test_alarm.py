@@ -1,5 +1,7 @@
 """What ends the user's code when it takes too long: out of whatever it waits for, and not behind the block."""
 
+import contextlib
+import gc
 import itertools
 import math
 import signal
@@ -188,6 +190,32 @@ def test_it_does_not_ring_behind_the_block():
             caught += 1
         assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert 0 < caught < 300
+
+
+class Closing:
+    """Held by itself, so that the garbage collector finds it."""
+
+    closed = 0
+
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        until = time.monotonic() + 0.002
+        while time.monotonic() < until:
+            pass
+        Closing.closed += 1
+
+
+def test_it_does_not_ring_inside_the_garbage_collector():
+    made = 0
+    with contextlib.suppress(TimeUpError), alarm(0.05):
+        while True:
+            Closing()
+            made += 1
+            gc.collect()
+    gc.collect()
+    assert Closing.closed >= made > 0
 
 
 # how long everything and each trial may take

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import math
 import signal
 import threading
@@ -69,24 +70,32 @@ class SignalAlarm(Alarm):
     """
 
     def _set(self) -> None:
-        now = time.monotonic()
+        now, self._over = time.monotonic(), False
         self._due = now + self._seconds
         self._theirs, self._handler = signal.getsignal(signal.SIGALRM), self._ring
         delay, self._every = signal.getitimer(signal.ITIMER_REAL)
         self._their_due = now + delay if delay else math.inf
+        self._collecting = False
+        gc.callbacks.append(self._collects)
         signal.signal(signal.SIGALRM, self._handler)
         self._wind()
+
+    def _collects(self, phase: str, info: object) -> None:
+        """Finalizers run inside the garbage collector, of whatever: a connection to the storage may be closed there."""
+        self._collecting = phase == "start"
 
     def _wind(self) -> None:
         left = min(self._due, self._their_due) - time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, max(left, 1e-6))
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
+        if self._over:  # it came while the timer was stopped, which must not be wound again; theirs will be
+            return
         now = time.monotonic()
         ours, theirs = now >= self._due - _EARLY, now >= self._their_due - _EARLY
         if theirs:
             self._their_due = now + self._every if self._every else math.inf
-        own = _in_here(frame)  # the block has not begun, or is over
+        own = self._collecting or _in_here(frame)  # the block has not begun, or is over
         if ours:
             self._due = now + (MOMENT if own else REPEAT_SECONDS)
             self._rang = self._rang or not own
@@ -100,8 +109,10 @@ class SignalAlarm(Alarm):
             raise TimeUpError
 
     def _put_back(self) -> None:
+        gc.callbacks.remove(self._collects)
         if signal.getsignal(signal.SIGALRM) is not self._handler:  # the user's code has put another there
             return
+        self._over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, self._theirs)
         if self._their_due < math.inf:

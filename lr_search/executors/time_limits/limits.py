@@ -11,6 +11,7 @@ from numbers import Real
 
 from lr_search.errors import require
 from lr_search.executors.time_limits.alarm import alarm
+from lr_search.executors.time_limits.torch_modes import Watch
 
 FIRST_SECONDS = 60.0  # that what tries a workload out may take in any case
 
@@ -55,8 +56,8 @@ class TimeLimits:
         """
         trial, budget = self._of_trial(1) - spent, self.left()
         if trial <= budget < math.inf or trial < math.inf == budget:
-            return alarm(trial, f"longer than trial_seconds={self.trial_seconds:g}")
-        return nullcontext() if budget == math.inf else alarm(budget)
+            return Watch(alarm(trial, f"longer than trial_seconds={self.trial_seconds:g}"))
+        return nullcontext() if budget == math.inf else Watch(alarm(budget))
 
     def watch_first(self, trials: int = 1) -> AbstractContextManager[None]:
         """Ends what tries the workload out, where that takes longer than trials may, but FIRST_SECONDS at least: it begins cold.
@@ -71,7 +72,7 @@ class TimeLimits:
         if seconds == math.inf:
             return nullcontext()
         seconds = max(seconds, FIRST_SECONDS)
-        return alarm(seconds, f"longer than {seconds:g} s")
+        return Watch(alarm(seconds, f"longer than {seconds:g} s"))
 
     def _of_trial(self, trials: int) -> float:
         return math.inf if self.trial_seconds is None else self.trial_seconds * trials
