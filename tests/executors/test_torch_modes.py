@@ -66,7 +66,7 @@ def works():
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # it may come into a weak reference's callback
 def test_they_are_as_before_wherever_it_was_ended():
-    assert ended_anywhere(Watch, 200) == 0
+    assert ended_anywhere(Watch, 60) == 0
 
 
 def test_and_a_cast_that_was_kept_is_not_used_again():
