@@ -121,8 +121,12 @@ class Driver:
         return {EVALUATION: evaluation, CHARGED: step, "seconds": 0.1 * step, "step": step, "done": step > REPORTS}
 
 
+class Trial(SimpleNamespace):
+    """What is read of Tune's trial, whose class goes by that name."""
+
+
 def _trial(trial_id: str) -> Any:
-    return SimpleNamespace(trial_id=trial_id, checkpoint=None, error_file=None)
+    return Trial(trial_id=trial_id, checkpoint=None, error_file=None)
 
 
 def studies(url: str | None, pruner: str, count: int, trials: int) -> list[StudyTask]:

@@ -115,10 +115,10 @@ def compare(_barrier: Any, url: str, log: Path, changes: dict[str, Any]) -> None
     """Take part in a comparison, and write down each trial that this process starts."""
     original = local.run_job
 
-    def noted(job: Job, progress: Any) -> Outcome:
+    def noted(job: Job, progress: Any, limits: Any) -> Outcome:
         with log.open("a") as file:
             file.write(f"{os.getpid()}\t{job.task.plan.name}\t{job._trial.number}\n")
-        return original(job, progress)
+        return original(job, progress, limits)
 
     local.run_job = noted
     lrs.compare(line(loss=slow_error), storage=url, progress=False, **settings(**changes))
@@ -201,7 +201,7 @@ def finish_at_once(barrier: Any, url: str, changes: dict[str, Any]) -> list[tupl
     """Take part in a comparison whose trials take no time: 2 of 3 are cut after 10 of 30 steps. Returns: what it ran."""
     ran = []
 
-    def noted(job: Job, progress: Any) -> Outcome:
+    def noted(job: Job, progress: Any, limits: Any) -> Outcome:
         number = job._trial.number
         ran.append((job.task.plan.name, number))
         last = Evaluation(step=30, lr=0.1, train_loss=1.0, metrics={"loss": 1.0 + number}, end_of_cycle=True)

@@ -100,7 +100,9 @@ def test_ray_optuna_search_takes_it_as_log_uniform():
 
 @pytest.mark.parametrize("prior", [None, 1e-3, (1e-5, 10.0)])
 def test_something_else_than_a_prior_is_refused(prior):
-    with pytest.raises(InvalidInputError, match=r"prior must be an LRPrior, but got .* Say LRPrior\.around\(1e-3\)"):
+    with pytest.raises(
+        InvalidInputError, match=r"prior must be an lr_search\.LRPrior, but got .* LRPrior\.around\(1e-3\)"
+    ):
         search_space(prior)
 
 
@@ -153,10 +155,15 @@ def test_whole_numbers_reach_their_upper_bound_on_a_log_scale_too(monkeypatch):
     [
         ([], NUM_STEPS, InvalidInputError, r"names must hold at least one schedule, but got \[\]"),
         (["sgdr", "cosine", "sgdr"], NUM_STEPS, InvalidInputError, r"names must differ, but got \['sgdr'"),
-        ([["sgdr"]], NUM_STEPS, InvalidInputError, r"names must be names of schedules, but got \[\['sgdr'\]\]"),
+        (
+            [["sgdr"]],
+            NUM_STEPS,
+            InvalidInputError,
+            r"names must be a text or a sequence of texts, but got \[\['sgdr'\]\]",
+        ),
         (["constant", "tringular2"], NUM_STEPS, UnknownNameError, "Did you mean 'triangular2'"),
         (["constant", "triangular"], 2, InvalidInputError, "3"),
-        ("constant", 0, InvalidInputError, "num_steps must be a whole number, at least 1, but got num_steps=0"),
+        ("constant", 0, InvalidInputError, "num_steps must be at least 1, but got num_steps=0"),
     ],
 )
 @pytest.mark.parametrize("search_shape", [True, False])

@@ -130,7 +130,7 @@ def test_checkpoints_are_made_at_evaluations_where_the_last_is_long_ago() -> Non
 
 
 def test_wrong_use_is_told() -> None:
-    with pytest.raises(WorkloadError, match=r"A workload must be an lr_search\.Workload, but got int"):
+    with pytest.raises(WorkloadError, match=r"workload must be an lr_search\.Workload, but got 3"):
         tune_objective(3)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="checkpoint_every must be at least 1, but got 0"):
         tune_objective(line(), checkpoint_every=0)

@@ -30,7 +30,7 @@ def refusal(**changes):
 
 
 def holding(value):
-    return lambda: value
+    return lambda *arguments, **named: value
 
 
 @dataclass

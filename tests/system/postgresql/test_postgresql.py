@@ -183,6 +183,7 @@ def test_several_processes_outlive_a_restart_or_go_on_after_it(server: Server, t
     url, log = server.new_database(), tmp_path / "log"
     with begun(2, sharing.compare, None, url, log, {"seeds": 1}) as workers:
         while len(sharing.started(log)) < 6:
+            assert all(worker.process.is_alive() for worker in workers)
             time.sleep(0.05)
         server.stop()
         server.start()
