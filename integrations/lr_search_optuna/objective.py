@@ -8,7 +8,6 @@ import optuna
 from optuna.trial import BaseTrial
 
 from lr_search.curves.prior import LRPrior
-from lr_search.errors import require
 from lr_search.kinds.checked import checked
 from lr_search.kinds.ranges import Seed
 from lr_search.studies.schedule_layout import layouts_of
@@ -64,7 +63,6 @@ def objective(
     >>> sorted(study.best_params)
     ['lr', 'schedule']
     """
-    require(prior is None or isinstance(prior, LRPrior), "prior must be an LRPrior, or None", prior=prior)
     names = [schedules] if isinstance(schedules, str) else list(schedules)
     layouts_of(names, workload)  # tried now rather than at the first trial
 

@@ -10,7 +10,7 @@ from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.trial import BaseTrial
 
 from lr_search.curves.prior import LRPrior
-from lr_search.errors import InvalidInputError, quoted, require
+from lr_search.errors import InvalidInputError, quoted
 from lr_search.kinds.checked import checked
 from lr_search.samplers import PointSampler, RangeTestSampler
 from lr_search_optuna.dashboard.stored import stored_prior
@@ -42,9 +42,6 @@ def suggest_lr(trial: BaseTrial, prior: LRPrior | None = None, name: str = "lr")
     >>> suggest_lr(study.ask(), prior)
     0.5
     """
-    require(
-        prior is None or isinstance(prior, LRPrior), "prior must be an LRPrior", "Say LRPrior.around(1e-3).", got=prior
-    )
     if name in trial.distributions:  # suggested before, or frozen
         _require_log_float(name, trial.distributions[name])
         return float(trial.params[name])

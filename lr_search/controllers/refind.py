@@ -62,9 +62,6 @@ class Refind(Controller):
     note: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        kinds = "Triangular, Triangular2, ExpRange or SGDR"
-        require(isinstance(self.cycles, Cyclic), f"cycles must be a {kinds}", got=self.cycles)
-        require(self.read in ("suggestion", "bounds"), "read must be 'suggestion' or 'bounds'", read=self.read)
         self._range_test()  # raises where an argument breaks a rule
 
     def _range_test(self) -> RampSettings:

@@ -156,7 +156,6 @@ def _annotated(kind: Kind | None, more: object) -> Kind | None:
 
 
 def _with_remedy(inner: Kind, remedy: str) -> Kind:
-
     def take(value: Any) -> Any:
         try:
             return inner.take(value)

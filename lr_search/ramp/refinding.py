@@ -136,7 +136,6 @@ def refind(
     [0, 50, 100]
     """
     settings = _checked(range_test)
-    require(isinstance(schedule, Schedule), "schedule must be a Schedule", got=schedule)
     training = train(workload, schedule, seed=seed)
     curves = {}
     try:

@@ -12,6 +12,7 @@ from contextlib import suppress
 import pytest
 
 from lr_search.errors import InvalidInputError, TimeUpError, error_text, user_code
+from lr_search.executors import FusedExecutor, LocalExecutor
 from lr_search.executors.time_limits import alarm as alarms
 from lr_search.executors.time_limits import limits
 from lr_search.executors.time_limits.alarm import SignalAlarm, ThreadAlarm, TrialTimeoutError, alarm
@@ -254,10 +255,17 @@ def test_without_limits_nothing_is_touched(monkeypatch):
         assert not none.over()
 
 
-@pytest.mark.parametrize("seconds", [0, -1, math.nan, True, "5"])
-def test_what_is_no_time_is_refused(seconds):
+@pytest.mark.parametrize("seconds", [0, -1])
+def test_a_time_that_is_not_positive_is_refused(seconds):
     with pytest.raises(InvalidInputError, match="trial_seconds must be a positive number of seconds, or None, but got"):
         require_time_limits(time_budget_seconds=None, trial_seconds=seconds)
+
+
+@pytest.mark.parametrize("seconds", [math.nan, True, "5"])
+@pytest.mark.parametrize("executor", [LocalExecutor, FusedExecutor])
+def test_what_is_no_time_is_refused(executor, seconds):
+    with pytest.raises(InvalidInputError, match=f"^trial_seconds must be a number or None, but got {seconds!r}"):
+        executor(trial_seconds=seconds)
 
 
 def test_the_words_at_the_end():

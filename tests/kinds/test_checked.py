@@ -153,7 +153,7 @@ def test_whether_something_is_checked_can_be_asked():
     "function", [lambda model, batch: 0, lambda *every: 0, lambda model, batch, scale=1: 0, None, max]
 )
 def test_a_function_that_can_be_called_so_is_taken(function):
-    require_takes("loss", function, "model", "batch")
+    assert require_takes("loss", function, "model", "batch") is None
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,6 @@ def search_space(prior: LRPrior, param: str = "lr") -> dict[str, Domain]:
     >>> [float(f"{lr:.2g}") for lr in space["lr"].sample(size=4, random_state=0)]
     [0.016, 0.0046, 0.00072, 9.8e-05]
     """
-    require(isinstance(prior, LRPrior), "prior must be an LRPrior", "Say LRPrior.around(1e-3).", got=prior)
     domain = Float(prior.low, prior.high)
     domain.sampler = PriorSampler(prior)
     return {param: domain}

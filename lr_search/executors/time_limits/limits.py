@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from numbers import Real
 
 from lr_search.errors import require
 from lr_search.executors.time_limits.alarm import alarm
@@ -81,11 +80,10 @@ class TimeLimits:
 NO_LIMITS = TimeLimits()
 
 
-def require_time_limits(**seconds: object) -> None:
-    """Raises: InvalidInputError: one of these options is neither a positive number nor None."""
+def require_time_limits(**seconds: float | None) -> None:
+    """Raises: InvalidInputError: one of these options is not positive."""
     for name, value in seconds.items():
-        good = value is None or (isinstance(value, Real) and not isinstance(value, bool) and float(value) > 0)
-        require(good, f"{name} must be a positive number of seconds, or None", got=value)
+        require(value is None or value > 0, f"{name} must be a positive number of seconds, or None", got=value)
 
 
 def time_over_text(time_budget_seconds: float | None, left: int) -> str:
