@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ from lr_search_ray.cluster.resources import (
     slots,
     taken_up,
 )
+from tests.helpers.ray_drivers import descendants
 
 pytestmark = pytest.mark.ray
 
@@ -227,7 +229,7 @@ def three_nodes(tmp_path_factory):
     """A simulated cluster of two nodes on this machine, and one that to Ray is another: at an address of its own, with a folder
     `private` of its own, and `unwritable` only to be read.
 
-    Returns: the folder that these are in, and the cluster.
+    Returns: the folder that these are in, the cluster, and the process of that other machine.
     """
     shared = tmp_path_factory.mktemp("shared")
     for name in ("private", "unwritable"):
@@ -256,7 +258,7 @@ def three_nodes(tmp_path_factory):
             assert other.poll() is None, (shared / "log").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.2)
-        yield shared, cluster
+        yield shared, cluster, other
 
 
 def test_machines_are_counted_not_nodes(three_nodes):
@@ -268,7 +270,7 @@ def test_machines_are_counted_not_nodes(three_nodes):
 
 
 def test_a_folder_that_another_machine_does_not_see_is_named_with_the_machine(three_nodes):
-    shared, _ = three_nodes
+    shared, _, _ = three_nodes
     require_shared(str(shared))
     require_shared(str(shared), on=nodes())
     with pytest.raises(ClusterError) as caught:
@@ -287,7 +289,7 @@ def test_a_folder_that_another_machine_does_not_see_is_named_with_the_machine(th
 
 
 def test_a_node_that_is_gone_does_not_count(three_nodes):
-    _, cluster = three_nodes
+    _, cluster, _ = three_nodes
     cluster.remove_node(cluster.add_node(num_cpus=7))
     with quiet():
         deadline = time.monotonic() + 60
@@ -301,5 +303,13 @@ def test_a_node_that_is_gone_does_not_count(three_nodes):
 
 
 def test_a_machine_that_does_not_answer_is_named(three_nodes):
-    with pytest.raises(ClusterError, match=r"\(127.0.0.2\): nothing has answered within 0 s"):
-        require_shared(str(three_nodes[0]), timeout_seconds=0.0)
+    shared, _, other = three_nodes
+    halted = [other.pid, *descendants(other.pid)]
+    for process in halted:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        with pytest.raises(ClusterError, match=r"\(127.0.0.2\): nothing has answered within 2 s"):
+            require_shared(str(shared), timeout_seconds=2.0)
+    finally:
+        for process in halted:
+            os.kill(process, signal.SIGCONT)
