@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from lr_search.storage.claims import at_work
 from lr_search.storage.open import open_storage, quiet_optuna, storage_errors
+from lr_search.storage.ownership import at_work
 
 if TYPE_CHECKING:
     from lr_search.comparison.comparison import Comparison

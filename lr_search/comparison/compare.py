@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optuna.storages import BaseStorage
-
 from lr_search.comparison.budget import Budget
 from lr_search.comparison.comparison import Comparison
 from lr_search.comparison.cost import plan_text
@@ -25,6 +23,8 @@ from lr_search.optimizers.names import NamedOptimizers
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna, storage_errors
 from lr_search.storage.reading import read_records
 from lr_search.storage.rescue import rescued
+from lr_search.storage.working.database_storage import working_storage
+from lr_search.storage.working.working_storage import WorkingStorage
 from lr_search.studies.opening import delete_comparison, finished_trials, open_studies
 from lr_search.studies.study import StudyTask
 from lr_search.workloads.workload import Workload
@@ -120,21 +120,22 @@ def compare(
             require_unchanged(opened, name, plans, starts)
             done = finished_trials(opened, name, plans)
             print(plan_text(budgeted, confirm, done), flush=True)  # noqa: T201
-            tasks = open_studies(opened, name, plans, starts)
+            working = working_storage(opened)
+            tasks = open_studies(working, name, plans, starts)
             trials = max(0, budgeted.total_trials() - len(done))
             steps = budgeted.total_steps() - sum(trial.steps for trial in done)
-            _run(running, tasks, Progress(trials, steps, name=name, shown=progress), opened, name)
+            _run(running, tasks, Progress(trials, steps, name=name, shown=progress), working, name)
             if confirm and all(task.complete() for task in tasks):  # not where the time was over before
                 extra = confirmation_plans(asked, read_records(opened, name), confirm)
                 tasks = open_studies(
-                    opened, name, extra, further_starts(starts, extra, runner.time_limits()), len(plans)
+                    working, name, extra, further_starts(starts, extra, runner.time_limits()), len(plans)
                 )
                 steps = sum(plan.budget_steps for plan in extra)
-                _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress), opened, name)
+                _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress), working, name)
     return Comparison(opened, name, asked)
 
 
-def _run(executor: Executor, tasks: list[StudyTask], bars: Progress, storage: BaseStorage, name: str) -> None:
+def _run(executor: Executor, tasks: list[StudyTask], bars: Progress, storage: WorkingStorage, name: str) -> None:
     try:
         with rescued(storage, name) as rescue:
             for task in tasks:

@@ -35,20 +35,19 @@ class Wave:
 
     def take(self) -> None:
         """Ask for a trial, and for more that can be trained with it."""
-        first = self._ask(None)
+        first = next(iter(self._ask(1)), None)
         if first is None or not self._fusing.can(first.task):
             return
         most = 1 + self._work.to_run(lambda task: self._fusing.together(first.task, task))
         width = self._fusing.width(first.task, most)
-        while len(self.jobs) < width and self._ask(first.task) is not None:
-            pass
+        if width > 1:
+            self._ask(width - 1, like=first.task)
 
-    def _ask(self, like: StudyTask | None) -> Job | None:
+    def _ask(self, most: int, like: StudyTask | None = None) -> list[Job]:
         with interrupts_held():  # or a trial could be taken and not be known here
-            job = self._work.next(None if like is None else lambda task: self._fusing.together(like, task))
-            if job is not None:
-                self.jobs.append(job)
-        return job
+            jobs = self._work.several(most, None if like is None else lambda task: self._fusing.together(like, task))
+            self.jobs += jobs
+        return jobs
 
     def train(self) -> None:
         """Train all of them to their ends."""
@@ -90,8 +89,9 @@ class Wave:
         try:
             with fused.failures_kept():
                 for runs in fused:
-                    for run in runs:
-                        self._report(jobs[run.index], run)
+                    with jobs[0].task.storage.together():
+                        for run in runs:
+                            self._report(jobs[run.index], run)
         finally:
             fused.close()
         return fused.failure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -47,20 +48,38 @@ class Work:
         Args:
             fits: whether a trial of the study will do; default: any.
         """
+        return next(iter(self.several(1, fits)), None)
+
+    def several(self, most: int, fits: Callable[[StudyTask], bool] | None = None) -> list[Job]:
+        """Trials that may run side by side, in even shares of the studies that have any; those of a study are taken together.
+
+        Args:
+            most: how many, >= 1.
+            fits: whether a trial of the study will do; default: any.
+        """
         if not self._awake:
             self._poll()
-        while candidates := [task for task in self._awake if fits is None or fits(task)]:
-            task = min(candidates, key=self._order)
-            job = task.ask()
-            if job is not None:
-                self._begun[id(task)] += 1
-                return job
-            self._awake.remove(task)
-            if task.complete():
-                self._wake_after(task)
-            else:
-                self._asleep.append(task)
-        return None
+        jobs: list[Job] = []
+        while len(jobs) < most and (
+            candidates := sorted((task for task in self._awake if fits is None or fits(task)), key=self._order)
+        ):
+            for place, task in enumerate(candidates):
+                share = math.ceil((most - len(jobs)) / (len(candidates) - place))
+                taken = task.ask_several(share) if share > 0 else []
+                self._begun[id(task)] += len(taken)
+                jobs += taken
+                if share > 0 and not taken:
+                    self._put_to_sleep(task)
+                    break  # others may be awake now, which come first
+        return jobs
+
+    def _put_to_sleep(self, task: StudyTask) -> None:
+        """It has nothing to run at present."""
+        self._awake.remove(task)
+        if task.complete():
+            self._wake_after(task)
+        else:
+            self._asleep.append(task)
 
     def to_run(self, fits: Callable[[StudyTask], bool]) -> int:
         """About how many more trials could begin at once, of the studies that fit."""

@@ -141,7 +141,7 @@ class PerTrialSampler(BaseSampler):
 
 
 def _key(study: Study, trial: FrozenTrial) -> tuple[str, int]:
-    return study.study_name, trial._trial_id
+    return study.study_name, trial.number
 
 
 def _parameters(factory: Callable[..., Any]) -> set[str]:

@@ -18,7 +18,6 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.storages._rdb import models
-from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from lr_search.errors import MissingPackageError, StorageError, quoted
@@ -43,17 +42,6 @@ SQLITE_OPTIONS = {
 }  # in a URL
 READS_ONLY = "reads_only"  # an execution option: a transaction that takes no lock
 RECORD_GONE = "Record does not exist."  # Optuna's words
-
-_reports, _trials = (model.__table__ for model in (models.TrialIntermediateValueModel, models.TrialModel))
-_COLUMNS = {"step": "step", "intermediate_value": "value", "intermediate_value_type": "kind"}
-ADD_REPORT = _reports.insert().from_select(  # to a trial that may still be written to
-    ["trial_id", *_COLUMNS],
-    sqlalchemy.select(
-        _trials.c.trial_id, *(sqlalchemy.bindparam(name, type_=_reports.c[at].type) for at, name in _COLUMNS.items())
-    ).where(
-        _trials.c.trial_id == sqlalchemy.bindparam("id"), _trials.c.state.in_((TrialState.RUNNING, TrialState.WAITING))
-    ),
-)
 
 
 def open_storage(storage: StorageLike, *, must_exist: bool = False) -> BaseStorage:
@@ -184,18 +172,6 @@ class _Database(RDBStorage):
         for table in models.BaseModel.metadata.tables.values():
             for index in table.indexes:
                 index.create(self.engine, checkfirst=True)
-
-    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        """In one statement, since reports are by far the most of all writes; what is out of the ordinary is left to Optuna."""
-        value, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(intermediate_value)
-        row = {"id": trial_id, "step": step, "value": value, "kind": kind}
-        try:
-            with self.engine.begin() as connection:
-                added = connection.execute(ADD_REPORT, row).rowcount == 1
-        except sqlalchemy.exc.IntegrityError:
-            added = False
-        if not added:
-            super().set_trial_intermediate_value(trial_id, step, intermediate_value)
 
 
 def _open_database(url: str, settings: dict[str, Any]) -> RDBStorage:

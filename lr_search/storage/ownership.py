@@ -12,6 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from optuna.trial import FrozenTrial
+
+from lr_search.storage.keys import OWNER
+
 BEAT_SECONDS = 30.0  # between signs of life of a long trial
 LOST_SECONDS = 300.0  # without one, a trial on another machine counts as lost
 CLAIM_SECONDS = 10.0  # what may pass between taking a trial and signing it, where a storage cannot do both at once
@@ -57,6 +61,17 @@ def is_alive(owner: Mapping[str, Any] | None, started: float, now: float) -> boo
             owner["pid"] != os.getpid() or owner.get("claim") in _claims
         )
     return bool(now - owner["seen"] < LOST_SECONDS)
+
+
+def at_work(trial: FrozenTrial) -> bool:
+    """Whether the process that runs the trial may still live."""
+    started = trial.datetime_start.timestamp() if trial.datetime_start is not None else 0.0
+    return is_alive(trial.user_attrs.get(OWNER), started, time.time())
+
+
+def claim_of(owner: Mapping[str, Any] | None) -> str | None:
+    """The claim in a trial's signature."""
+    return owner.get("claim") if isinstance(owner, Mapping) else None
 
 
 @cache

@@ -12,14 +12,14 @@ from datetime import datetime
 from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages import JournalStorage
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from lr_search.errors import StorageError
 from lr_search.storage.kept_file import KeptFile, database_of, is_whole, num_finished, pooled, studies_of
 from lr_search.storage.open import FAILURES, open_storage
+from lr_search.storage.working.working_storage import WorkingStorage
 
 # what an attempt may fail with, that of another way is made after
 _NOT_WRITTEN = (*FAILURES, sqlite3.Error, StorageError, KeyError, AssertionError)
@@ -29,12 +29,12 @@ class Rescue:
     """What is known of a comparison beside its file.
 
     Args:
-        storage: it is written to.
+        storage: it is written to, as this process works on it.
         name: of the comparison.
     """
 
-    def __init__(self, storage: BaseStorage, name: str) -> None:
-        self.file, self._name = KeptFile(storage, name), name
+    def __init__(self, storage: WorkingStorage, name: str) -> None:
+        self.file, self._name, self._storage = KeptFile(storage.inner, name), name, storage
         self._studies = [] if self.file.path is None else studies_of(storage, name)
 
     def require_file(self) -> None:
@@ -84,14 +84,15 @@ class Rescue:
 
     def _known(self, study: FrozenStudy) -> list[FrozenTrial]:
         """The study's finished trials that are in memory, after one more attempt to read those that are not."""
-        storage, study_id = self.file.storage, study._study_id
+        storage, study_id = self._storage, study._study_id
         with contextlib.suppress(*_NOT_WRITTEN):
-            storage.get_all_trials(study_id, deepcopy=False)
+            storage.refresh(study_id)
         trials: list[FrozenTrial] = []
-        if isinstance(storage, _CachedStorage) and study_id in storage._studies:
-            trials = list(storage._studies[study_id].trials.values())
-        elif isinstance(storage, JournalStorage):
-            trials = storage._replay_result.get_all_trials(study_id, None)
+        if isinstance(storage.inner, JournalStorage):
+            trials = storage.inner._replay_result.get_all_trials(study_id, None)
+        else:
+            with contextlib.suppress(*_NOT_WRITTEN):
+                trials = storage.get_all_trials(study_id, deepcopy=False)
         return [trial for trial in trials if trial.state.is_finished()]
 
     def _finished_in(self, path: Path) -> int:
@@ -99,7 +100,7 @@ class Rescue:
 
 
 @contextlib.contextmanager
-def rescued(storage: BaseStorage, name: str) -> Iterator[Rescue]:
+def rescued(storage: WorkingStorage, name: str) -> Iterator[Rescue]:
     """Inside, the comparison is written to the storage.
 
     Raises:

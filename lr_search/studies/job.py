@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,6 @@ from optuna.trial import TrialState
 
 from lr_search.errors import StorageError, user_code
 from lr_search.samplers.strategies import PARAM
-from lr_search.storage import claims
 from lr_search.storage.keys import RECORD
 from lr_search.storage.open import storage_errors
 from lr_search.storage.ownership import Claim
@@ -41,7 +39,7 @@ class Job:
         self, task: StudyTask, trial: optuna.Trial, claim: Claim, spec: TrialSpec, *, again: bool = False
     ) -> None:
         self.task, self.spec = task, spec
-        self._trial, self._claim, self._storage = trial, claim, task.study._storage
+        self._trial, self._claim, self._storage = trial, claim, task.storage
         self._reports = None if task.pruning is None else Reports(task.pruning, trial, again=again)
 
     @property
@@ -78,31 +76,31 @@ class Job:
     def beat(self) -> None:
         """A sign of life in the storage; where the storage is away for a moment, the next one will do."""
         with contextlib.suppress(StorageError), storage_errors():
-            claims.renew(self._storage, self._trial._trial_id, self._claim)
+            self._storage.renew(self._trial._trial_id, self._claim)
 
     @user_code
     def finish(self, outcome: Outcome) -> None:
         """Store the outcome, then report it to the study. Raises: StorageError: the storage's file is lost."""
-        with contextlib.suppress(UpdateFinishedTrialError):  # by another process, that took this one for lost
+        # by another process, that took this one for lost
+        with contextlib.suppress(UpdateFinishedTrialError), self._storage.together():
             if self._reports is not None and outcome.ended == "diverged":
                 self._reports.lose(self.task.plan.report_steps())
             self._trial.set_user_attr(RECORD, outcome.record())
             self._tell(outcome)
         self._claim.drop()
         if self.task.require_file is not None:
-            self.task.trials()  # so that memory holds it too
             self.task.require_file()
 
     def _tell(self, outcome: Outcome) -> None:
         state = _STATES[outcome.ended]
         value = self._value(outcome) if state == TrialState.COMPLETE else None
-        tell = partial(self.task.study.tell, self._trial, value, state, skip_if_finished=True)
+        tell = self.task.study.tell
         try:
-            tell()
+            tell(self._trial, value, state, skip_if_finished=True)
         except ValueError:  # it waits: taken for lost and put back
-            if not claims.take_waiting(self._storage, self._trial._trial_id, self._claim):
+            if not self._storage.take_waiting(self._trial._trial_id, self._claim):
                 raise
-            tell()
+            tell(self._trial, value, state, skip_if_finished=True)
 
     def _value(self, outcome: Outcome) -> float:
         work = self.workload
@@ -117,4 +115,4 @@ class Job:
     def release(self) -> None:
         """Put the trial back, to be run again under the same number and LR."""
         self._claim.drop()
-        claims.put_back(self._storage, self._trial._trial_id, self._claim.id)
+        self._storage.put_back(self._trial._trial_id, self._claim.id)

@@ -13,15 +13,17 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from lr_search.errors import StorageError
-from lr_search.storage.claims import at_work, kept
 from lr_search.storage.environment import environment
 from lr_search.storage.fingerprints.fingerprint import OPTIMIZER_CALL, OWN_OPTIMIZER, Starts
 from lr_search.storage.foreign import own_studies, require_own_study
 from lr_search.storage.kept_file import studies_of
 from lr_search.storage.keys import OWNER, PLAN
+from lr_search.storage.ownership import at_work
 from lr_search.storage.reading import read_records
 from lr_search.storage.records import TrialRecord
 from lr_search.storage.scopes import FORMAT, require_goes_on
+from lr_search.storage.working.database_storage import working_storage
+from lr_search.storage.working.working_storage import kept
 from lr_search.studies.plan import FIRST, StudyPlan
 from lr_search.studies.study import StudyTask
 from lr_search.training.controller import Controller, first_schedule
@@ -47,12 +49,13 @@ def open_studies(
     """The plans' studies, new or gone on with; searches know the range tests or probe they wait for.
 
     Args:
-        storage: where they are kept.
+        storage: where they are kept, as this process works on it or as it was opened.
         name: of the comparison.
         plans: what the studies are for.
         starts: the fingerprints, by optimizer and seed.
         first: the place of the first study among the comparison's.
     """
+    working = working_storage(storage)
     held = {frozen.study_name: frozen for frozen in storage.get_all_studies()}
     tasks: list[StudyTask] = []
     by_name: dict[str, StudyTask] = {}
@@ -63,7 +66,7 @@ def open_studies(
             wanted = StudyDirection[direction.upper()]
             require_own_study(held[plan.name], name, wanted, storage.get_n_trials(study_id))
         study = optuna.create_study(
-            storage=storage,
+            storage=working,
             study_name=plan.name,
             direction=direction,
             load_if_exists=True,

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from lr_search.errors import InvalidInputError, quoted, user_code
 from lr_search.storage.keys import VERDICT
+from lr_search.storage.working.working_storage import WorkingStorage
 
 READING_SHARE = 1 / 50  # of the time between reports that may go into reading other trials
 WORST = 1e100  # stands for inf and nan, which Optuna's pruners cannot reckon with
@@ -35,6 +36,7 @@ class Pruning:
 
     def __init__(self, study: optuna.Study, pruner: BasePruner) -> None:
         self._pruner = study.pruner = _copied(pruner)
+        assert isinstance(study._storage, WorkingStorage)
         self._storage = _PrunerStorage(study._storage)
         self._study = copy.copy(study)
         self._study._storage = cast("BaseStorage", self._storage)
@@ -131,7 +133,7 @@ class _PrunerStorage:
     changes between, and what a pruner decides is the same. What it writes of the trial that it judges is held back.
     """
 
-    def __init__(self, storage: BaseStorage) -> None:
+    def __init__(self, storage: WorkingStorage) -> None:
         self._storage = storage
         self._trials: list[FrozenTrial] = []
         self._good_until = -math.inf
@@ -158,7 +160,7 @@ class _PrunerStorage:
     ) -> list[FrozenTrial]:
         begun = time.perf_counter()
         if begun > self._good_until:
-            self._trials = self._storage.get_all_trials(study_id, deepcopy=False)
+            self._trials = self._storage.refresh(study_id)
             ended = time.perf_counter()
             self._good_until = ended + (ended - begun) / READING_SHARE
         trials = [trial for trial in self._trials if states is None or trial.state in states]

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from lr_search.curves.curve import LRCurve
-from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior, prior_of_curves
 from lr_search.curves.probe import Probe
 from lr_search.errors import user_code
-from lr_search.samplers.strategies import PARAM, Search, Strategy
+from lr_search.samplers.strategies import PARAM
 from lr_search.schedules.layout import Range
-from lr_search.storage import claims
 from lr_search.storage.foreign import as_written, own_record, require_own_trials
 from lr_search.storage.keys import OWNER
-from lr_search.storage.ownership import Claim
+from lr_search.storage.ownership import Claim, at_work, claim_of
+from lr_search.storage.working.working_storage import WorkingStorage
 from lr_search.studies.job import Job
 from lr_search.studies.plan import FIRST, StudyPlan
 from lr_search.studies.pruning import Pruning
+from lr_search.studies.search_inputs import search_for
 from lr_search.studies.trial import TrialSpec, finding
 
 
@@ -29,12 +28,14 @@ class StudyTask:
 
     Args:
         plan: what it is for.
-        study: Optuna's.
+        study: Optuna's, in a storage as a process works on it.
         first: the study of the range tests or the probe that it waits for and is charged for.
     """
 
     def __init__(self, plan: StudyPlan, study: optuna.Study, first: StudyTask | None = None) -> None:
         self.plan, self.study, self._first = plan, study, first
+        assert isinstance(study._storage, WorkingStorage)
+        self.storage: WorkingStorage = study._storage
         self.pruning: Pruning | None = None
         self._first_round = 0
         self._findings: list[LRCurve | Probe] | None = None
@@ -45,7 +46,9 @@ class StudyTask:
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, in the order of their numbers. Raises: StorageError: some are another program's."""
-        trials = self.study._storage.get_all_trials(self.study._study_id, deepcopy=False)
+        return self._own(self.storage.refresh(self.study._study_id))
+
+    def _own(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         require_own_trials(trials, self.plan.name)
         return trials
 
@@ -92,49 +95,96 @@ class StudyTask:
             self._num_trials = count if most is None else min(count, most)
         return self._num_trials
 
-    @user_code
     def ask(self) -> Job | None:
         """The next trial to run, or None where there is none at present."""
-        if not self.ready():
+        return next(iter(self.ask_several(1)), None)
+
+    @user_code
+    def ask_several(self, most: int) -> list[Job]:
+        """The next trials that may run side by side, taken together.
+
+        Args:
+            most: how many, >= 1.
+        """
+        jobs: list[Job] | None = [] if not self.ready() else None
+        while jobs is None:
+            jobs = self._take(most)
+        return jobs
+
+    def _take(self, most: int) -> list[Job] | None:
+        """Returns: None where another process was faster, so that it must be looked again."""
+        trials = self._own(self.storage.before_taking(self.study._study_id))
+        number = self._place(trials)
+        if number is None:
+            return []
+        if number < len(trials):
+            return self._take_waiting(trials[number]._trial_id)
+        return self._take_new(number, most)
+
+    def _place(self, trials: Sequence[FrozenTrial]) -> int | None:
+        """The number of the trial that may begin now, if there is one."""
+        number = _next(trials)
+        if not self._fits(number, trials):
             return None
-        while True:
-            before = self.trials()
-            number = _next(before)
-            if not self._fits(number, before):
-                return None
-            if not self._prepared:
-                self._prepare()
-            if not self._begins(number, before):
-                return None
-            if self.pruning is not None:
-                self.pruning.refresh()
-            claim = Claim()
-            try:
-                taken = claims.take(self.study, before, claim)
-            except BaseException:
-                claim.drop()  # taken or not: whoever sweeps next will see
-                raise
-            if taken is not None:
-                return self._taken(*taken, claim, number)
-            claim.drop()  # another process was faster: look again
+        if not self._prepared:
+            self._prepare()
+        if not self._begins(number, trials):
+            return None
+        if self.pruning is not None:
+            self.pruning.refresh()
+        return number
 
-    def _taken(self, trial_id: int, again: bool, claim: Claim, number: int) -> Job | None:
-        job: Job | None = None
+    def _take_waiting(self, trial_id: int) -> list[Job] | None:
+        claim, taken, jobs = Claim(), False, list[Job]()
         try:
-            job = self._job(trial_id, claim, number, again)
+            taken = self.storage.take_waiting(trial_id, claim)
+            if taken:
+                trial = self._trial(trial_id)
+                jobs.append(Job(self, trial, claim, self._spec(trial), again=True))
         finally:
-            if job is None:
+            if not jobs:
                 claim.drop()
-                claims.put_back(self.study._storage, trial_id, claim.id)
-        return job
+            if taken and not jobs:
+                self.storage.put_back(trial_id, claim.id)
+        return jobs if taken else None
 
-    def _job(self, trial_id: int, claim: Claim, expected: int, again: bool) -> Job | None:
-        trial = optuna.Trial(self.study, trial_id)
-        if trial.number > expected:
-            trials = self.trials()
-            if not self._fits(trial.number, trials) or not self._begins(trial.number, trials):
-                return None  # others have taken what places there were
-        return Job(self, trial, claim, self._spec(trial), again=again)
+    def _trial(self, trial_id: int) -> optuna.Trial:
+        self.study._thread_local.cached_all_trials = (
+            None  # as `Study.ask` does, which cannot sign the trial that it takes
+        )
+        return optuna.Trial(self.study, trial_id)
+
+    def _take_new(self, first: int, most: int) -> list[Job] | None:
+        """Trials from that number on; in a database all are made at once, or none where another process has made one."""
+        number: int | None = first
+        claims, drafts, drawn = list[Claim](), list[int](), list[tuple[optuna.Trial, TrialSpec]]()
+        begun: list[int] | None = None
+        try:
+            while number is not None and len(drawn) < most:
+                claims.append(Claim())
+                drafts.append(self.storage.draft(self.study._study_id, number, claims[-1]))
+                trial = self._trial(drafts[-1])
+                if trial.number > number and not self._has_place(trial.number):
+                    self.storage.drop([drafts.pop()])
+                    break
+                drawn.append((trial, self._spec(trial)))
+                number = self._place(self.storage.get_all_trials(self.study._study_id, deepcopy=False))
+            begun = self.storage.begin(drafts) if drafts else []
+        finally:
+            for claim in claims[len(begun or ()) :]:
+                claim.drop()
+            if begun is None:
+                self.storage.drop(drafts)
+        if begun is None:
+            return None
+        for (trial, _), trial_id in zip(drawn, begun, strict=True):
+            trial._trial_id = trial._cached_frozen_trial._trial_id = trial_id
+        return [Job(self, trial, claim, spec) for (trial, spec), claim in zip(drawn, claims, strict=False)]
+
+    def _has_place(self, number: int) -> bool:
+        """Whether a trial that got a later number than was expected may run now: others may have taken what places there were."""
+        trials = self.trials()
+        return self._fits(number, trials) and self._begins(number, trials)
 
     def _fits(self, number: int, trials: Sequence[FrozenTrial]) -> bool:
         """Whether trial `number` fits into the budget beside all that come before it.
@@ -176,48 +226,13 @@ class StudyTask:
         """Make the sampler and the pruner, before the first trial is asked for."""
         strategy, pruner = self.plan.strategy, self.plan.pruner
         if strategy is not None:
-            search = self._search(strategy)
+            findings = None if self._first is None else self._first.findings
+            search = search_for(self.plan, self.study, strategy, self.num_trials, findings)
             self.study.sampler = strategy.sampler(search)
             pruner = pruner if strategy.pruner is None else strategy.pruner(search)
             self._first_round = 0 if strategy.first_round is None else strategy.first_round(search)
         self.pruning = None if pruner is None else Pruning(self.study, pruner)
         self._prepared = True
-
-    def _search(self, strategy: Strategy) -> Search:
-        plan = self.plan
-        prior = self._prior() if strategy.needs_curves else None
-        largest_lr = None if strategy.probe is None else self._kept("largest_lr", self._largest_lr)
-        # a larger budget extends a grid rather than moving it: its first size is kept
-        num_trials = self._kept("num_trials", lambda: max(1, self.num_trials()))
-        epoch_end = plan.epoch_end() if strategy.pruner is not None else None
-        return Search(
-            plan.seed,
-            num_trials,
-            prior,
-            largest_lr,
-            plan.default_lr,
-            trial_steps=plan.trial_steps,
-            epoch_end=epoch_end,
-            epoch_steps=None if epoch_end is None else plan.steps_at(epoch_end),
-        )
-
-    def _prior(self) -> LRPrior:
-        def make_prior() -> dict[str, float]:
-            assert self._first is not None
-            curves = [result for result in self._first.findings() if isinstance(result, LRCurve)]
-            return prior_of_curves(curves, self.plan.schedule == "constant", self.plan.lr_range).to_json()
-
-        record = self._kept(PRIOR_ATTRIBUTE, make_prior)
-        with as_written(f"The prior of {self.plan.name!r}"):
-            return LRPrior.from_json(record)
-
-    def _largest_lr(self) -> float | None:
-        assert self._first is not None
-        return next(result.largest_lr for result in self._first.findings() if isinstance(result, Probe))
-
-    def _kept(self, key: str, make: Callable[[], Any]) -> Any:
-        """A value made once for the study, however many processes work on it."""
-        return claims.kept(self.study, key, make)
 
     def _spec(self, trial: optuna.Trial) -> TrialSpec:
         plan = self.plan
@@ -243,9 +258,8 @@ class StudyTask:
         for trial in self.trials():
             if trial.state != TrialState.RUNNING:
                 continue
-            if not claims.at_work(trial):
-                claim = claims.claim_of(trial.user_attrs.get(OWNER))
-                swept += claims.put_back(self.study._storage, trial._trial_id, claim)
+            if not at_work(trial):
+                swept += self.storage.put_back(trial._trial_id, claim_of(trial.user_attrs.get(OWNER)))
         return swept
 
 

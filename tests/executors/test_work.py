@@ -7,7 +7,7 @@ from optuna.storages import InMemoryStorage
 
 from lr_search.curves.curve import LRCurve
 from lr_search.executors.work import POLL_SECONDS, Work
-from lr_search.storage import claims
+from lr_search.storage import ownership
 from lr_search.studies.job import Job
 from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
@@ -69,7 +69,7 @@ def finish(job: Job, work: Work | None = None) -> None:
 
 def lose_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on, all other processes are taken for dead."""
-    monkeypatch.setattr(claims, "is_alive", lambda owner, started, now: False)
+    monkeypatch.setattr(ownership, "is_alive", lambda owner, started, now: False)
 
 
 def test_range_tests_come_first_then_chains_of_trials_and_the_others_fill_the_gaps(work: Any) -> None:

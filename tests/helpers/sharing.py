@@ -21,6 +21,7 @@ from lr_search.errors import StorageError
 from lr_search.executors import local
 from lr_search.executors.progress import Progress
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna
+from lr_search.storage.working.working_storage import kept
 from lr_search.studies.job import Job
 from lr_search.studies.opening import open_studies
 from lr_search.studies.study import StudyTask
@@ -175,7 +176,7 @@ def make_attributes(barrier: Any, url: str, count: int, changes: dict[str, Any])
     found = []
     for number in range(count):
         barrier.wait()
-        found.append(task._kept(f"key {number}", os.getpid))
+        found.append(kept(task.study, f"key {number}", os.getpid))
     return found
 
 

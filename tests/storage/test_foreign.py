@@ -159,14 +159,14 @@ def test_enqueued_values_are_refused_before_the_first_trial(url, values):
 def test_a_trial_that_comes_while_it_runs_is_not_counted(url, monkeypatch):
     asked = []
 
-    def ask(task, ask=StudyTask.ask):
+    def ask(task, most, ask=StudyTask.ask_several):
         if task.plan.name == GRID and asked:
             added(url, GRID)
-        job = ask(task)
-        asked.extend([job] if job is not None and task.plan.name == GRID else [])
-        return job
+        jobs = ask(task, most)
+        asked.extend(jobs if task.plan.name == GRID else [])
+        return jobs
 
-    monkeypatch.setattr(StudyTask, "ask", ask)
+    monkeypatch.setattr(StudyTask, "ask_several", ask)
     with pytest.raises(
         StorageError, match=r"but trial 4 of 'bowl/grid/constant/SGD/seed 0' \(COMPLETE\) has no record"
     ):
