@@ -95,7 +95,7 @@ def test_an_error_in_a_hook_stops_the_experiment_instead_of_escaping(
     driven = searching(pruner=Cuts())
     trial, _ = driven.start()
     broken_there = {
-        "ask": (StudyTask, "ask"),
+        "ask": (StudyTask, "ask_several"),
         "begin": (driven.progress, "begin"),
         "report": (Job, "report"),
         "progress": (driven.progress, "evaluated"),

@@ -1,6 +1,7 @@
 """The 1-epoch baseline: a grid for one epoch each, then the best of it in full (arXiv:2307.15422)."""
 
 import math
+import unittest.mock
 from pathlib import Path
 from typing import Any
 
@@ -209,11 +210,12 @@ def test_a_trial_that_was_taken_too_early_is_put_back() -> None:
     one, other = tasks(optuna.storages.InMemoryStorage(), 2)
     for _ in range(7):
         run(one.ask())
-    seen, real = other.trials(), other.trials
+    seen, look = other.trials(), other.storage.before_taking
     last = one.ask()
-    other.trials = lambda: seen if len(real()) == 8 else real()  # type: ignore[method-assign]
-    assert other.ask() is None
-    other.trials = real  # type: ignore[method-assign]
+    with unittest.mock.patch.object(
+        other.storage, "before_taking", lambda study: seen if len(look(study)) == 8 else look(study)
+    ):
+        assert other.ask() is None
     assert [t.state for t in other.trials()[7:]] == [TrialState.RUNNING, TrialState.WAITING]
     assert one.ask() is None
     run(last)
