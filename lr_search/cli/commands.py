@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,9 +17,10 @@ from lr_search.cli.command_support import (
     require_writable,
     warnings_printed,
 )
+from lr_search.cli.list_command import list_names
 from lr_search.cli.range_test_command import range_test
 from lr_search.cli.report_command import Out, report, show
-from lr_search.errors import LRSearchError, TrialsFailedError
+from lr_search.errors import TrialsFailedError
 from lr_search.workloads.target import factory_of, find_workload
 
 if TYPE_CHECKING:
@@ -163,60 +164,7 @@ app.command("range-test")(range_test)
 app.command()(report)
 
 
-@app.command("list")
-def list_names() -> None:
-    """Print the strategies, schedules, optimizers, rules and executors there are: built in and plugged in."""
-    with errors_printed():
-        from lr_search import plugins
-        from lr_search.curves.suggest import DEFAULT_RULE, RULES
-        from lr_search.optimizers.names import NAMES
-        from lr_search.samplers.strategy_names import sampler_names
-
-        _print_group("strategies", plugins.STRATEGIES)
-        typer.echo(f"  Optuna's samplers go by name as well: {', '.join(sampler_names())}")
-        _print_group("schedules", plugins.SCHEDULES)
-        typer.echo("optimizers")
-        for name, description in NAMES.items():
-            typer.echo(f"  {name:<19}{description}")
-        typer.echo("rules")
-        for name, rule in RULES.items():
-            default = " (default)" if name == DEFAULT_RULE else ""
-            typer.echo(f"  {name:<15}{_first_line(rule)}{default}")
-        _print_group("executors", plugins.EXECUTORS)
-
-
-def _print_group(title: str, group: str) -> None:
-    from lr_search import plugins
-    from lr_search.samplers.strategy_names import known_as, resolve_strategies
-
-    typer.echo(title)
-    for name, point in plugins.registered(group).items():
-        package = point.dist.name if point.dist is not None else "?"
-        origin = "" if package == "lr-search" else f" [{package}]"
-        try:
-            plugin = plugins.load_plugin(group, name)
-            if title != "strategies":
-                text = _first_line(plugin)
-            elif known_as(name) != name:
-                text = f"another name of {known_as(name)}, under which it is stored and shown"
-            else:
-                text = resolve_strategies(name)[0].describe
-        except LRSearchError as error:  # the others are there nevertheless
-            typer.echo(f"  {name:<15}{error}{origin}")
-            continue
-        typer.echo(f"  {name:<15}{text}{_searched(plugin)}{origin}")
-
-
-def _searched(layout: Any) -> str:
-    """The options of a schedule that search_shape searches, with their ranges."""
-    from lr_search.schedules.layout import ranges_of
-
-    ranges = ", ".join(f"{name} {within.low:g} to {within.high:g}" for name, within in ranges_of(layout).items())
-    return f" (shape: {ranges})" if ranges else ""
-
-
-def _first_line(value: Any) -> str:
-    return (value.__doc__ or "").strip().partition("\n")[0]
+app.command("list")(list_names)
 
 
 def _require_a_result(comparison: Comparison) -> None:
