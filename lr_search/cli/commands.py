@@ -57,19 +57,21 @@ def demo(
     fresh: Fresh = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Compare grid, random and range_test under three schedules on handwritten digits (about 2 minutes)."""
+    """Compare grid, random and range_test under three schedules on handwritten digits (about a minute)."""
     with errors_printed(storage, "digits"), warnings_printed():
         import torch
 
         from lr_search.comparison.compare import compare
-        from lr_search.demo import workload
+        from lr_search.demo import AT_ONCE, workload
+        from lr_search.executors import FusedExecutor
 
         torch.set_num_threads(1)  # so small a network gains nothing from more, and loses much on a busy machine
         if not dry_run:
             require_writable(out)
+        typer.echo(f"Up to {AT_ONCE} trials are trained at once (FusedExecutor), in a third of the time of one by one.")
         comparison = compare(
             workload(), budget=budget, seeds=list(range(seed, seed + seeds)), storage=storage, name="digits",
-            fresh=fresh, dry_run=dry_run,
+            executor=FusedExecutor(width=AT_ONCE), fresh=fresh, dry_run=dry_run,
         )  # fmt: skip
         if not dry_run:
             show(comparison, out)
