@@ -39,8 +39,8 @@ def workload():
         train=(x[:200], y[:200]),
         valid=(x[200:], y[200:]),
         batch_size=20,
-        num_steps=40,
-        eval_every=4,
+        num_steps=120,
+        eval_every=12,
         device="cpu",
     )
 '''
@@ -67,6 +67,7 @@ COMPARE = Row((*COMMAND, "compare", "trained:workload", "--seeds", "3", *STORAGE
 ROWS = (
     Row((*PYTHON, "pass")),
     Row((*PYTHON, "import torch")),
+    Row((*PYTHON, "import torch; torch.optim.SGD([torch.zeros(1)], lr=1.0)")),
     Row((*PYTHON, "import optuna")),
     Row((*PYTHON, "import pandas, matplotlib.figure")),
     Row((*COMMAND, "--help"), 0.5),

@@ -21,6 +21,7 @@ from lr_search.cli.list_command import list_names
 from lr_search.cli.range_test_command import range_test
 from lr_search.cli.report_command import Out, report, show
 from lr_search.errors import TrialsFailedError
+from lr_search.storage.garbage_collection import garbage_collection_paused
 from lr_search.workloads.target import factory_of, find_workload
 
 if TYPE_CHECKING:
@@ -59,11 +60,12 @@ def demo(
 ) -> None:
     """Compare grid, random and range_test under three schedules on handwritten digits (about a minute)."""
     with errors_printed(storage, "digits"), warnings_printed():
-        import torch
+        with garbage_collection_paused():
+            import torch
 
-        from lr_search.comparison.compare import compare
-        from lr_search.demo import AT_ONCE, workload
-        from lr_search.executors import FusedExecutor
+            from lr_search.comparison.compare import compare
+            from lr_search.demo import AT_ONCE, workload
+            from lr_search.executors import FusedExecutor
 
         torch.set_num_threads(1)  # so small a network gains nothing from more, and loses much on a busy machine
         if not dry_run:
@@ -127,8 +129,9 @@ def compare(
     """
     called = name or target
     with errors_printed(storage, called), warnings_printed():
-        import lr_search.comparison.compare as comparisons
-        from lr_search.executors.executor_names import executor_by_name
+        with garbage_collection_paused():
+            import lr_search.comparison.compare as comparisons
+            from lr_search.executors.executor_names import executor_by_name
 
         if not dry_run:
             require_writable(out)
