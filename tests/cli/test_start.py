@@ -76,6 +76,11 @@ def test_what_loads_torch_is_found() -> None:
     assert any("torch" in packages_loaded(source) for source in found.values())
 
 
+def test_a_table_is_printed_without_what_draws() -> None:
+    found = loaded_with("lr_search.report.terminal")
+    assert {name for name, source in found.items() if {"matplotlib", "jinja2"} & packages_loaded(source)} == set()
+
+
 @pytest.mark.processes
 @pytest.mark.usefixtures("bowl_comparison")
 def test_a_report_loads_no_torch(bowl_storage: str, tmp_path: Any) -> None:

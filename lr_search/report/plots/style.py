@@ -202,18 +202,22 @@ def _lay_out(figure: Figure) -> None:
     engine = figure.get_layout_engine()
     if engine is not None:
         for ax in figure.axes:
-            _draw_minor_ticks_at_once(ax)
+            _draw_minor_ticks_at_once(ax, figure)
         engine.execute(figure)
         figure.set_layout_engine("none")
 
 
-def _draw_minor_ticks_at_once(ax: Axes) -> None:
+def _draw_minor_ticks_at_once(ax: Axes, figure: Figure) -> None:
     """The minor ticks of log axes as one line of markers, in place of some fifty artists of five parts each."""
     for axis, marker, place in (
         (ax.xaxis, TICKDOWN, ax.get_xaxis_transform("tick1")),
         (ax.yaxis, TICKLEFT, ax.get_yaxis_transform("tick1")),
     ):
-        if axis.get_scale() != "log" or not isinstance(axis.get_minor_formatter(), NullFormatter):
+        if (
+            not ax.get_visible()
+            or axis.get_scale() != "log"
+            or not isinstance(axis.get_minor_formatter(), NullFormatter)
+        ):
             continue
         low, high = sorted(axis.get_view_interval())
         along = [value for value in axis.get_minorticklocs() if low <= value <= high]
@@ -223,7 +227,7 @@ def _draw_minor_ticks_at_once(ax: Axes) -> None:
             *((along, across) if axis is ax.xaxis else (across, along)), transform=place, linestyle="none",
             marker=marker,  # type: ignore[arg-type]
             markersize=mpl.rcParams["xtick.minor.size"], color=mpl.rcParams["xtick.color"],
-            markeredgewidth=mpl.rcParams["xtick.minor.width"], zorder=axis.get_zorder(),
+            markeredgewidth=mpl.rcParams["xtick.minor.width"], clip_on=False,
         )  # fmt: skip
         ticks.set_in_layout(False)  # the labels reach further
-        ax.add_artist(ticks).set_clip_on(False)
+        figure.add_artist(ticks)  # the axes' own lines are those of the data
