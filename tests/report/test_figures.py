@@ -367,7 +367,7 @@ def test_minor_ticks_of_a_log_axis_are_one_line_at_the_same_places():
     log_lr(axes[0, 0])
     axes[0, 0].set_xlim(0.01, 10.0)
     assert png(figure)[:4] == b"\x89PNG"
-    (ticks,) = (line for line in figure.lines if line.get_marker() == TICKDOWN)
+    (ticks,) = (line for line in figure.artists if line.get_marker() == TICKDOWN)
     assert len(axes[0, 0].lines) == 1
     expected = [digit * 10.0**decade for decade in (-2, -1, 0) for digit in range(2, 10)]
     assert ticks.get_xdata() == pytest.approx(expected)
