@@ -14,6 +14,7 @@ from lr_search.workloads.supervised import classification
 from lr_search.workloads.workload import Workload
 
 TRAIN_SHARE = 0.8
+AT_ONCE = 24  # trials: 25 CPU seconds for them all; 75 one by one, 31 with 8 at once, no less with 48
 
 
 def small_cnn() -> nn.Module:

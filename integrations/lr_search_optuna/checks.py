@@ -5,7 +5,7 @@ from __future__ import annotations
 import optuna
 
 from lr_search.errors import require
-from lr_search.workloads.workload import Direction
+from lr_search.kinds.direction import Direction
 
 
 def require_direction(study: optuna.Study, direction: Direction) -> None:

@@ -69,8 +69,6 @@ def warnings_printed() -> Iterator[None]:
 @contextlib.contextmanager
 def errors_printed(storage: str | None = None, name: str | None = None) -> Iterator[None]:
     """A user's mistake becomes a message and an exit code, Ctrl-C a way to go on."""
-    from lr_search.storage.masking import masked_words
-
     try:
         yield
     except KeyboardInterrupt:
@@ -84,6 +82,8 @@ def errors_printed(storage: str | None = None, name: str | None = None) -> Itera
     except TrialsFailedError as error:
         _print_error(error)
         if storage is not None:
+            from lr_search.storage.masking import masked_words
+
             typer.echo(f"See them with:  {masked_words(['lr-search', 'report', storage, name or ''])}", err=True)
         raise typer.Exit(_FAILED) from None
     except LRSearchError as error:
@@ -98,9 +98,9 @@ def errors_printed(storage: str | None = None, name: str | None = None) -> Itera
 
 def _print_way_on(storage: str | None, name: str | None) -> None:
     """How a comparison that was cut short is gone on with."""
-    from lr_search.storage.masking import masked_url, masked_words
-
     if storage is not None:
+        from lr_search.storage.masking import masked_url, masked_words
+
         again = masked_words(["lr-search", *(word for word in sys.argv[1:] if word != "--fresh")])
         typer.echo(f"What is finished is kept in {masked_url(storage)}. Go on with:  {again}", err=True)
         typer.echo(f"See it as it is with:  {masked_words(['lr-search', 'report', storage, name or ''])}", err=True)

@@ -13,6 +13,7 @@ import typer
 
 from lr_search.cli.command_support import NO_ANSWER, errors_printed, warnings_printed
 from lr_search.errors import InvalidInputError
+from lr_search.storage.garbage_collection import garbage_collection_paused
 
 if TYPE_CHECKING:
     from lr_search.comparison.comparison import Comparison
@@ -66,7 +67,8 @@ def report(
     The exit code is 0 where there is a recommendation, 3 where no trial ended well (yet), 2 for wrong use.
     """
     with errors_printed(), warnings_printed():
-        from lr_search.comparison.loading import load
+        with garbage_collection_paused():
+            from lr_search.comparison.loading import load
 
         if watch and form != Format.TEXT:
             raise InvalidInputError(f"--watch shows a table, but got --format {form.value}. Leave one of them out.")

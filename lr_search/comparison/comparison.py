@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lr_search.comparison.question import Question
 from lr_search.errors import InvalidInputError, require
-from lr_search.executors.executor import Executor
-from lr_search.executors.local import LocalExecutor
 from lr_search.kinds.checked import checked
 from lr_search.results.findings import Findings
 from lr_search.results.recommendation import Recommendation, recommend
+from lr_search.storage.garbage_collection import garbage_collection_paused
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna, storage_errors
 from lr_search.storage.reading import read_records
 from lr_search.storage.records import StudyRecord
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a comparison is read and reported without torch
+    from lr_search.comparison.question import Question
+    from lr_search.executors.executor import Executor
     from lr_search.training.training import Training
 
 Read = Callable[[], Sequence[StudyRecord]]
@@ -79,6 +79,8 @@ class Comparison(Findings):
             InvalidInputError: there is no such trial, or the comparison was loaded, so that what it trains is not known.
         """
         from lr_search.comparison.retraining import to_retrain
+        from lr_search.executors.executor import Executor
+        from lr_search.executors.local import LocalExecutor
 
         if self._asked is None:
             raise InvalidInputError(
@@ -96,9 +98,10 @@ class Comparison(Findings):
         Raises:
             OutputError: the folder cannot be written to.
         """
-        from lr_search.report.page import save_report
+        with garbage_collection_paused():
+            from lr_search.report.page import save_report
 
-        return save_report(self, Path(directory))
+            return save_report(self, Path(directory))
 
     def to_parquet(self, directory: str | Path) -> Path:
         """Write trials, evaluations, curves and summary as Parquet files, and all that `read` needs to get the comparison back.

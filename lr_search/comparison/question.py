@@ -16,9 +16,8 @@ from lr_search.kinds.checked import taken
 from lr_search.kinds.kind import WHOLE_NUMBER
 from lr_search.kinds.printable_names import require_name
 from lr_search.kinds.seeds import MOST_SEEDS, taken_seeds
-from lr_search.optimizers.names import NamedOptimizers
+from lr_search.optimizers.names import NamedOptimizers, OptimizerFactory
 from lr_search.optimizers.names import resolve_optimizers as resolve_optimizers
-from lr_search.optimizers.param_groups import OptimizerFactory
 from lr_search.ramp.settings import RampSettings
 from lr_search.samplers.strategies import Strategy
 from lr_search.samplers.strategy_names import resolve_strategies

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lr_search.errors import InvalidInputError, quoted, require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.direction import Direction
 from lr_search.schedules.base import require_peak
 from lr_search.schedules.decay import Constant
 from lr_search.schedules.layout import checked_layout
 from lr_search.training.controller import Controller
-from lr_search.training.evaluation import Evaluation
-from lr_search.workloads.workload import Direction
 
 if TYPE_CHECKING:
+    from lr_search.training.evaluation import Evaluation
     from lr_search.training.training import Training
 
 

@@ -18,9 +18,9 @@ from lr_search.schedules.named import by_name
 from lr_search.schedules.sgdr import SGDR
 from lr_search.schedules.triangular import Triangular, Triangular2
 from lr_search.training.controller import Controller
-from lr_search.training.evaluation import Evaluation
 
 if TYPE_CHECKING:
+    from lr_search.training.evaluation import Evaluation
     from lr_search.training.training import Training
 
 Cyclic = Triangular | Triangular2 | ExpRange | SGDR

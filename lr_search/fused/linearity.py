@@ -10,7 +10,8 @@ from torch import nn
 from lr_search.errors import user_code
 from lr_search.fused.stack import Stack
 from lr_search.fused.updates import Layout, StackedUpdate, optimizer_over
-from lr_search.optimizers.param_groups import OptimizerFactory, group_ratios, set_lr
+from lr_search.optimizers.names import OptimizerFactory
+from lr_search.optimizers.param_groups import group_ratios, set_lr
 from lr_search.rng import preserved_rng
 
 NUM_STEPS = 24  # rectifications, look-aheads and warm-ups begin within so many

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from lr_search.fused.stack import Stack
-from lr_search.optimizers.param_groups import OptimizerFactory, group_ratios, set_lr, set_momentum
+from lr_search.optimizers.names import OptimizerFactory
+from lr_search.optimizers.param_groups import group_ratios, set_lr, set_momentum
 from lr_search.workloads.workload import PROBE_LR
 
 Columns = tuple[int, int]

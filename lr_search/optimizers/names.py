@@ -13,15 +13,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any
-
-import torch
+from typing import TYPE_CHECKING, Annotated, Any
 
 from lr_search.errors import MissingPackageError, require, unknown_name
 from lr_search.kinds.checked import checked
 from lr_search.kinds.printable_names import require_name
-from lr_search.optimizers.param_groups import OptimizerFactory
 
+if TYPE_CHECKING:
+    import torch
+
+OptimizerFactory = Callable[..., "torch.optim.Optimizer"]  # (params, lr=...) -> Optimizer
 NamedOptimizers = Annotated[
     str | Sequence[str] | Mapping[str, str | OptimizerFactory], "Such as ['adam', 'sgd'], or {'mine': torch.optim.SGD}."
 ]
@@ -132,6 +133,7 @@ def resolve_optimizers(optimizers: NamedOptimizers) -> dict[str, OptimizerFactor
 def rules_of(kind: type[torch.optim.Optimizer] | None) -> Rules:
     """The rules of a class of optimizers: those registered for it, or for the nearest class it is derived from.
 
+    >>> import torch
     >>> rules_of(torch.optim.Adam)
     Rules(searched=True, schedules=None)
     """
@@ -153,6 +155,7 @@ def default_lr(factory: Callable[..., Any], kind: type | None = None) -> float |
         factory: (params, lr=...) -> Optimizer.
         kind: the class of what it makes.
 
+    >>> import torch
     >>> default_lr(torch.optim.Adagrad), default_lr(partial(torch.optim.Adagrad, lr=0.5))
     (0.01, 0.5)
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -178,6 +178,3 @@ def foreign(model: nn.Module, optimizers: Optimizers) -> str:
 def trainable(groups: Iterable[dict[str, Any]]) -> list[torch.Tensor]:
     """Every parameter an optimizer's groups hold, in order."""
     return [parameter for group in groups for parameter in group["params"]]
-
-
-OptimizerFactory = Callable[..., torch.optim.Optimizer]

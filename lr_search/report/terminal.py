@@ -12,7 +12,6 @@ import pandas as pd
 
 from lr_search.report.cells import csv_text
 from lr_search.report.markdown import summary_markdown
-from lr_search.report.page import page_html
 from lr_search.report.page_tables import Column, summary_table
 from lr_search.results.findings import Findings
 
@@ -93,10 +92,16 @@ def _plain(value: Any) -> Any:
     return None if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)) else value
 
 
+def _as_page(findings: Findings) -> str:
+    from lr_search.report.page import page_html  # which draws
+
+    return page_html(findings)
+
+
 FORMATS: dict[str, Callable[[Findings], str]] = {
     "md": summary_markdown,
     "csv": lambda findings: csv_text(findings.summary()),
     "json": as_json,
-    "html": page_html,
+    "html": _as_page,
 }
 """Name -> what is printed, for other programs."""

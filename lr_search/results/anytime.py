@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from lr_search.arrays import FloatArray
+from lr_search.kinds.direction import Direction
 from lr_search.results.anytime_statistics import anytime_area, speed_up, steps_to
 from lr_search.results.tables import KEYS, steps_charged
 from lr_search.storage.records import StudyRecord, TrialRecord, charged_range_tests
-from lr_search.workloads.workload import Direction
 
 _WITHIN = 0.05  # "close to the best known": this share of the way from the best to the objective at step 0
 Key = tuple[str, str, str]  # strategy, schedule, optimizer

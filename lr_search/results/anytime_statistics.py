@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
+from lr_search.kinds.direction import Direction
 from lr_search.results.statistics import sign
-from lr_search.workloads.workload import Direction
 
 
 def steps_to(steps: npt.ArrayLike, best: npt.ArrayLike, goal: float, direction: Direction = "minimize") -> float:

@@ -12,7 +12,7 @@ from scipy import special  # type: ignore[import-untyped]
 
 from lr_search.arrays import FloatArray
 from lr_search.errors import require
-from lr_search.workloads.workload import Direction
+from lr_search.kinds.direction import Direction
 
 MIN_SEEDS = 3  # with 2 the interval is 12.7 standard errors to each side: it says nothing
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from lr_search.arrays import FloatArray
+from lr_search.kinds.direction import Direction
 from lr_search.results.anytime import Key, Line, Lines, best_trial
 from lr_search.results.anytime_statistics import geometric_mean
 from lr_search.results.statistics import mean_ranks
 from lr_search.storage.records import StudyRecord
-from lr_search.workloads.workload import Direction
 
 SUMMARY_COLUMNS = [
     "strategy", "schedule", "optimizer", "best", "best_std", "best_lr", "ensemble", "mean_rank", "area", "steps",

@@ -10,8 +10,6 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-
 from lr_search.storage.masking import masked_words
 
 PACKAGES = ("lr-search", "torch", "optuna", "numpy", "pandas", "ray")
@@ -57,6 +55,8 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def _versions() -> dict[str, str]:
+    import torch
+
     versions = {}
     for package in PACKAGES:
         try:
@@ -67,6 +67,8 @@ def _versions() -> dict[str, str]:
 
 
 def _device() -> str:
+    import torch
+
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         return f"{', '.join(names)}; CUDA {torch.version.cuda}"

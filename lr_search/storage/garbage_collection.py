@@ -1,4 +1,4 @@
-"""Python's garbage collection, paused while many small objects are created."""
+"""Python's garbage collection, paused while many small objects are created, and while modules are imported."""
 
 from __future__ import annotations
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lr_search.errors import FingerprintError
-from lr_search.storage.fingerprints.differences import THEN_NOW, differences
-from lr_search.storage.fingerprints.fingerprint import SETTINGS
+from lr_search.storage.fingerprints.differences import SETTINGS, THEN_NOW, differences
 
 FORMAT = 2  # of a plan; 1 recorded one batch of the training data, and none of the others
 _MOST_WORDS = 8  # differences that are told

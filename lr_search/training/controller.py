@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lr_search.kinds.checked import checked
 from lr_search.kinds.ranges import Steps
 from lr_search.schedules.base import Schedule
-from lr_search.training.evaluation import Evaluation
 
 if TYPE_CHECKING:
+    from lr_search.training.evaluation import Evaluation
     from lr_search.training.training import Training
 
 

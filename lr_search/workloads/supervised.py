@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lr_search.errors import InvalidInputError, quoted, require, unknown_name
 from lr_search.kinds.checked import checked
-from lr_search.optimizers.param_groups import OptimizerFactory
-from lr_search.workloads.workload import Direction, Workload
+from lr_search.kinds.direction import Direction
+from lr_search.optimizers.names import OptimizerFactory
+from lr_search.workloads.workload import Workload
 
 Data = Any  # a torch Dataset of (input, target) pairs, or a pair of arrays or tensors (examples, ...)
 

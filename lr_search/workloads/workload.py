@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn
@@ -22,17 +22,18 @@ from lr_search.errors import (
     user_code,
 )
 from lr_search.kinds.checked import checked
+from lr_search.kinds.direction import Direction
 from lr_search.kinds.functions import require_takes
 from lr_search.kinds.ranges import Seed
 from lr_search.kinds.seeds import taken_seeds
-from lr_search.optimizers.param_groups import OptimizerFactory, foreign
+from lr_search.optimizers.names import OptimizerFactory
+from lr_search.optimizers.param_groups import foreign
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workloads.batches import BatchSource, BatchWalk, length, open_data
 from lr_search.workloads.combining import Combine, require_combine
 from lr_search.workloads.lazy import initialize_lazy
 from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision, require_accumulate
 
-Direction = Literal["minimize", "maximize"]
 PROBE_LR = 1e-3  # the LR an optimizer is built with; every step sets its own
 ModelFactory = Annotated[
     Callable[[], nn.Module],
@@ -86,9 +87,7 @@ class Workload:
     ...     model=lambda: nn.Linear(1, 1),
     ...     optimizer=partial(torch.optim.SGD, momentum=0.9),
     ...     loss=lambda model, batch: ((model(batch) - 3 * batch) ** 2).mean(),
-    ...     train_data=lambda: inputs,
-    ...     valid_data=lambda: inputs,
-    ...     num_steps=40,
+    ...     train_data=lambda: inputs, valid_data=lambda: inputs, num_steps=40,
     ... )
     >>> workload.steps_per_epoch
     8.0

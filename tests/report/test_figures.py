@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.markers import TICKDOWN
 from scipy import stats
 
 from lr_search.report.figures import (
@@ -21,7 +22,7 @@ from lr_search.report.figures import (
     shapes_frame,
 )
 from lr_search.report.figures.panels import Panels
-from lr_search.report.plots.style import new_figure, png, strategy_looks, svg
+from lr_search.report.plots.style import log_lr, new_figure, png, strategy_looks, svg
 from lr_search.results.findings import Findings
 from tests.helpers.study_records import study
 
@@ -186,7 +187,9 @@ def test_with_two_seeds_the_band_is_their_range_and_with_one_there_is_none():
 
 def test_best_so_far_begins_at_step_0_and_ends_at_the_summarys_best(bowl, bowl_pictures):
     summary = bowl.summary().set_index(["strategy", "schedule"])
-    start = bowl.evaluations.query("step == 0 and metric == 'loss'").groupby("seed", observed=True)["value"].first().mean()
+    start = (
+        bowl.evaluations.query("step == 0 and metric == 'loss'").groupby("seed", observed=True)["value"].first().mean()
+    )
     for ax in panels(bowl_pictures["best_so_far"].figure):
         lines = labelled(ax)
         assert list(lines) == ["grid", "range_test", "mine"]
@@ -353,3 +356,21 @@ def test_a_range_test_shows_the_prior_that_is_given(bowl_comparison):
     assert top[top[:, 1].argmax(), 0] == pytest.approx(record.prior.mode, rel=0.05)
     assert "prior over the best LR" not in [group.get_label() for group in ax.collections]
     assert labelled(ax)["best of grid"].get_xdata() == [0.1]
+
+
+# ---- files ----
+
+
+def test_minor_ticks_of_a_log_axis_are_one_line_at_the_same_places():
+    figure, axes = new_figure(1, 1)
+    axes[0, 0].plot([0.01, 10.0], [1.0, 2.0])
+    log_lr(axes[0, 0])
+    axes[0, 0].set_xlim(0.01, 10.0)
+    assert png(figure)[:4] == b"\x89PNG"
+    (ticks,) = (line for line in figure.artists if line.get_marker() == TICKDOWN)
+    assert len(axes[0, 0].lines) == 1
+    expected = [digit * 10.0**decade for decade in (-2, -1, 0) for digit in range(2, 10)]
+    assert ticks.get_xdata() == pytest.approx(expected)
+    assert len(axes[0, 0].xaxis.get_minorticklocs()) == 0
+    labels = [label.get_text() for label in axes[0, 0].get_xticklabels()]
+    assert [text for text in labels if text in ("10⁻²", "10⁻¹", "10⁰", "10¹")] == ["10⁻²", "10⁻¹", "10⁰", "10¹"]

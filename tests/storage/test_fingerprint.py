@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 import lr_search as lrs
 from lr_search.errors import WorkloadError
-from lr_search.storage.fingerprints.differences import differences
+from lr_search.storage.fingerprints.differences import differences, same_print
 from lr_search.storage.fingerprints.fingerprint import fingerprint, fingerprints
-from lr_search.storage.fingerprints.prints import pass_print, same_print, value_print
+from lr_search.storage.fingerprints.prints import pass_print, value_print
 from tests.helpers.workloads import data, line, shuffled, squared_error
 
 

@@ -13,13 +13,14 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from lr_search.kinds.checked import checked
+from lr_search.kinds.direction import Direction
 from lr_search.report.figures.panels import PANEL_COLUMNS, SHORT, WIDTHS, Panels
 from lr_search.report.figures.picture import Picture, evenly, new_picture, require_columns
-from lr_search.report.plots.style import fit_y, new_figure, own_axes, plain, short_number
+from lr_search.report.plots.style import WIDE, decade, fit_y, new_figure, own_axes, plain, short_number
 from lr_search.results.tables import KEYS, TRAIN_LOSS
-from lr_search.workloads.workload import Direction
 
 MOST_LINES = 200  # in one panel
 _TRIAL = [*KEYS, "number"]
@@ -62,7 +63,10 @@ def plot_learning_curves(
     low, high = lr_range or _lr_range(evaluations)
     scale = ScalarMappable(LogNorm(low, high), _colors())
     groups = rows.groupby(_TRIAL, observed=True, sort=False)
-    segments = [line[["step", "value"]].to_numpy(dtype=float) for _, line in groups]
+    trial = groups.ngroup().to_numpy()
+    by_trial = np.argsort(trial, kind="stable")
+    points = rows[["step", "value"]].to_numpy(dtype=float)[by_trial]
+    segments = np.split(points, np.flatnonzero(np.diff(trial[by_trial])) + 1) if len(points) else []
     lines = LineCollection(segments, norm=scale.norm, cmap=scale.cmap, linewidths=1.0, alpha=0.75, label="_lines")
     lines.set_array(groups["peak_lr"].first().to_numpy(dtype=float))
     ax.add_collection(lines, autolim=False)
@@ -128,7 +132,15 @@ def learning_curves_picture(panels: Panels) -> Picture:
         upper.set_xlabel("")
     scale = ScalarMappable(LogNorm(*lr_range), _colors())
     figure.colorbar(
-        scale, ax=figure.axes, label=LR_LABEL, location="bottom", shrink=0.6, aspect=45, fraction=0.05, pad=0.02
+        scale,
+        ax=figure.axes,
+        label=LR_LABEL,
+        location="bottom",
+        shrink=0.6,
+        aspect=45,
+        fraction=0.05,
+        pad=0.02,
+        format=FuncFormatter(decade) if lr_range[1] >= WIDE * lr_range[0] else None,
     )
     count = rows[rows["metric"] == findings.objective].groupby(_TRIAL, observed=True).ngroups
     finding = [

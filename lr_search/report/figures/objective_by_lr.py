@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from lr_search.kinds.annotations import MaybeNan
 from lr_search.kinds.checked import checked
+from lr_search.kinds.direction import Direction
 from lr_search.report.figures.panels import SHORT, Pair, Panels
 from lr_search.report.figures.picture import (
     Picture,
@@ -34,7 +35,6 @@ from lr_search.report.plots.style import (
     strategy_looks,
 )
 from lr_search.results.candidates import Candidate
-from lr_search.workloads.workload import Direction
 
 _MOST_POINTS = 2_000  # in one panel
 BASIN, FIT, BEST = "#d9ead9", PALETTE[6], PALETTE[3]

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lr_search.kinds.direction import Direction
 from lr_search.report.plots.style import Look, new_figure, plain, strategy_looks
 from lr_search.results.candidates import Candidate
 from lr_search.results.findings import Findings
-from lr_search.workloads.workload import Direction
 
 Pair = tuple[str, str]  # schedule, optimizer
 MOST_PANELS = 12

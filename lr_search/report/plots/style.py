@@ -15,7 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.markers import TICKDOWN, TICKLEFT
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 # Okabe and Ito, "Color Universal Design", 2008
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442"]
@@ -23,7 +25,10 @@ GREY = "#5f6368"
 DPI = 110
 LONGEST_NAME = 40  # characters of a user's name in a figure
 MANY = 1_000  # points or bars in a picture from which on they are pixels in an SVG
+WIDE = 30  # high / low of an LR axis from which on its decades are labelled alone
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 LineStyle = str | tuple[float, tuple[float, ...]]
+COMPRESSION = 3  # of a PNG: half the time of 6, for a twentieth more bytes
 LINES: list[LineStyle] = [
     "-", "--", ":", "-.", (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 2, 2, 2)),
 ]  # fmt: skip
@@ -100,6 +105,15 @@ def short_number(value: float) -> str:
     )
 
 
+def decade(value: float, _: object = None) -> str:
+    """A power of ten as the label of a tick: in plain letters, since laying out a formula takes far longer.
+
+    >>> decade(0.001), decade(100.0)
+    ('10⁻³', '10²')
+    """
+    return "10" + f"{np.log10(value):.0f}".translate(_SUPERSCRIPTS)
+
+
 def new_figure(
     rows: int, columns: int, *, panel: tuple[float, float] = (4.4, 3.4), heights: Sequence[float] | None = None
 ) -> tuple[Figure, Any]:
@@ -138,11 +152,12 @@ def log_lr(ax: Axes, label: str = "learning rate (log)") -> None:
     """A log axis for the LR, with decades labelled, or parts of them where there are few; after the data are drawn."""
     ax.set_xscale("log")
     low, high = ax.get_xlim()
-    if high < 30 * low:
+    if high < WIDE * low:
         ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     else:
         ax.xaxis.set_major_locator(LogLocator(numticks=9))
+        ax.xaxis.set_major_formatter(FuncFormatter(decade))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel(label)
 
@@ -169,7 +184,7 @@ def png(figure: Figure) -> bytes:
     _lay_out(figure)
     out = io.BytesIO()
     # not savefig, which draws a figure with a layout twice
-    FigureCanvasAgg(figure).print_png(out, metadata={"Software": None})  # type: ignore[no-untyped-call]
+    FigureCanvasAgg(figure).print_png(out, metadata={"Software": None}, pil_kwargs={"compress_level": COMPRESSION})  # type: ignore[no-untyped-call]
     return out.getvalue()
 
 
@@ -186,5 +201,33 @@ def _lay_out(figure: Figure) -> None:
     """Lay the figure out once: with many panels that takes far longer than to draw it, and every drawing would do it anew."""
     engine = figure.get_layout_engine()
     if engine is not None:
+        for ax in figure.axes:
+            _draw_minor_ticks_at_once(ax, figure)
         engine.execute(figure)
         figure.set_layout_engine("none")
+
+
+def _draw_minor_ticks_at_once(ax: Axes, figure: Figure) -> None:
+    """The minor ticks of log axes as one line of markers, in place of some fifty artists of five parts each."""
+    for axis, marker, place in (
+        (ax.xaxis, TICKDOWN, ax.get_xaxis_transform("tick1")),
+        (ax.yaxis, TICKLEFT, ax.get_yaxis_transform("tick1")),
+    ):
+        if (
+            not ax.get_visible()
+            or axis.get_scale() != "log"
+            or not isinstance(axis.get_minor_formatter(), NullFormatter)
+        ):
+            continue
+        low, high = sorted(axis.get_view_interval())
+        along = [value for value in axis.get_minorticklocs() if low <= value <= high]
+        axis.set_minor_locator(NullLocator())
+        across = [0.0] * len(along)
+        ticks = Line2D(
+            *((along, across) if axis is ax.xaxis else (across, along)), transform=place, linestyle="none",
+            marker=marker,  # type: ignore[arg-type]
+            markersize=mpl.rcParams["xtick.minor.size"], color=mpl.rcParams["xtick.color"],
+            markeredgewidth=mpl.rcParams["xtick.minor.width"], clip_on=False,
+        )  # fmt: skip
+        ticks.set_in_layout(False)  # the labels reach further
+        figure.add_artist(ticks)  # the axes' own lines are those of the data

@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lr_search.storage.fingerprints.prints import same_print
-
 DATA_ROUNDING = 1e-5  # of data and weights: other thread counts and processors round otherwise
 TOLERANCE = 1e-4  # relative, on the first loss and metrics
 TOLERANCE_ACROSS = 5e-2  # where few bits are computed in: half precision, or that of another kind of device
 _ROUNDED = 2e-6
+SETTINGS = (  # of a workload
+    "num_steps", "eval_every", "accumulate", "clip_norm", "precision", "objective", "direction", "batch_size", "combine",
+)  # fmt: skip
 UNTRAINED = ("loss", "metrics")  # what comes out of the rest
 THEN_NOW = ("then", "now")
 Labels = tuple[str, str]
@@ -21,6 +22,16 @@ _WORDS = {
     "valid_data": "the validation data",
     "test_data": "the test data",
 }
+
+
+def same_print(one: list[Any], other: list[Any], tolerance: float) -> bool:
+    """Whether two prints are of the same value, but for rounding."""
+    if one[0] != other[0] or len(one) != len(other):
+        return False
+    return all(
+        abs(here[0] - there[0]) <= tolerance and math.isclose(here[1], there[1], rel_tol=tolerance)
+        for here, there in zip(one[1:], other[1:], strict=True)
+    )
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], labels: Labels = THEN_NOW) -> list[str]:

@@ -13,7 +13,7 @@ from lr_search.errors import WorkloadError
 from lr_search.optimizers.call import optimizer_call
 from lr_search.plain import plain_value
 from lr_search.rng import preserved_rng, seed_everything
-from lr_search.storage.fingerprints.differences import UNTRAINED, part_differences
+from lr_search.storage.fingerprints.differences import SETTINGS, UNTRAINED, part_differences
 from lr_search.storage.fingerprints.optimizer_print import optimizer_print
 from lr_search.storage.fingerprints.prints import FEWEST, pass_print, value_print
 from lr_search.training.evaluation import evaluate
@@ -24,9 +24,6 @@ from lr_search.workloads.workload import Workload
 
 OPTIMIZER_CALL = "optimizer_call"  # how the optimizer is made again: for the report, and never compared
 OWN_OPTIMIZER = "own_optimizer"  # whether it is the workload's, and was not named beside it: compared by itself
-SETTINGS = (
-    "num_steps", "eval_every", "accumulate", "clip_norm", "precision", "objective", "direction", "batch_size", "combine",
-)  # fmt: skip
 FINGERPRINT_SECONDS = 1.0  # for all the batches that a comparison's fingerprints draw beyond the first 4 of each pass
 DATA = ("train_data", "valid_data", "test_data")
 Starts = dict[tuple[str, int], dict[str, Any]]

@@ -91,16 +91,6 @@ def value_print(value: Any) -> list[Any]:
     ]
 
 
-def same_print(one: list[Any], other: list[Any], tolerance: float) -> bool:
-    """Whether two prints are of the same value, but for rounding."""
-    if one[0] != other[0] or len(one) != len(other):
-        return False
-    return all(
-        abs(here[0] - there[0]) <= tolerance and math.isclose(here[1], there[1], rel_tol=tolerance)
-        for here, there in zip(one[1:], other[1:], strict=True)
-    )
-
-
 def _walk(value: Any, counted: Any, floats: list[tuple[float, float]], deepest: int) -> None:
     if isinstance(value, torch.Tensor):
         for tensor in _strided(value):
