@@ -97,8 +97,9 @@ class _FusedRamp:
         return [record.curve([self._optimizer], ratios, self._num_weights) for record in records]
 
     def _block(self, lrs: list[float], records: list[RampRecord], *, first: bool) -> None:
-        asked = np.array([record.to_measure(lrs) for record in records])  # (seeds, steps)
-        again = list(map(bool, asked[[record.stopped == "finished" for record in records]].any(axis=0)))
+        asked = [record.to_measure(lrs) for record in records]
+        running = [each for each, record in zip(asked, records, strict=True) if record.stopped == "finished"]
+        again = [any(each) for each in zip(*running, strict=True)]
         with preserved_rng(self._workload.torch_device):
             batches = self._walks.draw(len(lrs))
             losses = torch.stack([self._step(*each) for each in zip(batches, lrs, again, strict=True)])
@@ -115,8 +116,8 @@ class _FusedRamp:
                 self._require_sound(index, record)
             if len(rows):
                 record.rounding = rounding_of(losses.dtype, self._workload.precision, self._stack.weights.dtype)
-                record.forwards += first + int(asked[index].sum())
-                rows[~asked[index], 1, index] = np.nan  # measured for another seed
+                record.forwards += first + sum(asked[index])
+                rows[~np.array(asked[index]), 1, index] = np.nan  # measured for another seed
                 record.take_rows(rows[:, :, index])
 
     def _require_sound(self, index: int, record: RampRecord) -> None:
