@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import gc
 import multiprocessing
+import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,9 +25,10 @@ LAYERS, BATCH = 10, 8
 CASES = {"bare": None, "range test, no gain ratio": False, "range test": None}
 
 
-def loss(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+def loss(model: nn.Module, batch: Any) -> torch.Tensor:
     """The mean square of the outputs."""
-    return model(batch).square().mean()
+    outputs: torch.Tensor = model(batch)
+    return outputs.square().mean()
 
 
 def peak_bytes() -> int:
@@ -64,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     given = parser.parse_args()
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"  # what is freed goes back to the system at once, or it would count
     context = multiprocessing.get_context("spawn")
     for name in given.sizes:
         width = SIZES[name]

@@ -92,15 +92,17 @@ class GainMeter:
             torch._foreach_sub_(self._views, self._values())  # the step, with its sign turned
             update_norm = self._norm()
             gradients = self._gradients()
-            gradient_norm = _norm_of(gradients, self._device) / clipped_by
-            predicted = self._dot(gradients) / clipped_by
+            gradient_norm, predicted = _norm_of(gradients, self._device), self._dot(gradients)
+            if isinstance(clipped_by, torch.Tensor):
+                gradient_norm, predicted = gradient_norm / clipped_by, predicted / clipped_by
             after = torch.full_like(loss, math.nan)
             if next(self.measured):
                 # some losses raise on weights that are not finite; then the next step raises as well
                 with contextlib.suppress(Exception), user_code:
                     after = self._evaluated(again)
             row = [loss, after, predicted, update_norm, weight_norm, gradient_norm]
-            self._rows.append(torch.stack([value.to(self._device, _wide(loss)) for value in row]))
+            wide = _wide(loss)
+            self._rows.append(torch.stack([value.to(self._device, wide) for value in row]))
 
     def _values(self) -> list[torch.Tensor]:
         if not self._complex:
