@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import reprlib
 import signal
 import sysconfig
 import traceback
 from bdb import BdbQuit
-from collections.abc import Iterable, Sized
-from contextlib import ContextDecorator
-from functools import partial
+from collections.abc import Callable, Iterable, Sized
 from pathlib import Path
 from types import CodeType, TracebackType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 MOST_QUOTED = 200  # characters of a value in a message
 _SHORT = reprlib.Repr()
@@ -134,7 +133,10 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     )
 
 
-class UserCode(ContextDecorator):
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class UserCode:
     """Code that the user wrote runs inside: whatever it raises is a failure of it, and never a signal to what runs around it.
 
     A StopIteration would end a loop without a word, a SystemExit the program with exit code 0; GeneratorExit, CancelledError and
@@ -142,6 +144,19 @@ class UserCode(ContextDecorator):
     raised, as Python itself does it in generators (PEP 479). Ctrl-C, the end of the time, and what a signal's handler raises, stay
     as they are.
     """
+
+    def __call__(self, function: _Function) -> _Function:
+        """The function, run inside."""
+
+        @functools.wraps(function)
+        def within(*args: Any, **kwargs: Any) -> Any:
+            try:  # costs nothing, as `with self` would: every step of a training is taken within
+                return function(*args, **kwargs)
+            except BaseException as error:
+                self.__exit__(type(error), error, error.__traceback__)
+                raise
+
+        return cast("_Function", within)
 
     def __enter__(self) -> None:
         pass
@@ -167,7 +182,7 @@ def _raised_by_signal(trace: TracebackType | None) -> bool:
 
 
 def _code_of(handler: Any) -> CodeType | None:
-    while isinstance(handler, partial):
+    while isinstance(handler, functools.partial):
         handler = handler.func
     code = getattr(handler, "__code__", None)
     if code is None and callable(handler):  # an object

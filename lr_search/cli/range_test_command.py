@@ -27,7 +27,10 @@ def range_test(
     ramp: Annotated[str, typer.Option(help="exponential or linear.")] = "exponential",
     extend: Annotated[bool, typer.Option("--extend", help="Move the ramp's ends where they are too near.")] = False,
     gain_ratio: Annotated[
-        bool | None, typer.Option(help="Measure the gain ratio.", show_default="where the loss can be repeated")
+        bool | None,
+        typer.Option(
+            help="Measure the gain ratio at every step.", show_default="where it changes, if the loss can be repeated"
+        ),
     ] = None,
     valid_batches: Annotated[int, typer.Option(help="Validation batches to evaluate at every step.", min=0)] = 0,
     rule: Annotated[str | None, typer.Option(help="How the LR is read off the curve; see lr-search list.")] = None,

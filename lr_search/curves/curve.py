@@ -37,7 +37,7 @@ class LRCurve:
     Args:
         lr: (n,) the LR of each step, > 0 (the first may be 0), rising.
         loss: (n,) the training loss before each step, finite.
-        gain_ratio: (n,) actual over predicted reduction of the loss on the same batch, where it was measured.
+        gain_ratio: (n,) actual over predicted reduction of the loss on the same batch; NaN at steps where it was not measured.
         metrics: name -> (n,) other quantities recorded at each step.
         stopped: why the ramp ended: "finished" (it reached its end), "diverged", or "non_finite" (the next loss was).
         num_steps: optimizer steps it took in all; default: n.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,7 +84,8 @@ class _FusedRamp:
     def run(self) -> list[LRCurve]:
         """Take the steps until every curve has ended."""
         lrs = self._settings.lrs()
-        records = [RampRecord(self._settings.ramp) for _ in self._seeds]
+        every_step = self._settings.gain_ratio is True
+        records = [RampRecord(self._settings.ramp, every_step=every_step) for _ in self._seeds]
         try:
             for begin in range(0, len(lrs), RAMP_BLOCK):
                 self._block(lrs[begin : begin + RAMP_BLOCK].tolist(), records, first=begin == 0)
@@ -95,9 +97,12 @@ class _FusedRamp:
         return [record.curve([self._optimizer], ratios, self._num_weights) for record in records]
 
     def _block(self, lrs: list[float], records: list[RampRecord], *, first: bool) -> None:
+        asked = [record.to_measure(lrs) for record in records]
+        running = [each for each, record in zip(asked, records, strict=True) if record.stopped == "finished"]
+        again = [any(each) for each in zip(*running, strict=True)]
         with preserved_rng(self._workload.torch_device):
             batches = self._walks.draw(len(lrs))
-            losses = torch.stack([self._step(drawn, lr) for drawn, lr in zip(batches, lrs, strict=True)])
+            losses = torch.stack([self._step(*each) for each in zip(batches, lrs, again, strict=True)])
         values = losses.cpu().double().numpy()  # (steps, seeds)
         rows = torch.stack(self._rows).cpu().numpy() if self._rows else np.empty((0, GAIN_COLUMNS, len(records)))
         self._rows = []
@@ -111,7 +116,8 @@ class _FusedRamp:
                 self._require_sound(index, record)
             if len(rows):
                 record.rounding = rounding_of(losses.dtype, self._workload.precision, self._stack.weights.dtype)
-                record.forwards += first + len(rows)
+                record.forwards += first + sum(asked[index])
+                rows[~np.array(asked[index]), 1, index] = np.nan  # measured for another seed
                 record.take_rows(rows[:, :, index])
 
     def _require_sound(self, index: int, record: RampRecord) -> None:
@@ -121,8 +127,8 @@ class _FusedRamp:
         if isinstance(fault, WorkloadError):
             raise fault
 
-    def _step(self, drawn: list[Any], lr: float) -> torch.Tensor:
-        """Take one step. Returns: the losses before it, (seeds,)."""
+    def _step(self, drawn: list[Any], lr: float, again: bool) -> torch.Tensor:
+        """Take one step, and evaluate the losses again after it or not. Returns: the losses before it, (seeds,)."""
         stack, clip_norm = self._stack, self._workload.clip_norm
         losses = self._loss.backward(drawn)
         raw = stack.gradients.clone() if self._measured else None
@@ -133,20 +139,23 @@ class _FusedRamp:
         at = torch.full((count, 1), lr, dtype=stack.weights.dtype, device=stack.weights.device)
         self._update.step(at, [lr] * count, [None] * count)
         if before is not None and raw is not None:
-            self._measure(drawn, losses, before, raw)
+            self._measure(losses, self._again(drawn) if again else torch.full_like(losses, math.nan), before, raw)
         return losses
 
     @torch.no_grad()
-    def _measure(self, drawn: list[Any], losses: torch.Tensor, before: torch.Tensor, gradients: torch.Tensor) -> None:
+    def _measure(
+        self, losses: torch.Tensor, after: torch.Tensor, before: torch.Tensor, gradients: torch.Tensor
+    ) -> None:
         """The parts of the gain ratio; see `GainMeter`."""
         moved = before - self._stack.weights
         weight_norms = (torch.linalg.vector_norm(before, dim=1).square() + self._still).sqrt()
         row = [
-            losses, self._again(drawn), (moved * gradients).sum(dim=1), torch.linalg.vector_norm(moved, dim=1),
+            losses, after, (moved * gradients).sum(dim=1), torch.linalg.vector_norm(moved, dim=1),
             weight_norms, torch.linalg.vector_norm(gradients, dim=1),
         ]  # fmt: skip
         self._rows.append(torch.stack([value.float() for value in row]))
 
+    @torch.no_grad()
     def _again(self, drawn: list[Any]) -> torch.Tensor:
         """The losses of the step's batches by the weights as they are now, (seeds,); buffers are left alone."""
         kept = [buffer.clone() for buffer in self._stack.buffers]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import repeat
 
 import torch
 
@@ -20,7 +22,8 @@ _SAME = 1e-4  # how far a loss that is evaluated again may lie from the first ti
 class GainMeter:
     """The gain ratio's parts at every step, kept on the device: one copy of the weights, and one more forward pass.
 
-    Around a step: `mark` where the forward pass begins, `before_step` copies the weights, `after_step` measures.
+    Around a step: `mark` where the forward pass begins, `before_step` copies the weights, `after_step` measures; the forward
+    pass only after those steps that `measured` says.
     Gradients may have been clipped by a factor, which is divided out again. Where the loss cannot be evaluated a second
     time, `failure` says why, and nothing is measured.
 
@@ -28,6 +31,9 @@ class GainMeter:
         forward_state: of the module that is trained.
         parameters: those that the optimizers hold.
         device: of the loss.
+
+    Attributes:
+        measured: of each step to come, whether the loss after it is evaluated.
     """
 
     def __init__(self, forward_state: ForwardState, parameters: list[torch.Tensor], device: torch.device) -> None:
@@ -39,6 +45,7 @@ class GainMeter:
         self._flat: list[torch.Tensor] = []
         self._views: list[torch.Tensor] = []
         self._rows: list[torch.Tensor] = []
+        self.measured: Iterator[bool] = repeat(True)
         self._repeated: torch.Tensor | None = None  # the first loss, evaluated twice
         self.loss_dtype = torch.float32
         self.failure: Exception | None = None  # of the first loss, when it was evaluated again
@@ -85,15 +92,17 @@ class GainMeter:
             torch._foreach_sub_(self._views, self._values())  # the step, with its sign turned
             update_norm = self._norm()
             gradients = self._gradients()
-            gradient_norm = _norm_of(gradients, self._device) / clipped_by
-            predicted = self._dot(gradients) / clipped_by
-            try:
-                with user_code:
+            gradient_norm, predicted = _norm_of(gradients, self._device), self._dot(gradients)
+            if isinstance(clipped_by, torch.Tensor):
+                gradient_norm, predicted = gradient_norm / clipped_by, predicted / clipped_by
+            after = torch.full_like(loss, math.nan)
+            if next(self.measured):
+                # some losses raise on weights that are not finite; then the next step raises as well
+                with contextlib.suppress(Exception), user_code:
                     after = self._evaluated(again)
-            except Exception:  # as some losses do on weights that are not finite; then the next step raises as well
-                after = torch.full_like(loss, math.nan)
             row = [loss, after, predicted, update_norm, weight_norm, gradient_norm]
-            self._rows.append(torch.stack([value.to(self._device, _wide(loss)) for value in row]))
+            wide = _wide(loss)
+            self._rows.append(torch.stack([value.to(self._device, wide) for value in row]))
 
     def _values(self) -> list[torch.Tensor]:
         if not self._complex:

@@ -44,7 +44,7 @@ class Movement:
     """
 
     def __init__(self, stepper: Stepper) -> None:
-        self._stepper, self._begun = stepper, False
+        self._stepper, self._begun, self._moved = stepper, False, False
         if not any(parameter.requires_grad for parameter in stepper.parameters):
             raise _still(_FROZEN)
         self._versions = self._read_versions()
@@ -77,7 +77,8 @@ class Movement:
         Raises:
             WorkloadError: it moved no weight, though not for rounding.
         """
-        if not self._is_still():
+        self._moved = self._moved or not self._is_still()
+        if self._moved:
             return
         stepper = self._stepper
         gradients = [p.grad for p in stepper.parameters if p.grad is not None]

@@ -75,7 +75,8 @@ def range_test(
         ramp: "exponential" (even in log LR) or "linear".
         extend: go on beyond end_lr while the loss is still falling there, and begin again lower where start_lr was too high.
         gain_ratio: measure at every step the actual over the predicted reduction of the loss, at one more forward pass (a
-            third of a step) and a copy of the weights. Default: where the loss comes out the same when evaluated again.
+            third of a step) and a copy of the weights. Default: where the loss comes out the same when evaluated again, and
+            of the steps at which the ratio stays at 1 only a few; at the others it is NaN.
         metrics: (model, batch) -> {name: value}, recorded on each batch before its step, at one more forward pass; on
             valid_data alone where that is given.
         valid_data: batches to evaluate (metrics, or the loss) before every step; in the curve under "valid_<name>".
@@ -105,7 +106,7 @@ def range_test(
     optimizers, losses = _optimizers_and_losses(optimizer, loss)
     for name, function in [*(("loss", each) for each in losses), ("metrics", metrics)]:
         require_takes(name, function, "model", "batch")
-    reshard(model)
+    reshard(model.modules())
     if others := foreign(model, optimizers):
         raise InvalidInputError(f"The optimizer's parameters must be the model's, but {others}")
     _require_no_iterator("batches", batches)

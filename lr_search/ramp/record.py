@@ -12,6 +12,7 @@ from lr_search.arrays import FloatArray
 from lr_search.curves.curve import LRCurve, Ramp, RampEnd
 from lr_search.curves.noise import blow_up
 from lr_search.optimizers.character import character
+from lr_search.ramp.measured_steps import steps_to_measure
 from lr_search.workloads.parts import DTYPES, Precision
 
 LAST_BITS = 16  # a reduction of the loss within so many of its last bits is not measured,
@@ -23,6 +24,7 @@ class RampRecord:
 
     Args:
         ramp: "exponential" or "linear".
+        every_step: whether the gain ratio is measured at each step, not only where it changes; it is on a linear ramp.
 
     Attributes:
         stopped: "finished" while the ramp may go on; then why it ended.
@@ -31,8 +33,8 @@ class RampRecord:
         rounding: how small a change of the loss drowns in rounding, relative to it.
     """
 
-    def __init__(self, ramp: Ramp) -> None:
-        self._ramp = ramp
+    def __init__(self, ramp: Ramp, *, every_step: bool = False) -> None:
+        self._ramp, self._every_step = ramp, every_step or ramp == "linear"
         self._lrs: list[float] = []
         self._losses: list[float] = []
         self._rows: list[FloatArray] = []  # the gain meter's
@@ -69,8 +71,16 @@ class RampRecord:
             self.stopped = "non_finite"
         return not len(bad)
 
+    def to_measure(self, lrs: Sequence[float]) -> list[bool]:
+        """Whether to evaluate the loss again after each of the next steps, at these LRs, by what was recorded so far."""
+        if self._every_step:
+            return [True] * len(lrs)
+        latest = self._rows[-1] if self._rows else np.empty((0, 3))
+        latest_lrs = self._lrs[len(self._lrs) - len(latest) :]
+        return list(map(bool, steps_to_measure(lrs, len(self._lrs), latest_lrs, latest, self.rounding)))
+
     def take_rows(self, rows: FloatArray) -> None:
-        """Record the gain ratio's parts, (steps, COLUMNS)."""
+        """Record the gain ratio's parts, (steps, COLUMNS), the loss after a step NaN where it was not evaluated."""
         self._rows.append(rows)
 
     def take_metric(self, name: str, values: Sequence[float]) -> None:

@@ -72,7 +72,7 @@ class RampRun:
         stepper: takes the steps.
         batches: without end.
         ramp: "exponential" or "linear", for the curve.
-        gain_ratio: whether to measure it; None: where the loss can be evaluated again.
+        gain_ratio: whether to measure it, at every step; None: where it changes, and the loss can be evaluated again.
         metrics: recorded on every batch before its step, in the mode the model is trained in.
         sweep: validation batches to evaluate before every step.
     """
@@ -93,7 +93,7 @@ class RampRun:
         self.failure: Exception | None = None  # that ended the ramp, on weights or outputs that are not finite
         self._asked, self._sweep = gain_ratio, sweep
         self._meter: GainMeter | None = None
-        self._record, self._movement = RampRecord(ramp), Movement(stepper)
+        self._record, self._movement = RampRecord(ramp, every_step=gain_ratio is True), Movement(stepper)
         functions = [*stepper.losses, metrics, None if sweep is None else sweep.metrics]
         self._metrics, self._forward_state = metrics, ForwardState(stepper.model, functions)
         self._observed: list[dict[str, torch.Tensor]] = []  # of the present block
@@ -135,6 +135,9 @@ class RampRun:
         losses: list[torch.Tensor] = []
         failure: Exception | None = None
         self._observed = []
+        asked = self._record.to_measure(lrs)
+        if self._meter is not None:
+            self._meter.measured = iter(asked)
         try:
             for lr in lrs:
                 losses.append(self._stepper.step(self._batches, lr))
@@ -145,7 +148,7 @@ class RampRun:
             failure = error
         record = self._record
         record.take(lrs, self._values(losses))
-        self._measure(len(losses))
+        self._measure(asked[: len(losses)])
         if record.stopped == "finished" and failure is not None:
             if record.is_empty or self._stepper.is_finite():
                 raise failure
@@ -205,17 +208,17 @@ class RampRun:
                 self._record.forwards += len(self._sweep.batches) / len(drawn)
         self._observed.append(means)
 
-    def _measure(self, num_steps: int) -> None:
-        """Read what was measured in a block."""
-        record, observed = self._record, self._observed[:num_steps]
+    def _measure(self, asked: list[bool]) -> None:
+        """Read what was measured in a block; at which of its steps the loss was to be evaluated again."""
+        record, observed = self._record, self._observed[: len(asked)]
         for name in observed[0] if observed else ():
             column = self._averaged(torch.stack([values[name].double() for values in observed]))
             record.take_metric(name, column.tolist())
         meter = self._meter
         rows = None if meter is None else meter.read()
-        if meter is None or not num_steps:
+        if meter is None or not asked:
             return
-        record.forwards += (not record.measured) + (0 if rows is None else len(rows))
+        record.forwards += (not record.measured) + (0 if rows is None else sum(asked))
         if not record.measured and self._averaged(meter.differs()[None])[0] > 0:  # on any process
             self._give_up(meter)
         elif rows is not None:

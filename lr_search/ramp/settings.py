@@ -27,7 +27,8 @@ class RampSettings:
         num_steps: steps in the ramp, >= 20.
         ramp: "exponential" (even in log LR) or "linear".
         extend: go on beyond end_lr while the loss is still falling, and begin again lower where start_lr was too high.
-        gain_ratio: measure it at every step; None: where the loss comes out the same when evaluated again.
+        gain_ratio: measure it at every step; None: where the loss comes out the same when evaluated again, and at few of the
+            steps where it stays at 1.
         valid_batches: batches of a workload's validation data to evaluate before every step, >= 0.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,14 +17,21 @@ from lr_search.state.loss_modules import loss_modules
 from lr_search.state.places import ObjectPlace
 from lr_search.state.sharding import reshard
 
-_OF_EVERY_MODULE = set(vars(nn.Module()))
+_REGISTERS = ("_parameters", "_buffers", "_modules")
+# what every module has; where a recurrent one lists its weights once more; a convolution's padding
+_KNOWN = {
+    *vars(nn.Module()), "_flat_weights", "_flat_weight_refs", "_flat_weights_names", "_all_weights",
+    "_reversed_padding_repeated_twice",
+}  # fmt: skip
 _NUMBERS = (type(None), bool, int, float, str)
+
+_Held = tuple[dict[str, Any], dict[str, Any], nn.Module | None]  # a module's dictionary and what stood in it; its owner
 
 
 class ForwardState:
     """The buffers and the attributes of a model and of the modules that its loss uses.
 
-    It costs little where modules have buffers only: a range test asks for it at every step.
+    It costs little where modules have buffers only: a range test asks for it at most of its steps.
 
     Args:
         model: of the pass.
@@ -42,9 +49,9 @@ class ForwardState:
     @contextmanager
     def preserved(self) -> Iterator[None]:
         """Whatever a pass inside changes is undone."""
-        self._reshard()
-        modules = list(dict.fromkeys(module for root in self._roots for module in root.modules()))
-        set_before = [_Set.of(module) for module in modules]
+        modules = _within(self._roots)
+        reshard(modules)  # FSDP2 registers gathered weights for a pass: else it takes the shards for gathered ones
+        held = _held(modules)
         captured = self._captured(modules)
         buffers = [b for module in modules for b in module._buffers.values() if b is not None and not is_lazy(b)]
         aliases = [buffer.data for buffer in buffers]
@@ -54,66 +61,73 @@ class ForwardState:
         try:
             yield
         finally:
-            self._reshard()
-            for state in set_before:
-                state.restore()
+            reshard(_within(self._roots))
+            _put_back(held)
             for buffer, alias in zip(buffers, aliases, strict=True):
                 if buffer.shape != alias.shape:
                     buffer.data = alias
             _copy(buffers, self._copies)
-            captured.restore()
+            if captured is not None:
+                captured.restore()
 
-    def _reshard(self) -> None:
-        """FSDP2 registers gathered weights for a pass: put back by itself, or it takes the shards for gathered ones."""
-        for root in self._roots:
-            reshard(root)
-
-    def _captured(self, modules: list[nn.Module]) -> Captured:
-        """What attributes hold that are neither numbers nor registered."""
-        captured = Captured()
+    def _captured(self, modules: list[nn.Module]) -> Captured | None:
+        """What attributes hold that are neither numbers nor registered; None where there are none."""
         registered = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values()) if t is not None]
-        if any(is_lazy(tensor) for tensor in registered):  # they get their shapes in the pass, and lose them again
-            for root in self._roots:
-                captured.add("model", root)
-        apart: set[int] = set()
-        for module in modules:
-            for name in () if is_machinery(module) else vars(module).keys() - _OF_EVERY_MODULE:
-                value = vars(module)[name]
-                if not isinstance(value, _NUMBERS):
-                    apart = apart or {*map(id, modules), *map(id, registered)}
-                    captured.add(f"{type(module).__name__}.{name}", value, apart=apart)
+        lazy = any(map(is_lazy, registered))
+        found = [
+            (f"{type(module).__name__}.{name}", vars(module)[name])
+            for module in modules
+            for name in (() if is_machinery(module) else vars(module).keys() - _KNOWN)
+            if not _is_fixed(vars(module)[name])
+        ]
+        if not found and not lazy:
+            return None
+        captured = Captured()
+        for root in self._roots if lazy else ():  # they get their shapes in the pass, and lose them again
+            captured.add("model", root)
+        apart = {*map(id, modules), *map(id, registered)}
+        for name, value in found:
+            captured.add(name, value, apart=apart)
         captured.take()
         return captured
 
 
-class _Set(NamedTuple):
-    """What is set and registered in a module."""
-
-    module: nn.Module
-    held: dict[str, Any]
-    registered: list[dict[str, Any]]
-
-    @classmethod
-    def of(cls, module: nn.Module) -> _Set:
-        held = {} if is_machinery(module) else dict(vars(module))
-        return cls(module, held, [dict(register) for register in _registers(module)])
-
-    def restore(self) -> None:
-        module = self.module
-        if self.held and not _same(vars(module), self.held):
-            ObjectPlace(module, type(module), self.held).restore()
-        for register, held in zip(_registers(module), self.registered, strict=True):
-            if not _same(register, held):
-                register.clear()
-                register.update(held)
+def _is_fixed(value: Any) -> bool:
+    """Whether nothing can change inside it."""
+    return isinstance(value, _NUMBERS) or (type(value) is tuple and all(isinstance(each, _NUMBERS) for each in value))
 
 
-def _registers(module: nn.Module) -> list[dict[str, Any]]:
-    return [vars(module)[name] for name in ("_parameters", "_buffers", "_modules")]
+def _within(roots: list[nn.Module]) -> list[nn.Module]:
+    """Every module in these, once."""
+    found, waiting = dict.fromkeys(roots), list(roots)
+    while waiting:
+        for module in waiting.pop()._modules.values():
+            if module is not None and module not in found:
+                found[module] = None
+                waiting.append(module)
+    return list(found)
 
 
-def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return one.keys() == other.keys() and all(map(operator.is_, one.values(), other.values()))
+def _held(modules: list[nn.Module]) -> list[_Held]:
+    """What is set and registered in the modules."""
+    held: list[_Held] = []
+    for module in modules:
+        own = vars(module)
+        if not is_machinery(module):
+            held.append((own, own.copy(), module))
+        held += [(own[name], own[name].copy(), None) for name in _REGISTERS]
+    return held
+
+
+def _put_back(held: list[_Held]) -> None:
+    for now, before, owner in held:
+        if now.keys() == before.keys() and all(map(operator.is_, now.values(), before.values())):
+            continue
+        if owner is not None:
+            ObjectPlace(owner, type(owner), before).restore()
+        else:
+            now.clear()
+            now.update(before)
 
 
 def _copy(targets: list[torch.Tensor], sources: list[torch.Tensor]) -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from itertools import islice
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any, NamedTuple, TypeGuard
 
 import torch
 from torch.utils.data import DataLoader
@@ -29,11 +29,10 @@ _SINGLE = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Draw:
+class Draw(NamedTuple):
     """Where a batch came from: enough to come by it again.
 
-    Args:
+    Attributes:
         pass_start: the random states that its pass began with: the global ones, and the loader's own.
         pass_number: which pass over the data, from 1.
         number: which batch of that pass, from 1.

@@ -272,7 +272,7 @@ class Workload:
             num_steps: steps in the ramp, >= 20.
             ramp: "exponential" or "linear" in the LR.
             extend: go on beyond end_lr while the loss is still falling, and begin again lower where start_lr was too high.
-            gain_ratio: measure it at every step; default: where the loss comes out the same when evaluated again.
+            gain_ratio: measure it at every step; default: where it changes, if the loss comes out the same when evaluated again.
             valid_batches: validation batches to evaluate the metrics on before every step, >= 0.
 
         Reference:

@@ -55,7 +55,9 @@ def test_without_a_pruner_a_study_runs_as_many_trainings_as_its_budget_pays_for(
 
 
 def test_range_test_steps_are_charged_to_every_study_that_uses_them() -> None:
-    comparison = compared(range_test={"num_steps": 40}, schedules=["constant", "sgdr"], seeds=1, lr_range=(1e-4, 0.5))
+    comparison = compared(
+        range_test={"num_steps": 40, "gain_ratio": True}, schedules=["constant", "sgdr"], seeds=1, lr_range=(1e-4, 0.5)
+    )
     assert (len(comparison.curves)) == 40  # run once
     first = comparison.trials[comparison.trials["number"] == 0].set_index(["strategy", "schedule"])["steps_charged"]
     assert first["range_test", "constant"] == first["range_test", "sgdr"] == 40 + 14 + 30  # 41 forward passes

@@ -95,12 +95,24 @@ def test_a_seed_that_diverges_ends_alone(fuses: list[int]) -> None:
 def test_the_gain_ratio_is_that_of_a_quadratic(fuses: list[int]) -> None:
     # loss w^2 / 2 from w = 1, plain gradient descent: each step's ratio is 1 - lr / 2
     quadratic = line(model=One, loss=lambda model, batch: model.weight.square().sum() / 2)
-    pooled = quadratic.range_test(seeds=2, start_lr=0.01, end_lr=0.5, num_steps=20)
+    pooled = quadratic.range_test(seeds=2, start_lr=0.01, end_lr=0.5, num_steps=20, gain_ratio=True)
     assert fuses == [2]
     for curve in pooled.members:
         assert curve.gain_ratio is not None
         np.testing.assert_allclose(curve.gain_ratio, 1 - curve.lr / 2, rtol=1e-4)
     assert quadratic.range_test(seeds=2, gain_ratio=False, num_steps=20).gain_ratio is None
+
+
+def test_each_seed_measures_at_the_steps_at_which_it_would_alone(fuses: list[int]) -> None:
+    workload = line(model=wide)
+    pooled = workload.range_test(seeds=3)
+    assert fuses == [3]
+    kept = [np.isfinite(curve.metrics["reduction"]) for curve in pooled.members]
+    alone = [np.isfinite(workload.range_test(seed).metrics["reduction"]) for seed in range(3)]
+    for fused, by_itself in zip(kept, alone, strict=True):
+        early = min(len(fused), len(by_itself)) // 2  # rounding tells them apart in the end
+        np.testing.assert_array_equal(fused[:early], by_itself[:early])
+    assert all(2 < kept.sum() < 0.9 * len(kept) for kept in kept)
 
 
 class One(nn.Module):

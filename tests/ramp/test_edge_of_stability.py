@@ -44,8 +44,9 @@ def test_plain_sgds_gain_ratio_falls_to_zero_at_about_the_edge_whatever_the_nois
     for noise in (0.1, 1.0):
         curve = blown_up_at(0.0, noise, 0, 400)
         ratio = curve.gain_ratio
+        known = np.isfinite(ratio)
         # no less than that of the sharpest direction alone, and 1 far below it
-        assert (ratio >= 1 - curve.lr * SHARPEST / 2 - 1e-9).all()
-        assert ratio[curve.lr < 1e-3] == pytest.approx(1, abs=0.01)
+        assert (ratio >= 1 - curve.lr * SHARPEST / 2 - 1e-9)[known].all()
+        assert ratio[known & (curve.lr < 1e-3)] == pytest.approx(1, abs=0.01)
         below = curve.lr[ratio < 0]
         assert 2 / SHARPEST <= below.min() < 2 * 2 / SHARPEST

@@ -61,7 +61,7 @@ def test_it_ends_at_the_highest_lr_there_is():
 
 
 def test_a_start_that_is_too_high_begins_again_lower_from_the_very_same_weights_and_batches():
-    options = {"start_lr": 1.0, "end_lr": 10.0, "num_steps": 40}
+    options = {"start_lr": 1.0, "end_lr": 10.0, "num_steps": 40, "gain_ratio": True}
     short, _ = bowl(100.0, **options)
     long, firsts = bowl(100.0, **options, extend=True)
     assert len(short.lr) < 20

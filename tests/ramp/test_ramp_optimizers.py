@@ -242,7 +242,7 @@ def test_bf16_autocast_measures_the_gain_ratio_as_far_as_it_can(examples, cross_
     def ran(precision):
         model = make_net().eval()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        options = {"start_lr": 1e-6, "end_lr": 1.0, "num_steps": 80, "precision": precision}
+        options = {"start_lr": 1e-6, "end_lr": 1.0, "num_steps": 80, "precision": precision, "gain_ratio": True}
         return lrs.range_test(model, optimizer, batches_of(examples), cross_entropy, **options)
 
     single, half = ran("fp32"), ran("bf16")
@@ -275,7 +275,8 @@ def test_a_scaler_that_never_overflows_changes_nothing_but_rounding(examples, cr
     def ran(scaler):
         model = make_net().eval()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        return lrs.range_test(model, optimizer, batches_of(examples), cross_entropy, scaler=scaler, end_lr=1.0)
+        options = {"scaler": scaler, "end_lr": 1.0, "gain_ratio": True}
+        return lrs.range_test(model, optimizer, batches_of(examples), cross_entropy, **options)
 
     scaled, plain = ran(torch.amp.GradScaler("cpu", init_scale=1024.0)), ran(None)
     assert scaled.loss == pytest.approx(plain.loss, rel=1e-5)

@@ -169,5 +169,6 @@ def test_a_range_test_over_validation_batches_ends_with_it(error):
 
 @ERRORS
 def test_finding_the_lr_again_ends_with_it(error):
+    work, ramp = line(loss=Raises(squared_error, error, 50)), {"gain_ratio": False}
     with pytest.raises(RuntimeError, match="mine"):
-        lrs.refind(line(loss=Raises(squared_error, error, 50)), lrs.schedules.Constant(0.05), at=2)
+        lrs.refind(work, lrs.schedules.Constant(0.05), at=2, range_test=ramp)
