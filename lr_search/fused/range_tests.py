@@ -13,7 +13,7 @@ from lr_search.errors import LRSearchError, WorkloadError, user_code
 from lr_search.fused.losses import FusedLoss
 from lr_search.fused.seed_batches import SeededWalks
 from lr_search.fused.stack import Stack
-from lr_search.fused.support import Support, support_of
+from lr_search.fused.support import Support, known_support
 from lr_search.fused.trials import clip, idle_parameters
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate
 from lr_search.fused.width import fitting_width
@@ -38,7 +38,7 @@ def fused_range_tests(workload: Workload, settings: RampSettings, *, seeds: Sequ
     Returns:
         A curve for each seed; None where they cannot be fused. No timing has a say: the same seeds give the same bits.
     """
-    support = support_of(workload, seeds[0])
+    support = known_support(workload, seeds[0])
     if support.reason or support.draws:
         return None
     width = min(len(seeds), fitting_width(support, workload.torch_device))
@@ -66,7 +66,7 @@ class _FusedRamp:
             for seed in seeds:
                 model, optimizer, batches = workload.begin(seed)
                 batches.remember((RAMP_BLOCK + 1) * workload.accumulate)
-                self._walks.add(batches)
+                self._walks.add(batches, seed)
                 models.append(model)
                 optimizers.append(optimizer)
         self._optimizer = optimizers[0]
@@ -75,10 +75,14 @@ class _FusedRamp:
         layout = Layout(self._stack, self._optimizer)
         self._update = kind(self._stack, layout, workload.optimizer, (0, len(seeds)))
         idle = idle_parameters(self._optimizer, self._stack)
-        self._loss = FusedLoss(self._stack, workload.loss, workload.precision, draws=False, batch_dim=0, idle=idle)
+        self._own_batches, self._shared_batches = (
+            FusedLoss(self._stack, workload.loss, workload.precision, draws=False, batch_dim=dim, idle=idle)
+            for dim in (0, None)
+        )
         self._num_weights = sum(parameter.numel() for parameter in [*self._stack.parameters, *idle])
         self._still = float(sum(parameter.detach().square().sum() for parameter in idle))
         self._rows: list[torch.Tensor] = []
+        self._writes: bool | None = None  # whether the optimizer's step writes into the gradients
 
     def run(self) -> list[LRCurve]:
         """Take the steps until every curve has ended."""
@@ -96,8 +100,10 @@ class _FusedRamp:
 
     def _block(self, lrs: list[float], records: list[RampRecord], *, first: bool) -> None:
         with preserved_rng(self._workload.torch_device):
-            batches = self._walks.draw(len(lrs))
-            losses = torch.stack([self._step(drawn, lr) for drawn, lr in zip(batches, lrs, strict=True)])
+            shared = self._walks.draw_shared(len(lrs))
+            batches = self._walks.draw(len(lrs)) if shared is None else shared
+            loss = self._own_batches if shared is None else self._shared_batches
+            losses = torch.stack([self._step(loss, drawn, lr) for drawn, lr in zip(batches, lrs, strict=True)])
         values = losses.cpu().double().numpy()  # (steps, seeds)
         rows = torch.stack(self._rows).cpu().numpy() if self._rows else np.empty((0, GAIN_COLUMNS, len(records)))
         self._rows = []
@@ -121,39 +127,47 @@ class _FusedRamp:
         if isinstance(fault, WorkloadError):
             raise fault
 
-    def _step(self, drawn: list[Any], lr: float) -> torch.Tensor:
+    def _step(self, loss: FusedLoss, drawn: list[Any], lr: float) -> torch.Tensor:
         """Take one step. Returns: the losses before it, (seeds,)."""
         stack, clip_norm = self._stack, self._workload.clip_norm
-        losses = self._loss.backward(drawn)
-        raw = stack.gradients.clone() if self._measured else None
-        before = stack.weights.clone() if self._measured else None
+        losses = loss.backward(drawn)
+        gradients, before = stack.gradients, stack.weights.clone() if self._measured else None
+        if self._measured and (clip_norm is not None or self._writes is not False):
+            gradients = gradients.clone()
         if clip_norm is not None:
             clip(stack.gradients, clip_norm)
-        count = len(self._seeds)
+        count, version = len(self._seeds), stack.gradients._version
         at = torch.full((count, 1), lr, dtype=stack.weights.dtype, device=stack.weights.device)
         self._update.step(at, [lr] * count, [None] * count)
-        if before is not None and raw is not None:
-            self._measure(drawn, losses, before, raw)
+        self._writes = self._writes or stack.gradients._version != version
+        if before is not None:
+            self._measure(losses, self._again(loss, drawn), before, gradients)
         return losses
 
     @torch.no_grad()
-    def _measure(self, drawn: list[Any], losses: torch.Tensor, before: torch.Tensor, gradients: torch.Tensor) -> None:
-        """The parts of the gain ratio; see `GainMeter`."""
-        moved = before - self._stack.weights
-        weight_norms = (torch.linalg.vector_norm(before, dim=1).square() + self._still).sqrt()
-        row = [
-            losses, self._again(drawn), (moved * gradients).sum(dim=1), torch.linalg.vector_norm(moved, dim=1),
-            weight_norms, torch.linalg.vector_norm(gradients, dim=1),
-        ]  # fmt: skip
+    def _measure(
+        self, losses: torch.Tensor, after: torch.Tensor, before: torch.Tensor, gradients: torch.Tensor
+    ) -> None:
+        """The parts of the gain ratio; see `GainMeter`. `before` is written over."""
+        weight_norms = (_norms(before).square() + self._still).sqrt()
+        moved = before.sub_(self._stack.weights)
+        predicted = torch.linalg.vecdot(moved, gradients)
+        row = [losses, after, predicted, _norms(moved), weight_norms, _norms(gradients)]
         self._rows.append(torch.stack([value.float() for value in row]))
 
-    def _again(self, drawn: list[Any]) -> torch.Tensor:
+    @torch.no_grad()
+    def _again(self, loss: FusedLoss, drawn: list[Any]) -> torch.Tensor:
         """The losses of the step's batches by the weights as they are now, (seeds,); buffers are left alone."""
         kept = [buffer.clone() for buffer in self._stack.buffers]
-        total = torch.stack([self._loss(batch) for batch in drawn]).mean(dim=0)
+        total = torch.stack([loss(batch) for batch in drawn]).mean(dim=0)
         for buffer, value in zip(self._stack.buffers, kept, strict=True):
             buffer.copy_(value)
         return total
+
+
+def _norms(rows: torch.Tensor) -> torch.Tensor:
+    norms: torch.Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return norms
 
 
 def _stacked(models: Sequence[torch.nn.Module], support: Support) -> Stack:

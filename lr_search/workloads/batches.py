@@ -74,6 +74,16 @@ class BatchWalk:
         self._newest: deque[Draw] = deque(maxlen=0)
         self.total = 0  # batches drawn since the walk was made
 
+    @property
+    def data(self) -> Iterable[Any]:
+        """What is walked through."""
+        return self._data
+
+    @property
+    def passes(self) -> int:
+        """How many were begun."""
+        return self._passes
+
     def _opened(self) -> Iterable[Any]:
         return open_data(self._source, self.name)
 
