@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ from lr_search.rng import preserved_rng
 from lr_search.training.batch_fault import batch_fault_of
 from lr_search.workloads.workload import Workload
 
+QUICK_BYTES = 2**24  # of all models of a stack, by `Support.row_bytes`
+
 
 def fused_range_tests(workload: Workload, settings: RampSettings, *, seeds: Sequence[int]) -> list[LRCurve] | None:
     """The curves of several seeds, as each by itself would record them, to rounding.
@@ -41,7 +44,9 @@ def fused_range_tests(workload: Workload, settings: RampSettings, *, seeds: Sequ
     support = known_support(workload, seeds[0])
     if support.reason or support.draws:
         return None
-    width = min(len(seeds), fitting_width(support, workload.torch_device))
+    width = min(len(seeds), fitting_width(support, workload.torch_device), _quick_width(support, workload.torch_device))
+    if width == 1:
+        return None
     curves: list[LRCurve] = []
     for part in np.array_split(np.asarray(seeds), -(-len(seeds) // width)):
         try:
@@ -52,6 +57,11 @@ def fused_range_tests(workload: Workload, settings: RampSettings, *, seeds: Sequ
         except Exception:  # batches that cannot be stacked, or an exception of one of them: each by itself shows which
             return None
     return curves
+
+
+def _quick_width(support: Support, device: torch.device) -> int:
+    """How many models gain by being stacked: on a CPU those that its cache holds; the steps of large ones are arithmetic anyway."""
+    return sys.maxsize if device.type != "cpu" else max(1, QUICK_BYTES // max(1, support.row_bytes))
 
 
 class _FusedRamp:
@@ -75,10 +85,7 @@ class _FusedRamp:
         layout = Layout(self._stack, self._optimizer)
         self._update = kind(self._stack, layout, workload.optimizer, (0, len(seeds)))
         idle = idle_parameters(self._optimizer, self._stack)
-        self._own_batches, self._shared_batches = (
-            FusedLoss(self._stack, workload.loss, workload.precision, draws=False, batch_dim=dim, idle=idle)
-            for dim in (0, None)
-        )
+        self._loss = FusedLoss(self._stack, workload.loss, workload.precision, draws=False, batch_dim=0, idle=idle)
         self._num_weights = sum(parameter.numel() for parameter in [*self._stack.parameters, *idle])
         self._still = float(sum(parameter.detach().square().sum() for parameter in idle))
         self._rows: list[torch.Tensor] = []
@@ -100,10 +107,8 @@ class _FusedRamp:
 
     def _block(self, lrs: list[float], records: list[RampRecord], *, first: bool) -> None:
         with preserved_rng(self._workload.torch_device):
-            shared = self._walks.draw_shared(len(lrs))
-            batches = self._walks.draw(len(lrs)) if shared is None else shared
-            loss = self._own_batches if shared is None else self._shared_batches
-            losses = torch.stack([self._step(loss, drawn, lr) for drawn, lr in zip(batches, lrs, strict=True)])
+            batches = self._walks.draw(len(lrs))
+            losses = torch.stack([self._step(drawn, lr) for drawn, lr in zip(batches, lrs, strict=True)])
         values = losses.cpu().double().numpy()  # (steps, seeds)
         rows = torch.stack(self._rows).cpu().numpy() if self._rows else np.empty((0, GAIN_COLUMNS, len(records)))
         self._rows = []
@@ -127,10 +132,10 @@ class _FusedRamp:
         if isinstance(fault, WorkloadError):
             raise fault
 
-    def _step(self, loss: FusedLoss, drawn: list[Any], lr: float) -> torch.Tensor:
+    def _step(self, drawn: list[Any], lr: float) -> torch.Tensor:
         """Take one step. Returns: the losses before it, (seeds,)."""
         stack, clip_norm = self._stack, self._workload.clip_norm
-        losses = loss.backward(drawn)
+        losses = self._loss.backward(drawn)
         gradients, before = stack.gradients, stack.weights.clone() if self._measured else None
         if self._measured and (clip_norm is not None or self._writes is not False):
             gradients = gradients.clone()
@@ -141,7 +146,7 @@ class _FusedRamp:
         self._update.step(at, [lr] * count, [None] * count)
         self._writes = self._writes or stack.gradients._version != version
         if before is not None:
-            self._measure(losses, self._again(loss, drawn), before, gradients)
+            self._measure(losses, self._again(drawn), before, gradients)
         return losses
 
     @torch.no_grad()
@@ -156,10 +161,10 @@ class _FusedRamp:
         self._rows.append(torch.stack([value.float() for value in row]))
 
     @torch.no_grad()
-    def _again(self, loss: FusedLoss, drawn: list[Any]) -> torch.Tensor:
+    def _again(self, drawn: list[Any]) -> torch.Tensor:
         """The losses of the step's batches by the weights as they are now, (seeds,); buffers are left alone."""
         kept = [buffer.clone() for buffer in self._stack.buffers]
-        total = torch.stack([loss(batch) for batch in drawn]).mean(dim=0)
+        total = torch.stack([self._loss(batch) for batch in drawn]).mean(dim=0)
         for buffer, value in zip(self._stack.buffers, kept, strict=True):
             buffer.copy_(value)
         return total

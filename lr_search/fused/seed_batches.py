@@ -1,8 +1,10 @@
-"""Batches for several models of different seeds, stacked; or the same for all, where the data draw no random numbers."""
+"""Batches for several models of different seeds, stacked; drawn once where they are the same for all."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -35,23 +37,26 @@ class SeededWalks:
         """The batches of one of the seeds, as far as they were drawn."""
         return self._walks[0 if self._shared else index].walk
 
-    def draw_shared(self, steps: int) -> list[list[Any]] | None:
-        """The batches of so many steps, if they are the same for every seed: drawn once; else None, and `draw` has them.
+    def draw(self, steps: int) -> Iterator[list[Any]]:
+        """The batches of so many steps: for each a list of as many as a step accumulates, stacked when it is its turn.
 
-        They are the same as long as neither opening the data nor drawing from them moves the random states.
+        What is the same for all seeds is drawn once: as long as neither opening the data nor drawing from them moves the random states.
+
+        Raises:
+            Exception: torch's `default_collate` cannot stack those of several seeds.
         """
+        count = steps * self._accumulate
         if self._shared is None:
             self._shared = self._begin_alike()
-        if not self._shared:
-            return None
-        count = steps * self._accumulate
         first, *others = self._walks
-        if not first.ahead(count):
-            self._shared = False
-            return None
+        self._shared = self._shared and first.ahead(count)
+        drawn = [first.take(count)]
         for other in others:
-            other.behind += count
-        return self._by_step(first.take(count))
+            if self._shared:
+                other.behind += count
+            drawn.append(drawn[0] if self._shared else other.take(count))
+        together = (default_collate(list(batches)) for batches in zip(*drawn, strict=True))
+        return (list(islice(together, self._accumulate)) for _ in range(steps))
 
     def _begin_alike(self) -> bool:
         """Whether the first batches are equal, and nothing was drawn for them."""
@@ -62,18 +67,6 @@ class SeededWalks:
             len(other) == len(first) and all(torch.equal(*pair) for pair in zip(first, other, strict=True))
             for other in others
         )
-
-    def draw(self, steps: int) -> list[list[Any]]:
-        """The stacked batches of so many steps: for each a list of as many as a step accumulates.
-
-        Raises:
-            Exception: torch's `default_collate` cannot stack those of several seeds.
-        """
-        drawn = [walk.take(steps * self._accumulate) for walk in self._walks]
-        return self._by_step([default_collate(list(batches)) for batches in zip(*drawn, strict=True)])
-
-    def _by_step(self, batches: list[Any]) -> list[list[Any]]:
-        return [batches[begin : begin + self._accumulate] for begin in range(0, len(batches), self._accumulate)]
 
     def close(self) -> None:
         """Let go of the data."""
