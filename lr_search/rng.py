@@ -51,9 +51,10 @@ class RNGState:
     def same_as(self, other: RNGState) -> bool:
         """Whether the same numbers would be drawn."""
         (name, keys, *rest), (other_name, other_keys, *other_rest) = self.numpy, other.numpy
-        pairs = [(self.torch_cpu, other.torch_cpu), (self.cuda, other.cuda)]
+        cuda = (self.cuda, other.cuda)
         return (
-            all(one is other or (one is not None and torch.equal(one, other)) for one, other in pairs)
+            torch.equal(self.torch_cpu, other.torch_cpu)
+            and (cuda[0] is cuda[1] or (cuda[0] is not None and cuda[1] is not None and torch.equal(cuda[0], cuda[1])))
             and (self.python, name, rest) == (other.python, other_name, other_rest)
             and np.array_equal(keys, other_keys)
         )

@@ -30,19 +30,24 @@ from lr_search.workloads.workload import Workload
 QUICK_BYTES = 2**24  # of all models of a stack, by `Support.row_bytes`
 
 
+def ramps_fuse(support: Support, settings: RampSettings) -> bool:
+    """Whether range tests of a workload can be fused."""
+    return not (support.reason or support.draws or settings.extend or settings.valid_batches)
+
+
 def fused_range_tests(workload: Workload, settings: RampSettings, *, seeds: Sequence[int]) -> list[LRCurve] | None:
     """The curves of several seeds, as each by itself would record them, to rounding.
 
     Args:
         workload: what is trained.
-        settings: of the range tests; neither extended nor with validation batches.
+        settings: of the range tests.
         seeds: of the weights and the batches.
 
     Returns:
         A curve for each seed; None where they cannot be fused. No timing has a say: the same seeds give the same bits.
     """
     support = known_support(workload, seeds[0])
-    if support.reason or support.draws:
+    if not ramps_fuse(support, settings):
         return None
     width = min(len(seeds), fitting_width(support, workload.torch_device), _quick_width(support, workload.torch_device))
     if width == 1:

@@ -105,7 +105,9 @@ _KNOWN: dict[int, tuple[list[object], Support]] = {}  # by the id of a workload,
 def _kind_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[object]:
     """What a try-out depends on, as far as it can be seen: modules, parameters and the optimizer's settings."""
     modules = [(name, type(module), module.training, module.extra_repr()) for name, module in model.named_modules()]
-    named = [(name, p.shape, p.dtype, p.requires_grad) for name, p in [*model.named_parameters(), *model.named_buffers()]]
+    named = [
+        (name, p.shape, p.dtype, p.requires_grad) for name, p in [*model.named_parameters(), *model.named_buffers()]
+    ]
     groups = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
     return [modules, named, type(optimizer), repr(groups), [len(group["params"]) for group in optimizer.param_groups]]
 
