@@ -28,7 +28,7 @@ class FusedExecutor(LimitedExecutor):
 
     The range tests of all seeds are one fused ramp, where the forward pass draws no random numbers; see `Workload.range_test`.
 
-    Trials run one by one where they cannot be fused: probes, schedules that depend on results (plateau, refind); and, with a
+    Trials run one by one where they cannot be fused: probes, schedules that need the training itself (refind); and, with a
     warning that says why, a model, loss or optimizer that cannot (tried out on one batch first). BatchNorm, dropout, attention
     and convolutions can; RNN kernels, and control flow that depends on data, cannot.
 

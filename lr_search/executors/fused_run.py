@@ -17,7 +17,6 @@ from lr_search.fused.range_tests import fused_range_tests
 from lr_search.fused.support import Support
 from lr_search.fused.trials import FusedTraining
 from lr_search.ramp.settings import RampSettings
-from lr_search.schedules.base import Schedule
 from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Workload
@@ -170,5 +169,5 @@ def fused_outcomes(
 
 def _member(workload: Workload, spec: TrialSpec) -> Member:
     """What a trial is among those that are trained with it."""
-    assert isinstance(spec.schedule, Schedule)
+    assert spec.schedule is not None
     return Member(judged_by(workload, spec), spec.schedule, kept_snapshots(workload, spec))

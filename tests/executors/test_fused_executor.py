@@ -18,7 +18,6 @@ from lr_search.executors import fused_run
 from lr_search.executors.executor import Executor
 from lr_search.executors.executor_names import executor_by_name
 from lr_search.executors.fusing import Fusing
-from lr_search.fused import range_tests
 from lr_search.fused.lane import Member
 from lr_search.fused.trials import FusedTraining
 from lr_search.schedules import by_name
@@ -28,7 +27,6 @@ from tests.helpers.comparing import (
     BEYOND,
     STEPS,
     TAME,
-    Breaking,
     CutAbove,
     Followed,
     compared,
@@ -142,18 +140,44 @@ def test_a_confirmation_is_never_trained_with_a_search() -> None:
     assert not fusing.together(confirmation, task)
 
 
-def test_only_range_tests_and_trainings_under_a_schedule_can_be_fused() -> None:
-    wanted: dict[str, Any] = {"strategies": ["range_test", "probe"], "schedules": ["constant", "plateau"], "seeds": 1}
-    tasks = sharing.tasks(optuna.storages.InMemoryStorage(), budget=8, **wanted)
+def test_what_needs_the_training_itself_cannot_be_fused() -> None:
+    wanted: dict[str, Any] = {
+        "strategies": ["range_test", "probe"],
+        "schedules": ["constant", "refind", "plateau"],
+        "seeds": 1,
+    }
+    tasks = sharing.tasks(optuna.storages.InMemoryStorage(), budget=9, **wanted)
     fused = [task.plan for task in tasks if Fusing(4).can(task)]
-    assert len(tasks) == 2 + 4  # a range test and a probe for them all
-    assert [(plan.kind, plan.schedule) for plan in fused] == [("range_test", ""), *[("search", "constant")] * 2]
+    assert len(tasks) == 2 + 6  # a range test and a probe for them all
+    assert [(plan.kind, plan.schedule) for plan in fused] == [
+        ("range_test", ""),
+        *[("search", "constant"), ("search", "plateau")] * 2,
+    ]
 
 
-def test_probes_and_controllers_run_by_themselves(waves: list[Any]) -> None:
-    schedules = {"refind": partial(by_name, "refind", num_steps=2 * STEPS, ramp_steps=20), "plateau": "plateau"}
+def test_probes_and_what_refinds_run_by_themselves(waves: list[Any]) -> None:
+    schedules = {"refind": partial(by_name, "refind", num_steps=2 * STEPS, ramp_steps=20)}
     same(line(num_steps=2 * STEPS), strategies=["range_test", "probe"], schedules=schedules, budget=4, **TAME)
     assert waves == []
+
+
+def test_each_row_has_a_plateau_of_its_own(waves: list[Any]) -> None:
+    schedules = {
+        "plateau": partial(by_name, "plateau", num_steps=STEPS, patience=0, threshold=0.3),
+        "constant": "constant",
+    }
+    ours = same(line(eval_every=3), 8, schedules=schedules, **TAME)
+    assert [len(members) for _, members in waves] == [6]
+    lrs_of_a_trial = ours.evaluations.query("step > 0").groupby(["schedule", "number"])["lr"].nunique()
+    assert lrs_of_a_trial["plateau"].nunique() > 1  # they fell at other times
+    assert (lrs_of_a_trial["constant"] == 1).all()
+
+
+def test_a_plateau_of_no_metric_is_told_as_by_itself() -> None:
+    unknown = {"plateau": partial(by_name, "plateau", num_steps=STEPS, metric="accuracy")}
+    for executor in (lrs.FusedExecutor(width=4), lrs.LocalExecutor()):
+        with pytest.raises(lrs.errors.TrialsFailedError, match="metric must be one that the workload reports"):
+            compared(line(), executor, schedules=unknown)
 
 
 # each by itself
@@ -227,56 +251,3 @@ def test_the_same_call_gives_the_same_bits() -> None:
     one, other = (compared(line(), lrs.FusedExecutor(width=4), budget=6, **BEYOND) for _ in range(2))
     require_same(one, other)
     assert {"finished", "diverged"} == set(one.trials["outcome"])
-
-
-# range tests
-
-
-@pytest.fixture
-def ramps(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """The seeds of every fused ramp."""
-    found: list[list[int]] = []
-    run = range_tests._FusedRamp.run
-
-    def noted(self: Any) -> list[lrs.LRCurve]:
-        found.append(list(self._seeds))
-        return run(self)
-
-    monkeypatch.setattr(range_tests._FusedRamp, "run", noted)
-    return found
-
-
-def test_the_range_tests_of_all_seeds_are_one_ramp(ramps: list[list[int]]) -> None:
-    ours = same(line(), strategies=["range_test"], seeds=3, **TAME)
-    assert ramps == [[0, 1, 2]]
-    assert len(ours.curves["seed"].unique()) == 3
-
-
-def test_several_curves_of_a_study_are_in_it_too(ramps: list[list[int]]) -> None:
-    same(line(), strategies=["range_test"], seeds=2, **{**TAME, "range_test": {"num_steps": 20, "curves": 2}})
-    assert [sorted(ramp) for ramp in ramps] == [[0, 1, 1_000_003, 1_000_004]]
-
-
-def test_optimizers_have_ramps_of_their_own(ramps: list[list[int]]) -> None:
-    same(line(), strategies=["range_test"], seeds=2, optimizers=OPTIMIZERS, **TAME)
-    assert ramps == [[0, 1], [0, 1]]
-
-
-def test_a_width_bounds_the_range_tests_too(ramps: list[list[int]]) -> None:
-    same(line(), 2, strategies=["range_test"], seeds=3, **TAME)
-    assert ramps == [[0, 1]]
-
-
-def test_range_tests_that_draw_random_numbers_run_one_by_one(ramps: list[list[int]]) -> None:
-    dropout = line(
-        model=lambda: torch.nn.Sequential(torch.nn.Linear(1, 4), torch.nn.Dropout(0.2), torch.nn.Linear(4, 1))
-    )
-    same(dropout, strategies=["range_test"], seeds=2, **TAME)
-    assert ramps == []
-
-
-def test_range_tests_that_fail_fused_are_run_one_by_one_and_say_why(ramps: list[list[int]]) -> None:
-    breaking = line(optimizer=Breaking(0.1, RuntimeError))
-    with pytest.raises(lrs.errors.TrialsFailedError, match="the disk is full"):
-        compared(breaking, lrs.FusedExecutor(width=4), strategies=["range_test"], seeds=2, **BEYOND)
-    assert ramps[0] == [0, 1]
