@@ -48,6 +48,17 @@ class RNGState:
         if self.cuda is not None:
             torch.cuda.set_rng_state(self.cuda, self.device)
 
+    def same_as(self, other: RNGState) -> bool:
+        """Whether the same numbers would be drawn."""
+        (name, keys, *rest), (other_name, other_keys, *other_rest) = self.numpy, other.numpy
+        cuda = (self.cuda, other.cuda)
+        return (
+            torch.equal(self.torch_cpu, other.torch_cpu)
+            and (cuda[0] is cuda[1] or (cuda[0] is not None and cuda[1] is not None and torch.equal(cuda[0], cuda[1])))
+            and (self.python, name, rest) == (other.python, other_name, other_rest)
+            and np.array_equal(keys, other_keys)
+        )
+
     def plain(self) -> dict[str, Any]:
         """Plain containers, numbers and tensors: what `torch.load(weights_only=True)` takes."""
         name, keys, *rest = self.numpy

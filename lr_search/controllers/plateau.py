@@ -17,6 +17,7 @@ from lr_search.training.controller import Controller
 if TYPE_CHECKING:
     from lr_search.training.evaluation import Evaluation
     from lr_search.training.training import Training
+    from lr_search.workloads.workload import Workload
 
 
 @checked
@@ -75,10 +76,13 @@ class ReduceOnPlateau(Controller):
         return Constant(self.lr)
 
     def start(self, training: Training) -> Plateau:
+        """A control of the training's workload."""
+        return self.by_evaluations(training.workload)
+
+    def by_evaluations(self, workload: Workload) -> Plateau:
         """A control with the workload's objective and direction, where none were given."""
-        work = training.workload
-        metric = work.objective if self.metric is None else self.metric
-        direction = self.direction or (work.direction if metric == work.objective else "minimize")
+        metric = workload.objective if self.metric is None else self.metric
+        direction = self.direction or (workload.direction if metric == workload.objective else "minimize")
         return Plateau(self, metric, direction)
 
     def describe(self) -> str:

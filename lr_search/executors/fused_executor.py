@@ -26,9 +26,11 @@ class FusedExecutor(LimitedExecutor):
     numbers, each at its own LR; each is evaluated, reported and pruned by itself. The answers are those of `LocalExecutor`, to
     rounding. The same command in other terminals shares the work.
 
-    Trials run one by one where they cannot be fused: range tests, probes, schedules that depend on results (plateau,
-    refind); and, with a warning that says why, a model, loss or optimizer that cannot (tried out on one batch
-    first). BatchNorm, dropout, attention and convolutions can; RNN kernels, and control flow that depends on data, cannot.
+    The range tests of all seeds are one fused ramp, where the forward pass draws no random numbers; see `Workload.range_test`.
+
+    Trials run one by one where they cannot be fused: probes, schedules that need the training itself (refind); and, with a
+    warning that says why, a model, loss or optimizer that cannot (tried out on one batch first). BatchNorm, dropout, attention
+    and convolutions can; RNN kernels, and control flow that depends on data, cannot.
 
     Args:
         width: the most trials at once, >= 1; "auto": the fastest, measured on a few steps, or 1 where fusing does not pay (on a busy

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from lr_search.curves.curve import LRCurve
 from lr_search.errors import LRSearchError, user_code
-from lr_search.executors.outcomes import conclude, judged_by, kept_snapshots
+from lr_search.executors.outcomes import begun, conclude, judged_by, kept_snapshots, tell_curve
+from lr_search.executors.time_limits.alarm import TrialTimeoutError
 from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
 from lr_search.executors.trial_run import Run
 from lr_search.fused.lane import Lane, Member
+from lr_search.fused.range_tests import fused_range_tests
 from lr_search.fused.support import Support
 from lr_search.fused.trials import FusedTraining
-from lr_search.schedules.base import Schedule
-from lr_search.studies.trial import TrialSpec
+from lr_search.ramp.settings import RampSettings
+from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.workload import Workload
 
@@ -139,7 +142,32 @@ class FusedRun(Iterator[list[LaneRun]]):
         self._training, self._lanes, self.runs = None, iter(()), []
 
 
+def fused_outcomes(
+    workload: Workload, specs: Sequence[TrialSpec], limits: TimeLimits = NO_LIMITS
+) -> list[Outcome] | None:
+    """What becomes of range tests of one kind that are run in one fused ramp; None where they must be run one by one.
+
+    Args:
+        workload: what is trained.
+        specs: that differ in their seeds alone.
+        limits: how long they may take, and everything.
+    """
+    begun_at = time.perf_counter()
+    outcomes = [begun(workload) for _ in specs]
+    curves: list[LRCurve] | None = None
+    with suppress(TrialTimeoutError), limits.watch():
+        settings = RampSettings(**(specs[0].range_test or {}))
+        curves = fused_range_tests(workload, settings, seeds=[spec.seed for spec in specs])
+    if curves is None:
+        return None
+    seconds = (time.perf_counter() - begun_at) / len(specs)
+    for place, (outcome, curve) in enumerate(zip(outcomes, curves, strict=True), start=1):
+        tell_curve(outcome, curve)
+        outcome.seconds, outcome.worker = seconds, f"{outcome.worker}/{place}"
+    return outcomes
+
+
 def _member(workload: Workload, spec: TrialSpec) -> Member:
     """What a trial is among those that are trained with it."""
-    assert isinstance(spec.schedule, Schedule)
+    assert spec.schedule is not None
     return Member(judged_by(workload, spec), spec.schedule, kept_snapshots(workload, spec))

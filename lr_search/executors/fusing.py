@@ -12,8 +12,10 @@ from lr_search.errors import error_text
 from lr_search.executors.time_limits.alarm import TrialTimeoutError
 from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
 from lr_search.fused.losses import ChangingPartsError
-from lr_search.fused.support import Support, support_of
+from lr_search.fused.range_tests import ramps_fuse
+from lr_search.fused.support import Support, known_support
 from lr_search.fused.width import WIDEST, fastest_width, fitting_width
+from lr_search.ramp.settings import RampSettings
 from lr_search.studies.study import StudyTask
 from lr_search.workloads.workload import Workload
 
@@ -55,12 +57,17 @@ class Fusing:
             )
 
     def can(self, task: StudyTask) -> bool:
-        """Whether a study's trials can be fused at all."""
+        """Whether a study's trials or range tests can be fused at all."""
         plan = task.plan
-        return self._asked != 1 and plan.scheduled and not self.support(plan.workload, plan.seed).reason
+        if self._asked == 1 or not (plan.scheduled or plan.kind == "range_test"):
+            return False
+        support = self.support(plan.workload, plan.seed)
+        return not support.reason if plan.scheduled else ramps_fuse(support, RampSettings(**plan.range_test))
 
     def together(self, one: StudyTask, other: StudyTask) -> bool:
-        """Whether trials of two studies can be trained in lockstep."""
+        """Whether trials of two studies can be trained in lockstep, or their range tests be run so, whatever their seeds."""
+        if "range_test" in (one.plan.kind, other.plan.kind):
+            return _same_ramps(one, other) and self.can(other)
         if not alike(one, other) or not self.can(other):
             return False
         trained = [self.support(task.plan.workload, task.plan.seed).trained for task in (one, other)]
@@ -73,6 +80,8 @@ class Fusing:
         fits = min(fitting_width(support, workload.torch_device), self._limit)
         if self._asked != "auto":
             return min(self._asked, fits)
+        if task.plan.kind == "range_test":  # how many are stacked is decided there
+            return most
         most = min(most, fits, WIDEST)
         width, tried = self._fastest.get(id(workload), (1, 0))
         if most > tried and 2 * width > tried:  # a wider one might be faster yet
@@ -96,11 +105,17 @@ def alike(one: StudyTask, other: StudyTask) -> bool:
     )
 
 
+def _same_ramps(one: StudyTask, other: StudyTask) -> bool:
+    """Whether two studies run the same range test of one workload."""
+    first, second = one.plan, other.plan
+    return (first.kind, first.range_test, first.workload) == (second.kind, second.range_test, second.workload)
+
+
 def supported_within(limits: TimeLimits, workload: Workload, seed: int) -> Support:
     """What is known of a workload, which is tried out; it may take as long as a trial."""
     try:
         with limits.watch():
-            return support_of(workload, seed)
+            return known_support(workload, seed)
     except TrialTimeoutError as error:
         return Support(f"a workload that can be tried out on one batch, but got {error_text(error)}")
 

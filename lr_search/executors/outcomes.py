@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lr_search.curves.curve import LRCurve
 from lr_search.ensembles.ensemble import SnapshotEnsemble
 from lr_search.errors import error_text, printable, user_code
 from lr_search.executors.time_limits.alarm import TrialTimeoutError
@@ -62,6 +63,12 @@ def cut(outcome: Outcome) -> None:
 def finish(outcome: Outcome, reason: str) -> None:
     """It has come to its end."""
     outcome.ended, outcome.reason = "finished", reason
+
+
+def tell_curve(outcome: Outcome, curve: LRCurve) -> None:
+    """A range test has come to its end."""
+    outcome.curve, outcome.steps = curve, curve.steps_charged
+    finish(outcome, curve.suggest().reason)
 
 
 def conclude(outcome: Outcome, training: Trained) -> None:

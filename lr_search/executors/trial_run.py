@@ -10,7 +10,7 @@ from typing import Any
 
 from lr_search.errors import StorageError, WorkloadError, user_code
 from lr_search.executors.interrupts import worker_deaths_held
-from lr_search.executors.outcomes import begun, conclude, cut, fail, finish, judged_by, kept_snapshots
+from lr_search.executors.outcomes import begun, conclude, cut, fail, finish, judged_by, kept_snapshots, tell_curve
 from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
 from lr_search.ramp.descending_probe import descending_probe
 from lr_search.studies.trial import Outcome, TrialSpec
@@ -131,14 +131,13 @@ class TrialRun(Run, Evaluations):
         """Run the range test or the probe."""
         spec, outcome = self._spec, self.outcome
         if spec.range_test is not None:
-            outcome.curve = self._workload.range_test(spec.seed, **spec.range_test)
-            outcome.steps, reason = outcome.curve.steps_charged, outcome.curve.suggest().reason
+            tell_curve(outcome, self._workload.range_test(spec.seed, **spec.range_test))
         else:
             assert spec.probe is not None
             lr_range, ladder = spec.probe
             outcome.probe = descending_probe(self._workload, spec.seed, lr_range=lr_range, ladder=ladder)
-            outcome.steps, reason = outcome.probe.steps_charged, outcome.probe.reason
-        finish(outcome, reason)
+            outcome.steps = outcome.probe.steps_charged
+            finish(outcome, outcome.probe.reason)
         self.over = True
 
     def _next_of_training(self) -> Evaluation | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lr_search.executors.executor import FailureWatch
-from lr_search.executors.fused_run import FusedRun, LaneRun
+from lr_search.executors.fused_run import FusedRun, LaneRun, fused_outcomes
 from lr_search.executors.fusing import Fusing, why_apart
 from lr_search.executors.interrupts import interrupts_held
 from lr_search.executors.local import run_job
@@ -62,6 +62,9 @@ class Wave:
         if len(jobs) == 1:
             self._alone(jobs[0])
             return
+        if jobs[0].spec.range_test is not None:
+            self._range_tests(jobs)
+            return
         failure = self._together(jobs)
         left = [job for job in jobs if job in self.jobs]
         if failure is not None and left and out_of_memory(failure):
@@ -72,6 +75,18 @@ class Wave:
         if failure is not None and "failed" not in ended:  # no fault of one of them
             for workload in {id(job.workload): job.workload for job in jobs}.values():
                 self._fusing.refuse(workload, why_apart(failure))
+
+    def _range_tests(self, jobs: list[Job]) -> None:
+        """Run range tests in one fused ramp, or one by one where they cannot be fused."""
+        for job in jobs:
+            self._progress.begin(job)
+        outcomes = fused_outcomes(jobs[0].workload, [job.spec for job in jobs], self._fusing.limits)
+        if outcomes is None:
+            for job in jobs:
+                self._alone(job)
+            return
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            self._conclude(job, outcome)
 
     def _halve(self, jobs: list[Job]) -> None:
         """Train them again from their starts, half as many at once."""
@@ -102,10 +117,13 @@ class Wave:
             self._progress.evaluated(job, run.step)
             run.tell(job.report, run.evaluation)
         if run.over:
-            job.finish(run.outcome)
-            self._ended(job)
-            self._progress.end(job, run.outcome)
-            self._watch.see(run.outcome)
+            self._conclude(job, run.outcome)
+
+    def _conclude(self, job: Job, outcome: Outcome) -> None:
+        job.finish(outcome)
+        self._ended(job)
+        self._progress.end(job, outcome)
+        self._watch.see(outcome)
 
     def _alone(self, job: Job) -> Outcome:
         outcome = run_job(job, self._progress, self._fusing.limits)

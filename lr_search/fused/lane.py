@@ -9,8 +9,10 @@ import numpy as np
 from torch import nn
 
 from lr_search.arrays import FloatArray
+from lr_search.errors import user_code
 from lr_search.fused.metrics import FusedJudge
 from lr_search.schedules.base import Schedule
+from lr_search.training.controller import Controller, first_schedule
 from lr_search.training.course import Course
 from lr_search.training.evaluation import Evaluation
 from lr_search.training.snapshots import Snapshots
@@ -23,12 +25,12 @@ class Member:
 
     Args:
         workload: as the others', but for its optimizer.
-        schedule: step -> LR.
+        schedule: step -> LR; or a controller that goes by evaluations alone.
         snapshots: how many of the last cycle ends' weights to keep, >= 0.
     """
 
     workload: Workload
-    schedule: Schedule
+    schedule: Schedule | Controller
     snapshots: int = 0
 
 
@@ -51,9 +53,12 @@ class Lane(Course):
     """
 
     def __init__(self, index: int, member: Member, seed: int, judge: FusedJudge) -> None:
-        super().__init__(member.workload, member.schedule, Snapshots(member.snapshots, seed))
+        schedule = first_schedule(member.schedule)
+        super().__init__(member.workload, schedule, Snapshots(member.snapshots, seed))
+        given = member.schedule
+        self._control = given.by_evaluations(member.workload) if isinstance(given, Controller) else None
         self.index, self._judge = index, judge
-        momenta = member.schedule.momentum(np.arange(member.workload.num_steps)).tolist()
+        momenta = schedule.momentum(np.arange(member.workload.num_steps)).tolist()
         self.momenta = [None if math.isnan(momentum) else momentum for momentum in momenta]
         self.row = 0
         self.seconds = 0.0
@@ -83,6 +88,20 @@ class Lane(Course):
         """The metrics at the step it is at, which is a checkpoint."""
         self.evaluation = self.evaluated(metrics)
         self.finish_if_done()
+
+    def decide(self) -> bool:
+        """Have the controller look at the evaluation. Returns: whether another schedule holds from here on."""
+        if self.over or self._control is None or self.evaluation is None:
+            return False
+        try:
+            with user_code:
+                changed = self._control(self.evaluation)
+        except Exception:  # by itself it shows
+            self.alone = True
+            return False
+        if changed is not None:
+            self.follow(changed)
+        return changed is not None
 
     def cut(self) -> None:
         """End it after its last evaluation."""

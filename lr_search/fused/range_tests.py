@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from lr_search.errors import LRSearchError, WorkloadError, user_code
 from lr_search.fused.losses import FusedLoss
 from lr_search.fused.seed_batches import SeededWalks
 from lr_search.fused.stack import Stack
-from lr_search.fused.support import Support, support_of
+from lr_search.fused.support import Support, known_support
 from lr_search.fused.trials import clip, idle_parameters
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate
 from lr_search.fused.width import fitting_width
@@ -27,22 +28,31 @@ from lr_search.rng import preserved_rng
 from lr_search.training.batch_fault import batch_fault_of
 from lr_search.workloads.workload import Workload
 
+QUICK_BYTES = 2**24  # of all models of a stack, by `Support.row_bytes`
+
+
+def ramps_fuse(support: Support, settings: RampSettings) -> bool:
+    """Whether range tests of a workload can be fused."""
+    return not (support.reason or support.draws or settings.extend or settings.valid_batches)
+
 
 def fused_range_tests(workload: Workload, settings: RampSettings, *, seeds: Sequence[int]) -> list[LRCurve] | None:
     """The curves of several seeds, as each by itself would record them, to rounding.
 
     Args:
         workload: what is trained.
-        settings: of the range tests; neither extended nor with validation batches.
+        settings: of the range tests.
         seeds: of the weights and the batches.
 
     Returns:
         A curve for each seed; None where they cannot be fused. No timing has a say: the same seeds give the same bits.
     """
-    support = support_of(workload, seeds[0])
-    if support.reason or support.draws:
+    support = known_support(workload, seeds[0])
+    if not ramps_fuse(support, settings):
         return None
-    width = min(len(seeds), fitting_width(support, workload.torch_device))
+    width = min(len(seeds), fitting_width(support, workload.torch_device), _quick_width(support, workload.torch_device))
+    if width == 1:
+        return None
     curves: list[LRCurve] = []
     for part in np.array_split(np.asarray(seeds), -(-len(seeds) // width)):
         try:
@@ -53,6 +63,11 @@ def fused_range_tests(workload: Workload, settings: RampSettings, *, seeds: Sequ
         except Exception:  # batches that cannot be stacked, or an exception of one of them: each by itself shows which
             return None
     return curves
+
+
+def _quick_width(support: Support, device: torch.device) -> int:
+    """How many models gain by being stacked: on a CPU those that its cache holds; the steps of large ones are arithmetic anyway."""
+    return sys.maxsize if device.type != "cpu" else max(1, QUICK_BYTES // max(1, support.row_bytes))
 
 
 class _FusedRamp:
@@ -67,7 +82,7 @@ class _FusedRamp:
             for seed in seeds:
                 model, optimizer, batches = workload.begin(seed)
                 batches.remember((RAMP_BLOCK + 1) * workload.accumulate)
-                self._walks.add(batches)
+                self._walks.add(batches, seed)
                 models.append(model)
                 optimizers.append(optimizer)
         self._optimizer = optimizers[0]
@@ -80,6 +95,7 @@ class _FusedRamp:
         self._num_weights = sum(parameter.numel() for parameter in [*self._stack.parameters, *idle])
         self._still = float(sum(parameter.detach().square().sum() for parameter in idle))
         self._rows: list[torch.Tensor] = []
+        self._writes: bool | None = None  # whether the optimizer's step writes into the gradients
 
     def run(self) -> list[LRCurve]:
         """Take the steps until every curve has ended."""
@@ -131,28 +147,28 @@ class _FusedRamp:
         """Take one step, and evaluate the losses again after it or not. Returns: the losses before it, (seeds,)."""
         stack, clip_norm = self._stack, self._workload.clip_norm
         losses = self._loss.backward(drawn)
-        raw = stack.gradients.clone() if self._measured else None
-        before = stack.weights.clone() if self._measured else None
+        gradients, before = stack.gradients, stack.weights.clone() if self._measured else None
+        if self._measured and (clip_norm is not None or self._writes is not False):
+            gradients = gradients.clone()
         if clip_norm is not None:
             clip(stack.gradients, clip_norm)
-        count = len(self._seeds)
+        count, version = len(self._seeds), stack.gradients._version
         at = torch.full((count, 1), lr, dtype=stack.weights.dtype, device=stack.weights.device)
         self._update.step(at, [lr] * count, [None] * count)
-        if before is not None and raw is not None:
-            self._measure(losses, self._again(drawn) if again else torch.full_like(losses, math.nan), before, raw)
+        self._writes = self._writes or stack.gradients._version != version
+        if before is not None:
+            self._measure(losses, self._again(drawn) if again else torch.full_like(losses, math.nan), before, gradients)
         return losses
 
     @torch.no_grad()
     def _measure(
         self, losses: torch.Tensor, after: torch.Tensor, before: torch.Tensor, gradients: torch.Tensor
     ) -> None:
-        """The parts of the gain ratio; see `GainMeter`."""
-        moved = before - self._stack.weights
-        weight_norms = (torch.linalg.vector_norm(before, dim=1).square() + self._still).sqrt()
-        row = [
-            losses, after, (moved * gradients).sum(dim=1), torch.linalg.vector_norm(moved, dim=1),
-            weight_norms, torch.linalg.vector_norm(gradients, dim=1),
-        ]  # fmt: skip
+        """The parts of the gain ratio; see `GainMeter`. `before` is written over."""
+        weight_norms = (_norms(before).square() + self._still).sqrt()
+        moved = before.sub_(self._stack.weights)
+        predicted = torch.linalg.vecdot(moved, gradients)
+        row = [losses, after, predicted, _norms(moved), weight_norms, _norms(gradients)]
         self._rows.append(torch.stack([value.float() for value in row]))
 
     @torch.no_grad()
@@ -163,6 +179,11 @@ class _FusedRamp:
         for buffer, value in zip(self._stack.buffers, kept, strict=True):
             buffer.copy_(value)
         return total
+
+
+def _norms(rows: torch.Tensor) -> torch.Tensor:
+    norms: torch.Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return norms
 
 
 def _stacked(models: Sequence[torch.nn.Module], support: Support) -> Stack:

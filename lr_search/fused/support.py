@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from lr_search.fused.reference import Alone
 from lr_search.fused.stack import Stack
 from lr_search.optimizers.closures import takes_closure
 from lr_search.optimizers.param_groups import trainable
-from lr_search.rng import RNGState, preserved_rng
+from lr_search.rng import RNGState, preserved_rng, seed_everything
 from lr_search.state.capture import capture_loss, preserved_modes, restored_afterwards
 from lr_search.training.evaluation import metric_total
 from lr_search.training.judge import Judge
@@ -79,6 +80,36 @@ def support_of(workload: Workload, seed: int) -> Support:
         return Support(str(error))
     except Exception as error:  # the user's code raises: the trials will report it
         return Support(f"a workload that can be tried out on one batch, but got {error_text(error)}")
+
+
+def known_support(workload: Workload, seed: int) -> Support:
+    """As `support_of`, or what it found before, as long as the workload makes models and optimizers of the same kind."""
+    functions = [workload.loss, workload.metrics]
+    try:
+        with preserved_rng(workload.torch_device), restored_afterwards(capture_loss(functions)), user_code:
+            seed_everything(seed)
+            kind = _kind_of(*workload.build())
+    except Exception:  # it says which
+        return support_of(workload, seed)
+    known = _KNOWN.get(id(workload))
+    if known is None:
+        weakref.finalize(workload, _KNOWN.pop, id(workload), None)
+    if known is None or known[0] != kind:
+        known = _KNOWN[id(workload)] = kind, support_of(workload, seed)
+    return known[1]
+
+
+_KNOWN: dict[int, tuple[list[object], Support]] = {}  # by the id of a workload, while it lives
+
+
+def _kind_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[object]:
+    """What a try-out depends on, as far as it can be seen: modules, parameters and the optimizer's settings."""
+    modules = [(name, type(module), module.training, module.extra_repr()) for name, module in model.named_modules()]
+    named = [
+        (name, p.shape, p.dtype, p.requires_grad) for name, p in [*model.named_parameters(), *model.named_buffers()]
+    ]
+    groups = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    return [modules, named, type(optimizer), repr(groups), [len(group["params"]) for group in optimizer.param_groups]]
 
 
 def _tried(workload: Workload, seed: int) -> Support:

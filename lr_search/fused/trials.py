@@ -173,6 +173,9 @@ class FusedTraining:
             if lane.keeps:
                 lane.kept.keep(lane.step, self._stack.loaded(lane.row))
             lane.judged(metrics)
+        changed = [lane for lane in due if lane.decide()]
+        if changed:
+            self._lay_lrs()
 
     def _judged(self, due: list[Lane]) -> list[dict[str, float] | None]:
         """The metrics of each; None of one by itself whose metrics raise: why cannot be known here."""

@@ -135,6 +135,9 @@ class StackedUpdate:
         set_lr(self._optimizer, largest, self._ratios)
         if momentum[0] is not None:
             set_momentum(self._optimizer, momentum[0])
+        if all(lr == largest for lr in at):  # as in a range test: every row goes the whole way
+            self._optimizer.step()
+            return
         self._before.copy_(self._weights)
         self._optimizer.step()
         torch.lerp(self._before, self._weights, lrs / largest, out=self._weights)

@@ -184,7 +184,7 @@ def range_test_of(workload: Workload, settings: RampSettings, *, seed: int) -> L
 def range_tests_of(workload: Workload, settings: RampSettings, *, seeds: Sequence[int]) -> LRCurve:
     """The pooled curve of the range tests of several seeds: fused where that gives the same curves, else one after the other."""
     curves: list[LRCurve] | None = None
-    if len(seeds) > 1 and not settings.extend and settings.valid_batches == 0:
+    if len(seeds) > 1:
         from lr_search.fused.range_tests import fused_range_tests
 
         curves = fused_range_tests(workload, settings, seeds=seeds)

@@ -15,7 +15,7 @@ from lr_search.samplers.strategy_names import settings_of
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.layout import Range
 from lr_search.studies.schedule_layout import PEAK, ScheduleLayout
-from lr_search.training.controller import first_schedule
+from lr_search.training.controller import Controller, first_schedule
 from lr_search.training.course import checkpoints
 from lr_search.workloads.workload import Workload
 
@@ -75,8 +75,11 @@ class StudyPlan:
 
     @cached_property
     def scheduled(self) -> bool:
-        """Whether its trials are trainings under a schedule: no range tests, and none whose LR depends on results."""
-        return self.layout is not None and isinstance(self.layout(PEAK), Schedule)
+        """Whether its trials are trainings whose LR depends on nothing but the step and their own evaluations."""
+        schedule = None if self.layout is None else self.layout(PEAK)
+        return isinstance(schedule, Schedule) or (
+            isinstance(schedule, Controller) and schedule.by_evaluations(self.workload) is not None
+        )
 
     @property
     def prunes(self) -> bool:

@@ -57,17 +57,17 @@ class BatchWalk:
 
     def __init__(self, source: BatchSource, name: str, device: torch.device, *, rewound: bool = True) -> None:
         self._source, self.name, self._device = source, name, device
-        self._data = self._opened()
-        size = length(self._data)
+        self.data = self._opened()  # what is walked through
+        size = length(self.data)
         if size is not None and size < 2:
             raise WorkloadError((_EMPTY if size == 0 else _SINGLE).format(name=name))
-        with preserved_generators(self._data) as loader_generators:
+        with preserved_generators(self.data) as loader_generators:
             if rewound:
                 rewind(loader_generators)
             self._own = [generator.get_state() for generator in loader_generators]
         self._iterator: Iterator[Any] | None = None
         self._workers: Any = None  # the iterator of a DataLoader with persistent workers
-        self._passes = 0  # passes begun
+        self.passes = 0  # passes begun
         self._drawn = 0  # batches drawn in this pass
         self._pass_start: tuple[RNGState, list[torch.Tensor]] | None = None
         self._newest: deque[Draw] = deque(maxlen=0)
@@ -90,7 +90,7 @@ class BatchWalk:
         self._drawn += 1
         self.total += 1
         assert self._pass_start is not None
-        self._newest.append(Draw(self._pass_start, self._passes, self._drawn))
+        self._newest.append(Draw(self._pass_start, self.passes, self._drawn))
         return to_device(batch, self._device)
 
     def remember(self, count: int) -> None:
@@ -114,7 +114,7 @@ class BatchWalk:
             walk.close()
 
     def _next_of_own(self) -> Any:
-        with preserved_generators(self._data) as loader_generators:
+        with preserved_generators(self.data) as loader_generators:
             for generator, state in zip(loader_generators, self._own, strict=True):
                 generator.set_state(state)
             batch = self._next()
@@ -124,12 +124,12 @@ class BatchWalk:
     def _next(self) -> Any:
         if self._iterator is None:
             self._iterator = self._begun()
-        batch = next_batch(self._iterator, self._data, self._drawn, self.name)
+        batch = next_batch(self._iterator, self.data, self._drawn, self.name)
         if batch is END:
             if self._drawn < 2:
                 raise WorkloadError((_SINGLE if self._drawn else _EMPTY).format(name=self.name))
             self._iterator = self._begun()
-            batch = next_batch(self._iterator, self._data, 0, self.name)
+            batch = next_batch(self._iterator, self.data, 0, self.name)
         if batch is END:
             raise WorkloadError(
                 f"{self.name} must give batches on every pass, but got none on a later one. "
@@ -139,31 +139,31 @@ class BatchWalk:
 
     def _begun(self) -> Iterator[Any]:
         """A new pass. What its order is drawn from is kept first, so that it can be replayed."""
-        self._pass_start = (RNGState.capture(self._device), [g.get_state() for g in generators(self._data)])
-        self._passes += 1
+        self._pass_start = (RNGState.capture(self._device), [g.get_state() for g in generators(self.data)])
+        self.passes += 1
         self._drawn = 0
         iterator = self._iter()
-        if iterator is self._data and self._passes > 1:  # a bare iterator, used up
-            self._data = self._opened()
-            iterator = iter(self._data)
+        if iterator is self.data and self.passes > 1:  # a bare iterator, used up
+            self.data = self._opened()
+            iterator = iter(self.data)
         return iterator
 
     def _iter(self) -> Iterator[Any]:
-        iterator = aside(self._data, self._workers)
-        if _persistent(self._data):
+        iterator = aside(self.data, self._workers)
+        if _persistent(self.data):
             self._workers = iterator
         return iterator
 
     def close(self) -> None:
         """Let go of the data, and of a loader's workers."""
-        self._data, self._own, self._iterator, self._workers = (), [], None, None
+        self.data, self._own, self._iterator, self._workers = (), [], None, None
 
     def state_dict(self) -> dict[str, Any]:
         """Where the walk is: how the present pass began, and how many batches of it were drawn."""
         start = None
         if self._pass_start is not None:
             start = {"rng": self._pass_start[0].plain(), "generators": list(self._pass_start[1])}
-        return {"pass_start": start, "passes": self._passes, "drawn": self._drawn}
+        return {"pass_start": start, "passes": self.passes, "drawn": self._drawn}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go there by replaying the present pass, on a walk that has not begun; the caller sets the RNG afterwards."""
@@ -174,12 +174,12 @@ class BatchWalk:
 
     def _go_to(self, pass_start: tuple[RNGState, list[torch.Tensor]], passes: int, drawn: int) -> None:
         """Replay so many batches of the pass that began so."""
-        if passes > 1 and _persistent(self._data):
+        if passes > 1 and _persistent(self.data):
             self._iter()  # a later pass draws fewer numbers than the one that starts the workers
         rng, own = pass_start
         rng.restore()
         self._own = list(own)
-        self._passes = passes - 1
+        self.passes = passes - 1
         for _ in range(drawn):
             next(self)
 

@@ -140,18 +140,44 @@ def test_a_confirmation_is_never_trained_with_a_search() -> None:
     assert not fusing.together(confirmation, task)
 
 
-def test_only_trainings_under_a_schedule_can_be_fused() -> None:
-    wanted: dict[str, Any] = {"strategies": ["range_test", "probe"], "schedules": ["constant", "plateau"], "seeds": 1}
-    tasks = sharing.tasks(optuna.storages.InMemoryStorage(), budget=8, **wanted)
+def test_what_needs_the_training_itself_cannot_be_fused() -> None:
+    wanted: dict[str, Any] = {
+        "strategies": ["range_test", "probe"],
+        "schedules": ["constant", "refind", "plateau"],
+        "seeds": 1,
+    }
+    tasks = sharing.tasks(optuna.storages.InMemoryStorage(), budget=9, **wanted)
     fused = [task.plan for task in tasks if Fusing(4).can(task)]
-    assert len(tasks) == 2 + 4  # a range test and a probe for them all
-    assert [(plan.kind, plan.schedule) for plan in fused] == [("search", "constant")] * 2
+    assert len(tasks) == 2 + 6  # a range test and a probe for them all
+    assert [(plan.kind, plan.schedule) for plan in fused] == [
+        ("range_test", ""),
+        *[("search", "constant"), ("search", "plateau")] * 2,
+    ]
 
 
-def test_range_tests_probes_and_controllers_run_by_themselves(waves: list[Any]) -> None:
-    schedules = {"refind": partial(by_name, "refind", num_steps=2 * STEPS, ramp_steps=20), "plateau": "plateau"}
+def test_probes_and_what_refinds_run_by_themselves(waves: list[Any]) -> None:
+    schedules = {"refind": partial(by_name, "refind", num_steps=2 * STEPS, ramp_steps=20)}
     same(line(num_steps=2 * STEPS), strategies=["range_test", "probe"], schedules=schedules, budget=4, **TAME)
     assert waves == []
+
+
+def test_each_row_has_a_plateau_of_its_own(waves: list[Any]) -> None:
+    schedules = {
+        "plateau": partial(by_name, "plateau", num_steps=STEPS, patience=0, threshold=0.3),
+        "constant": "constant",
+    }
+    ours = same(line(eval_every=3), 8, schedules=schedules, **TAME)
+    assert [len(members) for _, members in waves] == [6]
+    lrs_of_a_trial = ours.evaluations.query("step > 0").groupby(["schedule", "number"])["lr"].nunique()
+    assert lrs_of_a_trial["plateau"].nunique() > 1  # they fell at other times
+    assert (lrs_of_a_trial["constant"] == 1).all()
+
+
+def test_a_plateau_of_no_metric_is_told_as_by_itself() -> None:
+    unknown = {"plateau": partial(by_name, "plateau", num_steps=STEPS, metric="accuracy")}
+    for executor in (lrs.FusedExecutor(width=4), lrs.LocalExecutor()):
+        with pytest.raises(lrs.errors.TrialsFailedError, match="metric must be one that the workload reports"):
+            compared(line(), executor, schedules=unknown)
 
 
 # each by itself

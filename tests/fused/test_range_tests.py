@@ -9,9 +9,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import mse_loss
+from torch.utils.data import DataLoader, Dataset
 
 import lr_search as lrs
 from lr_search.fused import range_tests as fused_ramp
+from lr_search.fused import support
+from tests.helpers.workloads import data as line_data
 from tests.helpers.workloads import line, shuffled
 
 RAMP: dict[str, Any] = {"start_lr": 1e-4, "num_steps": 60}
@@ -187,6 +190,69 @@ def test_the_same_seeds_give_the_same_bits(fuses: list[int]) -> None:
     one, other = (line(model=wide).range_test(seeds=3, **RAMP) for _ in range(2))
     assert fuses == [3, 3]
     np.testing.assert_array_equal(one.loss, other.loss)
+
+
+class Counted(Dataset[torch.Tensor]):
+    """The line's examples, and how many were fetched; noisy ones draw random numbers."""
+
+    def __init__(self, noise: float = 0.0) -> None:
+        self.noise, self.fetched, self.rows = noise, 0, line_data().reshape(-1, 2)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        self.fetched += 1
+        return self.rows[index] + (self.noise * torch.randn(2) if self.noise else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("noise", "settings", "walks"),
+    [
+        (0.0, {"shuffle": False}, 1),
+        (0.0, {"shuffle": True}, 3),
+        (0.0, {"shuffle": True, "generator": torch.Generator().manual_seed(5)}, 1),
+        (0.1, {"shuffle": False}, 3),
+    ],
+    ids=["in order", "shuffled", "shuffled by a generator of its own", "noisy"],
+)
+def test_the_same_batches_are_fetched_once(
+    fuses: list[int], noise: float, settings: dict[str, Any], walks: int
+) -> None:
+    examples = Counted(noise)
+    workload = line(model=wide, train_data=lambda: DataLoader(examples, batch_size=8, **settings))
+    ramp: dict[str, Any] = {"gain_ratio": False, "num_steps": 40, "end_lr": 1e-2}
+    workload.range_test(seeds=3, **ramp)  # which tries it out
+    examples.fetched = 0
+    pooled = workload.range_test(seeds=3, **ramp)
+    first_ones = 2 * 8 if walks == 1 else 0  # of the other seeds, to compare
+    assert examples.fetched == walks * 40 * 8 + first_ones
+    assert fuses == [3, 3]
+    for seed, curve in enumerate(pooled.members):
+        np.testing.assert_allclose(curve.loss, workload.range_test(seed, **ramp).loss, rtol=1e-3)
+
+
+def test_data_that_draw_later_are_drawn_for_each_seed_from_there_on(fuses: list[int]) -> None:
+    def late() -> Iterator[torch.Tensor]:
+        for number, batch in enumerate([*line_data()] * 20):
+            yield batch + 0.1 * torch.randn(2) if number >= 13 else batch
+
+    require_same(line(model=wide, train_data=late))
+    assert fuses == [3]
+
+
+def test_a_workload_is_tried_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+    support_of = support.support_of
+    monkeypatch.setattr(support, "support_of", lambda *given: tried.append(1) or support_of(*given))
+    layers = {"drop": nn.Identity()}
+    workload = line(model=lambda: wide(**layers))
+    for _ in range(2):
+        workload.range_test(seeds=2, **RAMP)
+    assert len(tried) == 1
+    layers["drop"] = nn.Dropout(0.5)  # another kind of model
+    workload.range_test(seeds=2, **RAMP)
+    assert len(tried) == 2
 
 
 @pytest.mark.parametrize(
