@@ -48,6 +48,12 @@ class RNGState:
         if self.cuda is not None:
             torch.cuda.set_rng_state(self.cuda, self.device)
 
+    def same_in_torch(self) -> bool:
+        """Whether torch's generators are as they were."""
+        now = RNGState.capture(self.device)
+        same = torch.equal(now.torch_cpu, self.torch_cpu)
+        return same and (now.cuda is None or self.cuda is None or torch.equal(now.cuda, self.cuda))
+
     def plain(self) -> dict[str, Any]:
         """Plain containers, numbers and tensors: what `torch.load(weights_only=True)` takes."""
         name, keys, *rest = self.numpy

@@ -39,7 +39,7 @@ class Lane(Course):
         index: among the members, from 0.
         member: what is trained.
         seed: of the training.
-        judge: of all lanes.
+        judge: of the lanes of its seed.
 
     Attributes:
         momenta: what the schedule says of the momentum, step by step.
@@ -52,7 +52,7 @@ class Lane(Course):
 
     def __init__(self, index: int, member: Member, seed: int, judge: FusedJudge) -> None:
         super().__init__(member.workload, member.schedule, Snapshots(member.snapshots, seed))
-        self.index, self._judge = index, judge
+        self.index, self.seed, self.judge = index, seed, judge
         momenta = member.schedule.momentum(np.arange(member.workload.num_steps)).tolist()
         self.momenta = [None if math.isnan(momentum) else momentum for momentum in momenta]
         self.row = 0
@@ -68,7 +68,7 @@ class Lane(Course):
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Judge another model on the validation data."""
-        return self._judge.model(model)
+        return self.judge.model(model)
 
     def due(self, step: int) -> bool:
         """Whether it is evaluated at that step."""

@@ -41,7 +41,7 @@ def fused_range_tests(workload: Workload, settings: RampSettings, *, seeds: Sequ
     support = support_of(workload, seeds[0])
     if support.reason or support.draws:
         return None
-    width = min(len(seeds), fitting_width(support, workload.torch_device))
+    width = min(len(seeds), fitting_width(support, workload.torch_device, own_batches=True))
     curves: list[LRCurve] = []
     for part in np.array_split(np.asarray(seeds), -(-len(seeds) // width)):
         try:
@@ -70,7 +70,10 @@ class _FusedRamp:
                 models.append(model)
                 optimizers.append(optimizer)
         self._optimizer = optimizers[0]
-        self._stack = _stacked(models, support)
+        named = dict(models[0].named_parameters())
+        self._stack = Stack(models[0], [named[name] for name in support.trained], len(models))
+        for row, model in enumerate(models):
+            self._stack.fill(row, model)
         kind = StackedUpdate if support.stacks else RowUpdate
         layout = Layout(self._stack, self._optimizer)
         self._update = kind(self._stack, layout, workload.optimizer, (0, len(seeds)))
@@ -96,7 +99,7 @@ class _FusedRamp:
 
     def _block(self, lrs: list[float], records: list[RampRecord], *, first: bool) -> None:
         with preserved_rng(self._workload.torch_device):
-            batches = self._walks.draw(len(lrs))
+            batches = self._walks.stacked(len(lrs), range(len(self._seeds)))
             losses = torch.stack([self._step(drawn, lr) for drawn, lr in zip(batches, lrs, strict=True)])
         values = losses.cpu().double().numpy()  # (steps, seeds)
         rows = torch.stack(self._rows).cpu().numpy() if self._rows else np.empty((0, GAIN_COLUMNS, len(records)))
@@ -154,15 +157,3 @@ class _FusedRamp:
         for buffer, value in zip(self._stack.buffers, kept, strict=True):
             buffer.copy_(value)
         return total
-
-
-def _stacked(models: Sequence[torch.nn.Module], support: Support) -> Stack:
-    """A stack of several models with their own weights."""
-    named = dict(models[0].named_parameters())
-    stack = Stack(models[0], [named[name] for name in support.trained], len(models))
-    for row, model in enumerate(models):
-        own = dict(model.named_parameters())
-        stack.weights[row] = torch.cat([own[name].detach().reshape(-1) for name in support.trained])
-        for buffer, own_buffer in zip(stack.buffers, model.buffers(), strict=True):
-            buffer[row] = own_buffer
-    return stack
