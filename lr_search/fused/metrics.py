@@ -121,16 +121,13 @@ class Judges:
     """Evaluates rows of a stack, each as a training of its seed does; all on one pass where the validation data are the same.
 
     Args:
-        workload: whose data and metrics.
-        seeds: of the rows, each once.
-        stack: the models.
-        fused: see `FusedJudge`.
+        by_seed: each seed's judge.
     """
 
-    def __init__(self, workload: Workload, seeds: Sequence[int], stack: Stack, *, fused: bool) -> None:
-        self._by_seed = {seed: FusedJudge(workload, seed, stack, fused=fused) for seed in seeds}
-        self._one_pass: bool | None = None if len(seeds) > 1 else True
-        self.fused = fused
+    def __init__(self, by_seed: Mapping[int, FusedJudge]) -> None:
+        self._by_seed = by_seed
+        self._one_pass: bool | None = None if len(by_seed) > 1 else True
+        self.fused = all(judge.fused for judge in by_seed.values())
 
     def __getitem__(self, seed: int) -> FusedJudge:
         """The judge of a seed's rows."""

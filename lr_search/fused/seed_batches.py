@@ -45,6 +45,10 @@ class SeededWalks:
         """The batches of one of the seeds."""
         return self._walks[index]
 
+    def restore(self, index: int) -> None:
+        """Put back the random state that the training of one of the seeds has."""
+        self._states[index].restore()
+
     def only(self) -> Iterator[list[Any]]:
         """The batches of each step where there is one seed, drawn from the global random state as it comes."""
         while True:
@@ -70,12 +74,12 @@ class SeededWalks:
             if not self._ahead:
                 self._draw(min(left, self._most_ahead))
             drawn = self._ahead.popleft()
-            yield [stack_batches([drawn[seed][place] for seed in rows]) for place in range(self._accumulate)]
+            yield [stack_batches([batches[place] for batches in drawn], rows) for place in range(self._accumulate)]
 
     def _draw(self, steps: int) -> None:
         drawn: list[list[list[Any]]] = [[] for _ in range(steps)]
         for index, walk in enumerate(self._walks):
-            self._states[index].restore()
+            self.restore(index)
             for step in drawn:
                 step.append([next(walk) for _ in range(self._accumulate)])
             self._states[index] = RNGState.capture(self._device)
@@ -94,17 +98,25 @@ def num_bytes(batch: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors(batch))
 
 
-def stack_batches(batches: Sequence[Any]) -> Any:
-    """Batches as one, their tensors stacked. Raises: SeedsApartError: they are of more than tensors, or of several shapes."""
+def stack_batches(batches: Sequence[Any], rows: Sequence[int]) -> Any:
+    """The batches of several seeds as one, their tensors stacked.
+
+    Args:
+        batches: a seed's each.
+        rows: of the stack: which of them each is.
+
+    Raises:
+        SeedsApartError: they hold more than tensors, or tensors of several shapes.
+    """
     leaves, forms = zip(*(tree_flatten(batch) for batch in batches), strict=True)
     if any(form != forms[0] for form in forms):
         raise SeedsApartError("batches of one structure under every seed")
-    return tree_unflatten([_stacked(same) for same in zip(*leaves, strict=True)], forms[0])
+    return tree_unflatten([_stacked(same, rows) for same in zip(*leaves, strict=True)], forms[0])
 
 
-def _stacked(leaves: Sequence[Any]) -> torch.Tensor:
+def _stacked(leaves: Sequence[Any], rows: Sequence[int]) -> torch.Tensor:
     first = leaves[0]
     for leaf in leaves:
         if not isinstance(leaf, torch.Tensor) or leaf.shape != first.shape or leaf.dtype != first.dtype:
             raise SeedsApartError("batches of tensors that have one shape and dtype under every seed")
-    return torch.stack(list(leaves))
+    return torch.stack([leaves[seed] for seed in rows])

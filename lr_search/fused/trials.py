@@ -14,7 +14,7 @@ from torch import nn
 from lr_search.errors import LRSearchError, WorkloadError
 from lr_search.fused.lane import Lane, Member
 from lr_search.fused.losses import FusedLoss
-from lr_search.fused.metrics import Judges
+from lr_search.fused.metrics import FusedJudge, Judges
 from lr_search.fused.seed_batches import SeededWalks, SeedsApartError, stack_batches
 from lr_search.fused.stack import Stack
 from lr_search.fused.support import LOOPED, TOLERANCE_BY_PRECISION, Support
@@ -60,7 +60,7 @@ class FusedTraining:
             named = dict(models[0].named_parameters())
             self._stack = Stack(models[0], [named[name] for name in support[0].trained], len(members))
             idle = idle_parameters(optimizer, self._stack)
-            self._judges = Judges(first, self._seeds, self._stack, fused=support[0].metrics)
+            self._judges = Judges(self._make_judges(support[0]))
             self.lanes = [
                 Lane(index, member, seed, self._judges[seed])
                 for index, (member, seed) in enumerate(zip(members, each, strict=True))
@@ -88,13 +88,21 @@ class FusedTraining:
             optimizers.append(optimizer)
         return models, optimizers[0]
 
+    def _make_judges(self, support: Support) -> dict[int, FusedJudge]:
+        """One for each seed, whose validation data are opened under the random state that its training has."""
+        judges: dict[int, FusedJudge] = {}
+        for index, seed in enumerate(self._seeds):
+            self._walks.restore(index)
+            judges[seed] = FusedJudge(self._workload, seed, self._stack, fused=support.metrics)
+        return judges
+
     def _require_stackable(self, models: Sequence[nn.Module]) -> None:
         """Raise if the first losses of several seeds' models, each on its own batch, are not those of each by itself."""
         work, batches = self._workload, self._walks.first()
         kept = [buffer.clone() for buffer in self._stack.buffers]
         with torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings("error", message=LOOPED)
-            together = self._loss(stack_batches([batches[seed] for seed in self._row_seeds]))
+            together = self._loss(stack_batches(batches, self._row_seeds))
             for buffer, value in zip(self._stack.buffers, kept, strict=True):
                 buffer.copy_(value)
             for index, (model, batch) in enumerate(zip(models, batches, strict=True)):
