@@ -106,7 +106,7 @@ def stack_batches(batches: Sequence[Any], rows: Sequence[int]) -> Any:
         rows: of the stack: which of them each is.
 
     Raises:
-        SeedsApartError: they hold more than tensors, or tensors of several shapes.
+        SeedsApartError: they hold more than tensors and numbers, or tensors of several shapes.
     """
     leaves, forms = zip(*(tree_flatten(batch) for batch in batches), strict=True)
     if any(form != forms[0] for form in forms):
@@ -116,7 +116,9 @@ def stack_batches(batches: Sequence[Any], rows: Sequence[int]) -> Any:
 
 def _stacked(leaves: Sequence[Any], rows: Sequence[int]) -> torch.Tensor:
     first = leaves[0]
+    if all(type(leaf) is type(first) for leaf in leaves) and isinstance(first, int | float):
+        return torch.tensor([leaves[seed] for seed in rows], dtype=torch.float64 if isinstance(first, float) else None)
     for leaf in leaves:
         if not isinstance(leaf, torch.Tensor) or leaf.shape != first.shape or leaf.dtype != first.dtype:
-            raise SeedsApartError("batches of tensors that have one shape and dtype under every seed")
+            raise SeedsApartError("batches of numbers, and of tensors that have one shape and dtype, under every seed")
     return torch.stack([leaves[seed] for seed in rows])
