@@ -192,6 +192,6 @@ def measured(
     assert not support.reason, support.reason
     return {
         "task": task, "optimizer": optimizer, **rates(workload, support, widths, rounds, seconds),
-        "auto": fastest_width(workload, SEED, support, max(widths)), **agreement(task, optimizer, device),
+        "auto": fastest_width(workload, [SEED] * max(widths), support), **agreement(task, optimizer, device),
         "row_bytes": support.row_bytes, "added_bytes": added_apart(task, optimizer, device),
     }  # fmt: skip

@@ -59,6 +59,12 @@ class RNGState:
             and np.array_equal(keys, other_keys)
         )
 
+    def same_in_torch(self) -> bool:
+        """Whether torch's generators are as they were."""
+        now = RNGState.capture(self.device)
+        same = torch.equal(now.torch_cpu, self.torch_cpu)
+        return same and (now.cuda is None or self.cuda is None or torch.equal(now.cuda, self.cuda))
+
     def plain(self) -> dict[str, Any]:
         """Plain containers, numbers and tensors: what `torch.load(weights_only=True)` takes."""
         name, keys, *rest = self.numpy

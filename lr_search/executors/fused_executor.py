@@ -20,11 +20,12 @@ from lr_search.kinds.checked import checked
 @checked
 @dataclass(frozen=True)
 class FusedExecutor(LimitedExecutor):
-    """Up to `width` trials of one seed at once: their weights stacked, one forward and backward pass a step for all of them.
+    """Up to `width` trials at once: their weights stacked, one forward and backward pass a step for all of them.
 
-    Trials of several studies, schedules and optimizers are trained together, on the same batches and under the same random
-    numbers, each at its own LR; each is evaluated, reported and pruned by itself. The answers are those of `LocalExecutor`, to
-    rounding. The same command in other terminals shares the work.
+    Trials of several studies, schedules, optimizers and seeds are trained together, those of a seed on the same batches and under
+    the same random numbers, each at its own LR; each is evaluated, reported and pruned by itself. Seeds whose models draw random
+    numbers (dropout), or whose batches or untrained weights cannot be stacked, are trained one after the other. The answers are
+    those of `LocalExecutor`, to rounding. The same command in other terminals shares the work.
 
     The range tests of all seeds are one fused ramp, where the forward pass draws no random numbers; see `Workload.range_test`.
 

@@ -74,7 +74,7 @@ class FusedRun(Iterator[list[LaneRun]]):
     start by itself: what it does cannot be done for several at once.
 
     Args:
-        trials: workloads that differ in their optimizer at most, and specs of one seed.
+        trials: workloads that differ in their optimizer at most, and specs; of several seeds only where the model draws no random numbers.
         support: what is known of a workload, tried out from a seed.
         limits: how long they may take, and everything.
 
@@ -114,7 +114,7 @@ class FusedRun(Iterator[list[LaneRun]]):
     def _begin(self) -> None:
         support = [self._support(workload, spec.seed) for workload, spec in self._trials]
         members = [_member(workload, spec) for workload, spec in self._trials]
-        self._training = FusedTraining(members, self._trials[0][1].seed, support)
+        self._training = FusedTraining(members, [spec.seed for _, spec in self._trials], support)
         self._lanes = iter(self._training)
         self.runs = [LaneRun(lane) for lane in self._training.lanes]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
 from typing import Any, Literal
@@ -32,6 +33,7 @@ class Fusing:
         self._asked, self.limits = width, limits
         self._support: dict[int, tuple[Workload, Support]] = {}
         self._fastest: dict[int, tuple[int, int]] = {}  # the fastest width, and the most that was tried
+        self._by_seed: set[int] = set()  # the ids of workloads whose seeds cannot be taken together
         self._limit = sys.maxsize  # what memory was found to hold
         self._warned: set[str] = set()
 
@@ -68,26 +70,36 @@ class Fusing:
         """Whether trials of two studies can be trained in lockstep, or their range tests be run so, whatever their seeds."""
         if "range_test" in (one.plan.kind, other.plan.kind):
             return _same_ramps(one, other) and self.can(other)
-        if not alike(one, other) or not self.can(other):
+        if not alike_but_seed(one, other) or not self.can(other):
             return False
-        trained = [self.support(task.plan.workload, task.plan.seed).trained for task in (one, other)]
-        return set(trained[0]) == set(trained[1])
+        plans = [task.plan for task in (one, other)]
+        known = [self.support(plan.workload, plan.seed) for plan in plans]
+        apart = any(each.draws for each in known) or any(id(plan.workload) in self._by_seed for plan in plans)
+        if apart and plans[0].seed != plans[1].seed:
+            return False
+        return set(known[0].trained) == set(known[1].trained)
 
-    def width(self, task: StudyTask, most: int) -> int:
-        """How many at once, of which `most` could begin now."""
+    def keep_seeds_apart(self, workload: Workload) -> None:
+        """Take note that trainings of a workload under several seeds turned out to be none that can be taken together."""
+        self._by_seed.add(id(workload))
+
+    def width(self, task: StudyTask, others: Sequence[StudyTask]) -> int:
+        """How many at once: of a study, and of the others that could begin now, in the order in which they would be taken."""
         workload, seed = task.plan.workload, task.plan.seed
         support = self.support(workload, seed)
-        fits = min(fitting_width(support, workload.torch_device), self._limit)
+        seeds = [seed, *(other.plan.seed for other in others)]
+        fits = fitting_width(support, workload.torch_device, own_batches=len(set(seeds)) > 1)
+        fits = min(fits, self._limit)
         if self._asked != "auto":
             return min(self._asked, fits)
         if task.plan.kind == "range_test":  # how many are stacked is decided there
-            return most
-        most = min(most, fits, WIDEST)
+            return len(seeds)
+        most = min(len(seeds), fits, WIDEST)
         width, tried = self._fastest.get(id(workload), (1, 0))
         if most > tried and 2 * width > tried:  # a wider one might be faster yet
             width = 1
             with suppress(TrialTimeoutError), self.limits.watch():
-                width = fastest_width(workload, seed, support, most)
+                width = fastest_width(workload, seeds[:most], support)
             self._fastest[id(workload)] = width, most
         return min(width, fits)
 
@@ -98,9 +110,13 @@ class Fusing:
 
 def alike(one: StudyTask, other: StudyTask) -> bool:
     """Whether two studies train one workload from one seed, but for the optimizer, and judge it on the same data."""
+    return one.plan.seed == other.plan.seed and alike_but_seed(one, other)
+
+
+def alike_but_seed(one: StudyTask, other: StudyTask) -> bool:
+    """Whether two studies train one workload, but for the optimizer, and judge it on the same data."""
     first, second = one.plan, other.plan
-    same = first.seed == second.seed and (first.kind == "confirm") == (second.kind == "confirm")
-    return same and (
+    return (first.kind == "confirm") == (second.kind == "confirm") and (
         first.workload is second.workload or _but_optimizer(first.workload) == _but_optimizer(second.workload)
     )
 

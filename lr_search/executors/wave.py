@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lr_search.executors.executor import FailureWatch
 from lr_search.executors.fused_run import FusedRun, LaneRun, fused_outcomes
 from lr_search.executors.fusing import Fusing, why_apart
 from lr_search.executors.interrupts import interrupts_held
 from lr_search.executors.local import run_job
 from lr_search.executors.progress import Progress
+from lr_search.executors.time_limits.alarm import TrialTimeoutError
 from lr_search.executors.work import Work
 from lr_search.fused.width import out_of_memory, release_memory
 from lr_search.storage.ownership import Heartbeat
@@ -38,14 +41,20 @@ class Wave:
         first = next(iter(self._ask(1)), None)
         if first is None or not self._fusing.can(first.task):
             return
-        most = 1 + self._work.to_run(lambda task: self._fusing.together(first.task, task))
-        width = self._fusing.width(first.task, most)
-        if width > 1:
-            self._ask(width - 1, like=first.task)
+        seed = first.task.plan.seed
+        others = self._work.to_run(lambda task: self._fusing.together(first.task, task))
+        width = self._fusing.width(first.task, sorted(others, key=lambda task: task.plan.seed != seed))
+        for same_seed in (True, False):  # those of one seed share their batches
+            self._ask(width - len(self.jobs), like=first.task, same_seed=same_seed)
 
-    def _ask(self, most: int, like: StudyTask | None = None) -> list[Job]:
+    def _ask(self, most: int, like: StudyTask | None = None, *, same_seed: bool = False) -> list[Job]:
+        def fits(task: StudyTask) -> bool:
+            if like is None:
+                return True
+            return not (same_seed and task.plan.seed != like.plan.seed) and self._fusing.together(like, task)
+
         with interrupts_held():  # or a trial could be taken and not be known here
-            jobs = self._work.several(most, None if like is None else lambda task: self._fusing.together(like, task))
+            jobs = self._work.several(most, fits)
             self.jobs += jobs
         return jobs
 
@@ -71,6 +80,9 @@ class Wave:
             release_memory(jobs[0].workload.torch_device)
             self._halve(left)
             return
+        if failure is not None and left and len(seeds_of(jobs)) > 1 and not isinstance(failure, TrialTimeoutError):
+            self._by_seed(left)
+            return
         ended = [self._alone(job).ended for job in left]  # what they do cannot be done for several at once
         if failure is not None and "failed" not in ended:  # no fault of one of them
             for workload in {id(job.workload): job.workload for job in jobs}.values():
@@ -95,6 +107,13 @@ class Wave:
         for part in (jobs[:half], jobs[half:]):
             if part:
                 self._train(part)
+
+    def _by_seed(self, jobs: list[Job]) -> None:
+        """Train them again from their starts, those of each seed together."""
+        for job in jobs:
+            self._fusing.keep_seeds_apart(job.workload)
+        for seed in seeds_of(jobs):
+            self._train([job for job in jobs if job.spec.seed == seed])
 
     def _together(self, jobs: list[Job]) -> Exception | None:
         """Train them fused. Returns: the exception that ended it before all of them had ended."""
@@ -140,3 +159,8 @@ class Wave:
         for job in self.jobs:
             job.release()
         return [job.name for job in self.jobs]
+
+
+def seeds_of(jobs: Sequence[Job]) -> list[int]:
+    """The seeds of their trainings, each once."""
+    return list(dict.fromkeys(job.spec.seed for job in jobs))

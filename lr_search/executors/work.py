@@ -81,10 +81,13 @@ class Work:
         else:
             self._asleep.append(task)
 
-    def to_run(self, fits: Callable[[StudyTask], bool]) -> int:
-        """About how many more trials could begin at once, of the studies that fit."""
-        tasks = [task for task in self._awake if task.ready() and fits(task)]
-        return sum(max(1, task.num_trials() - self._begun[id(task)]) if task.side_by_side else 1 for task in tasks)
+    def to_run(self, fits: Callable[[StudyTask], bool]) -> list[StudyTask]:
+        """The studies of about all trials that could begin at once, of the studies that fit: each as often as it has such trials."""
+        found: list[StudyTask] = []
+        for task in self._awake:
+            if task.ready() and fits(task):
+                found += [task] * (max(1, task.num_trials() - self._begun[id(task)]) if task.side_by_side else 1)
+        return found
 
     def over(self) -> bool:
         """Whether every study is complete."""

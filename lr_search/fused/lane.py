@@ -41,7 +41,7 @@ class Lane(Course):
         index: among the members, from 0.
         member: what is trained.
         seed: of the training.
-        judge: of all lanes.
+        judge: of the lanes of its seed.
 
     Attributes:
         momenta: what the schedule says of the momentum, step by step.
@@ -57,7 +57,7 @@ class Lane(Course):
         super().__init__(member.workload, schedule, Snapshots(member.snapshots, seed))
         given = member.schedule
         self._control = given.by_evaluations(member.workload) if isinstance(given, Controller) else None
-        self.index, self._judge = index, judge
+        self.index, self.seed, self.judge = index, seed, judge
         momenta = schedule.momentum(np.arange(member.workload.num_steps)).tolist()
         self.momenta = [None if math.isnan(momentum) else momentum for momentum in momenta]
         self.row = 0
@@ -73,7 +73,7 @@ class Lane(Course):
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Judge another model on the validation data."""
-        return self._judge.model(model)
+        return self.judge.model(model)
 
     def due(self, step: int) -> bool:
         """Whether it is evaluated at that step."""

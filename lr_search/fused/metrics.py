@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 from torch.func import vmap
+from torch.utils._pytree import tree_flatten
 
 from lr_search.errors import WorkloadError
 from lr_search.fused.stack import Stack
 from lr_search.fused.vmap_attention import batchable_attention
+from lr_search.rng import RNGState
 from lr_search.state.capture import preserved_modes
 from lr_search.training.evaluation import metric_total
 from lr_search.training.judge import Judge, require_objective
@@ -86,6 +89,25 @@ class FusedJudge:
                     sums[name] = (total, count) if before is None else (before[0] + total, before[1] + count)
         return [require_objective(self._workload, means) for means in _means(sums, len(rows))]
 
+    def data_digest(self) -> bytes | None:
+        """What all seeds have in common whose validation batches are the same; None where only a pass for each seed will do."""
+        digest, device = hashlib.blake2b(), self._stack.weights.device
+        with self._alone.opened() as batches, preserved_modes(self._stack.model):
+            self._stack.model.eval()
+            for number, batch in enumerate(one_pass(batches, "valid_data")):
+                leaves, form = tree_flatten(batch)
+                if not all(isinstance(leaf, torch.Tensor) for leaf in leaves):
+                    return None
+                digest.update(repr([form, *((leaf.dtype, leaf.shape) for leaf in leaves)]).encode())
+                for leaf in leaves:
+                    digest.update(leaf.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+                if number == 0:
+                    before = RNGState.capture(device)
+                    self._metrics([0], to_device(batch, device))
+                    if not before.same_in_torch():
+                        return None
+        return digest.digest()
+
     def require_sound(self, row: int, metrics: Mapping[str, float]) -> None:
         """Raise if the objective of a row that no step has moved is not finite; see `Judge.require_sound`."""
         self._alone.require_sound(self._stack.loaded(row), metrics)
@@ -93,6 +115,43 @@ class FusedJudge:
     def close(self) -> None:
         """Let go of the data."""
         self._alone.close()
+
+
+class Judges:
+    """Evaluates rows of a stack, each as a training of its seed does; all on one pass where the validation data are the same.
+
+    Args:
+        by_seed: each seed's judge.
+    """
+
+    def __init__(self, by_seed: Mapping[int, FusedJudge]) -> None:
+        self._by_seed = by_seed
+        self._one_pass: bool | None = None if len(by_seed) > 1 else True
+        self.fused = all(judge.fused for judge in by_seed.values())
+
+    def __getitem__(self, seed: int) -> FusedJudge:
+        """The judge of a seed's rows."""
+        return self._by_seed[seed]
+
+    def __call__(self, rows: Sequence[tuple[int, int]]) -> list[dict[str, float]]:
+        """Name -> mean over the examples, for each seed and row, where they can be judged together."""
+        if not rows:
+            return []
+        if self._one_pass is None:
+            digests = {judge.data_digest() for judge in self._by_seed.values()}
+            self._one_pass = len(digests) == 1 and None not in digests
+        if self._one_pass:
+            return self._by_seed[rows[0][0]]([row for _, row in rows])
+        found: dict[int, dict[str, float]] = {}
+        for seed, judge in self._by_seed.items():
+            own = [row for row_seed, row in rows if row_seed == seed]
+            found.update(zip(own, judge(own) if own else [], strict=True))
+        return [found[row] for _, row in rows]
+
+    def close(self) -> None:
+        """Let go of the data."""
+        for judge in self._by_seed.values():
+            judge.close()
 
 
 def _means(sums: Sums, rows: int) -> list[dict[str, float]]:

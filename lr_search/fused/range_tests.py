@@ -50,7 +50,8 @@ def fused_range_tests(workload: Workload, settings: RampSettings, *, seeds: Sequ
     support = known_support(workload, seeds[0])
     if not ramps_fuse(support, settings):
         return None
-    width = min(len(seeds), fitting_width(support, workload.torch_device), _quick_width(support, workload.torch_device))
+    device = workload.torch_device
+    width = min(len(seeds), fitting_width(support, device, own_batches=True), _quick_width(support, device))
     if width == 1:
         return None
     curves: list[LRCurve] = []
@@ -86,7 +87,10 @@ class _FusedRamp:
                 models.append(model)
                 optimizers.append(optimizer)
         self._optimizer = optimizers[0]
-        self._stack = _stacked(models, support)
+        named = dict(models[0].named_parameters())
+        self._stack = Stack(models[0], [named[name] for name in support.trained], len(models))
+        for row, model in enumerate(models):
+            self._stack.fill(row, model)
         kind = StackedUpdate if support.stacks else RowUpdate
         layout = Layout(self._stack, self._optimizer)
         self._update = kind(self._stack, layout, workload.optimizer, (0, len(seeds)))
@@ -117,7 +121,7 @@ class _FusedRamp:
         running = [each for each, record in zip(asked, records, strict=True) if record.stopped == "finished"]
         again = [any(each) for each in zip(*running, strict=True)]
         with preserved_rng(self._workload.torch_device):
-            batches = self._walks.draw(len(lrs))
+            batches = self._walks.stacked(len(lrs), range(len(self._seeds)))
             losses = torch.stack([self._step(*each) for each in zip(batches, lrs, again, strict=True)])
         values = losses.cpu().double().numpy()  # (steps, seeds)
         rows = torch.stack(self._rows).cpu().numpy() if self._rows else np.empty((0, GAIN_COLUMNS, len(records)))
@@ -184,15 +188,3 @@ class _FusedRamp:
 def _norms(rows: torch.Tensor) -> torch.Tensor:
     norms: torch.Tensor = torch.linalg.vector_norm(rows, dim=1)
     return norms
-
-
-def _stacked(models: Sequence[torch.nn.Module], support: Support) -> Stack:
-    """A stack of several models with their own weights."""
-    named = dict(models[0].named_parameters())
-    stack = Stack(models[0], [named[name] for name in support.trained], len(models))
-    for row, model in enumerate(models):
-        own = dict(model.named_parameters())
-        stack.weights[row] = torch.cat([own[name].detach().reshape(-1) for name in support.trained])
-        for buffer, own_buffer in zip(stack.buffers, model.buffers(), strict=True):
-            buffer[row] = own_buffer
-    return stack

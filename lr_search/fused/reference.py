@@ -61,9 +61,7 @@ class Alone:
             self.kept = changed_names(before, state_beside(self.model, [work.loss], work.torch_device))
             gradients = torch.autograd.grad(loss.reshape(()), [p for _, p in named], allow_unused=True)
             buffers = [buffer.detach().clone() for buffer in self.model.buffers()]
-            now = RNGState.capture(work.torch_device)
-        moved = not torch.equal(now.torch_cpu, self._rng.torch_cpu)
-        self.draws = moved or (now.cuda is not None and not torch.equal(now.cuda, self._rng.cuda))  # type: ignore[arg-type]
+            self.draws = not self._rng.same_in_torch()
         return Pass(loss.detach().reshape(()), list(gradients), named, buffers)
 
     def run_row(self, stack: Stack, row: int) -> Pass:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -88,6 +88,24 @@ class Stack:
         finally:
             _put(places, own)
 
+    @torch.no_grad()
+    def fill(self, row: int, model: nn.Module) -> None:
+        """Put another model's weights and buffers into a row.
+
+        Raises:
+            ValueError: that model has others than this stack, or differs in what is not trained.
+        """
+        own, named = dict(model.named_parameters()), dict(self.model.named_parameters())
+        names = {id(parameter): name for name, parameter in named.items()}
+        trained = [names[id(parameter)] for parameter in self.parameters]
+        buffers = list(model.buffers())
+        alike = _shapes(own.values()) == _shapes(named.values()) and _shapes(buffers) == _shapes(self._own_buffers)
+        if not alike or any(not torch.equal(own[name], named[name]) for name in own if name not in trained):
+            raise ValueError("a model that differs by the seed only in the parameters that are trained and in buffers")
+        self.weights[row] = torch.cat([own[name].reshape(-1) for name in trained])
+        for buffer, own_buffer in zip(self.buffers, buffers, strict=True):
+            buffer[row] = own_buffer
+
     def loaded(self, row: int) -> nn.Module:
         """The model with the weights and buffers of one row; until the next row is loaded."""
         with torch.no_grad():
@@ -113,6 +131,10 @@ class Stack:
         """Whether all weights of a row are; waits for the device."""
         finite: list[bool] = self.weights.isfinite().all(dim=1).tolist()
         return finite
+
+
+def _shapes(tensors: Iterable[torch.Tensor]) -> list[torch.Size]:
+    return [tensor.shape for tensor in tensors]
 
 
 def _repeated(buffer: torch.Tensor, width: int) -> torch.Tensor:

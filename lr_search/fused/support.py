@@ -18,6 +18,7 @@ from lr_search.fused.linearity import stacks
 from lr_search.fused.losses import ChangingPartsError, FusedLoss
 from lr_search.fused.metrics import FusedMetrics
 from lr_search.fused.reference import Alone
+from lr_search.fused.seed_batches import num_bytes
 from lr_search.fused.stack import Stack
 from lr_search.optimizers.closures import takes_closure
 from lr_search.optimizers.param_groups import trainable
@@ -50,6 +51,7 @@ class Support:
         draws: whether a forward pass draws random numbers.
         row_bytes: memory that one model takes in a step, roughly: weights, gradients, optimizer, what the backward pass keeps,
             and as much again while it runs.
+        batch_bytes: memory that the batches of a step take.
     """
 
     reason: str = ""
@@ -58,6 +60,7 @@ class Support:
     metrics: bool = False
     draws: bool = False
     row_bytes: int = 0
+    batch_bytes: int = 0
 
 
 class _CannotFuseError(Exception):
@@ -139,6 +142,7 @@ def _tried(workload: Workload, seed: int) -> Support:
         metrics=_metrics_work(workload, seed, stack),
         draws=own.draws,
         row_bytes=2 * own.kept_bytes + 8 * stack.weights[0].numel() * stack.weights.element_size(),
+        batch_bytes=workload.accumulate * num_bytes(batch),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,17 +29,16 @@ MEMORY_SHARE = 0.5  # of what is free
 MEMORY = Path("/proc/meminfo")
 
 
-def fastest_width(workload: Workload, seed: int, support: Support, most: int) -> int:
+def fastest_width(workload: Workload, seeds: Sequence[int], support: Support) -> int:
     """The width with the most model-steps a second, measured on a few steps at 1 (one by one), 2, 4, ....
 
     Args:
         workload: what is trained.
-        seed: of the weights and batches.
+        seeds: of those that would be trained, in the order in which they are taken; as many as the widest to try.
         support: what is known of it.
-        most: the widest to try.
     """
     workload = replace(workload, num_steps=max(workload.num_steps, WARM_STEPS + CHUNKS * TIMED_STEPS))
-    best, best_rate, worse = 1, 0.0, 0
+    best, best_rate, worse, most = 1, 0.0, 0, len(seeds)
     begun, last, enough = time.perf_counter(), 0.0, 0.0
     width = 1
     while width <= most and (worse < 2 or width <= SOME):
@@ -48,8 +47,10 @@ def fastest_width(workload: Workload, seed: int, support: Support, most: int) ->
             break
         try:
             with user_code:
-                fused = width > 1
-                seconds = _seconds_fused(workload, seed, support, width) if fused else _seconds_alone(workload, seed)
+                alone = width == 1
+                seconds = (
+                    _seconds_alone(workload, seeds[0]) if alone else _seconds_fused(workload, seeds[:width], support)
+                )
         except LRSearchError:
             raise
         except Exception:  # out of memory; or the user's code raises, which the trials will report
@@ -70,8 +71,8 @@ def _seconds_alone(workload: Workload, seed: int) -> float:
     return _fastest(lambda steps: training.advance(training.step + steps), training.close, workload)
 
 
-def _seconds_fused(workload: Workload, seed: int, support: Support, width: int) -> float:
-    training = FusedTraining([Member(workload, Constant(LR))] * width, seed, [support] * width)
+def _seconds_fused(workload: Workload, seeds: Sequence[int], support: Support) -> float:
+    training = FusedTraining([Member(workload, Constant(LR))] * len(seeds), seeds, [support] * len(seeds))
     return _fastest(training.advance, training.close, workload)
 
 
@@ -90,10 +91,17 @@ def _fastest(advance: Callable[[int], object], close: Callable[[], None], worklo
     return min(seconds) / TIMED_STEPS
 
 
-def fitting_width(support: Support, device: torch.device) -> int:
-    """How many models fit into half of the memory that is free, by what one of them takes; at least 1, and no bound where that is not known."""
+def fitting_width(support: Support, device: torch.device, *, own_batches: bool = False) -> int:
+    """How many models fit into half of the memory that is free, by what one of them takes; at least 1, and no bound where that is not known.
+
+    Args:
+        support: what is known of the workload.
+        device: whose memory.
+        own_batches: whether each model has a batch of its own: as it was drawn, and in the stack.
+    """
     free = free_bytes(device)
-    return sys.maxsize if free is None else max(1, int(MEMORY_SHARE * free // max(1, support.row_bytes)))
+    row_bytes = support.row_bytes + 2 * support.batch_bytes * own_batches
+    return sys.maxsize if free is None else max(1, int(MEMORY_SHARE * free // max(1, row_bytes)))
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -110,6 +110,14 @@ class ExecutorContract:
         found = self.same(line_workload(), strategies=["random", "range_test"], budget=4, seeds=[3, 0], **TAME)
         assert set(found.trials["seed"]) == {3, 0}
 
+    def test_several_seeds_that_end_at_different_steps(self) -> None:
+        """Cut, diverged or finished, and evaluated at steps of their own."""
+        lrs: dict[str, Any] = {"low": 0.01, "wild": 1e20, "high": 0.1}
+        settings: dict[str, Any] = {"schedules": ["constant", "sgdr"], "pruner": CutAbove(0.05), "seeds": [3, 0]}
+        found = self.same(line_workload(accumulate=2), strategies=lrs, **settings)
+        assert set(found.trials["outcome"]) == {"finished", "diverged", "pruned"}
+        assert len(found.trials) == 2 * len(lrs) * 2
+
     def test_clipping_and_accumulation(self) -> None:
         """What a workload says beside its loss."""
         settings: dict[str, Any] = {"optimizers": SIDES, **TAME}

@@ -43,14 +43,14 @@ OPTIMIZERS: dict[str, Any] = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}
 
 
 @pytest.fixture
-def waves(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[Member]]]:
-    """The seed and the members of every fused training, in their order."""
-    found: list[tuple[int, list[Member]]] = []
+def waves(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], list[Member]]]:
+    """The seeds and the members of every fused training, in their order."""
+    found: list[tuple[list[int], list[Member]]] = []
 
     class Noted(FusedTraining):
-        def __init__(self, members: Any, seed: int, support: Any) -> None:
-            found.append((seed, list(members)))
-            super().__init__(members, seed, support)
+        def __init__(self, members: Any, seeds: Any, support: Any) -> None:
+            found.append((list(seeds), list(members)))
+            super().__init__(members, seeds, support)
 
     monkeypatch.setattr(fused_run, "FusedTraining", Noted)
     return found
@@ -99,13 +99,16 @@ def test_a_wave_is_full_and_begins_together(followed: type[Followed], waves: lis
         assert followed.named("begin")[first : first + 4] == followed.named("end")[first : first + 4]
 
 
-def test_trials_of_one_seed_share_a_wave_and_those_of_two_never(waves: list[Any]) -> None:
+@pytest.mark.parametrize(("width", "expected"), [(8, [(8, 0), (0, 8)]), (16, [(8, 8)]), (12, [(8, 4), (0, 4)])])
+def test_a_wave_is_of_one_seed_as_far_as_that_fills_it(
+    waves: list[Any], width: int, expected: list[tuple[int, int]]
+) -> None:
     settings: dict[str, Any] = {"strategies": {"low": 0.01, "high": 0.1}, "schedules": ["constant", "one_cycle"]}
-    same(line(), width=16, optimizers=OPTIMIZERS, seeds=[4, 7], **settings)
-    assert sorted((seed, len(members)) for seed, members in waves) == [(4, 8), (7, 8)]  # 2 x 2 x 2 trials
-    for _, members in waves:
-        assert {member.workload.optimizer for member in members} == set(OPTIMIZERS.values())
-        assert len({member.schedule for member in members}) == 4
+    same(line(), width=width, optimizers=OPTIMIZERS, seeds=[4, 7], **settings)
+    assert [(seeds.count(4), seeds.count(7)) for seeds, _ in waves] == expected  # 2 x 2 x 2 trials a seed
+    members = waves[0][1]
+    assert {member.workload.optimizer for member in members} == set(OPTIMIZERS.values())
+    assert len({member.schedule for member in members}) == 4
 
 
 def test_studies_that_wait_for_results_lend_one_trial_each(waves: list[Any]) -> None:
@@ -126,8 +129,8 @@ def test_confirmations_are_judged_on_test_data_and_searches_are_not(waves: list[
     found = same(workload, width=8, schedules=["constant", "one_cycle"], confirm=2, **TAME)
     assert len(found.confirmations) == 4
     judged = [{member.workload.valid_data is shifted for member in members} for _, members in waves]
-    assert judged == [{False}, {True}, {True}]  # the search, and a wave for each fresh seed
-    assert [seed for seed, _ in waves] == [0, *sorted(set(found.confirmations["seed"]))]
+    assert judged == [{False}, {True}]  # the search, and the fresh seeds
+    assert [sorted(set(seeds)) for seeds, _ in waves] == [[0], sorted(set(found.confirmations["seed"]))]
 
 
 def test_a_confirmation_is_never_trained_with_a_search() -> None:

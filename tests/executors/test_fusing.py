@@ -167,3 +167,63 @@ def test_a_plain_workload_gets_no_warning() -> None:
         trials = compared(line(), lrs.FusedExecutor(), **TAME).trials
     assert told == []
     assert len(trials) == 3
+
+
+# several seeds
+
+
+class Dropping(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.dropout = nn.Linear(1, 1), nn.Dropout(0.3)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.dropout(self.linear(inputs))
+        return found
+
+
+class Turned(nn.Module):
+    """Has a random number that is neither a parameter nor a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.sign = nn.Linear(1, 1), float(torch.randn(()))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.sign * self.linear(inputs)
+        return found
+
+
+def ragged() -> list[torch.Tensor]:
+    """The first batch is smaller under some seeds."""
+    batches = shuffled()
+    return [batches[0][: int(torch.randint(2, 9, ()))], *batches[1:]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [6]),
+        ({"model": Dropping}, [2, 2, 2]),
+        ({"model": Turned}, [6, 2, 2, 2]),
+        ({"train_data": ragged}, [6, 2, 2, 2]),
+        ({"train_data": ragged, "accumulate": 2}, [6, 2, 2, 2]),
+    ],
+    ids=["plain", "dropout", "another model", "other shapes", "accumulated"],
+)
+def test_seeds_that_cannot_share_a_wave_have_one_each(
+    changes: dict[str, Any], expected: list[int], widths: list[int]
+) -> None:
+    settings = {**SETTINGS, "seeds": [0, 4, 9]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ours = compared(line(**changes), lrs.FusedExecutor(width=6), **settings)
+    require_same(ours, compared(line(**changes), lrs.LocalExecutor(), **settings), TOLERANCE)
+    assert widths == expected
+
+
+def test_seeds_that_could_not_share_a_wave_are_not_tried_again(widths: list[int]) -> None:
+    settings = {**TAME, "budget": 4, "seeds": 2}
+    ours = compared(line(model=Turned), lrs.FusedExecutor(width=6), **settings)
+    require_same(ours, compared(line(model=Turned), lrs.LocalExecutor(), **settings), TOLERANCE)
+    assert widths == [6, 4, 2, 2]

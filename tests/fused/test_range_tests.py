@@ -181,7 +181,7 @@ def test_the_global_random_state_is_left_alone(fuses: list[int]) -> None:
 
 
 def test_seeds_are_divided_where_memory_does_not_hold_all(fuses: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_ramp, "fitting_width", lambda *_: 2)
+    monkeypatch.setattr(fused_ramp, "fitting_width", lambda *_, **__: 2)
     assert len(line(model=wide).range_test(seeds=5, **RAMP).members) == 5
     assert fuses == [2, 2, 1]
 

@@ -21,13 +21,13 @@ def timed(monkeypatch):
     def run(seconds, most=64, alone=1.0):
         tried = []
 
-        def fused(work, seed, support, width):
-            tried.append(width)
-            return seconds(width)
+        def fused(work, seeds, support):
+            tried.append(len(seeds))
+            return seconds(len(seeds))
 
         monkeypatch.setattr(widths, "_seconds_alone", lambda work, seed: alone)
         monkeypatch.setattr(widths, "_seconds_fused", fused)
-        return fastest_width(workload(), 0, Support(), most), tried
+        return fastest_width(workload(), [0] * most, Support()), tried
 
     return run
 
@@ -93,9 +93,9 @@ def test_an_exception_of_the_users_is_left_to_the_trials_and_one_of_ours_is_rais
 def test_it_is_measured_on_the_workload_itself(num_steps, global_rng):
     work = workload(num_steps=num_steps)
     support, before = support_of(work, 0), global_rng()
-    assert fastest_width(work, 0, support, 4) in (1, 2, 4)
+    assert fastest_width(work, [0, 0, 1, 1], support) in (1, 2, 4)
     assert widths._seconds_alone(workload(), 0) > 0
-    assert widths._seconds_fused(workload(), 0, support, 3) > 0
+    assert widths._seconds_fused(workload(), [0, 0, 1], support) > 0
     assert global_rng() == before
 
 
@@ -114,6 +114,13 @@ def test_it_is_measured_on_the_workload_itself(num_steps, global_rng):
 def test_half_of_the_free_memory_is_filled(monkeypatch, free, row, expected):
     monkeypatch.setattr(widths, "free_bytes", lambda device: free)
     assert fitting_width(Support(row_bytes=row), CPU) == expected
+
+
+def test_a_batch_of_its_own_counts_as_it_was_drawn_and_in_the_stack(monkeypatch):
+    monkeypatch.setattr(widths, "free_bytes", lambda device: 1000)
+    support = Support(row_bytes=50, batch_bytes=25)
+    assert fitting_width(support, CPU) == 10
+    assert fitting_width(support, CPU, own_batches=True) == 5
 
 
 def test_free_memory_is_that_of_the_system(monkeypatch, tmp_path):

@@ -173,9 +173,12 @@ def listed(works, schedules):
 
 
 def fused(works, schedules, *, seed=0, snapshots=0, cut=lambda lane, step: False, support=None):
-    """Trains all together; `cut` says of a lane that was evaluated whether it ends there. Returns: a `Run` each."""
+    """Trains all together; `cut` says of a lane that was evaluated whether it ends there. Returns: a `Run` each.
+
+    seed: of all, or a list with each one's.
+    """
     works = listed(works, schedules)
-    known = {id(each): support or support_of(each, seed) for each in works}
+    known = {id(each): support or support_of(each, seed if isinstance(seed, int) else seed[0]) for each in works}
     assert [each.reason for each in known.values()] == [""] * len(known)
     members = [Member(each, schedule, snapshots) for each, schedule in zip(works, schedules, strict=True)]
     training = FusedTraining(members, seed, [known[id(each)] for each in works])
@@ -192,8 +195,9 @@ def fused(works, schedules, *, seed=0, snapshots=0, cut=lambda lane, step: False
 def alone(works, schedules, *, seed=0, snapshots=0):
     """Trains each by itself. Returns: a `Run` each."""
     runs = []
-    for each, schedule in zip(listed(works, schedules), schedules, strict=True):
-        training = lrs.train(each, schedule, seed=seed, snapshots=snapshots)
+    seeds = [seed] * len(schedules) if isinstance(seed, int) else seed
+    for each, schedule, own in zip(listed(works, schedules), schedules, seeds, strict=True):
+        training = lrs.train(each, schedule, seed=own, snapshots=snapshots)
         runs.append(Run(list(training)).end(training))
     return runs
 

@@ -62,7 +62,7 @@ class Lineup:
 
         workers = self._workers()
         free = workers - len(self.held)
-        share = math.ceil((1 + self._work.to_run(fits)) / (free if free > 0 else workers))
+        share = math.ceil((1 + len(self._work.to_run(fits))) / (free if free > 0 else workers))
         others: list[Job] = []
         while len(others) + 1 < min(self._width, share):
             job = self._work.next(fits)

@@ -20,7 +20,7 @@ STUDY_ROWS, TRIALS, PARAMS, VALUES, REPORTS, USER_ATTRS, SYSTEM_ATTRS = (
         models.TrialIntermediateValueModel, models.TrialUserAttributeModel, models.TrialSystemAttributeModel,
     )
 )  # fmt: skip
-AT_ONCE = 500  # trials in one statement: databases limit its parameters
+TRIALS_AT_ONCE = 500  # trials in one statement: databases limit its parameters
 
 # one row at least while the study is there
 _CHANGED = (
@@ -70,8 +70,8 @@ def read_trials(connection: Connection, study_id: int, after: int, unfinished: C
         raise KeyError(models.NOT_FOUND_MSG)
     found = {row.trial_id: _begun(row) for row in rows if row.trial_id is not None}
     ids = list(found)
-    for first in range(0, len(ids), AT_ONCE):
-        _fill(connection, ids[first : first + AT_ONCE], found)
+    for first in range(0, len(ids), TRIALS_AT_ONCE):
+        _fill(connection, ids[first : first + TRIALS_AT_ONCE], found)
     return list(found.values())
 
 
