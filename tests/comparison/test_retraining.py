@@ -101,7 +101,7 @@ def test_a_loaded_comparison_says_how(compared: lrs.Comparison) -> None:
 
 
 def test_an_executor_that_cannot_train_is_told(compared: lrs.Comparison) -> None:
-    with pytest.raises(InvalidInputError, match=r"executor must be an lr_search.Executor or None"):
+    with pytest.raises(InvalidInputError, match=r"executor must be an Executor or None"):
         compared.retrain(executor=object())
 
 
