@@ -23,8 +23,8 @@ from lr_search.optimizers.names import NamedOptimizers
 from lr_search.storage.open import StorageLike, open_storage, quiet_optuna, storage_errors
 from lr_search.storage.reading import read_records
 from lr_search.storage.rescue import rescued
-from lr_search.storage.working.database_storage import working_storage
 from lr_search.storage.working.working_storage import WorkingStorage
+from lr_search.storage.working.wrapped import working_storage
 from lr_search.studies.opening import delete_comparison, finished_trials, open_studies
 from lr_search.studies.study import StudyTask
 from lr_search.workloads.workload import Workload

@@ -22,8 +22,8 @@ from lr_search.storage.ownership import at_work
 from lr_search.storage.reading import read_records
 from lr_search.storage.records import TrialRecord
 from lr_search.storage.scopes import FORMAT, require_goes_on
-from lr_search.storage.working.database_storage import working_storage
 from lr_search.storage.working.working_storage import kept
+from lr_search.storage.working.wrapped import working_storage
 from lr_search.studies.plan import FIRST, StudyPlan
 from lr_search.studies.study import StudyTask
 from lr_search.training.controller import Controller, first_schedule

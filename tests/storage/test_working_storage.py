@@ -18,8 +18,9 @@ from lr_search.storage.kept_file import database_of
 from lr_search.storage.keys import OWNER
 from lr_search.storage.open import RECORD_GONE, open_storage
 from lr_search.storage.ownership import Claim
-from lr_search.storage.working.database_storage import DatabaseStorage, working_storage
+from lr_search.storage.working.database_storage import DatabaseStorage
 from lr_search.storage.working.working_storage import WorkingStorage
+from lr_search.storage.working.wrapped import working_storage
 from lr_search.studies.trial import Outcome
 from lr_search.training.evaluation import Evaluation
 from tests.helpers import sharing
@@ -188,6 +189,25 @@ def test_a_draft_that_comes_too_late_is_none_and_the_next_one_knows_why(
     assert [trial._trial_id for trial in mine.before_taking(study._study_id)] == [faster._trial_id]
     assert asked(study, 1).number == 1
     assert len(optuna.load_study(study_name="a", storage=opened).trials) == 2
+
+
+def test_trials_of_others_that_are_read_beside_a_draft_are_in_its_place(
+    study: optuna.Study, opened: BaseStorage
+) -> None:
+    """A pruner reads all trials of its study at any moment."""
+    mine, other = working(study), study_in(working_storage(opened))
+    mine.before_taking(study._study_id)
+    drafts = [mine.draft(study._study_id, number, Claim()) for number in range(2)]
+    faster = asked(other, 0)
+    assert [trial._trial_id for trial in mine.refresh(study._study_id)] == [faster._trial_id, *drafts]
+    drafts.append(mine.draft(study._study_id, 2, Claim()))
+    assert mine.begin(drafts) is None
+    mine.drop(drafts)
+    late = [mine.draft(study._study_id, 0, Claim())]  # of who looked before that
+    assert mine.begin(late) is None
+    mine.drop(late)
+    assert asked(study, 1).number == 1
+    assert [trial.number for trial in optuna.load_study(study_name="a", storage=opened).trials] == [0, 1]
 
 
 def test_a_sampler_sees_the_drafts_before_it_as_running(study: optuna.Study) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 from collections.abc import Container, Iterator, Sequence
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import optuna
@@ -16,14 +17,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from lr_search.storage.kept_file import database_of
 from lr_search.storage.keys import OWNER
 from lr_search.storage.open import READS_ONLY
 from lr_search.storage.ownership import Claim
 from lr_search.storage.working import trial_statements as statements
 from lr_search.storage.working.changes import Changes
 from lr_search.storage.working.known_study import KnownStudy
-from lr_search.storage.working.plain_storage import PlainStorage
 from lr_search.storage.working.trial_rows import read_trials
 from lr_search.storage.working.working_storage import WorkingStorage
 
@@ -44,7 +43,7 @@ class DatabaseStorage(WorkingStorage):
         self._studies: dict[int, KnownStudy] = {}
         self._own: dict[int, tuple[int, int]] = {}  # of trials that this process runs: id -> study and number
         self._beaten: set[int] = set()  # studies in which another process has made a trial that is not known yet
-        self._drafts = 0
+        self._draft_ids = count(-1, -1)
         self._grouped = False
         self._changes: dict[int, Changes] = {}
 
@@ -55,7 +54,7 @@ class DatabaseStorage(WorkingStorage):
             found = read_trials(connection, study_id, known.last, known.others)
         for trial in found:
             known.remember(trial)
-        return list(known.trials)
+        return known.seen()
 
     def before_taking(self, study_id: int) -> list[FrozenTrial]:
         """All trials of a study, read again only where another process is known to be at work on it."""
@@ -63,37 +62,39 @@ class DatabaseStorage(WorkingStorage):
         if known is None or known.others or study_id in self._beaten:
             self._beaten.discard(study_id)
             return self.refresh(study_id)
-        return list(known.trials)
+        return known.seen()
 
     def draft(self, study_id: int, number: int, claim: Claim) -> int:  # noqa: D102
-        self._drafts -= 1
         trial = optuna.trial.create_trial(state=TrialState.RUNNING)
         trial.user_attrs = {OWNER: claim.signature()}  # not before its start
-        trial.number, trial._trial_id = number, self._drafts
-        known = self._studies[study_id]
-        assert number == len(known.trials)
-        known.trials.append(trial)
+        trial.number, trial._trial_id = number, next(self._draft_ids)
+        self._studies[study_id].drafted.append(trial)
         self._own[trial._trial_id] = study_id, number
         return trial._trial_id
 
     def begin(self, drafts: Sequence[int]) -> list[int] | None:  # noqa: D102
         study_id = self._own[drafts[0]][0]
         known, trials = self._studies[study_id], [self._mine(draft) for draft in drafts]
+        if trials[0].number != len(known.trials):  # others' were read meanwhile
+            return None
         with self._writing() as connection:
             ids = statements.add_trials(connection, study_id, known.last, trials)
         if ids is None:
             self._beaten.add(study_id)
             return None
-        for draft, trial_id in zip(drafts, ids, strict=True):
-            self._mine(draft)._trial_id = trial_id
-            self._own[trial_id] = self._own.pop(draft)
+        self.drop(drafts)
+        for trial, trial_id in zip(trials, ids, strict=True):
+            trial._trial_id = trial_id
+            known.trials.append(trial)
+            self._own[trial_id] = study_id, trial.number
         known.last = ids[-1]
         return ids
 
     def drop(self, drafts: Sequence[int]) -> None:  # noqa: D102
-        for draft in reversed(drafts):  # they are the last of their study
+        for draft in drafts:
             study_id, number = self._own.pop(draft)
-            del self._studies[study_id].trials[number:]
+            trials, place = self._studies[study_id].place(draft, number)
+            del trials[place]
 
     def take_waiting(self, trial_id: int, claim: Claim) -> bool:  # noqa: D102
         with self._writing() as connection:
@@ -182,12 +183,14 @@ class DatabaseStorage(WorkingStorage):
 
     def _mine(self, trial_id: int) -> FrozenTrial:
         study_id, number = self._own[trial_id]
-        return self._studies[study_id].trials[number]
+        trials, place = self._studies[study_id].place(trial_id, number)
+        return trials[place]
 
     def _changed(self, trial_id: int, **now: Any) -> None:
         """Remember what is new of a trial; who holds the trial as it was sees nothing of it."""
         study_id, number = self._own[trial_id]
-        trial = self._studies[study_id].trials[number] = copy.copy(self._mine(trial_id))
+        trials, place = self._studies[study_id].place(trial_id, number)
+        trial = trials[place] = copy.copy(trials[place])
         for name, value in now.items():
             setattr(trial, name, value)
 
@@ -225,7 +228,7 @@ class DatabaseStorage(WorkingStorage):
         if trial_id not in self._own or trial_id > 0:
             self.database.set_trial_param(trial_id, param_name, param_value_internal, distribution)
         if trial_id in self._own:
-            trials, trial = self._studies[self._own[trial_id][0]].trials, self._mine(trial_id)
+            trials, trial = self._studies[self._own[trial_id][0]].seen(), self._mine(trial_id)
             earlier = next((t.distributions[param_name] for t in trials if param_name in t.distributions), distribution)
             check_distribution_compatibility(earlier, distribution)
             value = distribution.to_external_repr(param_value_internal)
@@ -282,15 +285,7 @@ class DatabaseStorage(WorkingStorage):
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         known = self._studies.get(study_id)
-        trials = self.refresh(study_id) if known is None else list(known.trials)
+        trials = self.refresh(study_id) if known is None else known.seen()
         if states is not None:
             trials = [trial for trial in trials if trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
-
-
-def working_storage(storage: BaseStorage) -> WorkingStorage:
-    """The storage, to work on; one that is that already as it is."""
-    if isinstance(storage, WorkingStorage):
-        return storage
-    database = database_of(storage)
-    return PlainStorage(storage) if database is None else DatabaseStorage(storage, database)

@@ -12,14 +12,26 @@ class KnownStudy:
     """What is known of a study.
 
     Args:
-        trials: by their numbers; those that are drafted, and in no database yet, come last.
+        trials: those that the database holds, by their numbers.
+        drafted: those that it does not hold yet.
         last: the highest id among those that the database holds.
         others: the ids of those that have not ended and that this process does not run: they are read again.
     """
 
     trials: list[FrozenTrial] = field(default_factory=list)
+    drafted: list[FrozenTrial] = field(default_factory=list)
     last: int = 0
     others: set[int] = field(default_factory=set)
+
+    def seen(self) -> list[FrozenTrial]:
+        """All of them, the drafted ones last."""
+        return [*self.trials, *self.drafted]
+
+    def place(self, trial_id: int, number: int) -> tuple[list[FrozenTrial], int]:
+        """The list that holds a trial, and where."""
+        if trial_id > 0:
+            return self.trials, number
+        return self.drafted, next(place for place, trial in enumerate(self.drafted) if trial._trial_id == trial_id)
 
     def remember(self, trial: FrozenTrial) -> None:
         """A trial as the database holds it, new or changed."""
