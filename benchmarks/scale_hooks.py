@@ -144,7 +144,7 @@ def studies(url: str | None, pruner: str, count: int, trials: int) -> list[Study
 
 def copied(first: StudyTask, others: Sequence[StudyTask]) -> None:
     """Finish studies by copies of the first one's trials."""
-    storage = first.study._storage
+    storage = first.storage.inner
     if isinstance(storage, InMemoryStorage):
         for other in others:
             for trial in first.trials():

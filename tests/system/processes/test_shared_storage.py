@@ -120,7 +120,8 @@ def test_a_pruned_comparison_shared_by_three_keeps_the_budget(url: str, tmp_path
 
 def test_a_report_made_while_two_write_is_in_order(url: str, tmp_path: Path) -> None:
     seen, drawn = [], tmp_path / "report"
-    with begun(2, sharing.compare, None, url, tmp_path / "log", ONE_SEED) as workers:
+    changes = {**ONE_SEED, "budget": 8}  # enough that there is something to see before the end
+    with begun(2, sharing.compare, None, url, tmp_path / "log", changes) as workers:
         while any(worker.process.is_alive() for worker in workers):
             try:
                 found = lrs.load(url, NAME)
@@ -136,7 +137,7 @@ def test_a_report_made_while_two_write_is_in_order(url: str, tmp_path: Path) -> 
             worker.result()
     assert seen == sorted(seen)
     assert seen[0] < seen[-1]
-    assert len(lrs.load(url, NAME).trials) == len(alone(**ONE_SEED))
+    assert len(lrs.load(url, NAME).trials) == len(alone(**changes))
 
 
 def test_what_another_process_works_on_is_not_deleted(url: str) -> None:

@@ -184,7 +184,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint(
 def test_range_tests_on_the_way_come_out_the_same(tmp_path: Path, executor: dict[str, Any]) -> None:
     found, lost = local_and_lost(tmp_path, 55, executor, schedules=["refind"], **ONE)
     assert found.trials["steps"].iloc[0] > STEPS
-    assert len(lost.steps()) < found.trials["steps"].iloc[0] + 20
+    assert len(lost.steps()) < found.trials["steps"].iloc[0] + 40  # one ramp at most is run again
 
 
 @pytest.mark.parametrize("executor", [EVERY_EVALUATION, NEVER], ids=["checkpoints", "none"])
