@@ -51,19 +51,16 @@ class RNGState:
     def same_as(self, other: RNGState) -> bool:
         """Whether the same numbers would be drawn."""
         (name, keys, *rest), (other_name, other_keys, *other_rest) = self.numpy, other.numpy
-        cuda = (self.cuda, other.cuda)
-        return (
-            torch.equal(self.torch_cpu, other.torch_cpu)
-            and (cuda[0] is cuda[1] or (cuda[0] is not None and cuda[1] is not None and torch.equal(cuda[0], cuda[1])))
-            and (self.python, name, rest) == (other.python, other_name, other_rest)
-            and np.array_equal(keys, other_keys)
-        )
+        alike = (self.python, name, rest) == (other.python, other_name, other_rest)
+        return alike and np.array_equal(keys, other_keys) and self._same_in_torch_as(other)
 
     def same_in_torch(self) -> bool:
         """Whether torch's generators are as they were."""
-        now = RNGState.capture(self.device)
-        same = torch.equal(now.torch_cpu, self.torch_cpu)
-        return same and (now.cuda is None or self.cuda is None or torch.equal(now.cuda, self.cuda))
+        return self._same_in_torch_as(RNGState.capture(self.device))
+
+    def _same_in_torch_as(self, other: RNGState) -> bool:
+        same = torch.equal(self.torch_cpu, other.torch_cpu)
+        return same and (self.cuda is None or other.cuda is None or torch.equal(self.cuda, other.cuda))
 
     def plain(self) -> dict[str, Any]:
         """Plain containers, numbers and tensors: what `torch.load(weights_only=True)` takes."""

@@ -205,21 +205,21 @@ class DatabaseStorage(WorkingStorage):
             self._flush()
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:  # noqa: D102
-        if trial_id not in self._own:
+        if trial_id in self._own:
+            self._set_attr("user_attrs", trial_id, key, value)
+        else:
             self.database.set_trial_user_attr(trial_id, key, value)
-            return
-        if trial_id > 0:
-            self._to_write(trial_id).user_attrs[key] = value
-        self._changed(trial_id, user_attrs={**self._mine(trial_id).user_attrs, key: value})
-        self._written()
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:  # noqa: D102
-        if trial_id not in self._own:
+        if trial_id in self._own:
+            self._set_attr("system_attrs", trial_id, key, value)
+        else:
             self.database.set_trial_system_attr(trial_id, key, value)
-            return
+
+    def _set_attr(self, kind: str, trial_id: int, key: str, value: Any) -> None:
         if trial_id > 0:
-            self._to_write(trial_id).system_attrs[key] = value
-        self._changed(trial_id, system_attrs={**self._mine(trial_id).system_attrs, key: value})
+            getattr(self._to_write(trial_id), kind)[key] = value
+        self._changed(trial_id, **{kind: {**getattr(self._mine(trial_id), kind), key: value}})
         self._written()
 
     def set_trial_param(  # noqa: D102
