@@ -90,7 +90,7 @@ def prepared(name: str, source: str, make: Callable[[Path], Arrays]) -> Arrays:
         arrays = make(raw(source))
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{os.getpid()}.{path.name}")
-        np.savez(part, **arrays)
+        np.savez(part, **arrays)  # type: ignore[arg-type]  # one of the names could be allow_pickle
         part.replace(path)
     with np.load(path) as kept:
         return {key: kept[key] for key in kept.files}
