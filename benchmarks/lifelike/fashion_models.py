@@ -180,4 +180,5 @@ class Vae(nn.Module):
         logits = self.decode(mean + (0.5 * log_var).exp() * torch.randn_like(mean))
         unlikely = functional.binary_cross_entropy_with_logits(logits, images, reduction="sum")
         divergence = 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum()
-        return (unlikely + divergence) / len(images)
+        bound: torch.Tensor = (unlikely + divergence) / len(images)
+        return bound

@@ -82,7 +82,7 @@ def separable_bn_fashion_rmsprop() -> Workload:
 def resnet_fashion_nesterov() -> Workload:
     """Residual blocks with BatchNorm, Nesterov's momentum and weight decay."""
     return build.workload(
-        lambda: models.resnet(16, 32),
+        lambda: models.resnet(8, 16),
         partial(Momentum, nesterov=True, weight_decay=5e-4),
         build.cross_entropy,
         clothes(),
@@ -94,7 +94,7 @@ def resnet_fashion_nesterov() -> Workload:
 def resnet_gn_fashion_adamw() -> Workload:
     """Residual blocks with GroupNorm, AdamW and clipped gradients."""
     return build.workload(
-        lambda: models.resnet(16, 32, norm=partial(nn.GroupNorm, 4)),
+        lambda: models.resnet(16, 16, norm=partial(nn.GroupNorm, 4)),
         partial(optim.AdamW, weight_decay=0.05),
         build.cross_entropy,
         clothes(),
@@ -107,7 +107,7 @@ def resnet_gn_fashion_adamw() -> Workload:
 def preactivated_fashion_nadam() -> Workload:
     """Residual blocks whose BatchNorms come first, NAdam."""
     return build.workload(
-        lambda: models.preactivated(16, 32),
+        lambda: models.preactivated(8, 16),
         optim.NAdam,
         build.cross_entropy,
         clothes(),
