@@ -43,6 +43,10 @@ class Runs:
         """The validation loss before the first step."""
         return float(self.kept["initial"][str(seed)])
 
+    def lengths(self, kind: str) -> list[int]:
+        """Those of the task that a kind of training is run for."""
+        return [length for length in self.task.lengths if length in SHORT.get(kind, self.task.lengths)]
+
     def trunk(self, lr: float, seed: int) -> dict[str, Losses]:
         """The constant LR and wsd at every length."""
         return self._run("trunk", lr, seed)
@@ -70,13 +74,22 @@ class Runs:
             return self._branched(lr, seed)
         if kind == "scout":
             return {kind: {SCOUT_STEPS: self._final("constant", lr, seed, SCOUT_STEPS)}}
-        return {
-            kind: {length: self._final(kind, lr, seed, length) for length in SHORT[kind] if length in self.task.lengths}
-        }
+        return {kind: {length: self._final(kind, lr, seed, length) for length in self.lengths(kind)}}
 
     def _branched(self, lr: float, seed: int) -> dict[str, Losses]:
-        branches = lrs.branches(self._workload, lr, self.task.lengths, seed=seed, stable=True)
-        raise NotImplementedError(branches)
+        """One constant training to the longest length, with wsd's cooldowns at each."""
+        workload = replace(self._workload, eval_every=max(self.task.lengths))
+        found: dict[str, Losses] = {"constant": {}, "wsd": {}}
+        branches = lrs.branches(workload, lr, self.task.lengths, seed=seed, stable=True)
+        for branch in branches:
+            self._begins(seed, branch.evaluations[0].metrics["loss"])
+            found["constant"][branch.num_steps] = (
+                None if branch.stable is None else short(branch.stable.metrics["loss"])
+            )
+            ended = branch.stopped == "finished"
+            found["wsd"][branch.num_steps] = short(branch.evaluations[-1].metrics["loss"]) if ended else None
+        self.kept["steps"] += branches.steps
+        return found
 
     def _final(self, schedule: str, lr: float, seed: int, length: int) -> float | None:
         """The final validation loss of a training of that length."""
@@ -86,8 +99,11 @@ class Runs:
         losses = [evaluation.metrics["loss"] for evaluation in training]
         training.close()
         self.kept["steps"] += training.step
-        self.kept["initial"].setdefault(str(seed), short(losses[0]))
+        self._begins(seed, losses[0])
         return short(losses[-1]) if training.stopped == "finished" else None
+
+    def _begins(self, seed: int, loss: float) -> None:
+        self.kept["initial"].setdefault(str(seed), short(loss))
 
     def _save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

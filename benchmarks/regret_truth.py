@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,7 @@ import torch
 from lifelike import TASKS
 from lifelike.fingerprint import fingerprint
 from lifelike.sources import FOLDER, MissingDataError
-from regret_runs import Runs
+from regret_runs import Losses, Runs
 
 STEP = 2.5 / 6  # decades between two LRs
 LOWEST, HIGHEST = -17, 5  # places on the grid: 8e-8 to 120
@@ -35,7 +35,6 @@ SEEDS, MORE_SEEDS = 2, 4  # everywhere; at the best and the two above it
 ABOVE = 2
 BEYOND = 2  # scouted LRs in a row that are worse than not training before the search upwards ends
 FLAT = 0.02  # of the best descent: below it, an LR has done nothing
-KINDS = {"trunk": ("constant", "wsd"), "cosine": ("cosine",), "one_cycle": ("one_cycle",)}
 
 
 def lr_at(place: int) -> float:
@@ -64,7 +63,8 @@ class Measure:
         """The task's truth."""
         middle = self._scouted()
         for kind in ("trunk", "cosine", *(["one_cycle"] if self.cyclic else [])):
-            self._measured(kind, middle)
+            if self.runs.lengths(kind):
+                self._measured(kind, middle)
         return self._entry()
 
     def _drop(self, losses: Sequence[float | None]) -> float:
@@ -95,25 +95,39 @@ class Measure:
         return max(found, key=lambda place: found[place])
 
     def _measured(self, kind: str, middle: int) -> None:
-        """Two seeds in the window, wider where a best lies at its end; then more seeds at the best and above."""
+        """The window, wider where a best lies at its end, with one seed; then more seeds, by how near the best an LR is."""
         low, high = max(LOWEST, middle - WINDOW), min(HIGHEST, middle + WINDOW)
         for _ in range(MOST_WIDENINGS + 1):
-            bests = self._bests(kind, range(low, high + 1))
-            low, high = max(LOWEST, low - (min(bests) == low)), min(HIGHEST, high + (max(bests) == high))
-            if low < min(bests) and max(bests) < high:
+            bests = self._ends(kind, range(low, high + 1))
+            if (low < min(bests) or low == LOWEST) and (max(bests) < high or high == HIGHEST):
                 break
-        best = bests[-1]  # of the longest
-        for place in range(best, min(high, best + ABOVE) + 1):
-            for seed in range(MORE_SEEDS):
-                self._losses(kind, place, seed)
+            low, high = max(LOWEST, low - (min(bests) == low)), min(HIGHEST, high + (max(bests) == high))
+        inner = range(max(low, min(bests) - WINDOW + 1), min(high, max(bests) + WINDOW - 1) + 1)
+        seeds = dict.fromkeys(inner, SEEDS)
+        while True:  # with more seeds the best may be another
+            bests = self._bests(kind, inner, seeds)
+            close = [place for best in bests for place in range(best, min(HIGHEST, best + ABOVE) + 1)]
+            if all(seeds.get(place) == MORE_SEEDS for place in close):
+                return
+            inner = range(min(inner), max(*inner, *close) + 1)
+            seeds = dict.fromkeys(inner, SEEDS) | seeds | dict.fromkeys(close, MORE_SEEDS)
 
-    def _bests(self, kind: str, places: range) -> list[int]:
-        """The place of the best LR for each schedule and length of a kind."""
-        found = {place: [self._losses(kind, place, seed) for seed in range(SEEDS)] for place in places}
-        keys = [(name, length) for name, losses in next(iter(found.values()))[0].items() for length in losses]
-        return [max(places, key=lambda place: self._drop([r[name][length] for r in found[place]])) for name, length in keys]
+    def _bests(self, kind: str, places: range, seeds: Mapping[int, int]) -> list[int]:
+        """The place of the best LR for each schedule of a kind, at the longest length."""
+        found = {place: [self._losses(kind, place, seed) for seed in range(seeds.get(place, 1))] for place in places}
+        names = next(iter(found.values()))[0]
+        return [max(places, key=partial(self._mean, found, name, max(losses))) for name, losses in names.items()]
 
-    def _losses(self, kind: str, place: int, seed: int) -> dict[str, dict[int, float | None]]:
+    def _ends(self, kind: str, places: range) -> list[int]:
+        """The same of one seed, at every length."""
+        found = {place: [self._losses(kind, place, 0)] for place in places}
+        keys = [(name, length) for name, losses in found[places[0]][0].items() for length in losses]
+        return [max(places, key=partial(self._mean, found, name, length)) for name, length in keys]
+
+    def _mean(self, found: Mapping[int, list[dict[str, Losses]]], name: str, length: int, place: int) -> float:
+        return self._drop([losses[name][length] for losses in found[place]])
+
+    def _losses(self, kind: str, place: int, seed: int) -> dict[str, Losses]:
         return self.runs.trunk(lr_at(place), seed) if kind == "trunk" else self.runs.alone(kind, lr_at(place), seed)
 
     def _entry(self) -> dict[str, Any]:
@@ -126,7 +140,10 @@ class Measure:
                     of_length.setdefault(lr, {})[int(seed)] = loss
         ordered = {
             schedule: {
-                length: {lr: [seeds[seed] for seed in sorted(seeds)] for lr, seeds in sorted(of_lr.items(), key=lambda p: float(p[0]))}
+                length: {
+                    lr: [seeds[seed] for seed in sorted(seeds)]
+                    for lr, seeds in sorted(of_lr.items(), key=lambda p: float(p[0]))
+                }
                 for length, of_lr in by_length.items()
             }
             for schedule, by_length in losses.items()
@@ -178,7 +195,9 @@ def main() -> None:
     of_side = [name for name, task in TASKS.items() if task.side == given.side]
     unknown = [name for name in given.tasks or () if name not in of_side]
     if unknown:
-        parser.error(f"--tasks must name tasks of side {given.side}, but got {' '.join(unknown)}; there are {', '.join(of_side)}")
+        parser.error(
+            f"--tasks must name tasks of side {given.side}, but got {' '.join(unknown)}; there are {', '.join(of_side)}"
+        )
     found, begun = read(given.side), time.perf_counter()
     wanted = given.tasks or [name for name in of_side if name not in found]
     folder, cyclic = FOLDER / "regret", cyclic_tasks(given.side)
@@ -189,12 +208,16 @@ def main() -> None:
                 name = futures[future]
                 found[name] = future.result()
                 save(given.side, found)
-                print(f"{name:<40} {found[name]['steps']:>8,} steps {found[name]['cpu_seconds']:>7.0f} CPU s", flush=True)
+                print(
+                    f"{name:<40} {found[name]['steps']:>8,} steps {found[name]['cpu_seconds']:>7.0f} CPU s", flush=True
+                )
         except MissingDataError as error:
             pool.shutdown(cancel_futures=True)
             sys.exit(str(error))
     total = sum(entry["cpu_seconds"] for entry in found.values())
-    print(f"{len(found)} of {len(of_side)} tasks, {total / 3600:.2f} CPU hours; {time.perf_counter() - begun:.0f} s of wall in this call")
+    print(
+        f"{len(found)} of {len(of_side)} tasks, {total / 3600:.2f} CPU hours; {time.perf_counter() - begun:.0f} s of wall in this call"
+    )
 
 
 if __name__ == "__main__":

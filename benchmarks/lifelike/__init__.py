@@ -17,3 +17,18 @@ To judge on:
 The split was drawn up by data and family before any curve was read: no data set and no family stands on both sides. The sets of
 `tasks` (a, b, c and judge) are older, smaller, and mostly of made-up data.
 """
+
+from __future__ import annotations
+
+from . import fit_fashion_classes, fit_fashion_objectives
+from .task import LifelikeTask
+
+__all__ = ["TASKS", "LifelikeTask"]
+
+TASKS: dict[str, LifelikeTask] = {
+    task.name: task
+    for task in (
+        *fit_fashion_classes.TASKS,
+        *fit_fashion_objectives.TASKS,
+    )
+}
