@@ -88,7 +88,8 @@ def forecasts(names: tuple[str, ...], *, past: int, future: int, hop: int, block
 
 def _resampled(series: np.ndarray, start: int, span: int, length: int) -> np.ndarray:
     """A part of a series, brought to another length."""
-    return np.interp(np.linspace(start, start + span - 1, length), np.arange(len(series)), series)
+    places = np.linspace(start, start + span - 1, length)
+    return np.asarray(np.interp(places, np.arange(len(series)), series))
 
 
 @cache

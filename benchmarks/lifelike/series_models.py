@@ -97,7 +97,7 @@ class PatchTST(nn.Module):
         channels = ((series - mean) / deviation).transpose(1, 2)
         vectors = self.embedding(channels.flatten(0, 1).unflatten(1, (-1, self.patch))) + self.place
         forecast = self.head(self.drop(self.blocks(self.drop(vectors)).flatten(1)))
-        return forecast.unflatten(0, channels.shape[:2]).transpose(1, 2) * deviation + mean
+        return forecast.reshape(*channels.shape[:2], -1).transpose(1, 2) * deviation + mean
 
 
 class DiagonalStateSpace(nn.Module):
