@@ -65,9 +65,14 @@ class PriorRun:
         return replace(self, low=self.mode - width / 2, high=self.mode + width / 2)
 
 
-def prior_run(curve: LRCurve, truth: RegretCurve, seed: int) -> PriorRun:
+def prior_of(curve: LRCurve, truth: RegretCurve) -> LRPrior:
     """The prior as it is read off a curve today: it knows of the schedule, and not of the length."""
-    prior = LRPrior.from_curves([curve], schedule=truth.schedule)
+    return LRPrior.from_curves([curve], schedule=truth.schedule)
+
+
+def prior_run(curve: LRCurve, truth: RegretCurve, seed: int) -> PriorRun:
+    """Its 80% interval."""
+    prior = prior_of(curve, truth)
     low, high = np.log10(prior.ppf([MISSED / 2, 1 - MISSED / 2])).tolist()
     return PriorRun(truth, seed, float(np.log10(prior.mode)), low, high)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import optuna
+from judge_priors import prior_of
 from judge_regrets import RegretCurve
 from judge_runs import Run, run_at
 
@@ -35,8 +36,7 @@ def grid_row(points: int) -> str:
 def searched(curve: LRCurve, truth: RegretCurve, seed: int) -> list[Run]:
     """Every search of one task and seed."""
     losses = truth.seed_losses(seed)
-    prior = LRPrior.from_curves([curve], schedule=truth.schedule)
-    tried = sampled(prior, truth, losses, seed)
+    tried = sampled(prior_of(curve, truth), truth, losses, seed)
     runs = [run_at(truth, after_trainings(count), seed, picked(tried[:count])) for count in TRAININGS]
     rng = np.random.default_rng(zlib.crc32(f"{truth.task} {seed}".encode()))  # one phase for all schedules and lengths
     for phase in rng.random(PHASES).tolist():

@@ -111,21 +111,23 @@ def scores(priors: Sequence[PriorRun]) -> dict[str, float]:
 
 
 def per_task(runs: Sequence[Run], truths: Sequence[RegretCurve]) -> str:
-    """A line a task: statuses and LRs of the present rule, and best LR and mean regret at each length."""
-    lines = []
+    """A line a task: the present rule's status, and at each length what it suggests, the best LR and the mean regret."""
+    lines = [f"{'task':<40}{'status':<18}at each length: LR, best LR (* at the grid's end), regret"]
     for task in dict.fromkeys(truth.task for truth in truths):
         mine = [run for run in runs if run.task == task and run.row == PRESENT]
         of_task = [truth for truth in truths if truth.task == task]
-        first = [run for run in mine if run.length == of_task[0].length]
-        status = max(STATUSES, key=[run.status for run in first].count)
-        lr = 10 ** np.mean([run.place for run in first if run.place is not None])
-        cells = []
-        for truth in of_task:
-            lost = np.mean([run.regret for run in mine if run.length == truth.length])
-            best = f"{10 ** truth.places[int(np.argmax(truth.drops))]:.1e}{'*' if truth.best is None else ' '}"
-            cells.append(f"{truth.length:>12} {best:>9} {lost:5.2f}")
-        lines.append(f"{task:<40}{status:<18}{lr:.1e}{''.join(cells)}")
-    return "\n".join([f"{'task':<40}{'status':<18}{'LR':<7}     length, best LR (* at the grid's end), regret", *lines])
+        status = max(STATUSES, key=[run.status for run in mine].count)
+        cells = [length_cell(truth, [run for run in mine if run.length == truth.length]) for truth in of_task]
+        lines.append(f"{task:<40}{status:<18}{'   '.join(cells)}")
+    return "\n".join(lines)
+
+
+def length_cell(truth: RegretCurve, runs: Sequence[Run]) -> str:
+    """The geometric mean of the LRs of a task at one length, the best LR, and what they lose."""
+    lr = 10 ** np.mean([run.place for run in runs if run.place is not None])
+    best = 10 ** truth.places[int(np.argmax(truth.drops))]
+    lost = np.mean([run.regret for run in runs])
+    return f"{truth.length}: {lr:.1e} {best:.1e}{'*' if truth.best is None else ' '} {lost:.2f}"
 
 
 def regret_cell(found: Estimate) -> str:
