@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from lr_search.ramp.range_test import range_test
     from lr_search.ramp.refinding import Refinding, refind
     from lr_search.results.recommendation import Recommendation
+    from lr_search.training.branching import Branch, branches
     from lr_search.training.evaluation import Evaluation
     from lr_search.training.training import Training, train
     from lr_search.workloads.supervised import classification, regression
     from lr_search.workloads.workload import Workload
 
 __all__ = [
+    "Branch",
     "Comparison",
     "Evaluation",
     "FusedExecutor",
@@ -43,6 +45,7 @@ __all__ = [
     "Workload",
     "__version__",
     "average_weights",
+    "branches",
     "classification",
     "compare",
     "controllers",
@@ -59,6 +62,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Branch": "training.branching",
     "Comparison": "comparison.comparison",
     "Evaluation": "training.evaluation",
     "FusedExecutor": "executors",
@@ -72,6 +76,7 @@ _HOMES = {
     "Training": "training.training",
     "Workload": "workloads.workload",
     "average_weights": "ensembles.averaging",
+    "branches": "training.branching",
     "classification": "workloads.supervised",
     "compare": "comparison.compare",
     "load": "comparison.loading",
