@@ -1,0 +1,414 @@
+"""What benchmarks/judge.py says, on regret curves with a known answer."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import lr_search as lrs
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import judge
+import judge_tasks
+import lifelike
+from judge_priors import PriorRun, constant_widths
+from judge_regrets import RegretCurve, regret_curve
+from judge_runs import Run, run_at
+from judge_searches import grid, picked, sampled, searched
+from judge_statistics import best_width, difference, estimate, interval_score, task_means
+from judge_tables import regret_table, status_table
+from lifelike.fingerprint import fingerprint
+from lifelike.sources import MissingDataError
+from lifelike.task import LifelikeTask
+
+pytestmark = pytest.mark.bench
+
+INITIAL = [2.0, 2.1, 1.9, 2.0]
+
+
+def curve_of(of_lr: dict[float, list[float | None]], schedule: str = "constant", task: str = "task") -> RegretCurve:
+    return regret_curve(task, schedule, 300, "300", {f"{lr:.6g}": losses for lr, losses in of_lr.items()}, INITIAL)
+
+
+def quadratic(best: float, schedule: str = "constant", task: str = "task", seeds: int = 2) -> RegretCurve:
+    """A regret of (decades from the best)^2 at seven LRs, for every seed alike; the best drop is 1."""
+    places = best + np.arange(-3, 4) * 2.5 / 6
+    return curve_of(
+        {10**p: [INITIAL[seed] - max(0.0, 1 - (p - best) ** 2) for seed in range(seeds)] for p in places},
+        schedule,
+        task,
+    )
+
+
+# ---- regret ----
+
+
+def test_regret_is_the_share_of_the_best_mean_drop_that_is_lost() -> None:
+    found = curve_of({1e-3: [1.5, 1.7], 1e-2: [1.0, 0.9, 1.1, 1.0], 1e-1: [None, 1.1], 1.0: [None, 3.0]})
+    # drops: (.5 + .4) / 2, (1 + 1.2 + .8 + 1) / 4, (0 + 1) / 2, 0
+    np.testing.assert_allclose(found.drops, [0.45, 1.0, 0.5, 0.0])
+    assert [found.regret(place) for place in (-3, -2, -1, 0)] == pytest.approx([0.55, 0.0, 0.5, 1.0])
+    assert found.regret(-1.75) == pytest.approx(0.125)  # linear in log LR
+    assert found.best == -2
+
+
+def test_beyond_the_grid_a_regret_is_no_less_than_what_is_known() -> None:
+    found = curve_of({1e-3: [1.5, 1.7], 1e-2: [1.0, 0.9], 1e-1: [1.1, 1.1]})
+    assert found.regret(-0.99) == 1.0
+    at_lowest = 1 - found.regret(-3)
+    assert 1 - found.regret(-3.5) == pytest.approx(at_lowest / math.sqrt(10))
+    assert found.regret(-9) == pytest.approx(1.0, abs=1e-5)
+    assert [found.outside(place) for place in (-3.1, -3, -1, -0.9)] == [True, False, False, True]
+
+
+@pytest.mark.parametrize("losses", [[0.5, 0.8, 0.9], [0.9, 0.8, 0.5]])
+def test_a_best_lr_at_the_grids_end_is_censored(losses: list[float]) -> None:
+    assert curve_of(dict(zip([1e-3, 1e-2, 1e-1], ([loss] for loss in losses), strict=True))).best is None
+
+
+def test_an_interval_has_its_extreme_regrets_at_its_ends_or_on_the_grid() -> None:
+    found = quadratic(-2.0)
+    fine = [found.regret(place) for place in np.linspace(-2.3, -1.4, 2001)]
+    assert found.regrets_within(-2.3, -1.4) == pytest.approx((min(fine), max(fine)), abs=1e-3)
+    assert found.regrets_within(-2.3, 0.0)[1] == 1.0  # above the grid
+
+
+# ---- the losses of single seeds ----
+
+
+def test_a_seed_has_its_own_losses_where_it_was_trained_and_others_noise_elsewhere() -> None:
+    found = curve_of({1e-3: [1.5, 1.7], 1e-2: [1.0, 0.9, 1.2, 1.1], 1e-1: [None, None], 1.0: [1.4, 1.4]})
+    np.testing.assert_array_equal(found.seed_losses(1), [1.7, 0.9, np.inf, 1.4])
+    third = found.seed_losses(2)
+    assert third[1] == 1.2
+    assert third[2] == np.inf
+    residuals = [*(np.array([1.0, 0.9, 1.2, 1.1]) - 1.05) * math.sqrt(4 / 3), 0.0]  # of regret below 1/2: 1e-2 and 1
+    assert min(abs(third[0] - 1.6 - residual) for residual in residuals) < 1e-12
+    np.testing.assert_array_equal(third, found.seed_losses(2))
+
+
+def test_a_training_between_two_lrs_lies_between_their_losses_or_goes_as_the_nearer() -> None:
+    found = curve_of({1e-3: [1.5], 1e-2: [1.0], 1e-1: [None]})
+    losses = found.seed_losses(0)
+    assert found.looked_up(losses, -2.25) == pytest.approx(1.125)
+    assert found.looked_up(losses, -2.0) == 1.0
+    assert found.looked_up(losses, -1.6) == 1.0
+    assert found.looked_up(losses, -1.4) == np.inf
+    assert found.looked_up(losses, -0.5) == np.inf
+    assert found.looked_up(losses, -4.0) == pytest.approx(2.0 - 0.5 / 10)
+
+
+# ---- statistics ----
+
+
+def test_the_interval_is_that_of_the_mean_over_samples_drawn_anew() -> None:
+    values = np.random.default_rng(3).normal(5.0, 2.0, 400)
+    found = estimate(values.tolist())
+    half = 1.96 * values.std() / math.sqrt(400)  # the normal approximation, good at 400 tasks
+    assert found.mean == pytest.approx(values.mean())
+    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)
+    assert estimate([0.25]).low == estimate([0.25]).high == 0.25
+
+
+def test_a_mean_of_zeros_and_ones_has_the_binomial_interval() -> None:
+    found = estimate([1.0] * 3 + [0.0] * 7)
+    assert (found.low, found.high) == pytest.approx(
+        (0.0, 0.6), abs=0.101
+    )  # scipy.stats.binom(10, .3).ppf([.025, .975]) / 10
+
+
+def test_each_task_counts_once_and_is_paired_with_itself() -> None:
+    one = task_means([("a", 1.0), ("a", 3.0), ("b", 5.0), ("c", 7.0)])
+    assert one == {"a": 2.0, "b": 5.0, "c": 7.0}
+    apart, shared = difference(one, {"a": 1.0, "b": 4.0})
+    assert (apart.mean, apart.low, apart.high, shared) == (1.0, 1.0, 1.0, 2)
+
+
+def test_the_interval_score_by_hand() -> None:
+    assert interval_score(-3.0, -1.0, -2.0) == 2.0
+    assert interval_score(-3.0, -1.0, -3.5) == pytest.approx(2.0 + 10 * 0.5)
+    assert interval_score(-3.0, -1.0, -0.9) == pytest.approx(2.0 + 10 * 0.1)
+
+
+@pytest.mark.parametrize("count", [5, 12, 41])
+def test_the_constant_width_is_the_one_of_least_score(count: int) -> None:
+    errors = np.random.default_rng(count).normal(0.2, 0.7, count)
+
+    def score(width: float) -> float:
+        return float(np.mean([interval_score(-width / 2, width / 2, error) for error in errors]))
+
+    assert score(best_width(errors.tolist())) == pytest.approx(min(map(score, np.linspace(0, 6, 6001))), abs=1e-3)
+
+
+# ---- priors ----
+
+
+def test_what_an_interval_holds() -> None:
+    truth = quadratic(-2.0)  # about as good as the best: between -2 - .12 and -2 + .12
+    narrow, beside, far = (
+        PriorRun(truth, 0, -2, -2.1, -1.9),
+        PriorRun(truth, 0, -1.5, -1.95, -1),
+        PriorRun(truth, 0, -1, -1.5, 0),
+    )
+    assert [(run.holds_best, run.holds_good, run.all_good) for run in (narrow, beside, far)] == [
+        (True, True, True), (False, True, False), (False, False, False),
+    ]  # fmt: skip
+    assert beside.score == pytest.approx(0.95 + 10 * 0.05)
+    assert narrow.of_width(1.0).width == pytest.approx(1.0)
+
+
+def test_widths_are_fitted_by_schedule_without_what_is_censored() -> None:
+    known = [
+        PriorRun(quadratic(-2.0, "cosine"), seed, -2.0 + error, -3, -1)
+        for seed, error in enumerate([0.1, -0.3, 0.2, 0.7, 0.4])
+    ]
+    censored = curve_of({1e-3: [0.5], 1e-2: [0.8]}, "wsd")
+    found = constant_widths([*known, PriorRun(censored, 0, -2, -3, -1)])
+    assert found == {"cosine": pytest.approx(0.8)}  # a fifth, the .7, is missed
+
+
+# ---- searches ----
+
+
+def test_a_search_picks_the_lowest_of_its_trainings_and_none_where_all_diverged() -> None:
+    assert picked([(-3.0, 1.0), (-2.0, 0.5), (-1.0, math.inf)]) == -2.0
+    assert picked([(-1.0, math.inf)]) is None
+    assert run_at(quadratic(-2.0), "row", 0, None).regret == 1.0
+
+
+def test_a_grid_covers_six_decades_from_its_phase_on() -> None:
+    assert grid(3, 0.0) == [-5, -3, -1]
+    assert grid(4, 0.5) == pytest.approx([-4.25, -2.75, -1.25, 0.25])
+
+
+def test_on_a_curve_without_noise_the_searches_pick_the_best_they_tried() -> None:
+    truth, curve = quadratic(-1.7), usual_curve()
+    prior = lrs.LRPrior.from_curves([curve], schedule="constant")
+    tried = [place for place, _ in sampled(prior, truth, truth.seed_losses(0), 0)]
+    found = {run.row: run for run in searched(curve, truth, 0) if run.row.startswith("range")}
+    assert tried[0] == pytest.approx(math.log10(prior.mode))
+    assert 10 ** np.array(tried[:3]) == pytest.approx([prior.mode, *prior.ppf([0.25, 0.75])], rel=0.1)
+    for count in (1, 2, 3, 8):
+        least = min(tried[:count], key=truth.regret)
+        assert found[f"range test, then {count}"].regret == pytest.approx(truth.regret(least), abs=1e-9)
+    assert found["range test, then 8"].regret < 0.02
+
+
+def usual_curve() -> lrs.LRCurve:
+    lr = np.logspace(-6, 1, 100)
+    return lrs.LRCurve.from_arrays(lr, 2 - 1.5 / (1 + (0.05 / lr) ** 2) + (lr / 2) ** 3)
+
+
+# ---- tables ----
+
+
+def test_the_tables_have_the_means_by_row_and_status() -> None:
+    def run(task: str, row: str, regret: float, status: str | None = None) -> Run:
+        return Run(task, "constant", "300", row, 0, -2.0, status, regret, row == "always 1e-1")
+
+    runs = [
+        run("a", "present rule", 0.02, "ok"), run("b", "present rule", 0.3, "ok"), run("c", "present rule", 0.1, "flat"),
+        *(run(task, "always 1e-1", regret) for task, regret in {"a": 0.12, "b": 0.4, "c": 0.2}.items()),
+        run("a", "gain_ratio", 0.01),
+    ]  # fmt: skip
+    lines = regret_table(runs).splitlines()
+    assert "0.140" in lines[1]
+    assert lines[2].split()[2:] == [
+        "0.240", "0.120", "to", "0.400", "0%", "33%", "0%", "100%", "+0.100", "(+0.100", "to", "+0.100)",
+    ]  # fmt: skip
+    assert "-0.010" in lines[3]
+    assert lines[3].endswith("of 1 tasks")
+    by_status = status_table(runs).splitlines()
+    assert by_status[1].split()[:2] == ["ok", "0.160"]
+    assert by_status[2].split()[:2] == ["flat", "0.100"]
+    assert by_status[-1] == "ok and above .2: 1 of 3 runs, tasks: b"
+
+
+# ---- the command ----
+
+
+def regression() -> lrs.Workload:
+    """A line through 64 points, by full steps over small batches."""
+    inputs = torch.linspace(-1, 1, 64).reshape(8, 8, 1)
+    return lrs.Workload(
+        model=lambda: nn.Linear(1, 1), optimizer=torch.optim.SGD, train_data=lambda: inputs, valid_data=lambda: inputs, device="cpu",
+        loss=lambda model, batch: ((model(batch) - 3 * batch) ** 2).mean(),
+    )  # fmt: skip
+
+
+def entry(task: LifelikeTask) -> dict[str, object]:
+    losses = {
+        schedule: {
+            length: {f"{10**p:.6g}": [2 - max(0.0, 1 - (p + 1) ** 2)] * 2 for p in (-2, -1.5, -1, -0.5, 0)}
+            for length in lengths
+        }
+        for schedule, lengths in {"constant": ("300", "1000"), "cosine": ("300",)}.items()
+    }
+    return {"code": fingerprint(task), "torch": "2", "initial": INITIAL, "losses": losses, "cpu_seconds": 1.0}
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, LifelikeTask]:
+    made = {name: LifelikeTask(name, "fit", "none", "lines", regression) for name in ("one", "other")}
+    made["third"] = LifelikeTask("third", "judge", "none", "lines", regression)
+    monkeypatch.setattr(lifelike, "TASKS", made, raising=False)
+    monkeypatch.setattr(judge_tasks, "HERE", tmp_path)
+    monkeypatch.setattr(judge_tasks, "FOLDER", tmp_path / "data")
+    for side in ("fit", "judge"):
+        path = tmp_path / f"regret_{side}.json"
+        path.write_text(json.dumps({name: entry(task) for name, task in made.items() if task.side == side}))
+    return made
+
+
+def test_the_command_prints_every_table_and_keeps_the_curves(
+    tasks: dict[str, LifelikeTask], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--seeds", "2", "--jobs", "1", "--per-task"]
+    judge.main([*options, "--json", str(tmp_path / "runs.json")])
+    first = capsys.readouterr().out
+    titles = [line[3:].partition(":")[0] for line in first.splitlines() if line.startswith("==")]
+    assert titles == [
+        "constant, 300 steps", "constant, 1000 steps", "constant, all lengths", "cosine, 300 steps", "constant", "cosine",
+    ]  # fmt: skip
+    assert first.count("present rule ") == 4
+    lines = [line for line in first.splitlines() if line.startswith(("one ", "other "))]
+    assert [line.count("1.0e-01") for line in lines] == [2, 2, 1, 1]  # the best LR at each length
+    assert "range tests: 0 tasks' from curves_fit.json, 2 tasks' run now" in first
+    runs = json.loads((tmp_path / "runs.json").read_text())
+    assert {run["task"] for run in runs} == {"one", "other"}
+    judge.main(options)
+    second = capsys.readouterr().out
+    assert "range tests: 2 tasks' from curves_fit.json, 0 tasks' run now" in second
+    assert second.splitlines()[1:] == first.splitlines()[1:]
+    judge.main(["--seeds", "3", "--jobs", "1", "--schedules", "cosine", "--tasks", "one"])
+    third = capsys.readouterr().out
+    assert "1 tasks' run now" in third
+    assert "constant, " not in third
+
+
+def test_the_judging_side_is_asked_for_by_name_and_beside_widths_of_the_fitted(
+    tasks: dict[str, LifelikeTask], capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge.main(["--side", "judge", "--seeds", "1", "--jobs", "1", "--lengths", "300"])
+    found = capsys.readouterr().out
+    assert found.startswith(judge.ONCE)
+    assert "constant, 300 steps: 1 tasks" in found
+    assert "the width: fitted on --side fit" in found
+    assert "2 tasks' run now" in found  # of the fitted side
+    assert "1000" not in found
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        judge.main(["--jobs", "1", *arguments])
+    assert ended.value.code == 2
+    return capsys.readouterr().err.strip()
+
+
+def test_what_the_truth_does_not_have_is_refused_in_words(
+    tasks: dict[str, LifelikeTask], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refused(capsys, "--lengths", "700") == "--lengths 700: the truth must have it, but there are 300, 1000"
+    assert (
+        refused(capsys, "--schedules", "sgdr")
+        == "--schedules sgdr: the truth must have it, but there are constant, cosine"
+    )
+    assert (
+        refused(capsys, "--tasks", "none") == "--tasks none: regret_fit.json must hold its truth; there are one, other"
+    )
+    assert refused(capsys, "--seeds", "0") == "--seeds must be at least 1, but got 0"
+    assert "argument --side" in refused(capsys, "--side", "both")
+
+
+def test_a_truth_of_other_code_is_refused(
+    tasks: dict[str, LifelikeTask], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "regret_fit.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps({"one": known["one"] | {"code": "0123456789ab"}}))
+    assert refused(capsys) == (
+        f"regret_fit.json knows one as 0123456789ab, the code now makes {fingerprint(tasks['one'])}: "
+        "python benchmarks/regret_truth.py --side fit --tasks one"
+    )
+    path.write_text(json.dumps({"third": known["one"]}))
+    assert refused(capsys).startswith(
+        "regret_fit.json must hold tasks of side fit in benchmarks/lifelike, but knows third"
+    )
+    path.write_text(
+        json.dumps({"one": {"code": known["one"]["code"], "losses": {"constant": {"300": {"0.1": [1.0]}}}}})
+    )
+    assert "KeyError: 'initial': python benchmarks/regret_truth.py --side fit --tasks one" in refused(capsys)
+    path.write_text("{")
+    assert refused(capsys).startswith("regret_fit.json must be JSON, but it is not")
+    path.unlink()
+    assert refused(capsys) == (
+        "A truth file must be there to judge by, but regret_fit.json is not: python benchmarks/regret_truth.py --side fit"
+    )
+
+
+def test_missing_data_are_told_with_the_command_that_gets_them(
+    tasks: dict[str, LifelikeTask], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing() -> lrs.Workload:
+        raise MissingDataError("python benchmarks/fetch_data.py fashion")
+
+    monkeypatch.setitem(tasks, "one", LifelikeTask("one", "fit", "none", "lines", missing))
+    assert refused(capsys) == "python benchmarks/fetch_data.py fashion"
+
+
+def test_where_no_lr_trains_nothing_is_judged(
+    tasks: dict[str, LifelikeTask], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "regret_fit.json"
+    known = json.loads(path.read_text())["one"]
+    known["losses"] = {"constant": {"300": {"0.1": [9.0], "1": [None]}}}
+    path.write_text(json.dumps({"one": known}))
+    assert refused(capsys) == "Nothing is left to judge: name other --tasks, --schedules or --lengths."
+
+
+def test_the_older_tasks_have_the_regret_that_they_had(capsys: pytest.CaptureFixture[str]) -> None:
+    from truth import regret, truth
+
+    for one in judge_tasks.of_sets(["b", "judge"], None):
+        (found,) = one.truths
+        assert found.num_steps == truth()[one.name]["num_steps"]
+        for place in np.linspace(found.places[0], found.places[-1] + 0.5, 40):
+            assert found.regret(place) == pytest.approx(regret(one.name, 10**place), abs=1e-4)
+
+
+# ---- the fingerprint ----
+
+
+def test_a_fingerprint_is_the_same_every_time_and_another_for_other_code() -> None:
+    task = LifelikeTask("one", "fit", "none", "lines", regression)
+    state = torch.get_rng_state()
+    found = fingerprint(task)
+    assert len(found) == 12
+    assert torch.equal(torch.get_rng_state(), state)
+    assert fingerprint(LifelikeTask("renamed", "judge", "other", "others", regression)) == found
+
+    def changed(**settings: object) -> str:
+        return fingerprint(LifelikeTask("one", "fit", "none", "lines", lambda: lrs.Workload(**parts | settings)))
+
+    parts = {
+        name: getattr(regression(), name)
+        for name in ("model", "optimizer", "loss", "train_data", "valid_data", "device")
+    }
+    inputs = parts["train_data"]()
+    others = [
+        changed(model=lambda: nn.Linear(1, 1, bias=False)),
+        changed(optimizer=lambda params, lr: torch.optim.SGD(params, lr=lr, momentum=0.9)),
+        changed(loss=lambda model, batch: (model(batch) - 3 * batch).abs().mean()),
+        changed(train_data=lambda: inputs * 1.01),
+        changed(valid_data=lambda: inputs.flip(0)),
+        changed(clip_norm=1.0),
+        fingerprint(LifelikeTask("one", "fit", "none", "lines", regression, lengths=(300,))),
+    ]
+    assert len({found, *others}) == 8
+    assert changed(num_steps=7) == found
