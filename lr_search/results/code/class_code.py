@@ -7,7 +7,7 @@ import importlib
 import inspect
 from dataclasses import dataclass
 
-OWN = "lr_search.optimizers."
+OURS = "lr_search.optimizers."
 
 
 @dataclass(frozen=True)
