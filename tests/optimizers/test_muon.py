@@ -103,6 +103,12 @@ def test_the_two_parts_are_torchs_own_to_the_bit(make, groups):
     assert not same(ours, start)
 
 
+def test_parameters_may_come_with_their_names():
+    model, other = seeded(Attention), seeded(Attention)
+    ours = trained(model, [together(model.named_parameters())])
+    assert same(ours, trained(other, [together(other.parameters())]))
+
+
 @pytest.mark.parametrize("way", ["state_dict", "pickle", "deepcopy"])
 def test_its_state_goes_on_in_a_copy(way):
     model = seeded(Attention)

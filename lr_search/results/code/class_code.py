@@ -7,8 +7,6 @@ import importlib
 import inspect
 from dataclasses import dataclass
 
-OURS = "lr_search.optimizers."
-
 
 @dataclass(frozen=True)
 class ClassCode:
@@ -21,6 +19,11 @@ class ClassCode:
 
     imports: tuple[str, ...]
     source: str
+
+
+def is_ours(module: str) -> bool:
+    """Whether a class of that module has its source brought along."""
+    return module.startswith("lr_search.optimizers.")
 
 
 def class_code(module: str, name: str) -> ClassCode:

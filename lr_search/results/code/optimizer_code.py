@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lr_search.results.code.class_code import OURS, class_code
+from lr_search.results.code.class_code import class_code, is_ours
 from lr_search.schedules.source import number
 
 GROUPS = "# param_groups: your own function, which gives the parameter groups of the model: {} of them, in the order that the search had"
@@ -20,7 +20,7 @@ def optimizer_imports(call: Mapping[str, Any]) -> list[str]:
     module, name = _split(call)
     if module == "torch.optim":
         return ["import torch"]
-    if module.startswith(OURS):
+    if is_ours(module):
         return list(class_code(module, name).imports)
     if module == "__main__" or "<locals>" in name:
         return [f"# {name.rpartition('.')[2]}: your own class, {call['class']}"]
@@ -47,7 +47,7 @@ def optimizer_lines(call: Mapping[str, Any], lr: float) -> list[str]:
     if call.get("left_out"):
         comments.append(f"# set these as you had them: {', '.join(call['left_out'])}")
     params = "param_groups(model)" if groups else "model.parameters()"
-    source = ["", class_code(module, name).source, "", ""] if module.startswith(OURS) else []
+    source = ["", class_code(module, name).source, "", ""] if is_ours(module) else []
     return [*source, *comments, f"optimizer = {path}({params}, lr={number(lr)}{settings})", *_group_lines(groups, lr)]
 
 
