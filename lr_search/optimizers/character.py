@@ -21,6 +21,7 @@ from lr_search.rng import preserved_rng
 _STEPS = 400
 EARLY = 100  # what has not settled by then fades for good
 GRADIENT, FACTOR = 0.01, 10.0
+SMALL_LR = 1e-4  # at which the weight hardly moves
 _known: dict[tuple[type, str], dict[str, float]] = {}  # each kind of optimizer is tried once
 IGNORED = {"params", "lr", "initial_lr", "weight_decay", "maximize", "capturable", "differentiable", "fused", "foreach"}
 
@@ -50,8 +51,15 @@ def character(optimizer: torch.optim.Optimizer) -> dict[str, float]:
 
 
 def _found(kind: type[torch.optim.Optimizer], settings: Mapping[str, Any]) -> dict[str, float]:
-    small = _steps_or_none(kind, settings, GRADIENT, _STEPS)
-    large = _steps_or_none(kind, settings, FACTOR * GRADIENT, EARLY)
+    found = _found_at(1.0, kind, settings)
+    if found.get("fade", 0.0) > 1:  # the steps grow with the weight that they have moved, as Adafactor's do
+        found = _found_at(SMALL_LR, kind, settings)
+    return found
+
+
+def _found_at(lr: float, kind: type[torch.optim.Optimizer], settings: Mapping[str, Any]) -> dict[str, float]:
+    small = _steps_or_none(lr, kind, settings, GRADIENT, _STEPS)
+    large = _steps_or_none(lr, kind, settings, FACTOR * GRADIENT, EARLY)
     if small is None or large is None:
         return {}
     if not all(step > 0 and math.isfinite(step) for step in (*small, *large)):
@@ -65,26 +73,32 @@ def _found(kind: type[torch.optim.Optimizer], settings: Mapping[str, Any]) -> di
 
 
 def _steps_or_none(
-    kind: type[torch.optim.Optimizer], settings: Mapping[str, Any], gradient: float, steps: int
+    lr: float, kind: type[torch.optim.Optimizer], settings: Mapping[str, Any], gradient: float, steps: int
 ) -> list[float] | None:
     for sparse in (False, True):
         try:
             with user_code:
-                return _steps(kind, settings, gradient, steps, sparse=sparse)
+                return _steps(lr, kind, settings, gradient, steps, sparse=sparse)
         except Exception:  # it wants sparse gradients, a closure, other arguments, or parameters of another shape
             continue
     return None
 
 
 def _steps(
-    kind: type[torch.optim.Optimizer], settings: Mapping[str, Any], gradient: float, steps: int, *, sparse: bool
+    lr: float,
+    kind: type[torch.optim.Optimizer],
+    settings: Mapping[str, Any],
+    gradient: float,
+    steps: int,
+    *,
+    sparse: bool,
 ) -> list[float]:
-    """The sizes of the steps number 100 and `steps` at an LR of 1."""
+    """The sizes of the steps number 100 and `steps`, over the LR."""
     weight = torch.nn.Parameter(torch.zeros(1, 1, dtype=torch.float64))
     full = torch.full_like(weight, gradient)
     weight.grad = full.to_sparse(1) if sparse else full
     construct: Any = kind
-    optimizer = construct([weight], lr=1.0)
+    optimizer = construct([weight], lr=lr)
     if callable(getattr(optimizer, "train", None)):
         optimizer.train()
     group = optimizer.param_groups[0]
@@ -96,5 +110,5 @@ def _steps(
         before = weight.detach().clone() if step in (EARLY, steps) else None
         optimizer.step()
         if before is not None:
-            sizes.append(float((weight.detach() - before).abs()))
+            sizes.append(float((weight.detach() - before).abs()) / lr)
     return sizes

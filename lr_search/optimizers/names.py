@@ -1,6 +1,10 @@
 """Optimizers by name, their default learning rates, and the rules that some of them come with.
 
 References:
+    NAdam: Dozat, "Incorporating Nesterov Momentum into Adam", 2016, ICLR workshop.
+    RAdam: Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond", 2020, arXiv:1908.03265.
+    Adafactor: Shazeer and Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018, arXiv:1804.04235.
+    Lion and Muon: see `lion` and `muon`, beside this file.
     Prodigy: Mishchenko and Defazio, "Prodigy: An Expeditiously Adaptive Parameter-Free Learner", 2024, arXiv:2306.06101.
     Schedule-Free: Defazio et al., "The Road Less Scheduled", 2024, arXiv:2405.15682.
 """
@@ -53,25 +57,41 @@ RULES: dict[str, Rules] = {
 
 @dataclass(frozen=True)
 class _Home:
-    """Where an optimizer comes from: package, class, settings that are not its defaults, and a remark."""
+    """Where an optimizer comes from.
+
+    Args:
+        package: that has the class.
+        kind: the class.
+        settings: those that are not its defaults.
+        remark: what to know before it is used.
+        needs: of `torch.optim`, and the version of torch that brings it; empty where every version has it.
+    """
 
     package: str
     kind: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     remark: str = "with its defaults"
+    needs: tuple[str, str] | tuple[()] = ()
 
     def describe(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
-        return ", ".join(part for part in (f"{self.package}.{self.kind}", settings, self.remark) if part)
+        needs = f"torch>={self.needs[1]}" if self.needs else ""
+        return ", ".join(part for part in (f"{self.package}.{self.kind}", settings, self.remark, needs) if part)
 
 
 _EXTRA = 'pip install "lr-search[lr-free]"'
+_RELATIVE = "steps by min(LR, 1/sqrt(step)) of the size of the weights"
 _HOMES = {
     "sgd": _Home("torch.optim", "SGD", {"momentum": 0.9}, "else its defaults"),
     "adam": _Home("torch.optim", "Adam"),
     "adamw": _Home("torch.optim", "AdamW"),
     "rmsprop": _Home("torch.optim", "RMSprop"),
     "adagrad": _Home("torch.optim", "Adagrad"),
+    "nadam": _Home("torch.optim", "NAdam"),
+    "radam": _Home("torch.optim", "RAdam"),
+    "adafactor": _Home("torch.optim", "Adafactor", remark=_RELATIVE, needs=("Adafactor", "2.5")),
+    "lion": _Home("lr_search.optimizers.lion", "Lion", remark="its best LR is a third to a tenth of AdamW's"),
+    "muon": _Home("lr_search.optimizers.muon", "MuonAdamW", remark="AdamW for what is not 2-D", needs=("Muon", "2.9")),
     "prodigy": _Home("prodigyopt", "Prodigy", remark=f"finds its LR itself ({_EXTRA})"),
     "schedule_free": _Home("schedulefree", "AdamWScheduleFree", remark=f"averages in place of a schedule ({_EXTRA})"),
     "schedule_free_sgd": _Home("schedulefree", "SGDScheduleFree", remark=f"likewise ({_EXTRA})"),
@@ -93,7 +113,7 @@ def by_name(name: str) -> OptimizerFactory:
 
     Raises:
         UnknownNameError: there is none of that name.
-        MissingPackageError: it is in a package that is not installed.
+        MissingPackageError: it is in a package that is not installed, or in a later version of torch.
 
     >>> by_name("adam")
     <class 'torch.optim.adam.Adam'>
@@ -101,11 +121,22 @@ def by_name(name: str) -> OptimizerFactory:
     if name not in NAMES:
         raise unknown_name("optimizer", name, NAMES)
     home = _HOMES[name]
+    if home.needs:
+        _require_torch(name, *home.needs)
     try:
         kind: OptimizerFactory = getattr(importlib.import_module(home.package), home.kind)
     except ModuleNotFoundError as error:
         raise MissingPackageError(f"The optimizer {name!r} needs {home.package}: {_EXTRA}.") from error
     return partial(kind, **home.settings) if home.settings else kind
+
+
+def _require_torch(name: str, kind: str, version: str) -> None:
+    torch = importlib.import_module("torch")
+    if not hasattr(torch.optim, kind):
+        raise MissingPackageError(
+            f"The optimizer {name!r} needs torch>={version}, which brings torch.optim.{kind}, but got torch {torch.__version__}: "
+            f'pip install "torch>={version}".'
+        )
 
 
 def resolve_optimizers(optimizers: NamedOptimizers) -> dict[str, OptimizerFactory]:

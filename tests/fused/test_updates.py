@@ -12,6 +12,8 @@ from lr_search.fused.linearity import stacks
 from lr_search.fused.stack import Stack
 from lr_search.fused.support import support_of
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate
+from lr_search.optimizers.lion import Lion
+from lr_search.optimizers.muon import MuonAdamW
 from lr_search.optimizers.param_groups import set_momentum
 from lr_search.schedules import Constant, by_name
 from tests.helpers.fused_cases import FEATURES, alone, assert_same, fused, workload
@@ -41,12 +43,14 @@ ELEMENTWISE = {
     "adagrad_decay": partial(torch.optim.Adagrad, lr_decay=0.1, initial_accumulator_value=0.5, weight_decay=0.1),
     "adadelta": partial(torch.optim.Adadelta, rho=0.8, weight_decay=0.1),
     "adamax": partial(torch.optim.Adamax, weight_decay=0.1),
+    "lion": partial(Lion, weight_decay=0.1),
 }
 NOT_ELEMENTWISE = {
     "asgd": partial(torch.optim.ASGD, lambd=0.1, t0=10),
     "rprop": torch.optim.Rprop,
     "adafactor": torch.optim.Adafactor,
     "muon": torch.optim.Muon,
+    "muon_and_adamw": MuonAdamW,
     "norm_of_each_tensor": Lars,
     "norm_of_all": GlobalNorm,
     "every_fifth_step": Lookahead,

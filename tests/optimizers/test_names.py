@@ -16,7 +16,12 @@ from tests.helpers.workloads import line
 pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 PACKAGES = {"prodigy": "prodigyopt", "schedule_free": "schedulefree", "schedule_free_sgd": "schedulefree"}
-DOCUMENTED = {"sgd": 1e-3, "adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-2, "adagrad": 1e-2}  # torch.optim's documentation
+OURS = {"lion": "lr_search", "muon": "lr_search"}
+DOCUMENTED = {  # torch.optim's documentation; Lion's authors' code
+    "sgd": 1e-3, "adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-2, "adagrad": 1e-2, "nadam": 2e-3, "radam": 1e-3,
+    "adafactor": 1e-2, "muon": 1e-3, "lion": 1e-4,
+}  # fmt: skip
+MOMENTUM = {"rmsprop": 0.0, "muon": 0.95}
 SETTINGS = {"schedules": ["constant"], "budget": 2, "seeds": 1, "storage": None, "progress": False}
 
 
@@ -41,8 +46,8 @@ def test_every_name_makes_an_optimizer_that_can_be_sent_to_another_process(name)
     made = pickle.loads(pickle.dumps(factory))([weight], lr=0.5)
     assert isinstance(made, torch.optim.Optimizer)
     assert made.param_groups[0]["lr"] == 0.5
-    assert type(made).__module__.partition(".")[0] == PACKAGES.get(name, "torch")
-    assert made.param_groups[0].get("momentum", 0.9) == (0.0 if name == "rmsprop" else 0.9)
+    assert type(made).__module__.partition(".")[0] == (PACKAGES | OURS).get(name, "torch")
+    assert made.param_groups[0].get("momentum", 0.9) == MOMENTUM.get(name, 0.9)
 
 
 def test_an_unknown_name_is_told_the_nearest():
@@ -59,6 +64,19 @@ def test_a_missing_package_is_told_how_to_install(name, package, monkeypatch):
     with pytest.raises(MissingPackageError) as caught:
         compared(optimizers=["sgd", name])
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(("name", "kind", "version"), [("adafactor", "Adafactor", "2.5"), ("muon", "Muon", "2.9")])
+def test_a_torch_that_lacks_one_is_told_which_brings_it(name, kind, version, monkeypatch):
+    monkeypatch.delattr(torch.optim, kind)
+    expected = (
+        f"The optimizer '{name}' needs torch>={version}, which brings torch.optim.{kind}, but got torch {torch.__version__}: "
+        f'pip install "torch>={version}".'
+    )
+    with pytest.raises(MissingPackageError) as caught:
+        compared(optimizers=["lion", name])
+    assert str(caught.value) == expected
+    assert len(compared(optimizers=["lion"], strategies={"at": 0.01}).trials) == 1  # the others do without it
 
 
 def test_defaults_is_one_training_at_the_documented_default():

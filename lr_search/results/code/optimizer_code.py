@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lr_search.results.code.class_code import class_code, is_ours
 from lr_search.schedules.source import number
 
 GROUPS = "# param_groups: your own function, which gives the parameter groups of the model: {} of them, in the order that the search had"
@@ -19,13 +20,15 @@ def optimizer_imports(call: Mapping[str, Any]) -> list[str]:
     module, name = _split(call)
     if module == "torch.optim":
         return ["import torch"]
+    if is_ours(module):
+        return list(class_code(module, name).imports)
     if module == "__main__" or "<locals>" in name:
         return [f"# {name.rpartition('.')[2]}: your own class, {call['class']}"]
     return [f"from {module} import {name.partition('.')[0]}"]
 
 
 def optimizer_lines(call: Mapping[str, Any], lr: float) -> list[str]:
-    """The comments that the optimizer of `model` needs, and the line that makes it.
+    """The comments that the optimizer of `model` needs, and the line that makes it; a class of ours before it.
 
     Args:
         call: as of `optimizer_call`, also after a round through JSON.
@@ -44,7 +47,8 @@ def optimizer_lines(call: Mapping[str, Any], lr: float) -> list[str]:
     if call.get("left_out"):
         comments.append(f"# set these as you had them: {', '.join(call['left_out'])}")
     params = "param_groups(model)" if groups else "model.parameters()"
-    return [*comments, f"optimizer = {path}({params}, lr={number(lr)}{settings})", *_group_lines(groups, lr)]
+    source = ["", class_code(module, name).source, "", ""] if is_ours(module) else []
+    return [*source, *comments, f"optimizer = {path}({params}, lr={number(lr)}{settings})", *_group_lines(groups, lr)]
 
 
 def _group_lines(groups: Sequence[Mapping[str, Any]], lr: float) -> list[str]:

@@ -57,7 +57,9 @@ def made(text, model=None):
 def test_the_same_settings_after_a_round_through_json(factory):
     original = factory(nn.Linear(3, 2).parameters(), lr=0.02)
     again = made(optimizer_code(stored(original), 0.3))
-    assert type(again) is type(original)
+    assert type(again).__qualname__ == type(original).__qualname__
+    ours = type(original).__module__.startswith("lr_search.")  # whose source is pasted
+    assert (type(again) is type(original)) == (not ours)
     assert again.defaults | {"lr": 0} == original.defaults | {"lr": 0}
     assert again.param_groups[0]["lr"] == 0.3
     for name, value in original.defaults.items():
@@ -88,7 +90,7 @@ def test_a_package_has_its_import_line():
 @pytest.mark.parametrize("name", optimizers.NAMES)
 def test_momentum_and_modes(name):
     call = stored(optimizers.by_name(name)(nn.Linear(3, 2).parameters(), lr=0.1))
-    assert call["momentum"] == (name != "adagrad")
+    assert call["momentum"] == (name not in ("adagrad", "adafactor"))
     assert call["modes"] == name.startswith("schedule_free")
     text = optimizer_code(call, 0.1)
     assert ("optimizer.train()" in text) == ("optimizer.eval()" in text) == call["modes"]

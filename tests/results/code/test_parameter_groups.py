@@ -12,10 +12,11 @@ from torch import nn
 import lr_search as lrs
 from lr_search import optimizers
 from lr_search.optimizers.call import optimizer_call
+from lr_search.optimizers.muon import muon_groups
 from lr_search.optimizers.names import rules_of
 from lr_search.results.code.recipe import recipe
 from lr_search.results.code.recommended_code import NO_GROUPS, code_for
-from lr_search.schedules import Schedule, by_name
+from lr_search.schedules import Constant, Schedule, by_name
 from tests.helpers.marks import usually
 from tests.helpers.schedule_cases import Harmonic
 
@@ -47,6 +48,15 @@ def one_lr(model):
     return [{**group, "lr": 0.3} for group in param_groups(model)]
 
 
+def without_eps(model):
+    """Adafactor's is a pair."""
+    return [{name: value for name, value in group.items() if name != "eps"} for group in param_groups(model)]
+
+
+def groups_for(name):
+    return {"prodigy": one_lr, "adafactor": without_eps}.get(name, param_groups)
+
+
 BATCHES = [torch.randn(8, 3, generator=torch.Generator().manual_seed(seed)) for seed in range(4)]
 
 
@@ -60,7 +70,8 @@ def watched(seen, factory, params, lr):
 
     def note(optimizer, *_):
         betas = [dict(enumerate(group.get("betas", ()))) for group in optimizer.param_groups]
-        plain = [{name: group[name] for name in SHOWN if name in group} for group in optimizer.param_groups]
+        numbers = [{name: group.get(name) for name in SHOWN} for group in optimizer.param_groups]
+        plain = [{name: value for name, value in each.items() if isinstance(value, int | float)} for each in numbers]
         seen.append([{**each, **pair} for each, pair in zip(plain, betas, strict=True)])
 
     optimizer.register_step_pre_hook(note)
@@ -115,7 +126,7 @@ def compared(workload, seen, trained_under, weights=True, **names):
 
 @pytest.mark.parametrize("name", usually(["sgd", "adamw"], optimizers.NAMES))
 def test_every_schedule_and_optimizer_as_in_our_own_training(name):
-    groups, ratios = (one_lr, [1.0, 1.0, 1.0]) if name == "prodigy" else (param_groups, [1.0, 0.4, 0.1])
+    groups, ratios = groups_for(name), [1.0, 1.0, 1.0] if name == "prodigy" else [1.0, 0.4, 0.1]
     for schedule_name in SCHEDULES:
         schedule = by_name(schedule_name, PEAK, STEPS)
         seen: list = []
@@ -127,6 +138,23 @@ def test_every_schedule_and_optimizer_as_in_our_own_training(name):
         np.testing.assert_allclose(lrs_used, schedule(np.arange(STEPS))[:, None] * ratios, rtol=1e-9, atol=1e-15)
         if "weight_decay" in seen[0][0]:
             assert [group["weight_decay"] for group in seen[0]][::2] == [0.3, 0.0]
+
+
+@pytest.mark.parametrize("name", ["nadam", "radam", "adafactor", "lion", "muon"])
+def test_the_source_of_a_class_of_ours_is_pasted_and_trains_the_same(name):
+    seen, schedule = [], by_name("one_cycle", PEAK, STEPS)
+    work = workload_of(name, seen, param_groups=groups_for(name))
+    assert ("class " in recipe(stored(work), schedule, PEAK, STEPS)) == (name in ("lion", "muon"))
+    compared(work, seen, schedule, param_groups=groups_for(name))
+
+
+def test_which_groups_muon_steps_is_pasted_too():
+    def unmarked(model):
+        return [{"params": group["params"]} for group in muon_groups(model)]
+
+    for given in (muon_groups, unmarked):
+        seen: list = []
+        compared(workload_of("muon", seen, param_groups=muon_groups), seen, Constant(PEAK), param_groups=given)
 
 
 @pytest.mark.parametrize("given", [None, Harmonic(PEAK)])
