@@ -20,15 +20,29 @@ The split was drawn up by data and family before any curve was read: no data set
 
 from __future__ import annotations
 
-from . import fit_fashion_classes, fit_fashion_objectives
+from . import (
+    fit_fashion_classes,
+    fit_fashion_objectives,
+    judge_music,
+    judge_photos,
+    judge_rdatasets,
+    judge_series,
+    judge_spam,
+)
 from .task import LifelikeTask
 
 __all__ = ["TASKS", "LifelikeTask"]
 
 TASKS: dict[str, LifelikeTask] = {
     task.name: task
-    for task in (
-        *fit_fashion_classes.TASKS,
-        *fit_fashion_objectives.TASKS,
+    for module in (
+        fit_fashion_classes,
+        fit_fashion_objectives,
+        judge_spam,
+        judge_rdatasets,
+        judge_music,
+        judge_series,
+        judge_photos,
     )
+    for task in module.TASKS
 }

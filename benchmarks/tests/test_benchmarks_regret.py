@@ -14,6 +14,7 @@ import lr_search as lrs
 
 pytestmark = pytest.mark.bench
 ROOT = Path(__file__).parents[2]
+STEPS = 40
 BATCHES = torch.linspace(-1, 1, 64).reshape(8, 8, 1)
 
 
@@ -25,7 +26,7 @@ def line() -> lrs.Workload:
         loss=lambda model, x: ((model(x) - torch.sin(3 * x)) ** 2).mean(),
         train_data=lambda: BATCHES,
         valid_data=lambda: BATCHES,
-        num_steps=300,
+        num_steps=STEPS,
     )
 
 
@@ -36,10 +37,13 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def task(benchmarks: Path) -> Any:
+def task(benchmarks: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    import regret_runs
     from lifelike.task import LifelikeTask
 
-    return LifelikeTask("line", "fit", "nothing", "lines", line, (300,))
+    monkeypatch.setattr(regret_runs, "SCOUT_STEPS", STEPS)
+    monkeypatch.setattr(regret_runs, "SHORT", {"cosine": (STEPS,), "one_cycle": (STEPS,)})
+    return LifelikeTask("line", "fit", "nothing", "lines", line, (STEPS,))
 
 
 def entry_of(task: Any, path: Path, code: str = "abc", cyclic: bool = True) -> Any:
@@ -97,8 +101,8 @@ def test_the_truth_is_what_plain_trainings_give(task: Any, tmp_path: Path) -> No
         above = [losses for lr, losses in of_lr.items() if float(lr) >= best][:3]
         assert [len(losses) for losses in above] == [4] * 3, schedule
         assert len(of_lr) >= 7
-        plan = lrs.schedules.by_name(schedule, best, 300, 8.0, **({"warmup_steps": 0} if schedule == "wsd" else {}))
-        last = [evaluation.metrics["loss"] for evaluation in lrs.train(replace(line(), eval_every=300), plan, seed=2)]
+        plan = lrs.schedules.by_name(schedule, best, STEPS, 8.0, **({"warmup_steps": 0} if schedule == "wsd" else {}))
+        last = [evaluation.metrics["loss"] for evaluation in lrs.train(replace(line(), eval_every=STEPS), plan, seed=2)]
         (key,) = [lr for lr in of_lr if float(lr) == best]
         assert of_lr[key][2] == pytest.approx(last[-1], rel=1e-5)
         assert found["initial"][2] == pytest.approx(last[0], rel=1e-5)
