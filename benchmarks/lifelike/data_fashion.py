@@ -17,7 +17,7 @@ from lr_search import Workload
 
 from .sources import Arrays, prepared
 
-TRAIN, VALID = 12_000, 1_000
+TRAIN, VALID = 20_000, 1_000
 
 
 def _read(path: Path) -> np.ndarray:
@@ -46,9 +46,9 @@ def clothes(pixels: int = 14, *, scaled: bool = True, train: int = TRAIN) -> Spl
     Args:
         pixels: 28, or 14: every 2 x 2 averaged.
         scaled: to mean 0 and deviation 1; otherwise between 0 and 1.
-        train: how many of the 12,000 to train on.
+        train: how many of the 20,000 to train on.
     """
-    arrays = prepared("fashion", "fashion", _make)
+    arrays = prepared("fashion_clothes", "fashion", _make)
     images, valid_images = (
         functional.avg_pool2d(torch.as_tensor(arrays[f"{part}_images"])[:, None] / 255, 28 // pixels)
         for part in ("train", "valid")

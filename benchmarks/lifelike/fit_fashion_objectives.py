@@ -31,7 +31,7 @@ def conv_autoencoder_fashion_adam() -> Workload:
         return nn.Sequential(models.encoder(8, 16), models.decoder(16, 8), nn.Sigmoid())
 
     return build.workload(
-        model, optim.Adam, build.reconstruction, clothes(scaled=False), batch_size=64, num_steps=STEPS
+        model, optim.Adam, build.reconstruction, clothes(scaled=False), batch_size=32, num_steps=STEPS
     )
 
 
@@ -76,7 +76,7 @@ def conv_vae_fashion_adamw() -> Workload:
         partial(optim.AdamW, weight_decay=0.01),
         _bound,
         clothes(scaled=False),
-        batch_size=64,
+        batch_size=32,
         num_steps=STEPS,
         clip_norm=1.0,
     )
@@ -102,7 +102,7 @@ def _taught() -> Split:
                 for part, (images, _) in split._asdict().items()
             }
 
-    logits = prepared("fashion_teacher", "fashion", make)
+    logits = prepared("fashion_taught", "fashion", make)
     return Split(
         (*split.train, torch.as_tensor(logits["train"])),
         (*split.valid, torch.as_tensor(logits["valid"])),
@@ -138,7 +138,7 @@ def _view(images: torch.Tensor) -> torch.Tensor:
 
 def _embedder() -> nn.Module:
     """Convolutions with BatchNorm, and a projection of two layers to 32 numbers."""
-    return nn.Sequential(models.cnn_bn(16, 32, 64, out=64), nn.ReLU(), nn.Linear(64, 32))
+    return nn.Sequential(models.cnn_bn(8, 16, 32, out=64), nn.ReLU(), nn.Linear(64, 32))
 
 
 def simclr_fashion_adamw() -> Workload:
@@ -194,7 +194,7 @@ def finetune_cnn_fashion_adam() -> Workload:
     def source() -> Workload:
         return build.workload(_five_cnn, optim.Adam, build.cross_entropy, half(0), batch_size=32, num_steps=800)
 
-    weights = kept_weights("fashion_half_cnn", source, 1e-3)
+    weights = kept_weights("fashion_five_cnn", source, 1e-3)
 
     def model() -> nn.Module:
         network: Any = build.loaded(_five_cnn(), weights)
@@ -211,7 +211,7 @@ def finetune_resnet_fashion_momentum() -> Workload:
     def source() -> Workload:
         return build.workload(_five_resnet, optimizer, build.cross_entropy, half(0), batch_size=32, num_steps=800)
 
-    weights = kept_weights("fashion_half_resnet", source, 0.05)
+    weights = kept_weights("fashion_five_resnet", source, 0.05)
 
     def model() -> nn.Module:
         network: Any = build.loaded(_five_resnet(), weights)
