@@ -141,7 +141,7 @@ class Denoiser(nn.Module):
 
     frequencies: torch.Tensor
 
-    def __init__(self, width: int = 24, blocks: int = 2, hidden: int = 48) -> None:
+    def __init__(self, width: int = 32, blocks: int = 2, hidden: int = 48) -> None:
         super().__init__()
         self.register_buffer("frequencies", torch.exp(torch.linspace(0, math.log(1000), 16)))
         self.time = nn.Sequential(nn.Linear(32, hidden), nn.SiLU())
@@ -165,13 +165,13 @@ class SimSiam(nn.Module):
     Reference: Chen and He, "Exploring Simple Siamese Representation Learning", 2021, arXiv:2011.10566.
     """
 
-    def __init__(self, channels: int = 12, width: int = 64) -> None:
+    def __init__(self, channels: int = 16, width: int = 64) -> None:
         super().__init__()
         self.encoder = nn.Sequential(
-            nn.Conv2d(3, channels, 4, stride=2, padding=1, bias=False),
+            nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(channels),
             nn.ReLU(),
-            nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1, bias=False),
+            nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(2 * channels),
             nn.ReLU(),
             nn.AvgPool2d(2),
