@@ -95,6 +95,7 @@ def ddpm_photos_adamw() -> Workload:
         partial(optim.AdamW, weight_decay=0.01),
         loss,
         data_photos.patches(grey=True),
+        batch_size=16,
         num_steps=1000,
         clip_norm=1.0,
     )

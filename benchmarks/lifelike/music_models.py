@@ -90,7 +90,7 @@ class Harmonizer(nn.Module):
     Reference: Vaswani et al., "Attention Is All You Need", 2017, arXiv:1706.03762.
     """
 
-    def __init__(self, time: int, width: int = 32, dropout: float = 0.1) -> None:
+    def __init__(self, time: int, width: int = 24, dropout: float = 0.1) -> None:
         super().__init__()
         self.soprano, self.lower = Voices(1, width), Voices(3, width)
         self.place = nn.Parameter(0.1 * torch.randn(time, width))

@@ -18,7 +18,7 @@ class ViT(nn.Module):
     Reference: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, arXiv:2010.11929.
     """
 
-    def __init__(self, classes: int, *, width: int = 32, blocks: int = 2, dropout: float = 0.1) -> None:
+    def __init__(self, classes: int, *, width: int = 24, blocks: int = 2, dropout: float = 0.1) -> None:
         super().__init__()
         self.parts = nn.Linear(16, width)
         self.token = nn.Parameter(torch.zeros(width))
@@ -52,7 +52,7 @@ class ConvNeXtBlock(nn.Module):
 
 
 class ConvNeXt(nn.Module):
-    """A stage of two blocks and one of one block: (batch, 3, 16, 16) to logits (batch, classes).
+    """Two stages of one block each: (batch, 3, 16, 16) to logits (batch, classes).
 
     Reference: Liu et al., "A ConvNet for the 2020s", 2022, arXiv:2201.03545.
     """
@@ -62,7 +62,6 @@ class ConvNeXt(nn.Module):
         self.stages = nn.Sequential(
             nn.Conv2d(3, width, 4, stride=4),
             nn.GroupNorm(1, width),
-            ConvNeXtBlock(width),
             ConvNeXtBlock(width),
             nn.GroupNorm(1, width),
             nn.Conv2d(width, 2 * width, 2, stride=2),
@@ -142,7 +141,7 @@ class Denoiser(nn.Module):
 
     frequencies: torch.Tensor
 
-    def __init__(self, width: int = 32, blocks: int = 2, hidden: int = 64) -> None:
+    def __init__(self, width: int = 32, blocks: int = 2, hidden: int = 48) -> None:
         super().__init__()
         self.register_buffer("frequencies", torch.exp(torch.linspace(0, math.log(1000), 16)))
         self.time = nn.Sequential(nn.Linear(32, hidden), nn.SiLU())
@@ -169,10 +168,10 @@ class SimSiam(nn.Module):
     def __init__(self, channels: int = 16, width: int = 64) -> None:
         super().__init__()
         self.encoder = nn.Sequential(
-            nn.Conv2d(3, channels, 4, stride=2, padding=1, bias=False),
+            nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(channels),
             nn.ReLU(),
-            nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1, bias=False),
+            nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(2 * channels),
             nn.ReLU(),
             nn.AvgPool2d(2),

@@ -95,7 +95,7 @@ class PatchTST(nn.Module):
         """See the class."""
         mean, deviation = series.mean(1, keepdim=True), series.std(1, keepdim=True) + 1e-3
         channels = ((series - mean) / deviation).transpose(1, 2)
-        vectors = self.embedding(channels.flatten(0, 1).unflatten(1, (-1, self.patch))) + self.place
+        vectors = self.embedding(channels.reshape(-1, len(self.place), self.patch)) + self.place
         forecast = self.head(self.drop(self.blocks(self.drop(vectors)).flatten(1)))
         return forecast.reshape(*channels.shape[:2], -1).transpose(1, 2) * deviation + mean
 
@@ -151,7 +151,7 @@ class S4D(nn.Module):
         return self.head(self.blocks(self.inward(series)).mean(1))
 
 
-def embedding_cnn(width: int = 20, blocks: int = 3) -> nn.Sequential:
+def embedding_cnn(width: int = 16, blocks: int = 3) -> nn.Sequential:
     """Series (batch, 1, time) to vectors: blocks of convolution, BatchNorm, ReLU and pooling, as few-shot learning has them."""
     layers: list[nn.Module] = []
     for block in range(blocks):
