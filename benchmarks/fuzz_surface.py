@@ -240,6 +240,8 @@ VALUES: dict[str, Callable[[], Any]] = {
     "spec": _spec, "train": data, "valid": data, "model": lambda: partial(nn.Linear, 2, 2), "loss": lambda: loss,
 }  # fmt: skip
 OF_FUNCTION: dict[str, dict[str, Callable[[], Any]]] = {
+    "lr_search.branches": {"lengths": lambda: [5, 10]},
+    "Branch": {"model": lambda: nn.Linear(2, 1), "stopped": lambda: "finished", "reason": lambda: ""},
     "Evaluation": {"train_loss": lambda: 1.0, "metrics": lambda: {"loss": 1.0}},
     "LRCurve": {"lr": lambda: np.geomspace(1e-4, 1, 30), "loss": lambda: np.ones(30)},
     "from_arrays": {"lr": lambda: np.geomspace(1e-4, 1, 30), "loss": lambda: np.ones(30)},

@@ -26,7 +26,7 @@ PACKAGES = sorted(
 # the public API of DESIGN.md
 PROMISED = {
     "Comparison", "Evaluation", "LRCurve", "LRPrior", "LocalExecutor", "Recommendation", "SnapshotEnsemble", "Suggestion",
-    "Training", "Workload", "average_weights", "classification", "compare", "load", "range_test", "regression", "samplers",
+    "Training", "Workload", "average_weights", "branches", "classification", "compare", "load", "range_test", "regression", "samplers",
     "schedules", "suggest", "train",
 }  # fmt: skip
 

@@ -6,9 +6,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+import lr_search as lrs
 from lr_search.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -84,6 +87,20 @@ def test_the_range_test_with_a_picture_runs(tmp_path: Path) -> None:
     assert "bounds for cycles: " in printed
     assert [path.name for path in tmp_path.iterdir()] == ["mine.png"]
     assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_branches_run_as_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    inputs = torch.linspace(-1, 1, 64)[:, None]
+    workload = lrs.regression(
+        model=lambda: torch.nn.Linear(1, 1), optimizer=torch.optim.Adam, train=(inputs, 3 * inputs), valid=(inputs, inputs),
+        batch_size=32, eval_every=600,
+    )  # fmt: skip
+    printed = next(block for block in blocks("python") if "lrs.branches(" in block)
+    names: dict[str, Any] = {"lrs": lrs, "workload": workload}
+    exec(printed, names)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["300", "600", "1200"]
+    said = re.findall(r"([\d,]+) steps in place of ([\d,]+)", printed)[0]
+    assert [int(number.replace(",", "")) for number in said] == [names["branches"].steps, 300 + 600 + 1200]
 
 
 @pytest.mark.long

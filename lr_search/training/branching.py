@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,12 +12,12 @@ from torch import nn
 
 from lr_search.errors import WorkloadError, quoted, require
 from lr_search.kinds.checked import checked
-from lr_search.kinds.ranges import PositiveLR, Seed, Steps
+from lr_search.kinds.ranges import NumSteps, PositiveLR, Seed, Steps
 from lr_search.schedules.base import MOST_STEPS, Schedule
 from lr_search.schedules.compose import warmup
 from lr_search.schedules.decay import Constant
 from lr_search.schedules.wsd import wsd
-from lr_search.state.capture import capture_loss, restored_afterwards
+from lr_search.state.forward_state import ForwardState
 from lr_search.training.course import Stopped
 from lr_search.training.evaluation import Evaluation
 from lr_search.training.training import Training
@@ -40,9 +41,10 @@ def branches(
 ) -> Branches:
     """Train several lengths of warmup-stable-decay, the stable part once: a cooled-down model at each length.
 
-    Each branch is, to the bit, what `train` gives under `by_name("wsd", lr, length, warmup_steps=..., ...)` with that many
-    steps: weights, evaluations and how it ended. The trunk is trained at the constant LR; where a length's decay begins, the whole
-    training is copied, and the copy cooled down. With a decay of a fifth, lengths of 300, 1000 and 3000 steps cost 3260.
+    Each branch is, to the bit, what `train` gives under `by_name("wsd", lr, length, warmup_steps=0)` with that many steps: weights,
+    evaluations and how it ended. The trunk is trained at the constant LR; where a length's decay begins, the whole training is
+    copied, and the copy cooled down. With a decay of a fifth, 300, 1000 and 3000 steps cost 3260, not 4300. A copy finds its place
+    in the data by drawing the present pass again: nothing of that is saved before the first pass is over.
 
     Args:
         workload: what is trained; its `num_steps` does not count.
@@ -56,7 +58,7 @@ def branches(
         stable: also train on at the constant LR to the longest length, and evaluate it at each.
 
     Returns:
-        The branches, in order of length, each trained when it is asked for.
+        The branches, in order of length, each trained when it is asked for; `.at(length)` is one of them, `.steps` what they cost.
 
     Raises:
         InvalidInputError: a number breaks its rule.
@@ -80,13 +82,11 @@ def branches(
     >>> [(branch.num_steps, round(branch.evaluations[-1].metrics["loss"], 3)) for branch in cooled], cooled.steps
     ([(20, 1.424), (50, 0.444), (100, 0.065)], 114)
     """
-    longest = max(lengths, default=0)
-    require(0 < len(lengths) <= MOST_LENGTHS, f"lengths must be from 1 to {MOST_LENGTHS:,}", lengths=lengths)
+    require(0 < len(lengths) <= MOST_LENGTHS, f"lengths must be from 1 to {MOST_LENGTHS:,} of them", lengths=lengths)
     require(len(set(lengths)) == len(lengths), "lengths must differ from each other", lengths=lengths)
-    rule = f"each length must be from warmup_steps + 2 to {MOST_STEPS:,} steps, so that something is stable and something decays"
-    require(
-        warmup_steps + 2 <= min(lengths) and longest <= MOST_STEPS, rule, lengths=lengths, warmup_steps=warmup_steps
-    )
+    rule = f"each length must be at least warmup_steps + 2 and at most {MOST_STEPS:,} steps"
+    fits = warmup_steps + 2 <= min(lengths) <= max(lengths) <= MOST_STEPS
+    require(fits, rule, lengths=lengths, warmup_steps=warmup_steps)
     forks = []
     for length in sorted(lengths):
         after = wsd(lr, length - warmup_steps, decay_share=decay_share, decay=decay, final_ratio=final_ratio)
@@ -109,14 +109,14 @@ class Branch:
         num_steps: of it.
         schedule: of it, from its first step.
         evaluations: of it, from step 0 to its end; those of the stable part are the same in each branch.
-        model: cooled down; with a stable part that diverged, the one model that all later branches share.
+        model: cooled down; where the stable part diverged, one model for all that would have left it later.
         stopped: "finished" or "diverged".
         reason: why it stopped, in words.
         stable: what a training that stays at the constant LR is at its end, of as many steps; None where it was not asked for,
             or diverged.
     """
 
-    num_steps: int
+    num_steps: NumSteps
     schedule: Schedule
     evaluations: list[Evaluation]
     model: nn.Module
@@ -177,7 +177,7 @@ class Branches(Iterable[Branch]):
         Raises:
             InvalidInputError: there is no such branch, or the branches were closed before it was trained.
         """
-        rule = f"length must be on these branches: {quoted(self.lengths)}"
+        rule = f"length must be on these branches, which are {quoted(self.lengths)}"
         require(length in self._forks, rule, "Name it in lengths.", length=length)
         while any(stop == length for _, stop in self._stops):
             require(not self._closed, "a branch must be asked for before the branches are closed", length=length)
@@ -222,7 +222,7 @@ class Branches(Iterable[Branch]):
     def _cooled(self, fork: Fork) -> Branch:
         if self._trunk.stopped == "diverged" or fork.schedule == self._trunk_schedule:
             return self._finished(fork, self._trunk)
-        with restored_afterwards(capture_loss([self._workload.loss, self._workload.metrics])):
+        with self._trunk_kept():
             training = self._copied(fork.length, fork.schedule)
             try:
                 return self._finished(fork, training)
@@ -233,6 +233,8 @@ class Branches(Iterable[Branch]):
     def _finished(self, fork: Fork, training: Training) -> Branch:
         evaluations = [*self._shared, *training]
         assert training.stopped is not None
+        for parameter in training.model.parameters():
+            parameter.grad = None  # a branch is kept: as much again as its weights
         return Branch(fork.length, fork.schedule, evaluations, training.model, training.stopped, training.reason)
 
     def _read(self, length: int) -> Evaluation | None:
@@ -241,11 +243,15 @@ class Branches(Iterable[Branch]):
             return None
         if self._shared[-1].step == length:
             return self._shared[-1]
-        with restored_afterwards(capture_loss([self._workload.loss, self._workload.metrics])):
+        with self._trunk_kept():
             training = self._copied(length, self._trunk_schedule)
             last = next(training, None)
             training.close()
         return last
+
+    def _trunk_kept(self) -> AbstractContextManager[None]:
+        """Inside, another training may use modules that the trunk uses too: the loss's, frozen layers that its models share."""
+        return ForwardState(self._trunk.model, [self._workload.loss, self._workload.metrics]).preserved()
 
     def _copied(self, num_steps: int, schedule: Schedule) -> Training:
         """A training of as many steps that goes on from where the trunk is; it shares no tensor with it."""
