@@ -21,8 +21,11 @@ The split was drawn up by data and family before any curve was read: no data set
 from __future__ import annotations
 
 from . import (
+    fit_brown,
     fit_fashion_classes,
     fit_fashion_objectives,
+    fit_flights,
+    judge_minilm,
     judge_music,
     judge_photos,
     judge_rdatasets,
@@ -38,7 +41,10 @@ TASKS: dict[str, LifelikeTask] = {
     for module in (
         fit_fashion_classes,
         fit_fashion_objectives,
+        fit_brown,
+        fit_flights,
         judge_spam,
+        judge_minilm,
         judge_rdatasets,
         judge_music,
         judge_series,

@@ -155,14 +155,14 @@ def cnn_wrong_labels_fashion_momentum() -> Workload:
 
 
 TASKS: list[LifelikeTask] = [
-    *family("fit", "fashion", "convolutions", cnn_fashion_sgd, lenet_fashion_adam, cnn_fashion_momentum),
+    *family("fit", "fashion", "convolutions", cnn_fashion_sgd, cnn_fashion_momentum, dear=[lenet_fashion_adam]),
     *family(
         "fit",
         "fashion",
         "convolutions with BatchNorm",
         cnn_bn_fashion_momentum,
         cnn_bn_fashion_adamw,
-        separable_bn_fashion_rmsprop,
+        dear=[separable_bn_fashion_rmsprop],
     ),
     *family(
         "fit",
@@ -170,8 +170,8 @@ TASKS: list[LifelikeTask] = [
         "residual convolutions",
         resnet_fashion_nesterov,
         resnet_gn_fashion_adamw,
-        preactivated_fashion_nadam,
+        dear=[preactivated_fashion_nadam],
     ),
-    *family("fit", "fashion", "very deep plain", deep_mlp_fashion_sgd, deep_cnn_fashion_adam),
+    *family("fit", "fashion", "very deep plain", deep_mlp_fashion_sgd, dear=[deep_cnn_fashion_adam]),
     *family("fit", "fashion", "label noise", mlp_wrong_labels_fashion_adam, cnn_wrong_labels_fashion_momentum),
 ]

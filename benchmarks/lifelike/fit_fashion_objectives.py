@@ -237,9 +237,11 @@ def finetune_resnet_fashion_momentum() -> Workload:
 
 TASKS: list[LifelikeTask] = [
     *family("fit", "fashion", "autoencoders", conv_autoencoder_fashion_adam, denoising_fashion_adagrad),
-    *family("fit", "fashion", "variational autoencoders", vae_fashion_adam, conv_vae_fashion_adamw),
+    *family("fit", "fashion", "variational autoencoders", vae_fashion_adam, dear=[conv_vae_fashion_adamw]),
     *family("fit", "fashion", "distillation", distilled_fashion_adam),
-    *family("fit", "fashion", "contrastive views", simclr_fashion_adamw, supervised_contrastive_fashion_momentum),
+    *family(
+        "fit", "fashion", "contrastive views", supervised_contrastive_fashion_momentum, dear=[simclr_fashion_adamw]
+    ),
     *family(
         "fit", "fashion", "fine-tuning on other classes", finetune_cnn_fashion_adam, finetune_resnet_fashion_momentum
     ),

@@ -87,10 +87,9 @@ TASKS: list[LifelikeTask] = family(
     "flights",
     "tables with embeddings",
     embeddings_flights_adam,
-    embeddings_flights_large_batch_adam,
     embeddings_flights_sgd,
-    embeddings_norm_dropout_flights_adamw,
     wide_and_deep_flights_adagrad,
     residual_flights_rmsprop,
     late_flights_radam,
+    dear=[embeddings_flights_large_batch_adam, embeddings_norm_dropout_flights_adamw],
 )

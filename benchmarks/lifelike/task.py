@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +34,23 @@ class LifelikeTask:
 
 
 def family(
-    side: Side, data: str, name: str, *makers: Callable[[], Workload], lengths: tuple[int, ...] = LENGTHS
+    side: Side,
+    data: str,
+    name: str,
+    *makers: Callable[[], Workload],
+    dear: Sequence[Callable[[], Workload]] = (),
+    lengths: tuple[int, ...] = LENGTHS,
 ) -> list[LifelikeTask]:
-    """The tasks of one family, each named as the function that makes its workload."""
-    return [LifelikeTask(make.__name__, side, data, name, make, lengths) for make in makers]
+    """The tasks of one family, each named as the function that makes its workload.
+
+    Args:
+        side: of them.
+        data: their source.
+        name: of the family.
+        *makers: () -> workload.
+        dear: likewise, of tasks whose steps cost too much for the longest length.
+        lengths: that the truth is known for.
+    """
+    cut = lengths[:-1]
+    every = [(make, lengths) for make in makers] + [(make, cut) for make in dear]
+    return [LifelikeTask(make.__name__, side, data, name, make, known) for make, known in every]
