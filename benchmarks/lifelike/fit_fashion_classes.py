@@ -70,7 +70,7 @@ def cnn_bn_fashion_adamw() -> Workload:
 def separable_bn_fashion_rmsprop() -> Workload:
     """Separable convolutions as in MobileNet, with the RMSprop that those are trained with."""
     return build.workload(
-        lambda: models.separable(16, 32, 32),
+        lambda: models.separable(16, 32, 64),
         partial(optim.RMSprop, alpha=0.9, momentum=0.9, eps=0.0316, weight_decay=1e-5),
         build.cross_entropy,
         clothes(),
