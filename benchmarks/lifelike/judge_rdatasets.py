@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from tasks import build
@@ -45,7 +46,7 @@ def deepfm_films_adam() -> Workload:
     return build.workload(DeepFM, optim.Adam, loss, data.ratings(), batch_size=128, num_steps=1000)
 
 
-def _columns(optimizer: Callable[..., torch.optim.Optimizer], weight_decay: float | None = None) -> Workload:
+def _columns(optimizer: Callable[..., torch.optim.Optimizer], groups: Callable[[ColumnTransformer], Any]) -> Workload:
     """The price of diamonds by attention over their columns."""
 
     def loss(model: nn.Module, batch: Tensors) -> torch.Tensor:
@@ -58,18 +59,18 @@ def _columns(optimizer: Callable[..., torch.optim.Optimizer], weight_decay: floa
         data.diamonds("price"),
         batch_size=32,
         num_steps=1000,
-        param_groups=None if weight_decay is None else lambda model: model.groups(weight_decay),
+        param_groups=groups,
     )
 
 
 def column_attention_diamonds_adamw() -> Workload:
     """FT-Transformer on the price, with a decay of 1e-5 that spares tokens, norms and biases."""
-    return _columns(optim.AdamW, 1e-5)
+    return _columns(optim.AdamW, lambda model: model.groups(1e-5))
 
 
 def column_attention_diamonds_muon() -> Workload:
-    """The same network under Muon, which makes every matrix's step orthogonal."""
-    return _columns(by_name("muon"))
+    """The same network under Muon, which makes the steps of the blocks' matrices orthogonal; AdamW steps the rest."""
+    return _columns(by_name("muon"), ColumnTransformer.muon_groups)
 
 
 def selu_cut_nadam() -> Workload:

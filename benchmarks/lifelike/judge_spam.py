@@ -23,7 +23,7 @@ def textcnn_spam_adam() -> Workload:
 
 
 def charcnn_spam_momentum() -> Workload:
-    """Convolutions over the first 128 bytes: nothing is learned for long, then spam is told from ham."""
+    """Convolutions over the first 128 bytes, which have to find the words first; plain initialisation, momentum."""
     momentum = partial(optim.SGD, momentum=0.9)
     return build.workload(CharCNN, momentum, build.cross_entropy, mails.characters(), batch_size=32, num_steps=1000)
 

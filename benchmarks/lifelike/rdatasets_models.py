@@ -110,6 +110,13 @@ class ColumnTransformer(nn.Module):
             (decayed if parameter.ndim > 1 and name.startswith(("blocks", "head")) else others).append(parameter)
         return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
+    def muon_groups(self) -> list[dict[str, object]]:
+        """Parameter groups: the blocks' matrices, and what Muon leaves to AdamW: what makes the tokens, vectors, the head."""
+        hidden = [parameter for parameter in self.blocks.parameters() if parameter.ndim == 2]
+        known = {id(parameter) for parameter in hidden}
+        others = [parameter for parameter in self.parameters() if id(parameter) not in known]
+        return [{"params": hidden, "use_muon": True}, {"params": others, "use_muon": False}]
+
 
 class ReGLU(nn.Module):
     """(batch, ..., 2 n) to (batch, ..., n): the first half times the positive part of the second."""

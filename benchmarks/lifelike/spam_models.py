@@ -34,7 +34,7 @@ class TextCNN(nn.Module):
 class CharCNN(nn.Module):
     """Bytes (batch, 128) to logits of 2 classes: small convolutions and pooling (Zhang, Zhao and LeCun 2015)."""
 
-    def __init__(self, width: int = 8, channels: int = 24) -> None:
+    def __init__(self, width: int = 8, channels: int = 16) -> None:
         super().__init__()
         self.embedding = nn.Embedding(256, width)
         self.layers = nn.Sequential(
