@@ -274,9 +274,12 @@ def test_the_command_prints_every_table_and_keeps_the_curves(
     first = capsys.readouterr().out
     titles = [line[3:].partition(":")[0] for line in first.splitlines() if line.startswith("==")]
     assert titles == [
-        "constant, 300 steps", "constant, 1000 steps", "constant, all lengths", "cosine, 300 steps", "constant", "cosine",
+        "constant, 300 steps", "constant, 1000 steps", "constant, all lengths", "cosine, 300 steps", "overview", "constant", "cosine",
     ]  # fmt: skip
-    assert first.count("present rule ") == 4
+    assert first.count("present rule ") == 4 + 1
+    of_present = [line.split() for line in first.splitlines() if line.startswith("present rule ")]
+    told = first.partition("== overview\n")[2].splitlines()[1:5]
+    assert [line.split()[-8] for line in told] == [words[2] for words in of_present[:4]]  # the mean regrets
     lines = [line for line in first.splitlines() if line.startswith(("one ", "other "))]
     assert [line.count("1.0e-01") for line in lines] == [2, 2, 1, 1]  # the best LR at each length
     assert "range tests: 0 tasks' from curves_fit.json, 2 tasks' run now" in first
