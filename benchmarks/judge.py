@@ -9,7 +9,7 @@ tests, which are kept in benchmarks/data. For each schedule and length it prints
 - of the prior's 80% interval the interval score, how often it holds the best LR, some LR of a regret of at most .05, or only such.
 
 0 is as good as the best LR, 1 no better than not training. "beyond" is the share of LRs above or below all that were trained:
-judge_regrets.py says what those count as. The judging side is for rules that are done: --side judge, once.
+judge_regrets.py says what those count as. Searches cover 1e-5 to 10. The judging side is for rules that are done: --side judge, once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from judge_regrets import JudgeError, RegretCurve
 from judge_rules import suggested
 from judge_runs import Run
 from judge_searches import searched
-from judge_tables import heading, per_task, prior_table, regret_table, status_table
+from judge_tables import heading, overview, per_task, prior_table, regret_table, status_table
 from judge_tasks import OWN, Judged, curves_path, each, of_sets, of_side, with_curves
 from lifelike.sources import MissingDataError
 
@@ -105,12 +105,15 @@ def report(
     """Print the tables."""
     runs, intervals = found
     truths = [truth for one in tasks for truth in one.truths]
+    parts: dict[str, Read] = {}
     for title, of_group in groups(truths).items():
         keys = {(truth.schedule, truth.length) for truth in of_group}
         shown = [run for run in runs if (run.schedule, run.length) in keys]
         of_priors = [prior for prior in intervals if (prior.truth.schedule, prior.truth.length) in keys]
         print(f"\n== {heading(title, of_group, given.seeds)}\n{regret_table(shown)}\n\n{status_table(shown)}")
         print(f"\n{prior_table(of_priors, *widths)}")
+        parts[title] = shown, of_priors
+    print(f"\n== overview\n{overview(parts)}")
     if given.per_task:
         for schedule in dict.fromkeys(truth.schedule for truth in truths):
             of_schedule = [truth for truth in truths if truth.schedule == schedule]

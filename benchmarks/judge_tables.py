@@ -9,6 +9,7 @@ from judge_priors import PriorRun
 from judge_regrets import WITHIN, RegretCurve
 from judge_rules import PRESENT
 from judge_runs import Run
+from judge_searches import after_trainings, grid_row
 from judge_statistics import Estimate, difference, estimate, task_means
 
 STATUSES = ("ok", "noisy", "flat", "at_edge", "diverged_at_start")
@@ -41,6 +42,25 @@ def regret_table(runs: Sequence[Run]) -> str:
             apart, shared = difference(means, present)
             line += f"   {signed(apart)}" + ("" if shared == len(present) else f"   of {shared} tasks")
         lines.append(line)
+    return "\n".join(lines)
+
+
+def overview(groups: Mapping[str, tuple[Sequence[Run], Sequence[PriorRun]]]) -> str:
+    """A line a schedule and length: the present rule, what three and four trainings come to, and how often the prior holds the best LR."""
+    after, grid = after_trainings(3), grid_row(4)
+    lines = [
+        f"{'present rule':<26}{'mean':>6}  {'95% interval':<14}{'<=5%':>6}{'>.2':>6}{after:>21}{grid:>15}{'prior holds':>13}"
+    ]
+    for title, (runs, priors) in groups.items():
+        rows = by_row(runs)
+        means = task_means((run.task, run.regret) for run in rows[PRESENT])
+        regrets = np.array([run.regret for run in rows[PRESENT]])
+        spent, spread = (np.mean([run.regret for run in rows[row]]) for row in (after, grid))
+        known = [prior.holds_best for prior in priors if prior.truth.best is not None]
+        lines.append(
+            f"{title:<26}{regret_cell(estimate(list(means.values())))}{share(regrets <= WITHIN):>6}{share(regrets > BAD):>6}"
+            f"{spent:>21.3f}{spread:>15.3f}{share(known) if known else '':>13}"
+        )
     return "\n".join(lines)
 
 
