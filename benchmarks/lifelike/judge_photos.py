@@ -109,7 +109,12 @@ def _jittered(images: torch.Tensor) -> torch.Tensor:
 
 
 def simsiam_photos_momentum() -> Workload:
-    """Two views of nearly one place, without negatives: the loss is a negative cosine, and a collapse would be -1."""
+    """Two views of nearly one place, without negatives; judged against other places too, for a collapse would have the best loss."""
+
+    def judged(model: nn.Module, batch: Tensors) -> dict[str, torch.Tensor]:
+        predicted, wanted = model(*batch[:2])
+        apart = functional.cosine_similarity(predicted, wanted.roll(1, 0))
+        return {"loss": (apart - functional.cosine_similarity(predicted, wanted)).mean()}
 
     def loss(model: nn.Module, batch: Tensors) -> torch.Tensor:
         first, second = map(_jittered, batch[:2]) if model.training else batch[:2]
@@ -122,6 +127,7 @@ def simsiam_photos_momentum() -> Workload:
         data_photos.patches(views=2, shift=4),
         batch_size=64,
         num_steps=1000,
+        metrics=judged,
     )
 
 
