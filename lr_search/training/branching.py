@@ -109,7 +109,8 @@ class Branch:
         num_steps: of it.
         schedule: of it, from its first step.
         evaluations: of it, from step 0 to its end; those of the stable part are the same in each branch.
-        model: cooled down; where the stable part diverged, one model for all that would have left it later.
+        model: cooled down. Of a training that diverged, what its last steps left, which are not those of `train`; where it was
+            the stable part, one model for all that would have left it later.
         stopped: "finished" or "diverged".
         reason: why it stopped, in words.
         stable: what a training that stays at the constant LR is at its end, of as many steps; None where it was not asked for,
