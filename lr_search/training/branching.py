@@ -43,8 +43,8 @@ def branches(
 
     Each branch is, to the bit, what `train` gives under `by_name("wsd", lr, length, warmup_steps=0)` with that many steps: weights,
     evaluations and how it ended. The trunk is trained at the constant LR; where a length's decay begins, the whole training is
-    copied, and the copy cooled down. With a decay of a fifth, 300, 1000 and 3000 steps cost 3260, not 4300. A copy finds its place
-    in the data by drawing the present pass again: nothing of that is saved before the first pass is over.
+    copied, and the copy cooled down; the longest goes on itself. With a decay of a fifth, 300, 1000 and 3000 steps cost 3260, not
+    4300. A copy finds its place in the data by drawing the batches of the present pass again.
 
     Args:
         workload: what is trained; its `num_steps` does not count.
@@ -109,7 +109,8 @@ class Branch:
         num_steps: of it.
         schedule: of it, from its first step.
         evaluations: of it, from step 0 to its end; those of the stable part are the same in each branch.
-        model: cooled down; where the stable part diverged, one model for all that would have left it later.
+        model: cooled down. Of a training that diverged, what its last steps left, which are not those of `train`; where it was
+            the stable part, one model for all that would have left it later.
         stopped: "finished" or "diverged".
         reason: why it stopped, in words.
         stable: what a training that stays at the constant LR is at its end, of as many steps; None where it was not asked for,
@@ -154,7 +155,7 @@ class Branches(Iterable[Branch]):
     def __init__(
         self, workload: Workload, forks: Sequence[Fork], trunk: Schedule, *, seed: Seed = 0, stable: bool = False
     ) -> None:
-        self._workload, self._seed, self._stable, self._trunk_schedule = workload, seed, stable, trunk
+        self._workload, self._seed, self._trunk_schedule = workload, seed, trunk
         self.lengths = [fork.length for fork in forks]
         self._forks = {fork.length: fork for fork in forks}
         self._trunk = self._training(self.lengths[-1], trunk)
@@ -180,7 +181,8 @@ class Branches(Iterable[Branch]):
         rule = f"length must be on these branches, which are {quoted(self.lengths)}"
         require(length in self._forks, rule, "Name it in lengths.", length=length)
         while any(stop == length for _, stop in self._stops):
-            require(not self._closed, "a branch must be asked for before the branches are closed", length=length)
+            rule = "a branch must be asked for before the branches are closed"
+            require(not self._closed, rule, "Call branches(...) again.", length=length)
             try:
                 self._train_on()
             except BaseException:  # the trunk may be in the middle of a step
@@ -234,7 +236,7 @@ class Branches(Iterable[Branch]):
         evaluations = [*self._shared, *training]
         assert training.stopped is not None
         for parameter in training.model.parameters():
-            parameter.grad = None  # a branch is kept: as much again as its weights
+            parameter.grad = None  # a branch is kept, and its gradients would take as much as its weights
         return Branch(fork.length, fork.schedule, evaluations, training.model, training.stopped, training.reason)
 
     def _read(self, length: int) -> Evaluation | None:
