@@ -25,7 +25,7 @@ import torch
 from lifelike import TASKS
 from lifelike.fingerprint import fingerprint
 from lifelike.sources import FOLDER, MissingDataError
-from regret_runs import Losses, Runs
+from regret_runs import Runs
 
 STEP = 2.5 / 6  # decades between two LRs
 LOWEST, HIGHEST = -17, 5  # places on the grid: 8e-8 to 120
@@ -33,8 +33,10 @@ WINDOW = 3  # places to each side of the best
 MOST_WIDENINGS = 4
 SEEDS, MORE_SEEDS = 2, 4  # everywhere; at the best and the two above it
 ABOVE = 2
-BEYOND = 2  # scouted LRs in a row that are worse than not training before the search upwards ends
-FLAT = 0.02  # of the best descent: below it, an LR has done nothing
+BEYOND = (
+    2  # scouted LRs in a row that are worse than not training, upwards, or do little, downwards, before the search ends
+)
+LITTLE = 0.3  # of the best scouted descent; after so many LRs below it the search downwards ends
 
 
 def lr_at(place: int) -> float:
@@ -77,7 +79,8 @@ class Measure:
         found: dict[int, float] = {}
 
         def look(place: int) -> float:
-            found[place] = self._drop([self.runs.scout(lr_at(place))])
+            (loss,) = self.runs.losses("scout", lr_at(place), 0)["scout"].values()
+            found[place] = self._drop([loss])
             return found[place]
 
         lost = 0
@@ -85,12 +88,10 @@ class Measure:
             lost = lost + 1 if look(place) <= 0 else 0
             if lost == BEYOND and max(found.values()) > 0:
                 break
-        still = 0
+        still = 0  # scouted LRs in a row that do little
         for place in range(-7, LOWEST - 1, -2):
-            best = max(found.values())
-            low = look(place) < max(FLAT, 0.3) * max(found.values())
-            still = still + 1 if low and max(found.values()) == best > 0 else 0
-            if still == 2:
+            still = still + 1 if look(place) < LITTLE * max(found.values()) else 0
+            if still == BEYOND:
                 break
         return max(found, key=lambda place: found[place])
 
@@ -98,37 +99,33 @@ class Measure:
         """The window, wider where a best lies at its end, with one seed; then more seeds, by how near the best an LR is."""
         low, high = max(LOWEST, middle - WINDOW), min(HIGHEST, middle + WINDOW)
         for _ in range(MOST_WIDENINGS + 1):
-            bests = self._ends(kind, range(low, high + 1))
+            bests = self._bests(kind, dict.fromkeys(range(low, high + 1), 1), self.runs.lengths(kind))
             if (low < min(bests) or low == LOWEST) and (max(bests) < high or high == HIGHEST):
                 break
             low, high = max(LOWEST, low - (min(bests) == low)), min(HIGHEST, high + (max(bests) == high))
         inner = range(max(low, min(bests) - WINDOW + 1), min(high, max(bests) + WINDOW - 1) + 1)
         seeds = dict.fromkeys(inner, SEEDS)
         while True:  # with more seeds the best may be another
-            bests = self._bests(kind, inner, seeds)
+            bests = self._bests(kind, seeds, self.runs.lengths(kind)[-1:])
             close = [place for best in bests for place in range(best, min(HIGHEST, best + ABOVE) + 1)]
             if all(seeds.get(place) == MORE_SEEDS for place in close):
                 return
-            inner = range(min(inner), max(*inner, *close) + 1)
-            seeds = dict.fromkeys(inner, SEEDS) | seeds | dict.fromkeys(close, MORE_SEEDS)
+            seeds |= dict.fromkeys(close, MORE_SEEDS)
 
-    def _bests(self, kind: str, places: range, seeds: Mapping[int, int]) -> list[int]:
-        """The place of the best LR for each schedule of a kind, at the longest length."""
-        found = {place: [self._losses(kind, place, seed) for seed in range(seeds.get(place, 1))] for place in places}
+    def _bests(self, kind: str, seeds: Mapping[int, int], lengths: Sequence[int]) -> list[int]:
+        """The place of the best LR for each schedule of a kind and each of these lengths, with so many seeds at each place."""
+        for seed in range(max(seeds.values())):
+            self.runs.train(kind, [lr_at(place) for place, count in seeds.items() if count > seed], seed)
+        found = {
+            place: [self.runs.losses(kind, lr_at(place), seed) for seed in range(count)]
+            for place, count in seeds.items()
+        }
         names = next(iter(found.values()))[0]
-        return [max(places, key=partial(self._mean, found, name, max(losses))) for name, losses in names.items()]
-
-    def _ends(self, kind: str, places: range) -> list[int]:
-        """The same of one seed, at every length."""
-        found = {place: [self._losses(kind, place, 0)] for place in places}
-        keys = [(name, length) for name, losses in found[places[0]][0].items() for length in losses]
-        return [max(places, key=partial(self._mean, found, name, length)) for name, length in keys]
-
-    def _mean(self, found: Mapping[int, list[dict[str, Losses]]], name: str, length: int, place: int) -> float:
-        return self._drop([losses[name][length] for losses in found[place]])
-
-    def _losses(self, kind: str, place: int, seed: int) -> dict[str, Losses]:
-        return self.runs.trunk(lr_at(place), seed) if kind == "trunk" else self.runs.alone(kind, lr_at(place), seed)
+        return [
+            max(found, key=lambda place: self._drop([losses[name][length] for losses in found[place]]))
+            for name in names
+            for length in lengths
+        ]
 
     def _entry(self) -> dict[str, Any]:
         losses: dict[str, dict[str, dict[str, dict[int, float | None]]]] = {}

@@ -113,23 +113,43 @@ def test_what_was_trained_is_not_trained_again_unless_the_code_is_another(
 ) -> None:
     import regret_runs
 
-    trained: list[float] = []
+    waves: list[Any] = []
     run = regret_runs.Runs._trained
 
-    def counted(self: Any, kind: str, lr: float, seed: int) -> Any:
-        trained.append(lr)
-        if len(trained) == 12:
+    def counted(self: Any, kind: str, rates: Any, seed: int) -> Any:
+        waves.append(rates)
+        if len(waves) == 12:
             raise KeyboardInterrupt
-        return run(self, kind, lr, seed)
+        return run(self, kind, rates, seed)
 
     monkeypatch.setattr(regret_runs.Runs, "_trained", counted)
     path = tmp_path / "line.json"
     with pytest.raises(KeyboardInterrupt):
         entry_of(task, path, cyclic=False)
     first = entry_of(task, path, cyclic=False)
-    before = len(trained)
+    before = len(waves)
     assert entry_of(task, path, cyclic=False) == first
-    assert len(trained) == before
+    assert len(waves) == before
     other = entry_of(task, path, code="def", cyclic=False)
-    assert len(trained) == before + before - 1  # the interrupted one was begun twice
+    assert len(waves) == before + before - 1  # the interrupted one was begun twice
     assert other["losses"] == first["losses"]
+
+
+def test_together_the_trainings_are_those_by_themselves(task: Any, tmp_path: Path) -> None:
+    from regret_runs import Runs
+
+    long = replace(task, lengths=(STEPS, 2 * STEPS, 5 * STEPS))
+    together, alone = Runs(long, tmp_path / "together", "abc"), Runs(long, tmp_path / "alone", "abc")
+    rates = [0.01, 0.1, 1e3]
+    for kind in ("trunk", "cosine", "one_cycle", "scout"):
+        together.train(kind, rates, 1)
+        for lr in rates:
+            found, wanted = together.losses(kind, lr, 1), alone.losses(kind, lr, 1)
+            assert found.keys() == wanted.keys()
+            for schedule, losses in wanted.items():
+                assert found[schedule] == {
+                    n: None if loss is None else pytest.approx(loss, rel=1e-4) for n, loss in losses.items()
+                }
+                assert (lr == 1e3) == (None in losses.values())
+    assert together.initial(1) == pytest.approx(alone.initial(1), rel=1e-5)
+    assert together.kept["steps"] >= alone.kept["steps"]  # those that diverge go on beside the others
