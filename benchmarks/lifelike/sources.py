@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,7 +16,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class MissingDataError(Exception):
-    """A task's data have not been fetched."""
+    """A task's data have not been fetched, or what reads them is not installed."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,20 @@ def raw(name: str) -> Path:
             f"python benchmarks/fetch_data.py {name}   ({source.megabytes} MB; {source.licence})"
         )
     return found
+
+
+def module(name: str) -> Any:
+    """A package that only some tasks need.
+
+    Raises:
+        MissingDataError: it is not installed; with the command that installs it.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise MissingDataError(
+            f'These tasks need {name}, which is not installed: pip install "lr-search[bench]"'
+        ) from error
 
 
 def prepared(name: str, source: str, make: Callable[[Path], Arrays]) -> Arrays:
