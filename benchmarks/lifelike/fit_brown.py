@@ -69,9 +69,7 @@ def gpt_letters_large_batch_adam() -> Workload:
 def gpt_letters_lion() -> Workload:
     """Lion: steps of one size, whatever the gradient's."""
     lion = optimizers.by_name("lion")
-    return language_model(
-        partial(GPT, width=24, blocks=3), lion, data_brown.letters(context=24), param_groups=decayed(0.3)
-    )
+    return language_model(partial(GPT, width=24), lion, data_brown.letters(context=24), param_groups=decayed(0.3))
 
 
 def gpt_letters_muon() -> Workload:

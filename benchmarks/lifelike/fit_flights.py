@@ -56,7 +56,7 @@ def embeddings_norm_dropout_flights_adamw() -> Workload:
 
     def model() -> nn.Module:
         embeddings = Embeddings(std=0.01, dropout=0.05, norm=True)
-        return TableNet(200, 100, embeddings=embeddings, norm=nn.BatchNorm1d, dropout=0.2)
+        return TableNet(120, 60, embeddings=embeddings, norm=nn.BatchNorm1d, dropout=0.2)
 
     optimizer = partial(optim.AdamW, betas=(0.9, 0.99), weight_decay=0.01)
     return build.workload(model, optimizer, squared_error, flights(), batch_size=256, num_steps=1000)
