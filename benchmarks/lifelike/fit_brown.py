@@ -42,13 +42,13 @@ def language_model(
     model: Callable[[], nn.Module], optimizer: Callable[..., optim.Optimizer], data: Split, **settings: Any
 ) -> Workload:
     """A workload that learns which token comes next, with clipped gradients."""
-    settings = {"batch_size": 16, "num_steps": 1000, "clip_norm": 1.0, **settings}
+    settings = {"batch_size": 12, "num_steps": 1000, "clip_norm": 1.0, **settings}
     return build.workload(model, optimizer, build.next_letter, data, **settings)
 
 
 def gpt_letters_adamw() -> Workload:
     """The usual: AdamW with GPT-2's betas, and decay of the layers' weights only."""
-    return language_model(GPT, AdamW, data_brown.letters(), param_groups=decayed(0.1), batch_size=12)
+    return language_model(GPT, AdamW, data_brown.letters(), param_groups=decayed(0.1), batch_size=8)
 
 
 def gpt_letters_sgd() -> Workload:
@@ -58,7 +58,7 @@ def gpt_letters_sgd() -> Workload:
 
 def gpt_letters_momentum() -> Workload:
     """SGD with momentum; the head has weights of its own."""
-    return language_model(partial(GPT, width=40, tied=False), Momentum, data_brown.letters(context=24), batch_size=12)
+    return language_model(partial(GPT, width=40, tied=False), Momentum, data_brown.letters(context=24))
 
 
 def gpt_letters_large_batch_adam() -> Workload:
@@ -69,9 +69,7 @@ def gpt_letters_large_batch_adam() -> Workload:
 def gpt_letters_lion() -> Workload:
     """Lion: steps of one size, whatever the gradient's."""
     lion = optimizers.by_name("lion")
-    return language_model(
-        partial(GPT, width=24, blocks=3), lion, data_brown.letters(context=24), param_groups=decayed(0.3)
-    )
+    return language_model(partial(GPT, width=24), lion, data_brown.letters(context=24), param_groups=decayed(0.3))
 
 
 def gpt_letters_muon() -> Workload:
@@ -92,7 +90,7 @@ def lstm_letters_sgd() -> Workload:
 
 def lstm_letters_adam() -> Workload:
     """Adam, without dropout."""
-    return language_model(partial(LSTMModel, dropout=0.0), optim.Adam, data_brown.letters(context=24), batch_size=32)
+    return language_model(partial(LSTMModel, dropout=0.0), optim.Adam, data_brown.letters(context=24), batch_size=20)
 
 
 def lstm_words_adagrad() -> Workload:
@@ -164,7 +162,7 @@ def encoder_tags_adamw() -> Workload:
 
     optimizer = partial(optim.AdamW, weight_decay=0.01)
     return build.workload(
-        model, optimizer, tag_error, data_brown.tagged(train=4000), batch_size=16, num_steps=1000, clip_norm=1.0
+        model, optimizer, tag_error, data_brown.tagged(train=4000), batch_size=12, num_steps=1000, clip_norm=1.0
     )
 
 
@@ -182,7 +180,12 @@ written_gpt = partial(GPT, tied=False)
 
 def _news() -> Workload:
     return language_model(
-        written_gpt, AdamW, data_brown.letters(categories=NEWS, context=24), param_groups=decayed(0.1), num_steps=2000
+        written_gpt,
+        AdamW,
+        data_brown.letters(categories=NEWS, context=24),
+        param_groups=decayed(0.1),
+        batch_size=16,
+        num_steps=2000,
     )
 
 

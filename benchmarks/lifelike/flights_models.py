@@ -6,22 +6,31 @@ import torch
 from tasks.models import Residual, mlp
 from torch import nn
 
-from .data_flights import CATEGORIES, NUMBERS, sizes
+from .data_flights import CATEGORIES, NUMBERS, PLANNED, sizes
 
 CROSSED = (("carrier", "dest"), ("origin", "hour"), ("month", "weekday"))
 
 
 class Embeddings(nn.Module):
-    """Categories (batch, 8) and numbers (batch, 13) to features (batch, width).
+    """Categories (batch, 8) and numbers (batch, numbers) to features (batch, width).
 
     Args:
+        numbers: how many.
         widest: width of an embedding; smaller for categories of few kinds, half as many as there are kinds.
         std: deviation of the embeddings' first values.
         dropout: on the embeddings.
         norm: whether the numbers pass a BatchNorm.
     """
 
-    def __init__(self, *, widest: int = 12, std: float = 1.0, dropout: float = 0.0, norm: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        numbers: int = len(NUMBERS),
+        widest: int = 12,
+        std: float = 1.0,
+        dropout: float = 0.0,
+        norm: bool = False,
+    ) -> None:
         super().__init__()
         widths = [min(widest, (kinds + 1) // 2) for kinds in sizes()]
         self.embeddings = nn.ModuleList(
@@ -29,8 +38,8 @@ class Embeddings(nn.Module):
         )
         for embedding in self.embeddings:
             nn.init.normal_(embedding.get_parameter("weight"), std=std)
-        self.dropout, self.norm = nn.Dropout(dropout), nn.BatchNorm1d(len(NUMBERS)) if norm else nn.Identity()
-        self.width = sum(widths) + len(NUMBERS)
+        self.dropout, self.norm = nn.Dropout(dropout), nn.BatchNorm1d(numbers) if norm else nn.Identity()
+        self.width = sum(widths) + numbers
 
     def forward(self, categories: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         """See the class."""
@@ -72,7 +81,7 @@ class WideAndDeep(nn.Module):
         self.wide = nn.ModuleList(nn.Embedding(kinds[first] * kinds[second], 1) for first, second in CROSSED)
         for weights in self.wide:
             nn.init.zeros_(weights.get_parameter("weight"))
-        self.deep = TableNet(*hidden, embeddings=Embeddings(std=0.1))
+        self.deep = TableNet(*hidden, embeddings=Embeddings(numbers=len(PLANNED), std=0.1))
 
     def forward(self, categories: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         """See the class."""
@@ -92,7 +101,7 @@ class ResidualTable(nn.Module):
 
     def __init__(self, *, width: int = 64, blocks: int = 3, dropout: float = 0.1) -> None:
         super().__init__()
-        self.embeddings = Embeddings(std=0.1)
+        self.embeddings = Embeddings(numbers=len(PLANNED), std=0.1)
         layers = [
             Residual(nn.Sequential(nn.LayerNorm(width), mlp(width, 2 * width, width, dropout=dropout)))
             for _ in range(blocks)
