@@ -96,15 +96,14 @@ class Measure:
         return max(found, key=lambda place: found[place])
 
     def _measured(self, kind: str, middle: int) -> None:
-        """The window, wider where a best lies at its end, with one seed; then more seeds, by how near the best an LR is."""
+        """The window, wider where a best lies at its end, with one seed; then two, and more at the best and above."""
         low, high = max(LOWEST, middle - WINDOW), min(HIGHEST, middle + WINDOW)
         for _ in range(MOST_WIDENINGS + 1):
             bests = self._bests(kind, dict.fromkeys(range(low, high + 1), 1), self.runs.lengths(kind))
             if (low < min(bests) or low == LOWEST) and (max(bests) < high or high == HIGHEST):
                 break
             low, high = max(LOWEST, low - (min(bests) == low)), min(HIGHEST, high + (max(bests) == high))
-        inner = range(max(low, min(bests) - WINDOW + 1), min(high, max(bests) + WINDOW - 1) + 1)
-        seeds = dict.fromkeys(inner, SEEDS)
+        seeds = dict.fromkeys(range(low, high + 1), SEEDS)
         while True:  # with more seeds the best may be another
             bests = self._bests(kind, seeds, self.runs.lengths(kind)[-1:])
             close = [place for best in bests for place in range(best, min(HIGHEST, best + ABOVE) + 1)]
