@@ -100,14 +100,13 @@ def _text(comparison: Comparison) -> str:
 
 def _watched(comparison: Comparison, out: Path, every: float) -> Comparison:
     """Show it whenever it has changed, until nobody works on it any more. Returns: as it is then."""
+    from lr_search.cli.ctrl_c import ctrl_c_noted
     from lr_search.comparison.busy import is_busy
-    from lr_search.executors.interrupts import interrupts_held
 
     shown, written, quiet = "", -PAGE_SECONDS, 0
-    try:
-        while True:
-            with interrupts_held():  # a database that is left in the middle of a transaction may stay locked
-                quiet = 0 if is_busy(comparison) else quiet + 1
+    with ctrl_c_noted() as stopped:
+        while not stopped.is_set():
+            quiet = 0 if is_busy(comparison) else quiet + 1
             if (text := _text(comparison)) != shown:
                 typer.echo(f"{CLEAR if sys.stdout.isatty() else ''}{text}")
                 shown = text
@@ -117,8 +116,7 @@ def _watched(comparison: Comparison, out: Path, every: float) -> Comparison:
             if quiet >= QUIET_LOOKS:
                 typer.echo("Nobody works on it any more.")
                 return comparison
-            time.sleep(every)
+            stopped.wait(every)
             comparison = comparison.reload()
-    except KeyboardInterrupt:
         typer.echo("")
-        return comparison.reload()
+        return comparison
