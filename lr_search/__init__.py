@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lr_search.comparison.loading import load
     from lr_search.curves import suggest
     from lr_search.curves.curve import LRCurve
+    from lr_search.curves.training_plan import Plan
     from lr_search.curves.prior import LRPrior
     from lr_search.curves.suggest import Suggestion
     from lr_search.ensembles.averaging import average_weights
@@ -37,6 +38,7 @@ __all__ = [
     "LRCurve",
     "LRPrior",
     "LocalExecutor",
+    "Plan",
     "Recommendation",
     "Refinding",
     "SnapshotEnsemble",
@@ -69,6 +71,7 @@ _HOMES = {
     "LRCurve": "curves.curve",
     "LRPrior": "curves.prior",
     "LocalExecutor": "executors",
+    "Plan": "curves.training_plan",
     "Recommendation": "results.recommendation",
     "Refinding": "ramp.refinding",
     "SnapshotEnsemble": "ensembles.ensemble",

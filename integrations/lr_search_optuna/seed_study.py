@@ -45,7 +45,7 @@ def seed_study(
     Args:
         study: Optuna's, of the workload's direction.
         workload: what is trained.
-        schedule: under which the trials train, if under one, whose best peak is less certain; None: constant.
+        schedule: the name of the one that the trials train under; None: one that decays.
         seed: of the first range test.
         curves: how many range tests, >= 1; several see how far the suggestion depends on the seed.
         lr_range: (low, high), the range that is tested and searched.
@@ -81,7 +81,7 @@ def seed_study(
         return stored
     settings = {"start_lr": lr_range[0], "end_lr": lr_range[1], **range_test}
     recorded = [workload.range_test(seed + _APART * index, **settings) for index in range(curves)]
-    prior = LRPrior.from_curves(recorded, schedule=schedule, lr_range=lr_range)
+    prior = LRPrior.from_curves(recorded, schedule=schedule, num_steps=workload.num_steps, lr_range=lr_range)
     return _stored_once(study, prior, recorded, name)
 
 

@@ -92,7 +92,9 @@ def compare(
         str | None, typer.Option(help="Comma-separated; see lr-search list. Default: the workload's own.")
     ] = None,
     lr_range: Annotated[str, typer.Option(metavar="LOW,HIGH", help="The range every strategy searches.")] = "1e-5,10",
-    range_test_steps: Annotated[int, typer.Option(help="Steps in a range test.")] = 100,
+    range_test_steps: Annotated[
+        int | None, typer.Option(help="Steps in a range test.", show_default="a third of the training's, 20 to 100")
+    ] = None,
     budget: BudgetOption = 8,
     seeds: Seeds = 3,
     seed: FirstSeed = 0,
@@ -141,7 +143,7 @@ def compare(
             schedules=arguments.names(schedules),
             optimizers=None if optimizers is None else arguments.names(optimizers),
             lr_range=arguments.pair(lr_range),
-            range_test={"num_steps": range_test_steps},
+            range_test=None if range_test_steps is None else {"num_steps": range_test_steps},
             budget=budget,
             seeds=list(range(seed, seed + seeds)),
             pruner=arguments.pruner(pruner),

@@ -22,10 +22,19 @@ def range_test(
     target: Target,
     *,
     start_lr: Annotated[float, typer.Option(help="LR at the first step.")] = 1e-7,
-    end_lr: Annotated[float, typer.Option(help="LR at the last step.")] = 10.0,
-    num_steps: Annotated[int, typer.Option(help="Steps in the ramp.")] = 100,
+    end_lr: Annotated[
+        float | None, typer.Option(help="LR at the last step.", show_default="10, and on while nothing breaks")
+    ] = None,
+    num_steps: Annotated[
+        int | None, typer.Option(help="Steps in the ramp.", show_default="a third of the training's, 20 to 100")
+    ] = None,
     ramp: Annotated[str, typer.Option(help="exponential or linear.")] = "exponential",
-    extend: Annotated[bool, typer.Option("--extend", help="Move the ramp's ends where they are too near.")] = False,
+    extend: Annotated[
+        bool | None,
+        typer.Option(
+            help="Move the ramp's ends where they are too near.", show_default="its end, unless --end-lr is given"
+        ),
+    ] = None,
     gain_ratio: Annotated[
         bool | None,
         typer.Option(
@@ -33,6 +42,10 @@ def range_test(
         ),
     ] = None,
     valid_batches: Annotated[int, typer.Option(help="Validation batches to evaluate at every step.", min=0)] = 0,
+    schedule: Annotated[
+        str | None,
+        typer.Option(help="Under which the LR is to be used; see lr-search list.", show_default="one that decays"),
+    ] = None,
     rule: Annotated[str | None, typer.Option(help="How the LR is read off the curve; see lr-search list.")] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds to pool.", min=1)] = 1,
     seed: FirstSeed = 0,
@@ -47,7 +60,7 @@ def range_test(
         workload = find_workload(target)
         require_file(save, "--save")
         require_file(plot, "--plot", PICTURES)
-        _require_rule(rule)
+        _require_names(rule, schedule)
         try:
             curve = workload.range_test(
                 seed, seeds=None if seeds == 1 else range(seed, seed + seeds),
@@ -60,6 +73,7 @@ def range_test(
             raise TrialsFailedError(
                 f"The range test must run to its end, but it raised {error_text(error)}."
             ) from error
+        curve = curve.planned(schedule)
         for name, text in _lines(curve, rule):
             typer.echo(f"{name:<15}{text}")
         if save is not None:
@@ -71,9 +85,12 @@ def range_test(
             typer.echo(f"{'picture':<15}{plot}")
 
 
-def _require_rule(rule: str | None) -> None:
-    """Refuse a rule that does not exist before the training, not after."""
+def _require_names(rule: str | None, schedule: str | None) -> None:
+    """Refuse a rule or a schedule that does not exist before the training, not after."""
+    from lr_search.curves.training_plan import Plan
     from lr_search.curves.suggest import RULES
+
+    Plan(schedule=schedule)
 
     if rule is not None and rule not in RULES:
         raise unknown_name("rule", rule, RULES)

@@ -67,7 +67,8 @@ def compare(
             One that finds its LR itself (Prodigy) is not searched: it gets the strategy `defaults` alone. One that its
             authors want under certain schedules only (Prodigy, Schedule-Free) is trained under those.
         lr_range: (low, high), the range that every strategy searches.
-        range_test: how the range test is run: num_steps, curves, start_lr, end_lr, ramp. Default: 100 steps over lr_range.
+        range_test: how the range test is run: num_steps, curves, start_lr, end_lr, ramp. Default: over lr_range in a third of a
+            training's steps, from 20 to 100.
         budget: what each study may spend, in full trainings; range tests, pruned and failed trials are charged.
         seeds: how many, or which.
         pruner: an Optuna pruner; "auto", for one that suits each schedule, which the printed plan names with the reason; or

@@ -18,7 +18,7 @@ from lr_search.kinds.printable_names import require_name
 from lr_search.kinds.seeds import MOST_SEEDS, taken_seeds
 from lr_search.optimizers.names import NamedOptimizers, OptimizerFactory
 from lr_search.optimizers.names import resolve_optimizers as resolve_optimizers
-from lr_search.ramp.settings import RampSettings
+from lr_search.ramp.settings import RampSettings, ramp_steps
 from lr_search.samplers.strategies import Strategy
 from lr_search.samplers.strategy_names import resolve_strategies
 from lr_search.studies.auto_pruner import auto_pruner
@@ -30,7 +30,7 @@ from lr_search.training.controller import first_schedule
 from lr_search.workloads.workload import Workload
 
 MOST_SNAPSHOTS = 1_000
-RANGE_TEST: dict[str, Any] = {"num_steps": 100, "curves": 1}
+CURVES = 1
 Pruner = BasePruner | Literal["auto"] | None
 
 
@@ -113,7 +113,7 @@ def question(
     """Check what the user asked for. Raises: InvalidInputError, UnknownNameError: it breaks a rule."""
     require_name("name", name)
     low, high = _lr_range(lr_range)
-    settings, curves = _range_test(range_test, low, high)
+    settings, curves = _range_test(range_test, low, high, workload.num_steps)
     ways, layouts = resolve_strategies(strategies), layouts_of(schedules, workload, search_shape=search_shape)
     _require_pruner(pruner, ways, search_shape)
     return Question(
@@ -154,10 +154,11 @@ def _lr_range(lr_range: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
-def _range_test(given: Mapping[str, Any] | None, low: float, high: float) -> tuple[dict[str, Any], int]:
-    """The arguments of a range test over the range that is searched, and how many curves."""
-    settings = {**RANGE_TEST, "start_lr": low, "end_lr": high, "ramp": "exponential", **(given or {})}
-    curves = settings.pop("curves")
+def _range_test(given: Mapping[str, Any] | None, low: float, high: float, training: int) -> tuple[dict[str, Any], int]:
+    """The arguments of a range test over the range that is searched, and how many curves. Args: training: its steps."""
+    steps = ramp_steps(None, training)
+    settings = {"num_steps": steps, "start_lr": low, "end_lr": high, "ramp": "exponential", **(given or {})}
+    curves = settings.pop("curves", CURVES)
     known = set(RampSettings.names())
     extra = sorted(settings.keys() - known)
     require(not extra, f"range_test may hold {', '.join(sorted(known | {'curves'}))}", got=extra)

@@ -1,10 +1,11 @@
 """The default rule: how far the best LR lies from where the curve breaks, calibrated on small trainings of many kinds.
 
-    log10(lr) = anchor + constant + weight_1 * feature_1 + ... + weight_k * feature_k
+    log10(lr) = anchor + constant + weight_1 * feature_1 + ... + weight_k * feature_k + shift
 
 The anchor is the LR at which the gain ratio falls below 1/2, or, on a curve without one, that of the blow-up. A second such
-line tells what training there may be expected to lose. The weights are in calibration.json; `python benchmarks/fit_rule.py` fits them anew
-and says how well they do on tasks they have not seen.
+line tells what training there may be expected to lose. The shift depends on the plan, that is on the schedule under which the LR is
+trained with, and is where the expected regret is least: too high costs more than too low. All of it is in calibration.json;
+`python benchmarks/fit_rule.py` fits it anew and says how well it does on tasks it has not seen.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 
 from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.curves.phases import BEGUN, has_descent
+from lr_search.curves.training_plan import USUAL_STEPS, Plan
 from lr_search.curves.smoothing import TINY
 
 if TYPE_CHECKING:
@@ -31,6 +33,10 @@ ROUNDED = 1e-6  # relative updates below it drown in the weights' rounding
 SETTLED = 8  # steps after which a momentum has built up
 USUAL_UPDATE = -1.3  # log10 of a relative update
 MOST_DECADES = 2.5  # how far apart two places on a curve are taken to lie
+# the schedules that were fitted stand for others too: those that hardly decay for constant, the rest for a cosine
+FITTED_AS = {"constant": "constant", "plateau": "constant", "wsd": "wsd", "one_cycle": "one_cycle"}
+OTHERS_AS = "cosine"
+MOST_LONGER = 1.0  # decades from the usual number of steps; beyond it nothing was trained
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,25 @@ class FittedLine:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """What was fitted for trainings under one schedule.
+
+    Args:
+        shift: decades from the line to the LR of least expected regret, for 1,000 steps.
+        per_decade: decades more where a training is ten times as long.
+        doubtful: decades more where a suggestion is not to be relied on.
+        log10_std: how far off relied-on suggestions are, in decades: 80% of the best LRs lie within 1.28 times as much.
+        doubtful_log10_std: how far off the suggestions are that are not to be relied on, in decades.
+    """
+
+    shift: float
+    per_decade: float
+    doubtful: float
+    log10_std: float
+    doubtful_log10_std: float
+
+
+@dataclass(frozen=True)
 class Calibration:
     """What was fitted, for one kind of curve.
 
@@ -53,27 +78,47 @@ class Calibration:
         offset: decades from the anchor to the best LR.
         regret: what a training at the suggested LR may be expected to lose, as a share of what the best one gains.
         noisy: the expected regret from which on a suggestion is not to be relied on.
-        log10_std: how far off relied-on suggestions are, in decades: 80% of the best LRs lie within 1.28 times as much.
-        noisy_log10_std: how far off the suggestions are that are not to be relied on, in decades.
+        planned: what depends on the schedule, by its name.
     """
 
     offset: FittedLine
     regret: FittedLine
     noisy: float
-    log10_std: float
-    noisy_log10_std: float
+    planned: Mapping[str, Planned]
 
 
 def calibrated(curve: LRCurve) -> float:
-    """Ours: decades from where steps lose half their promise, by curve and optimizer, as fitted on small trainings."""
-    place = anchor(curve) + calibrations()[rule_kind(curve)].offset(curve)
+    """Ours: decades from where steps lose half their promise, by curve, optimizer and schedule, as fitted on trainings of many kinds."""
+    place = unplanned(curve) + shift(curve)
     return float(np.clip(10**place, curve.first_lr / 10, 10 * curve.lr[-1]))
+
+
+def unplanned(curve: LRCurve) -> float:
+    """log10 of the LR that the line points to, whatever the schedule."""
+    return anchor(curve) + calibrations()[rule_kind(curve)].offset(curve)
+
+
+def shift(curve: LRCurve) -> float:
+    """Decades from there to the LR of least expected regret, for the curve's plan."""
+    fitted, plan = _planned(curve), curve.plan or Plan()
+    longer = float(np.clip(np.log10(plan.steps / USUAL_STEPS), -MOST_LONGER, MOST_LONGER))
+    return fitted.shift + fitted.per_decade * longer + (0.0 if is_relied_on(curve) else fitted.doubtful)
 
 
 def uncertainty(curve: LRCurve) -> float:
     """How far the best LR may lie from what the rule says, in decades (one standard deviation)."""
-    fitted = calibrations()[rule_kind(curve)]
-    return fitted.noisy_log10_std if is_doubtful(curve) or not has_descent(curve) else fitted.log10_std
+    fitted = _planned(curve)
+    return fitted.log10_std if is_relied_on(curve) else fitted.doubtful_log10_std
+
+
+def is_relied_on(curve: LRCurve) -> bool:
+    """Whether a descent stands out, and curves like this one seldom misled."""
+    return has_descent(curve) and not is_doubtful(curve)
+
+
+def _planned(curve: LRCurve) -> Planned:
+    schedule = None if curve.plan is None else curve.plan.schedule
+    return calibrations()[rule_kind(curve)].planned[FITTED_AS.get(schedule or "", OTHERS_AS)]
 
 
 def is_doubtful(curve: LRCurve) -> bool:
@@ -96,7 +141,8 @@ def calibrations() -> dict[RuleKind, Calibration]:
         kind: Calibration(
             FittedLine(**record[kind]["offset"]),
             FittedLine(**record[kind]["regret"]),
-            *(record[kind][name] for name in ("noisy", "log10_std", "noisy_log10_std")),
+            record[kind]["noisy"],
+            {schedule: Planned(**fitted) for schedule, fitted in record[kind]["planned"].items()},
         )
         for kind in ("gain", "loss")
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from lr_search.arrays import FloatArray
 from lr_search.curves.noise import step_noise
 from lr_search.curves.phases import Phases, bounds, phases
+from lr_search.curves.training_plan import Plan
 from lr_search.curves.smoothing import TINY, Smoother
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
@@ -46,6 +47,7 @@ class LRCurve:
         members: the curves this one was pooled from.
         optimizer: its `character`: "scaling", "gain" and "fade"; empty where nothing is known.
         group_ratios: each parameter group's LR over the first's, whose LR `lr` is; empty where not known.
+        plan: the training that was to follow; what `suggest` and a prior are for.
 
     Raises:
         InvalidInputError: the arrays differ in length, are empty, hold a value that is not finite, or the LR does not rise.
@@ -66,6 +68,7 @@ class LRCurve:
     members: tuple[LRCurve, ...] = ()
     optimizer: Mapping[str, float] = field(default_factory=dict)
     group_ratios: tuple[float, ...] = ()
+    plan: Plan | None = None
 
     def __post_init__(self) -> None:
         for name in ("lr", "loss"):
@@ -78,15 +81,14 @@ class LRCurve:
         require(
             self.lr.shape == self.loss.shape, "lr and loss must be equally long", lr=self.lr.shape, loss=self.loss.shape
         )
-        finite = bool(np.isfinite(self.lr).all() and np.isfinite(self.loss).all())
         remedy = "Cut the curve off where it diverges and say stopped='non_finite'."
-        require(finite, "lr and loss must be finite", remedy)
-        rising = bool((np.diff(self.lr) > 0).all()) and self.lr[0] >= 0
-        require(rising, "lr must rise from step to step, and be positive")
+        require(bool(np.isfinite([self.lr, self.loss]).all()), "lr and loss must be finite", remedy)
+        rising = "lr must rise from step to step, and be positive"
+        require(bool((np.diff(self.lr) > 0).all()) and self.lr[0] >= 0, rising)
         measured = {} if self.gain_ratio is None else {"gain_ratio": self.gain_ratio}
         for name, values in {**measured, **self.metrics}.items():
-            same = values.shape == self.lr.shape
-            require(same, f"{name} must be as long as lr", **{name: values.shape, "lr": self.lr.shape})
+            shapes = {name: values.shape, "lr": self.lr.shape}
+            require(values.shape == self.lr.shape, f"{name} must be as long as lr", **shapes)
         counted = self.num_steps >= 0 and self.num_forwards >= 0
         require(counted, "num_steps must be at least 0", num_steps=self.num_steps, num_forwards=self.num_forwards)
         if not self.num_steps:
@@ -198,6 +200,12 @@ class LRCurve:
 
         return spread(self)
 
+    def planned(self, schedule: str | None = None, num_steps: int | None = None) -> LRCurve:
+        """The curve, read for another training. Raises: as `Plan`."""
+        plan = (self.plan or Plan()).but(schedule=schedule, num_steps=num_steps)
+        members = tuple(replace(member, plan=plan) for member in self.members)
+        return self if plan == self.plan else replace(self, plan=plan, members=members)
+
     def phases(self) -> Phases:
         """Where the loss begins to fall, and where it begins to rise again."""
         return phases(self)
@@ -207,29 +215,21 @@ class LRCurve:
     ) -> tuple[float, float]:
         """The LR range for CLR, SGDR or one-cycle: base_lr and max_lr, off the loss alone; see `lr_search.curves.phases.bounds`.
 
-        Where the one LR of `suggest` lies outside, its reason says so.
+        Where the one LR of `suggest` lies outside, its reason says so. (Smith 2017, arXiv:1506.01186, section 3.3.)
 
         Args:
             metric: read it off this metric, such as "valid_accuracy"; default: off the loss.
             direction: whether less of it is better; default: "maximize" for names with "acc" in them, else "minimize".
-
-        Reference:
-            Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186, section 3.3.
         """
         return bounds(self, metric, direction=direction)
 
-    def suggest(self, rule: str | None = None) -> Suggestion:
-        """One LR read off the curve.
-
-        Args:
-            rule: a name in `lr_search.suggest.RULES`; default: `lr_search.suggest.DEFAULT_RULE`.
-
-        Raises:
-            UnknownNameError: no rule has that name.
-        """
+    def suggest(
+        self, rule: str | None = None, *, schedule: str | None = None, num_steps: int | None = None
+    ) -> Suggestion:
+        """One LR read off the curve, for that schedule and length; see `lr_search.suggest.suggest`."""
         from lr_search.curves.suggest import suggest
 
-        return suggest(self, rule)
+        return suggest(self, rule, schedule=schedule, num_steps=num_steps)
 
     def plot(
         self,
@@ -267,8 +267,8 @@ class LRCurve:
         """A row a step: step, lr, loss, smoothed, slope, gain_ratio where measured, and the metrics."""
         import pandas as pd
 
-        columns: dict[str, Any] = {"step": np.arange(len(self.lr)), "lr": self.lr, "loss": self.loss}
-        columns |= {"smoothed": self.smoothed, "slope": self.slope}
+        first = {"step": np.arange(len(self.lr)), "lr": self.lr, "loss": self.loss}
+        columns: dict[str, Any] = {**first, "smoothed": self.smoothed, "slope": self.slope}
         if self.gain_ratio is not None:
             columns["gain_ratio"] = self.gain_ratio
         return pd.DataFrame(columns | dict(self.metrics))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lr_search.curves.curve import LRCurve
+from lr_search.curves.training_plan import Plan
 from lr_search.errors import InvalidInputError, OutputError, require
 
 CURVE_FORMAT = 1
@@ -41,6 +42,7 @@ def record_of(curve: LRCurve) -> dict[str, Any]:
         "ramp": curve.ramp,
         "optimizer": dict(curve.optimizer),
         "group_ratios": list(curve.group_ratios),
+        "plan": None if curve.plan is None else curve.plan.to_json(),
         "members": [record_of(member) for member in curve.members],
     }
 
@@ -51,7 +53,7 @@ def curve_of(record: Mapping[str, Any]) -> LRCurve:
     require(version == CURVE_FORMAT, f"a curve must have format {CURVE_FORMAT}", format=version)
     lacking = sorted(_ENTRIES - record.keys())
     require(not lacking, "a curve's record must be whole", "Give what LRCurve.to_json() returned.", lacking=lacking)
-    gain_ratio = record["gain_ratio"]
+    gain_ratio, plan = record["gain_ratio"], record.get("plan")  # older versions wrote none
     return LRCurve(
         lr=np.asarray(record["lr"]),
         loss=np.asarray(record["loss"]),
@@ -63,6 +65,7 @@ def curve_of(record: Mapping[str, Any]) -> LRCurve:
         ramp=record["ramp"],
         optimizer=record["optimizer"],
         group_ratios=tuple(record.get("group_ratios", ())),
+        plan=None if plan is None else Plan.from_json(plan),
         members=tuple(curve_of(member) for member in record["members"]),
     )
 

@@ -47,6 +47,7 @@ def pool(curves: Sequence[LRCurve]) -> LRCurve:
         members=tuple(members),
         optimizer=members[0].optimizer,
         group_ratios=members[0].group_ratios,
+        plan=members[0].plan,
     )
 
 

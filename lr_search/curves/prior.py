@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from lr_search import plugins
 from lr_search.arrays import FloatArray
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
@@ -25,7 +24,6 @@ PRIOR_ATTRIBUTE = "lr_search_prior"  # of a study: the prior that all who work o
 PRIOR_FORMAT = 1
 FIELDS = ("low", "high", "mode", "log10_std", "tails")
 TAILS = 0.1  # the share that is spread evenly over the whole range: a curve's prior can be decades off
-PEAK_STD = 0.5  # decades by which the best peak of a schedule lies off the best constant LR, beside all else
 NORMAL = NormalDist()
 
 MOST_DRAWN = 10**6
@@ -73,26 +71,31 @@ class LRPrior:
         curves: Sequence[LRCurve],
         *,
         schedule: str | None = None,
+        num_steps: int | None = None,
         lr_range: tuple[float, float] = (1e-5, 10.0),
     ) -> LRPrior:
-        """The prior that range tests tell.
+        """The prior that range tests tell, for a training of so many steps under that schedule.
 
-        Its mode is the geometric mean of the curves' suggestions; it is as wide as the suggestions are uncertain, wider where
-        they differ, and wider for a schedule, whose best peak is less certain. (Centred on the curves' `bounds()`' max_lr instead,
+        Its mode is the geometric mean of the curves' suggestions, the LR of least expected regret; it is as wide as suggestions for
+        that schedule are uncertain, and wider where they differ. (Centred on the curves' `bounds()`' max_lr instead,
         a schedule's peak lost twice as much: `python benchmarks/peaks.py --report`.)
 
         Args:
             curves: at least one.
-            schedule: the schedule's name; None or "constant" for a constant LR.
+            schedule: the schedule's name; default: the curves' plan, or one that decays.
+            num_steps: of the training, >= 1; default: the curves' plan, or 1,000.
             lr_range: (low, high), the range that is searched.
 
         Raises:
-            InvalidInputError: there is no curve, or no such range.
+            InvalidInputError: there is no curve, or no such range, or num_steps is below 1.
             UnknownNameError: no schedule has that name.
         """
-        if schedule is not None:
-            plugins.load_plugin(plugins.SCHEDULES, schedule)
-        return prior_of_curves(curves, schedule in (None, "constant"), lr_range)
+        require(len(curves) > 0, "curves must hold at least one curve", got=len(curves))
+        suggestions = [curve.suggest(schedule=schedule, num_steps=num_steps) for curve in curves]
+        low, high = lr_range
+        logs = np.log10(np.clip([s.lr for s in suggestions], low, high))
+        variance = np.mean([s.log10_std**2 for s in suggestions]) + np.var(logs)
+        return cls(low, high, float(np.clip(10 ** logs.mean(), low, high)), float(np.sqrt(variance)))
 
     @classmethod
     def around(cls, lr: float, *, factor: float = 3.0, lr_range: tuple[float, float] = (1e-5, 10.0)) -> LRPrior:
@@ -223,15 +226,3 @@ class LRPrior:
             missing=missing,
         )
         return cls(**{name: float(record[name]) for name in FIELDS})
-
-
-def prior_of_curves(curves: Sequence[LRCurve], constant: bool, lr_range: tuple[float, float]) -> LRPrior:
-    """What `LRPrior.from_curves` gives. Args: constant: whether the LR is; else it is the peak of some schedule."""
-    require(len(curves) > 0, "curves must hold at least one curve", got=len(curves))
-    suggestions = [curve.suggest() for curve in curves]
-    low, high = lr_range
-    logs = np.log10(np.clip([s.lr for s in suggestions], low, high))
-    variance = np.mean([s.log10_std**2 for s in suggestions]) + np.var(logs)
-    if not constant:
-        variance += PEAK_STD**2
-    return LRPrior(low, high, float(np.clip(10 ** logs.mean(), low, high)), float(np.sqrt(variance)))

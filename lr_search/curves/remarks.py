@@ -1,4 +1,4 @@
-"""What is said of a suggestion beside its reason: how it lies to the bounds for cycles, and what the other parameter groups train with."""
+"""What is said of a suggestion beside its reason: what it is for, how it lies to the bounds for cycles, and what other groups train with."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ from lr_search.curves.phases import bounds
 
 if TYPE_CHECKING:
     from lr_search.curves.curve import LRCurve
+    from lr_search.curves.training_plan import Plan
+
+
+def plan_remark(plan: Plan, rule_knows: bool) -> str:
+    """Which training an LR is for, and how to ask for another where that was not known; empty where the rule knows of none."""
+    if not rule_knows:
+        return ""
+    if plan.schedule is None:
+        return f" It is the peak for {plan}; suggest(schedule=..., num_steps=...) tells another."
+    return f" It is for {plan}."
 
 
 def bounds_remark(curve: LRCurve, lr: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,8 @@ from lr_search.curves.calibrated import calibrated, is_doubtful, rule_kind, unce
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.curves.phases import FLAT, has_descent
-from lr_search.curves.remarks import bounds_remark, groups_remark
+from lr_search.curves.training_plan import Plan
+from lr_search.curves.remarks import bounds_remark, groups_remark, plan_remark
 from lr_search.curves.rules import SIMPLE_RULES as SIMPLE_RULES
 from lr_search.curves.smoothing import TINY
 from lr_search.errors import unknown_name
@@ -42,6 +43,7 @@ class Suggestion:
         reason: why, in words, and what to do.
         log10_std: how far the best LR may lie from it, in decades (one standard deviation).
         group_lrs: the LR of each parameter group, in the optimizer's order; just `lr` where there is one, or where the groups are not known.
+        plan: the training it is for.
     """
 
     lr: float
@@ -50,6 +52,7 @@ class Suggestion:
     reason: str
     log10_std: float
     group_lrs: tuple[float, ...] = ()
+    plan: Plan = field(default_factory=Plan)
 
     def _repr_html_(self) -> str:
         from lr_search.report.notebook import suggestion_html
@@ -58,17 +61,23 @@ class Suggestion:
 
 
 @checked
-def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
+def suggest(
+    curve: LRCurve, rule: str | None = None, *, schedule: str | None = None, num_steps: int | None = None
+) -> Suggestion:
     """Read one LR off the curve by the rule of that name, with a status and a reason.
 
-    Of pooled curves it is the geometric mean of what the rule reads off each member.
+    By the default rule it is the LR of least expected regret for a training of so many steps under that schedule. The other rules
+    know of no training. Of pooled curves it is the geometric mean of what the rule reads off each member.
 
     Args:
         curve: a range test's record.
         rule: a name in `RULES`; default: `DEFAULT_RULE`.
+        schedule: the name of the schedule to train under, whose peak the LR is; default: the curve's plan, or one that decays.
+        num_steps: of the training, >= 1; default: the curve's plan, or 1,000.
 
     Raises:
-        UnknownNameError: no rule has that name.
+        UnknownNameError: no rule, or no schedule, has that name.
+        InvalidInputError: num_steps is below 1.
 
     >>> lr = np.logspace(-5, 1, 100)
     >>> loss = 2 - 1.5 / (1 + (0.01 / lr) ** 2) + (lr / 2) ** 3
@@ -79,6 +88,7 @@ def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
     name = rule if rule is not None else DEFAULT_RULE
     if name not in RULES:
         raise unknown_name("rule", name, RULES)
+    curve = curve.planned(schedule, num_steps)
     members = curve.members or (curve,)
     lrs = [RULES[name](member) for member in members]
     log10_lrs = np.log10(np.maximum(lrs, TINY))  # a ramp of one step at an LR of 0 has nothing better
@@ -86,11 +96,12 @@ def suggest(curve: LRCurve, rule: str | None = None) -> Suggestion:
     status, reason = judge(curve, spread)
     lr = curve.first_lr / 10 if status == "diverged_at_start" else float(10 ** log10_lrs.mean())
     std = float(np.mean([uncertainty(member) for member in members])) if name == DEFAULT_RULE else PEERS_LOG10_STD
+    plan = curve.plan or Plan()
     if status != "diverged_at_start":
-        reason += bounds_remark(curve, lr)
+        reason += plan_remark(plan, name == DEFAULT_RULE) + bounds_remark(curve, lr)
     group_lrs = tuple(lr * ratio for ratio in curve.group_ratios or (1.0,))
     log10_std = float(np.hypot(WIDER[status] * std, spread))
-    return Suggestion(lr, name, status, reason + groups_remark(group_lrs), log10_std, group_lrs)
+    return Suggestion(lr, name, status, reason + groups_remark(group_lrs), log10_std, group_lrs, plan)
 
 
 @checked

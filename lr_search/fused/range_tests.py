@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,11 @@ from lr_search.fused.trials import clip, idle_parameters
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate
 from lr_search.fused.width import fitting_width
 from lr_search.optimizers.param_groups import group_ratios
+from lr_search.ramp.extending import may_go_on
 from lr_search.ramp.gain_meter import GAIN_COLUMNS
 from lr_search.ramp.record import RampRecord, rounding_of
 from lr_search.ramp.run import RAMP_BLOCK
-from lr_search.ramp.settings import RampSettings
+from lr_search.ramp.settings import RampSettings, plan_after
 from lr_search.rng import preserved_rng
 from lr_search.training.batch_fault import batch_fault_of
 from lr_search.workloads.workload import Workload
@@ -63,7 +65,9 @@ def fused_range_tests(workload: Workload, settings: RampSettings, *, seeds: Sequ
             raise
         except Exception:  # batches that cannot be stacked, or an exception of one of them: each by itself shows which
             return None
-    return curves
+    if any(may_go_on(curve, settings) for curve in curves):  # beyond the end each by itself
+        return None
+    return [replace(curve, plan=plan_after(workload)) for curve in curves]
 
 
 def _quick_width(support: Support, device: torch.device) -> int:

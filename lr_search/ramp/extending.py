@@ -1,4 +1,4 @@
-"""A ramp from its start to its end; with `extend`, on beyond its end, or again from a lower start."""
+"""A ramp from its start to its end; on beyond its end where nothing broke; with `extend`, again from a lower start."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from lr_search.arrays import FloatArray
+from lr_search.curves.calibrated import rule_kind
 from lr_search.curves.curve import LRCurve, Ramp
 from lr_search.curves.suggest import end_to_move
 from lr_search.errors import user_code
@@ -57,7 +58,7 @@ def _climbed(begin: Callable[[], RampRun], lrs: FloatArray, settings: RampSettin
         run.go(lrs)
         run.require_sound(begin)
         curve = run.curve()
-        while settings.extend and _ends_too_low(curve, lrs):
+        while _ends_too_low(curve, lrs, settings):
             more = _lrs_beyond(lrs, settings.ramp)
             lrs = np.concatenate([lrs, more])
             run.go(more)
@@ -68,8 +69,15 @@ def _climbed(begin: Callable[[], RampRun], lrs: FloatArray, settings: RampSettin
         run.close()
 
 
-def _ends_too_low(curve: LRCurve, lrs: FloatArray) -> bool:
-    return end_to_move(curve) == "end" and bool(lrs[-1] * END_FACTOR <= HIGHEST_LR * (1 + 1e-9))
+def _ends_too_low(curve: LRCurve, lrs: FloatArray, settings: RampSettings) -> bool:
+    """Whether to go on beyond the end so far."""
+    return may_go_on(curve, settings) and bool(lrs[-1] * END_FACTOR <= HIGHEST_LR * (1 + 1e-9))
+
+
+def may_go_on(curve: LRCurve, settings: RampSettings) -> bool:
+    """Whether nothing broke on the ramp so far: unasked, by the gain ratio alone, since a loss that falls still says less."""
+    asked = rule_kind(curve) == "gain" if settings.extend is None else settings.extend
+    return asked and end_to_move(curve) == "end"
 
 
 def _lrs_beyond(lrs: FloatArray, ramp: Ramp) -> FloatArray:

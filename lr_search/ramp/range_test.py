@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,14 @@ import torch
 from torch import nn
 
 from lr_search.curves.curve import LRCurve, Ramp
+from lr_search.curves.training_plan import Plan
 from lr_search.errors import InvalidInputError, require
 from lr_search.kinds.checked import checked
 from lr_search.kinds.functions import require_takes
 from lr_search.optimizers.param_groups import foreign
 from lr_search.ramp.extending import run_ramp
 from lr_search.ramp.run import RampRun, Sweep
-from lr_search.ramp.settings import RampSettings
+from lr_search.ramp.settings import RampSettings, plan_after, ramp_steps
 from lr_search.rng import preserved_rng
 from lr_search.state.capture import capture, capture_loss, device_of, restored_afterwards
 from lr_search.state.sharding import reshard
@@ -38,11 +40,11 @@ def range_test(
     loss: Loss | Sequence[Loss],
     *,
     start_lr: float = 1e-7,
-    end_lr: float = 10.0,
-    num_steps: int = 100,
+    end_lr: float | None = None,
+    num_steps: int | None = None,
     num_epochs: float | None = None,
     ramp: Ramp = "exponential",
-    extend: bool = False,
+    extend: bool | None = None,
     gain_ratio: bool | None = None,
     metrics: Metrics | None = None,
     valid_data: Iterable[Any] | None = None,
@@ -51,6 +53,7 @@ def range_test(
     clip_norm: float | None = None,
     precision: Precision = "fp32",
     scaler: torch.amp.GradScaler | None = None,
+    plan: Plan | None = None,
 ) -> LRCurve:
     """Train for a few steps while the LR rises, record the losses, and put everything back.
 
@@ -69,11 +72,12 @@ def range_test(
         loss: (model, batch) -> scalar tensor. One for several optimizers, or one for each, which then step in turn (GANs);
             the curve has their sum.
         start_lr: LR at the first step; > 0, or 0 for a linear ramp.
-        end_lr: LR at the last step, > start_lr.
-        num_steps: optimizer steps, >= 20.
+        end_lr: LR at the last step, > start_lr. Default: 10, and on from there while the gain ratio tells that steps keep their promise.
+        num_steps: optimizer steps, >= 20. Default: 100, of a plan that is shorter than 300 steps a third, but at least 20.
         num_epochs: passes over the batches instead, > 0.
         ramp: "exponential" (even in log LR) or "linear".
-        extend: go on beyond end_lr while the loss is still falling there, and begin again lower where start_lr was too high.
+        extend: go on beyond end_lr where nothing broke there, and begin again lower where start_lr was too high. Default: go on
+            where end_lr is left out and the ramp is exponential; False: keep to the ramp.
         gain_ratio: measure at every step the actual over the predicted reduction of the loss, at one more forward pass (a
             third of a step) and a copy of the weights. Default: where the loss comes out the same when evaluated again, and
             of the steps at which the ratio stays at 1 only a few; at the others it is NaN.
@@ -85,6 +89,7 @@ def range_test(
         clip_norm: the largest norm of all gradients together, > 0, or None.
         precision: fp32, or bf16 / fp16 under autocast.
         scaler: your own GradScaler, where you train with one.
+        plan: the training that is to follow, for which the curve's suggestion then is; `curve.suggest` can be told later, too.
 
     Returns:
         The curve, (n,) with n <= num_steps, or more where it was extended.
@@ -113,7 +118,9 @@ def range_test(
     _require_no_iterator("valid_data", valid_data)
     if num_epochs is not None:
         num_steps = _steps_of(num_epochs, length(batches), accumulate)
-    settings = RampSettings(start_lr, end_lr, num_steps, ramp, extend, gain_ratio)
+    planned = None if plan is None else plan.num_steps
+    settings = RampSettings(start_lr, end_lr, ramp_steps(num_steps, planned), ramp, extend, gain_ratio)
+    _require_room(settings, planned)
     require(valid_batches >= 1, "valid_batches must be at least 1", valid_batches=valid_batches)
     device = device_of(model)
     before = capture(model, optimizers, scaler, functions=[*losses, metrics])
@@ -133,7 +140,14 @@ def range_test(
         )  # fmt: skip
 
     with restored_afterwards(before):
-        return run_ramp(begin, settings)
+        return replace(run_ramp(begin, settings), plan=plan)
+
+
+def _require_room(settings: RampSettings, planned: int | None) -> None:
+    """Refuse a range test that is longer than the training that it is for."""
+    remedy = f"Leave num_steps out: it then takes {ramp_steps(None, planned)} steps. Or correct the plan."
+    fits = planned is None or settings.num_steps <= planned
+    require(fits, "num_steps must be at most the plan's", remedy, num_steps=settings.num_steps, plan=planned)
 
 
 def _optimizers_and_losses(optimizer: Any, loss: Any) -> tuple[list[torch.optim.Optimizer], list[Loss]]:
@@ -178,7 +192,7 @@ def range_test_of(workload: Workload, settings: RampSettings, *, seed: int) -> L
         return _run_of(workload, Stepper.of(workload, model, optimizer), batches, settings)
 
     with preserved_rng(workload.torch_device), restored_afterwards(before):
-        return run_ramp(begin, settings)
+        return replace(run_ramp(begin, settings), plan=plan_after(workload))
 
 
 def range_tests_of(workload: Workload, settings: RampSettings, *, seeds: Sequence[int]) -> LRCurve:
@@ -214,7 +228,7 @@ def range_test_within(workload: Workload, settings: RampSettings, stepper: Stepp
         return _run_of(workload, ramp_stepper, workload.batches(seed), settings)
 
     with restored_afterwards(before):
-        return run_ramp(begin, settings)
+        return replace(run_ramp(begin, settings), plan=plan_after(workload))
 
 
 def _run_of(workload: Workload, stepper: Stepper, batches: BatchWalk, settings: RampSettings) -> RampRun:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import optuna
 
+from lr_search import plugins
 from lr_search.curves.curve import LRCurve
-from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior, prior_of_curves
+from lr_search.curves.prior import PRIOR_ATTRIBUTE, LRPrior
 from lr_search.curves.probe import Probe
 from lr_search.samplers.strategies import Search, Strategy
 from lr_search.storage.foreign import as_written
@@ -50,7 +51,11 @@ def _prior(plan: StudyPlan, study: optuna.Study, findings: Found | None) -> LRPr
     def make_prior() -> dict[str, float]:
         assert findings is not None
         curves = [result for result in findings() if isinstance(result, LRCurve)]
-        return prior_of_curves(curves, plan.schedule == "constant", plan.lr_range).to_json()
+        schedule = plan.schedule if plan.schedule in plugins.registered(plugins.SCHEDULES) else None
+        prior = LRPrior.from_curves(
+            curves, schedule=schedule, num_steps=plan.workload.num_steps, lr_range=plan.lr_range
+        )
+        return prior.to_json()
 
     record = kept(study, PRIOR_ATTRIBUTE, make_prior)
     with as_written(f"The prior of {plan.name!r}"):

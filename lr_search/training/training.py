@@ -192,10 +192,11 @@ class Training(Evaluations):
             InvalidInputError: a setting breaks a rule, or the training has diverged.
         """
         from lr_search.ramp.range_test import range_test_within
-        from lr_search.ramp.settings import RampSettings
+        from lr_search.ramp.settings import RampSettings, ramp_steps
 
         require(self.stopped != "diverged", "a range test needs a training that has not diverged", got=self.reason)
         seed = self.seed if seed is None else seed
+        settings["num_steps"] = ramp_steps(settings.get("num_steps"), self.workload.num_steps)
         curve = range_test_within(self.workload, RampSettings(**settings), self._stepper, seed=seed)
         self._range_test_steps += curve.steps_charged
         return curve

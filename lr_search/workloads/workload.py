@@ -254,10 +254,10 @@ class Workload:
         *,
         seeds: int | Sequence[int] | None = None,
         start_lr: float = 1e-7,
-        end_lr: float = 10.0,
-        num_steps: int = 100,
+        end_lr: float | None = None,
+        num_steps: int | None = None,
         ramp: Ramp = "exponential",
-        extend: bool = False,
+        extend: bool | None = None,
         gain_ratio: bool | None = None,
         valid_batches: int = 0,
     ) -> LRCurve:
@@ -268,10 +268,10 @@ class Workload:
             seeds: several of them instead, or how many: their curves are pooled. They are run in one fused ramp, to the same curves to
                 rounding, where the model and the loss draw no random numbers and `extend` and `valid_batches` are left out.
             start_lr: LR at the first step; > 0, or 0 for a linear ramp.
-            end_lr: LR at the last step, > start_lr.
-            num_steps: steps in the ramp, >= 20.
+            end_lr: LR at the last step, > start_lr; default: 10, and on from there while steps keep their promise.
+            num_steps: steps in the ramp, >= 20; default: a third of the training's, from 20 to 100.
             ramp: "exponential" or "linear" in the LR.
-            extend: go on beyond end_lr while the loss is still falling, and begin again lower where start_lr was too high.
+            extend: go on beyond end_lr where nothing broke, and begin again lower where start_lr was too high; False: neither.
             gain_ratio: measure it at every step; default: where it changes, if the loss comes out the same when evaluated again.
             valid_batches: validation batches to evaluate the metrics on before every step, >= 0.
 
@@ -279,10 +279,10 @@ class Workload:
             Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186, section 3.3.
         """
         from lr_search.ramp.range_test import range_test_of, range_tests_of
-        from lr_search.ramp.settings import RampSettings
+        from lr_search.ramp.settings import RampSettings, ramp_steps
 
-        several = None if seeds is None else taken_seeds(seeds)
-        settings = RampSettings(start_lr, end_lr, num_steps, ramp, extend, gain_ratio, valid_batches)
+        several, steps = None if seeds is None else taken_seeds(seeds), ramp_steps(num_steps, self.num_steps)
+        settings = RampSettings(start_lr, end_lr, steps, ramp, extend, gain_ratio, valid_batches)
         if several is None:
             return range_test_of(self, settings, seed=seed)
         return range_tests_of(self, settings, seeds=several)

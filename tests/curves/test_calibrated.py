@@ -15,6 +15,7 @@ from lr_search.curves.calibrated import (
     FEATURES,
     Calibration,
     FittedLine,
+    Planned,
     calibrated,
     calibrations,
     is_doubtful,
@@ -22,7 +23,9 @@ from lr_search.curves.calibrated import (
     uncertainty,
 )
 from lr_search.curves.curve import LRCurve
+from lr_search.curves.training_plan import Plan
 
+STDS = ("log10_std", "doubtful_log10_std")
 KERNEL = 0.2  # decades
 FALL, RISE, BREAK = -4.0, 0.0, -1.0  # log10(lr) where the loss falls, rises, and where the gain ratio is 0
 BEND, DROP = 0.4, 0.3  # standard deviations of the loss's two bends, and of the gain ratio's fall, in decades
@@ -303,14 +306,15 @@ def test_the_fitted_numbers_come_with_the_package_and_name_known_features():
     assert set(record) == {"gain", "loss"}
     used = set()
     for kind in record.values():
-        assert set(kind) == {"offset", "regret", "noisy", "log10_std", "noisy_log10_std"}
-        numbers = [kind["noisy"], kind["log10_std"], kind["noisy_log10_std"]]
+        assert set(kind) == {"offset", "regret", "noisy", "planned"}
+        assert set(kind["planned"]) == {"constant", "wsd", "cosine", "one_cycle"}
+        numbers = [kind["noisy"], *(each[name] for each in kind["planned"].values() for name in STDS)]
         assert all(number > 0 for number in numbers)
+        numbers += [value for each in kind["planned"].values() for value in each.values()]
         for line in (kind["offset"], kind["regret"]):
             used |= set(line["weights"])
             numbers += [line["constant"], *line["weights"].values()]
         assert all(math.isfinite(number) for number in numbers)
-        assert kind["log10_std"] <= kind["noisy_log10_std"]
     assert used <= set(FEATURES)
 
 
@@ -319,13 +323,42 @@ def test_the_rule_is_what_the_fitted_numbers_say():
     for kind, one in (("gain", curve()), ("loss", curve(gain_ratio=None))):
         line = record[kind]["offset"]
         offset = line["constant"] + sum(weight * FEATURES[name](one) for name, weight in line["weights"].items())
-        assert place_of(one) == pytest.approx(rule.anchor(one) + offset)
+        planned = record[kind]["planned"]["cosine"]  # no plan: 1,000 steps of a decaying schedule
+        shift = planned["shift"] + (0.0 if rule.is_relied_on(one) else planned["doubtful"])
+        assert place_of(one) == pytest.approx(rule.anchor(one) + offset + shift)
+
+
+@pytest.mark.parametrize(
+    ("plan", "decades", "std"),
+    [
+        (None, 0.1, 0.5),
+        (Plan(), 0.1, 0.5),
+        (Plan(schedule="cosine"), 0.1, 0.5),
+        (Plan(schedule="sgdr"), 0.1, 0.5),  # what was not fitted decays as a cosine does
+        (Plan(schedule="constant"), -0.3, 0.7),
+        (Plan(schedule="plateau"), -0.3, 0.7),
+        (Plan(num_steps=10_000, schedule="constant"), -0.5, 0.7),
+        (Plan(num_steps=10**6, schedule="constant"), -0.5, 0.7),  # not beyond what was trained
+        (Plan(num_steps=300, schedule="constant"), -0.3 - 0.2 * math.log10(0.3), 0.7),
+    ],
+)
+def test_where_it_points_is_shifted_by_the_plan(monkeypatch, plan, decades, std):
+    known = {"cosine": Planned(0.1, 0.0, -0.4, 0.5, 0.6), "constant": Planned(-0.3, -0.2, -0.4, 0.7, 0.8)}
+    fitted = {kind: replace(each, planned=known, noisy=math.inf) for kind, each in calibrations().items()}
+    monkeypatch.setattr(rule, "calibrations", lambda: fitted)
+    one = curve(plan=plan)
+    assert place_of(one) - rule.unplanned(one) == pytest.approx(decades)
+    assert uncertainty(one) == std
+    doubtful = {kind: replace(each, noisy=-math.inf) for kind, each in fitted.items()}
+    monkeypatch.setattr(rule, "calibrations", lambda: doubtful)
+    assert place_of(one) - rule.unplanned(one) == pytest.approx(decades - 0.4)
 
 
 def test_it_is_doubtful_where_much_is_expected_to_be_lost_and_then_less_certain(monkeypatch):
     line = FittedLine(0.0, {"momentum": 0.1})  # 0.1 for a momentum of 0.9
-    gain = Calibration(FittedLine(0.0, {}), line, noisy=0.05, log10_std=0.3, noisy_log10_std=0.6)
-    loss = Calibration(FittedLine(0.0, {}), line, noisy=0.2, log10_std=0.4, noisy_log10_std=0.8)
+    sure, unsure = Planned(0.0, 0.0, 0.0, 0.3, 0.6), Planned(0.0, 0.0, 0.0, 0.4, 0.8)
+    gain = Calibration(FittedLine(0.0, {}), line, noisy=0.05, planned={"cosine": sure})
+    loss = Calibration(FittedLine(0.0, {}), line, noisy=0.2, planned={"cosine": unsure})
     monkeypatch.setattr(rule, "calibrations", lambda: {"gain": gain, "loss": loss})
     assert (is_doubtful(curve()), uncertainty(curve())) == (True, 0.6)
     assert (is_doubtful(curve(optimizer=ADAM)), uncertainty(curve(optimizer=ADAM))) == (False, 0.3)

@@ -171,14 +171,12 @@ def test_a_curve_that_tells_less_makes_a_wider_prior() -> None:
     assert both.log10_std > math.sqrt((2 * flat.suggest().log10_std ** 2 + dip(-1.0).suggest().log10_std ** 2) / 3)
 
 
-def test_a_schedule_s_prior_has_the_same_mode_and_is_wider_by_half_a_decade_in_squares() -> None:
+@pytest.mark.parametrize("schedule", [None, "constant", "triangular2", "sgdr", "linear", "one_cycle"])
+def test_a_prior_is_the_suggestion_for_that_training(schedule: str | None) -> None:
     curve = dip(-1.0)
-    constant = LRPrior.from_curves([curve])
-    assert LRPrior.from_curves([curve], schedule="constant") == constant
-    for schedule in ("triangular2", "sgdr", "linear"):
-        prior = LRPrior.from_curves([curve], schedule=schedule)
-        assert prior.mode == pytest.approx(curve.suggest().lr)
-        assert prior.log10_std == pytest.approx(math.hypot(constant.log10_std, 0.5))
+    prior = LRPrior.from_curves([curve], schedule=schedule, num_steps=3000)
+    suggestion = curve.suggest(schedule=schedule, num_steps=3000)
+    assert (prior.mode, prior.log10_std) == pytest.approx((suggestion.lr, suggestion.log10_std))
 
 
 def test_a_suggestion_outside_the_range_searched_becomes_its_nearest_end() -> None:

@@ -15,7 +15,7 @@ import lr_search as lrs
 from lr_search.fused import range_tests as fused_ramp
 from lr_search.fused import support
 from tests.helpers.workloads import data as line_data
-from tests.helpers.workloads import line, shuffled
+from tests.helpers.workloads import line, shuffled, squared_error
 
 RAMP: dict[str, Any] = {"start_lr": 1e-4, "num_steps": 60}
 
@@ -108,14 +108,26 @@ def test_the_gain_ratio_is_that_of_a_quadratic(fuses: list[int]) -> None:
 
 def test_each_seed_measures_at_the_steps_at_which_it_would_alone(fuses: list[int]) -> None:
     workload = line(model=wide)
-    pooled = workload.range_test(seeds=3)
+    ramp = {"end_lr": 10.0, "num_steps": 100}
+    pooled = workload.range_test(seeds=3, **ramp)
     assert fuses == [3]
     kept = [np.isfinite(curve.metrics["reduction"]) for curve in pooled.members]
-    alone = [np.isfinite(workload.range_test(seed).metrics["reduction"]) for seed in range(3)]
+    alone = [np.isfinite(workload.range_test(seed, **ramp).metrics["reduction"]) for seed in range(3)]
     for fused, by_itself in zip(kept, alone, strict=True):
         early = min(len(fused), len(by_itself)) // 2  # rounding tells them apart in the end
         np.testing.assert_array_equal(fused[:early], by_itself[:early])
     assert all(2 < kept.sum() < 0.9 * len(kept) for kept in kept)
+
+
+def test_a_ramp_on_which_nothing_breaks_goes_on_for_each_seed_by_itself(fuses: list[int]) -> None:
+    slow = line(model=wide, loss=lambda model, batch: 1e-4 * squared_error(model, batch))
+    pooled = slow.range_test(seeds=2)
+    assert fuses == [2]
+    alone = [slow.range_test(seed) for seed in (0, 1)]
+    assert [curve.lr[-1] > 10.0 for curve in alone] == [True, True]
+    for member, by_itself in zip(pooled.members, alone, strict=True):
+        np.testing.assert_array_equal(member.lr, by_itself.lr)
+        np.testing.assert_array_equal(member.loss, by_itself.loss)
 
 
 class One(nn.Module):

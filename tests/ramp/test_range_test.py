@@ -227,7 +227,7 @@ def test_a_first_loss_that_is_not_finite_is_refused(live, cross_entropy):
         ({"start_lr": 0.1, "end_lr": 0.1}, "start_lr must be below end_lr, but got start_lr=0.1, end_lr=0.1."),
         ({"start_lr": 1.0, "end_lr": 0.1}, "start_lr must be below end_lr, but got start_lr=1.0, end_lr=0.1."),
         ({"end_lr": float("inf")}, "start_lr must be below end_lr, but got start_lr=1e-07, end_lr=inf."),
-        ({"end_lr": float("nan")}, "end_lr must be a number, but got nan."),
+        ({"end_lr": float("nan")}, "end_lr must be a number or None, but got nan."),
         ({"start_lr": 0.0}, "start_lr must be positive, but got start_lr=0.0."),
         ({"start_lr": -0.1, "ramp": "linear"}, "start_lr must be at least 0, but got start_lr=-0.1."),
         ({"num_steps": 19}, "num_steps must be at least 20, but got num_steps=19."),
