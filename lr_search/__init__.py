@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from lr_search.comparison.loading import load
     from lr_search.curves import suggest
     from lr_search.curves.curve import LRCurve
-    from lr_search.curves.training_plan import Plan
     from lr_search.curves.prior import LRPrior
     from lr_search.curves.suggest import Suggestion
+    from lr_search.curves.training_plan import Plan
     from lr_search.ensembles.averaging import average_weights
     from lr_search.ensembles.ensemble import SnapshotEnsemble
     from lr_search.executors import FusedExecutor, LocalExecutor

@@ -87,8 +87,8 @@ def range_test(
 
 def _require_names(rule: str | None, schedule: str | None) -> None:
     """Refuse a rule or a schedule that does not exist before the training, not after."""
-    from lr_search.curves.training_plan import Plan
     from lr_search.curves.suggest import RULES
+    from lr_search.curves.training_plan import Plan
 
     Plan(schedule=schedule)
 

@@ -22,7 +22,6 @@ import numpy as np
 
 from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.curves.phases import BEGUN, has_descent
-from lr_search.curves.training_plan import USUAL_STEPS, Plan
 from lr_search.curves.smoothing import TINY
 
 if TYPE_CHECKING:
@@ -36,7 +35,8 @@ MOST_DECADES = 2.5  # how far apart two places on a curve are taken to lie
 # the schedules that were fitted stand for others too: those that hardly decay for constant, the rest for a cosine
 FITTED_AS = {"constant": "constant", "plateau": "constant", "wsd": "wsd", "one_cycle": "one_cycle"}
 OTHERS_AS = "cosine"
-MOST_LONGER = 1.0  # decades from the usual number of steps; beyond it nothing was trained
+MOVES_MOMENTUM = ("one_cycle",)
+FEW_EPOCHS, MOST_REPETITION = 10.0, 1.0  # up to 100 epochs were trained
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,15 @@ class Planned:
     """What was fitted for trainings under one schedule.
 
     Args:
-        shift: decades from the line to the LR of least expected regret, for 1,000 steps.
-        per_decade: decades more where a training is ten times as long.
+        shift: decades from the line to the LR of least expected regret, for a training of few epochs.
+        repeated: decades more for each decade of epochs beyond 10: examples seen that often begin to be learned by heart.
         doubtful: decades more where a suggestion is not to be relied on.
         log10_std: how far off relied-on suggestions are, in decades: 80% of the best LRs lie within 1.28 times as much.
         doubtful_log10_std: how far off the suggestions are that are not to be relied on, in decades.
     """
 
     shift: float
-    per_decade: float
+    repeated: float
     doubtful: float
     log10_std: float
     doubtful_log10_std: float
@@ -100,9 +100,21 @@ def unplanned(curve: LRCurve) -> float:
 
 def shift(curve: LRCurve) -> float:
     """Decades from there to the LR of least expected regret, for the curve's plan."""
-    fitted, plan = _planned(curve), curve.plan or Plan()
-    longer = float(np.clip(np.log10(plan.steps / USUAL_STEPS), -MOST_LONGER, MOST_LONGER))
-    return fitted.shift + fitted.per_decade * longer + (0.0 if is_relied_on(curve) else fitted.doubtful)
+    fitted = _planned(curve)
+    doubt = 0.0 if is_relied_on(curve) else fitted.doubtful
+    return fitted.shift + fitted.repeated * repetition(curve) + doubt - added_momentum(curve)
+
+
+def repetition(curve: LRCurve) -> float:
+    """Decades of the planned epochs beyond those in which nothing is learned by heart."""
+    epochs = None if curve.plan is None else curve.plan.epochs
+    return 0.0 if epochs is None else float(np.clip(np.log10(epochs / FEW_EPOCHS), 0.0, MOST_REPETITION))
+
+
+def added_momentum(curve: LRCurve) -> float:
+    """Decades by which the planned schedule's own momentum makes the optimizer's steps larger: 1 for one_cycle on plain SGD."""
+    moved = curve.plan is not None and curve.plan.schedule in MOVES_MOMENTUM
+    return float(np.clip(curve.optimizer.get("cycled", 0.0), 0.0, 2.0)) if moved else 0.0
 
 
 def uncertainty(curve: LRCurve) -> float:

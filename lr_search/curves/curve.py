@@ -15,8 +15,8 @@ import numpy.typing as npt
 from lr_search.arrays import FloatArray
 from lr_search.curves.noise import step_noise
 from lr_search.curves.phases import Phases, bounds, phases
-from lr_search.curves.training_plan import Plan
 from lr_search.curves.smoothing import TINY, Smoother
+from lr_search.curves.training_plan import Plan
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
 

@@ -12,10 +12,10 @@ from lr_search.curves.calibrated import calibrated, is_doubtful, rule_kind, unce
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.gain_crossing import gain_crossing
 from lr_search.curves.phases import FLAT, has_descent
-from lr_search.curves.training_plan import Plan
 from lr_search.curves.remarks import bounds_remark, groups_remark, plan_remark
 from lr_search.curves.rules import SIMPLE_RULES as SIMPLE_RULES
 from lr_search.curves.smoothing import TINY
+from lr_search.curves.training_plan import Plan
 from lr_search.errors import unknown_name
 from lr_search.kinds.checked import checked
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
@@ -24,6 +25,7 @@ class Plan:
         schedule: the name of the schedule that it runs under; None: one that decays is taken.
         batch_size: examples a step, >= 1.
         examples: in the training data, >= 1.
+        steps_per_epoch: optimizer steps in one pass over the training data, > 0; default: from the two above, where both are known.
 
     Raises:
         InvalidInputError: a number breaks its rule.
@@ -39,6 +41,7 @@ class Plan:
     schedule: str | None = None
     batch_size: int | None = None
     examples: int | None = None
+    steps_per_epoch: float | None = None
 
     kind_remedy: ClassVar[str] = 'Give one: lrs.Plan(num_steps=3000, schedule="cosine").'
 
@@ -46,6 +49,8 @@ class Plan:
         for name in ("num_steps", "batch_size", "examples"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} must be at least 1, or None", **{name: value})
+        spe = self.steps_per_epoch
+        require(spe is None or 0 < spe < math.inf, "steps_per_epoch must be positive and finite", steps_per_epoch=spe)
         known = plugins.registered(plugins.SCHEDULES)
         if self.schedule is not None and self.schedule not in known:
             raise unknown_name("schedule", self.schedule, known)
@@ -53,7 +58,11 @@ class Plan:
     @property
     def epochs(self) -> float | None:
         """Passes over the training data; None where that is not known."""
-        if self.num_steps is None or self.batch_size is None or self.examples is None:
+        if self.num_steps is None:
+            return None
+        if self.steps_per_epoch is not None:
+            return self.num_steps / self.steps_per_epoch
+        if self.batch_size is None or self.examples is None:
             return None
         return self.num_steps * self.batch_size / self.examples
 
@@ -66,10 +75,9 @@ class Plan:
         under = f"a {DECAYING} schedule" if self.schedule is None else self.schedule
         return f"{self.steps} steps of {under}"
 
-    def but(self, *, schedule: str | None = None, num_steps: int | None = None) -> Plan:
-        """The plan with what is given in place of what was known. Raises: as the class."""
-        schedule = self.schedule if schedule is None else schedule
-        return replace(self, schedule=schedule, num_steps=self.num_steps if num_steps is None else num_steps)
+    def but(self, **given: Any) -> Plan:
+        """The plan with what is given, and not None, in place of what was known. Raises: as the class."""
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and names; `from_json` takes them back."""

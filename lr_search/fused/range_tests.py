@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,8 @@ from lr_search.optimizers.param_groups import group_ratios
 from lr_search.ramp.extending import may_go_on
 from lr_search.ramp.gain_meter import GAIN_COLUMNS
 from lr_search.ramp.record import RampRecord, rounding_of
-from lr_search.ramp.run import RAMP_BLOCK
-from lr_search.ramp.settings import RampSettings, plan_after
+from lr_search.ramp.run import RAMP_BLOCK, passes_of
+from lr_search.ramp.settings import RampSettings, planned_for
 from lr_search.rng import preserved_rng
 from lr_search.training.batch_fault import batch_fault_of
 from lr_search.workloads.workload import Workload
@@ -67,7 +66,7 @@ def fused_range_tests(workload: Workload, settings: RampSettings, *, seeds: Sequ
             return None
     if any(may_go_on(curve, settings) for curve in curves):  # beyond the end each by itself
         return None
-    return [replace(curve, plan=plan_after(workload)) for curve in curves]
+    return [planned_for(workload, curve) for curve in curves]
 
 
 def _quick_width(support: Support, device: torch.device) -> int:
@@ -87,6 +86,7 @@ class _FusedRamp:
             for seed in seeds:
                 model, optimizer, batches = workload.begin(seed)
                 batches.remember((RAMP_BLOCK + 1) * workload.accumulate)
+                self._plan = passes_of(batches, workload.accumulate)
                 self._walks.add(batches, seed)
                 models.append(model)
                 optimizers.append(optimizer)
@@ -118,7 +118,7 @@ class _FusedRamp:
         finally:
             self._walks.close()
         ratios = group_ratios(self._optimizer)
-        return [record.curve([self._optimizer], ratios, self._num_weights) for record in records]
+        return [record.curve([self._optimizer], ratios, self._num_weights, self._plan) for record in records]
 
     def _block(self, lrs: list[float], records: list[RampRecord], *, first: bool) -> None:
         asked = [record.to_measure(lrs) for record in records]

@@ -1,6 +1,6 @@
 """What kind of optimizer it is, measured on one weight whose gradient never changes.
 
-Whether its steps grow with the gradient, how much its momentum adds up to, and whether its steps fade at the same LR: three
+Whether its steps grow with the gradient, how much its momentum adds up to, or would, and whether its steps fade at the same LR: four
 numbers that a range test's hundred noisy steps tell less clearly.
 """
 
@@ -21,6 +21,7 @@ from lr_search.rng import preserved_rng
 _STEPS = 400
 EARLY = 100  # what has not settled by then fades for good
 GRADIENT, FACTOR = 0.01, 10.0
+CYCLED = 0.9  # the momentum about which one_cycle moves it
 SMALL_LR = 1e-4  # at which the weight hardly moves
 _known: dict[tuple[type, str], dict[str, float]] = {}  # each kind of optimizer is tried once
 IGNORED = {"params", "lr", "initial_lr", "weight_decay", "maximize", "capturable", "differentiable", "fused", "foreach"}
@@ -35,11 +36,12 @@ def character(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     Returns:
         "scaling": the power of the gradient that its step grows with: 1 for SGD, 0 for Adam, Adagrad and Lion;
         "gain": log10 of its step over LR x gradient^scaling, after 100 steps: 0 for SGD and Adam, 1 for a momentum of 0.9;
-        "fade": the slope of log(step) per decade of steps from the 100th to the 400th: 0 for most, -1/2 for Adagrad.
+        "fade": the slope of log(step) per decade of steps from the 100th to the 400th: 0 for most, -1/2 for Adagrad;
+        "cycled": decades by which its step grows under a momentum of 0.9, about which one_cycle moves it: 1 for plain SGD, 0 for most.
 
     >>> parameter = torch.nn.Parameter(torch.zeros(3))
     >>> {name: round(value, 2) for name, value in character(torch.optim.SGD([parameter], lr=3.0, momentum=0.9)).items()}
-    {'scaling': 1.0, 'gain': 1.0, 'fade': 0.0}
+    {'scaling': 1.0, 'gain': 1.0, 'fade': 0.0, 'cycled': 0.0}
     """
     takes = inspect.signature(type(optimizer)).parameters  # what else is in a group, the optimizer counts there
     settings = {name: value for name, value in optimizer.param_groups[0].items() if name in takes.keys() - IGNORED}
@@ -54,7 +56,8 @@ def _found(kind: type[torch.optim.Optimizer], settings: Mapping[str, Any]) -> di
     found = _found_at(1.0, kind, settings)
     if found.get("fade", 0.0) > 1:  # the steps grow with the weight that they have moved, as Adafactor's do
         found = _found_at(SMALL_LR, kind, settings)
-    return found
+    cycled = _found_at(1.0, kind, {**settings, "momentum": CYCLED}) if "momentum" in settings else found
+    return {**found, "cycled": cycled.get("gain", 0.0) - found["gain"]} if found else {}
 
 
 def _found_at(lr: float, kind: type[torch.optim.Optimizer], settings: Mapping[str, Any]) -> dict[str, float]:

@@ -22,7 +22,7 @@ from lr_search.kinds.functions import require_takes
 from lr_search.optimizers.param_groups import foreign
 from lr_search.ramp.extending import run_ramp
 from lr_search.ramp.run import RampRun, Sweep
-from lr_search.ramp.settings import RampSettings, plan_after, ramp_steps
+from lr_search.ramp.settings import RampSettings, planned_for, ramp_steps
 from lr_search.rng import preserved_rng
 from lr_search.state.capture import capture, capture_loss, device_of, restored_afterwards
 from lr_search.state.sharding import reshard
@@ -140,7 +140,10 @@ def range_test(
         )  # fmt: skip
 
     with restored_afterwards(before):
-        return replace(run_ramp(begin, settings), plan=plan)
+        curve = run_ramp(begin, settings)
+    if plan is None:
+        return curve
+    return replace(curve, plan=(curve.plan or Plan()).but(**plan.to_json()))
 
 
 def _require_room(settings: RampSettings, planned: int | None) -> None:
@@ -192,7 +195,7 @@ def range_test_of(workload: Workload, settings: RampSettings, *, seed: int) -> L
         return _run_of(workload, Stepper.of(workload, model, optimizer), batches, settings)
 
     with preserved_rng(workload.torch_device), restored_afterwards(before):
-        return replace(run_ramp(begin, settings), plan=plan_after(workload))
+        return planned_for(workload, run_ramp(begin, settings))
 
 
 def range_tests_of(workload: Workload, settings: RampSettings, *, seeds: Sequence[int]) -> LRCurve:
@@ -228,7 +231,7 @@ def range_test_within(workload: Workload, settings: RampSettings, stepper: Stepp
         return _run_of(workload, ramp_stepper, workload.batches(seed), settings)
 
     with restored_afterwards(before):
-        return replace(run_ramp(begin, settings), plan=plan_after(workload))
+        return planned_for(workload, run_ramp(begin, settings))
 
 
 def _run_of(workload: Workload, stepper: Stepper, batches: BatchWalk, settings: RampSettings) -> RampRun:

@@ -11,6 +11,7 @@ import torch
 from lr_search.arrays import FloatArray
 from lr_search.curves.curve import LRCurve, Ramp, RampEnd
 from lr_search.curves.noise import blow_up
+from lr_search.curves.training_plan import Plan
 from lr_search.optimizers.character import character
 from lr_search.ramp.measured_steps import steps_to_measure
 from lr_search.workloads.parts import DTYPES, Precision
@@ -88,7 +89,11 @@ class RampRecord:
         self._columns.setdefault(name, []).extend(values)
 
     def curve(
-        self, optimizers: Sequence[torch.optim.Optimizer], group_ratios: Sequence[float], num_weights: int
+        self,
+        optimizers: Sequence[torch.optim.Optimizer],
+        group_ratios: Sequence[float],
+        num_weights: int,
+        plan: Plan | None,
     ) -> LRCurve:
         """What was recorded so far.
 
@@ -96,6 +101,7 @@ class RampRecord:
             optimizers: that took the steps; the character of the first is told.
             group_ratios: each parameter group's LR over the first's.
             num_weights: how many numbers are trained.
+            plan: what is known of the training.
         """
         length = len(self._losses)
         metrics = {name: np.asarray(values[:length]) for name, values in self._columns.items()}
@@ -111,7 +117,7 @@ class RampRecord:
         return LRCurve(
             np.asarray(self._lrs), np.asarray(self._losses), gain_ratio=gain_ratio, metrics=metrics,
             stopped=self.stopped, num_steps=self.steps, num_forwards=self.forwards, ramp=self._ramp,
-            optimizer=character(optimizers[0]), group_ratios=tuple(group_ratios),
+            optimizer=character(optimizers[0]), group_ratios=tuple(group_ratios), plan=plan,
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from lr_search.arrays import FloatArray
 from lr_search.curves.curve import LRCurve, Ramp
+from lr_search.curves.training_plan import Plan
 from lr_search.errors import InvalidInputError, LRSearchError, WorkloadError, user_code
 from lr_search.optimizers.closures import takes_closure
 from lr_search.ramp.gain_meter import GainMeter
@@ -25,7 +26,7 @@ from lr_search.state.sharding import shared_between_processes
 from lr_search.training.batch_fault import batch_fault
 from lr_search.training.evaluation import metric_sums
 from lr_search.training.step import Stepper
-from lr_search.workloads.batches import BatchWalk, first_batches, open_data, to_device
+from lr_search.workloads.batches import BatchWalk, first_batches, length, open_data, to_device
 from lr_search.workloads.parts import Metrics
 
 RAMP_BLOCK = 10  # steps between reads of the losses: each read waits for the device
@@ -238,7 +239,14 @@ class RampRun:
     def curve(self) -> LRCurve:
         """What was recorded so far."""
         num_weights = sum(p.numel() for p in self._stepper.parameters if p.requires_grad)
-        return self._record.curve(self._stepper.optimizers, self._stepper.ratios, num_weights)
+        plan = passes_of(self._batches, self._stepper.accumulate)
+        return self._record.curve(self._stepper.optimizers, self._stepper.ratios, num_weights, plan)
+
+
+def passes_of(batches: Iterator[Any], accumulate: int) -> Plan | None:
+    """How many steps a pass over the data takes, where that is known."""
+    count = length(batches.data) if isinstance(batches, BatchWalk) else None
+    return None if not count else Plan(steps_per_epoch=count / accumulate)
 
 
 def _means(sums: Mapping[str, torch.Tensor], counts: Mapping[str, torch.Tensor | float]) -> dict[str, torch.Tensor]:

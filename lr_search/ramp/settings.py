@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lr_search.arrays import FloatArray
-from lr_search.curves.curve import Ramp
+from lr_search.curves.curve import LRCurve, Ramp
 from lr_search.curves.training_plan import Plan
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
@@ -41,9 +41,10 @@ def ramp_steps(asked: int | None, training: int | None) -> int:
     )
 
 
-def plan_after(workload: Workload) -> Plan:
-    """What is known of the training that follows a workload's range test."""
-    return Plan(workload.num_steps, batch_size=workload.batch_size)
+def planned_for(workload: Workload, curve: LRCurve) -> LRCurve:
+    """The curve of a workload's range test, with the training that is to follow."""
+    plan = curve.plan or Plan()
+    return replace(curve, plan=plan.but(num_steps=workload.num_steps, batch_size=workload.batch_size))
 
 
 @checked

@@ -335,20 +335,26 @@ def test_the_rule_is_what_the_fitted_numbers_say():
         (Plan(), 0.1, 0.5),
         (Plan(schedule="cosine"), 0.1, 0.5),
         (Plan(schedule="sgdr"), 0.1, 0.5),  # what was not fitted decays as a cosine does
+        (Plan(schedule="one_cycle"), 0.2, 0.4),
         (Plan(schedule="constant"), -0.3, 0.7),
         (Plan(schedule="plateau"), -0.3, 0.7),
-        (Plan(num_steps=10_000, schedule="constant"), -0.5, 0.7),
-        (Plan(num_steps=10**6, schedule="constant"), -0.5, 0.7),  # not beyond what was trained
-        (Plan(num_steps=300, schedule="constant"), -0.3 - 0.2 * math.log10(0.3), 0.7),
+        (Plan(10_000, "constant", steps_per_epoch=1000), -0.3, 0.7),
+        (Plan(10_000, "constant", steps_per_epoch=200), -0.3 - 0.2 * math.log10(5), 0.7),
+        (Plan(10_000, "constant", batch_size=50, examples=10_000), -0.3 - 0.2 * math.log10(5), 0.7),
+        (Plan(10**6, "constant", steps_per_epoch=10), -0.5, 0.7),  # not beyond what was trained
     ],
 )
 def test_where_it_points_is_shifted_by_the_plan(monkeypatch, plan, decades, std):
     known = {"cosine": Planned(0.1, 0.0, -0.4, 0.5, 0.6), "constant": Planned(-0.3, -0.2, -0.4, 0.7, 0.8)}
+    known["one_cycle"] = Planned(0.2, 0.0, -0.4, 0.4, 0.5)
     fitted = {kind: replace(each, planned=known, noisy=math.inf) for kind, each in calibrations().items()}
     monkeypatch.setattr(rule, "calibrations", lambda: fitted)
     one = curve(plan=plan)
     assert place_of(one) - rule.unplanned(one) == pytest.approx(decades)
     assert uncertainty(one) == std
+    cycled = curve(plan=plan, optimizer={**SGD, "cycled": 1.0})
+    one_cycle = plan is not None and plan.schedule == "one_cycle"
+    assert place_of(cycled) - place_of(one) == pytest.approx(-1.0 if one_cycle else 0.0)
     doubtful = {kind: replace(each, noisy=-math.inf) for kind, each in fitted.items()}
     monkeypatch.setattr(rule, "calibrations", lambda: doubtful)
     assert place_of(one) - rule.unplanned(one) == pytest.approx(decades - 0.4)

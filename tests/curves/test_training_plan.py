@@ -8,7 +8,7 @@ import pytest
 import lr_search as lrs
 from lr_search.curves.training_plan import Plan
 from lr_search.errors import InvalidInputError, UnknownNameError
-from tests.helpers.workloads import line
+from tests.helpers.workloads import data, line
 
 
 def dip(**changes) -> lrs.LRCurve:
@@ -41,6 +41,7 @@ def test_members_are_read_for_the_same_training() -> None:
 
 def test_epochs_are_told_where_all_is_known() -> None:
     assert Plan(num_steps=150, batch_size=10, examples=500).epochs == 3
+    assert Plan(num_steps=150, steps_per_epoch=100).but(num_steps=300).epochs == 3
     assert [Plan(num_steps=150, batch_size=10).epochs, Plan(batch_size=10, examples=500).epochs] == [None, None]
 
 
@@ -70,10 +71,24 @@ def test_a_schedule_that_is_not_installed_any_more_is_left_out() -> None:
 
 def test_a_range_test_knows_its_workloads_plan() -> None:
     workload = line(num_steps=90)
-    assert workload.range_test(end_lr=0.1).plan == Plan(num_steps=90, batch_size=workload.batch_size)
+    halved = line(num_steps=90, accumulate=2, batch_size=8).range_test(end_lr=0.1)
+    assert halved.plan == Plan(num_steps=90, batch_size=8, steps_per_epoch=4)
+    assert workload.range_test(end_lr=0.1).plan == Plan(num_steps=90, steps_per_epoch=8)  # of 8 batches
     training = lrs.train(workload, lrs.schedules.Constant(1e-3))
     assert training.range_test(end_lr=0.1).plan == workload.range_test(end_lr=0.1).plan
     assert [member.plan.num_steps for member in workload.range_test(seeds=2, end_lr=0.1).members] == [90, 90]
+
+
+def test_on_live_objects_it_is_what_was_given_and_the_data_tell() -> None:
+    workload = line()
+    model, optimizer, _ = workload.begin(0)
+    batches = data()
+    known = Plan(num_steps=20_000, schedule="cosine")
+    given = lrs.range_test(model, optimizer, batches, workload.loss, end_lr=1e-2, num_steps=20, plan=known)
+    assert given.plan == Plan(num_steps=20_000, schedule="cosine", steps_per_epoch=8)
+    assert lrs.range_test(model, optimizer, batches, workload.loss, end_lr=1e-2, num_steps=20).plan.epochs is None
+    with pytest.raises(InvalidInputError, match="num_steps must be at most the plan's.*it then takes 20 steps"):
+        lrs.range_test(model, optimizer, batches, workload.loss, num_steps=100, plan=Plan(num_steps=60))
 
 
 @pytest.mark.parametrize(("training", "ramp"), [(1000, 100), (300, 100), (90, 30), (30, 20)])

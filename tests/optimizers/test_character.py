@@ -19,8 +19,13 @@ def parameters() -> list[torch.nn.Parameter]:
     return [torch.nn.Parameter(torch.ones(3, 2))]
 
 
+CHARACTER = ("scaling", "gain", "fade", "cycled")
+
+
 def found(kind, **settings):
-    return character(kind(parameters(), **({"lr": 0.1} | settings)))
+    """How it behaves with the momentum that it has."""
+    told = character(kind(parameters(), **({"lr": 0.1} | settings)))
+    return {name: value for name, value in told.items() if name != "cycled"}
 
 
 def close(expected):
@@ -83,6 +88,22 @@ def test_a_settled_momentum_m_gains_minus_log10_of_1_less_m(momentum):
 )
 def test_adam_and_its_like_step_by_the_lr_whatever_the_gradient(kind, settings):
     assert found(kind, **settings) == close((0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "decades"),
+    [
+        (optim.SGD, {}, 1.0),
+        (optim.SGD, {"momentum": 0.9}, 0.0),
+        (optim.SGD, {"momentum": 0.99}, -math.log10(grown(0.99, T) / grown(0.9, T))),
+        (optim.RMSprop, {}, 1.0),
+        (optim.Adam, {}, 0.0),
+        (optim.Adagrad, {}, 0.0),
+    ],
+)
+def test_a_momentum_of_nine_tenths_makes_its_steps_so_much_larger(kind, settings, decades):
+    told = character(kind(parameters(), lr=0.1, **settings))
+    assert told["cycled"] == pytest.approx(decades, abs=0.03 if kind is optim.RMSprop else 1e-4)
 
 
 def test_nadam_and_radam_step_by_the_lr_once_they_have_settled():
@@ -202,10 +223,10 @@ def test_a_range_test_keeps_it_and_json_takes_it_back(make_workload, tmp_path):
     def adagrad(params, lr):
         return optim.Adagrad(params, lr=lr)
 
-    for optimizer, expected in ((None, (1.0, 1.0, 0.0)), (adagrad, (0.0, -1.0, -0.5))):
+    for optimizer, expected in ((None, (1.0, 1.0, 0.0, 0.0)), (adagrad, (0.0, -1.0, -0.5, 0.0))):
         workload = make_workload(**({} if optimizer is None else {"optimizer": optimizer}))
         curve = workload.range_test(num_steps=20)
-        assert curve.optimizer == pytest.approx(dict(zip(("scaling", "gain", "fade"), expected, strict=True)), abs=1e-4)
+        assert curve.optimizer == pytest.approx(dict(zip(CHARACTER, expected, strict=True)), abs=1e-4)
         curve.save(tmp_path / "curve.json")
         assert lrs.LRCurve.load(tmp_path / "curve.json").optimizer == curve.optimizer
         assert json.loads(json.dumps(curve.to_json()))["optimizer"] == curve.optimizer
