@@ -1,15 +1,16 @@
-"""Fits the default rule: `python benchmarks/fit_rule.py [--write]`.
+"""Fits the default rule: `python benchmarks/fit_rule.py [--write]`; with --plans only what depends on the plan, on the line that is there.
 
-Runs the range test of every task of sets a, b and c and of the random tasks in variants.json, and fits
+First the line. Runs the range test of every task of sets a, b and c and of the random tasks in variants.json, and fits
 
     log10(best LR) = anchor + constant + sum of weight * feature
 
 by a robust ridge regression on the middles of the tasks' basins (the LRs whose regret is below 0.1), for curves with a gain
 ratio and for curves without; then a second line to the regret of tasks left out, and from which value of it on a suggestion is called
 noisy. Prints how this does on tasks it has not seen: fitted on some sets and judged on another, and leaving out
-one task at a time. `--write` puts the weights into lr_search/curves/calibration.json. The set "judge" is not read.
+one task at a time. The set "judge" is not read. Then what depends on the plan, on the tasks of benchmarks/lifelike to fit on: see fit_plans.py.
+`--write` puts all of it into lr_search/curves/calibration.json.
 
-Curves are kept in a file (`--curves`), to fit again without running them again.
+Curves are kept in a file (`--curves`), to fit again without running them again; those of benchmarks/lifelike in benchmarks/data.
 """
 
 from __future__ import annotations
@@ -23,13 +24,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from fit_plans import cases, planned
+from judge_tasks import curves_path, of_side, with_curves
 from tasks import TASKS
 from tasks.variants import variant
 from truth import drops_of, truth
 from variants import PATH as VARIANTS
 
 from lr_search import LRCurve
-from lr_search.curves.calibrated import FEATURES, anchor
+from lr_search.curves.calibrated import FEATURES, FittedLine, anchor
+from lr_search.curves.phases import has_descent
 
 TARGET = Path(__file__).parents[1] / "lr_search" / "curves" / "calibration.json"
 USED = {
@@ -49,10 +53,6 @@ RIDGE = 0.01
 VARIANT_SHARE = 0.3  # of what a task of a, b or c counts: the truth of a variant is one seed's
 HUBER_DECADES = 0.5  # beyond it an error counts in proportion only
 BASIN = 0.1  # regret
-WITHIN = (
-    0.8  # the share of best LRs that log10_std tells the place of; by the few that are far off it would be too wide
-)
-NORMAL_WITHIN = 1.2816  # standard deviations around the mean that hold that share of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -210,12 +210,12 @@ def report(kind: str, made: Sequence[Example], per_task: bool) -> dict[str, Any]
     return {
         "offset": named_line(USED[kind], weights),
         "regret": named_line(DOUBTS[kind], doubted(made, lost)),
-        **doubt(made, lost, errors),
+        "noisy": noisy_from(made, lost),
     }
 
 
-def doubt(made: Sequence[Example], lost: np.ndarray, errors: np.ndarray) -> dict[str, float]:
-    """From where on a suggestion is called noisy, and how far off the others are; prints what that does."""
+def noisy_from(made: Sequence[Example], lost: np.ndarray) -> float:
+    """The expected regret from which on a suggestion is called noisy; prints what that does."""
     starts = np.cumsum([0, *(len(example.anchors) for example in made)])
     parts = []
     for i, one in enumerate(made):
@@ -227,23 +227,28 @@ def doubt(made: Sequence[Example], lost: np.ndarray, errors: np.ndarray) -> dict
     levels = np.sort(expected)[::-1]
     noisy = next((level for level in levels if share @ (~flat & (expected <= level) & bad) <= FALSE_OK), levels[-1])
     ok = ~flat & (expected <= noisy)
-    off = errors + np.concatenate([np.full(len(e.anchors), e.target - e.best) for e in made])
-    spread = [quantile(np.abs(off[part]), share[part], WITHIN) / NORMAL_WITHIN for part in (ok, ~ok)]
-    spread[1] = max(spread)  # no doubtful suggestion is called surer
     print(
         f"noisy above {noisy:.3f}: {share @ ok:.0%} ok, of mean regret {np.average(lost[ok], weights=share[ok]):.3f} (the others: "
-        f"{np.average(lost[~ok], weights=share[~ok]):.3f}); ok and above .2: {share @ (ok & bad):.1%}; "
-        f"{WITHIN:.0%} of the best LRs lie within {NORMAL_WITHIN:.2f} times {spread[0]:.2f} decades (the others: {spread[1]:.2f})"
+        f"{np.average(lost[~ok], weights=share[~ok]):.3f}); ok and above .2: {share @ (ok & bad):.1%}"
     )
-    return dict(
-        zip(("noisy", "log10_std", "noisy_log10_std"), (round(float(x), 4) for x in (noisy, *spread)), strict=True)
-    )
+    return round(float(noisy), 4)
 
 
-def quantile(values: np.ndarray, shares: np.ndarray, q: float) -> float:
-    """The value below which the share q of the weights lies."""
-    order = np.argsort(values)
-    return float(values[order][int(np.searchsorted(np.cumsum(shares[order]), q * shares.sum()))])
+def planned_for(kind: str, record: dict[str, Any], jobs: int) -> dict[str, dict[str, float]]:
+    """What depends on the plan, for a line and the doubts about it."""
+    line, doubts = FittedLine(**record["offset"]), FittedLine(**record["regret"])
+    judged = of_side("fit", None, jobs)
+    found = with_curves(judged, curves_path("fit"), SEEDS, jobs, fresh=False)
+    bare = {"gain_ratio": None, "metrics": {}}
+    read = [[replace(curve, **bare) if kind == "loss" else curve for curve in of_task] for of_task in found]
+    print(f"\n{kind}, by schedule")
+    return planned(
+        cases(
+            [(one.truths, of_task) for one, of_task in zip(judged, read, strict=True)],
+            lambda curve: anchor(curve) + line(curve),
+            lambda curve: has_descent(curve) and doubts(curve) <= record["noisy"],
+        )
+    )
 
 
 def named_line(names: Sequence[str], weights: np.ndarray) -> dict[str, Any]:
@@ -258,12 +263,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--curves", type=Path, default=Path("fit_curves.json"))
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--plans", action="store_true", help="only what depends on the plan; the lines stay")
     parser.add_argument("--per-task", action="store_true")
+    parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    found, record = curves(given.curves), {}
+    record: dict[str, Any] = json.loads(TARGET.read_text()) if given.plans else {}
+    if not given.plans:
+        found = curves(given.curves)
+        record = {kind: report(kind, examples(found, kind), given.per_task) for kind in USED}
     for kind in USED:
-        record[kind] = report(kind, examples(found, kind), given.per_task)
+        record[kind]["planned"] = planned_for(kind, record[kind], given.jobs)
     if given.write:
         TARGET.write_text(json.dumps(record, indent=2) + "\n")
         print(f"\nwritten to {TARGET}")

@@ -66,8 +66,8 @@ class PriorRun:
 
 
 def prior_of(curve: LRCurve, truth: RegretCurve) -> LRPrior:
-    """The prior as it is read off a curve today: it knows of the schedule, and not of the length."""
-    return LRPrior.from_curves([curve], schedule=truth.schedule)
+    """The prior as it is read off a curve, for that training."""
+    return LRPrior.from_curves([curve], schedule=truth.schedule, num_steps=truth.num_steps)
 
 
 def prior_run(curve: LRCurve, truth: RegretCurve, seed: int) -> PriorRun:

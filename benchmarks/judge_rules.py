@@ -12,18 +12,28 @@ from judge_regrets import RegretCurve
 from judge_runs import Run, run_at
 
 from lr_search import LRCurve
+from lr_search.curves.calibrated import unplanned
 from lr_search.curves.rules import SIMPLE_RULES
 
 Rule = Callable[[LRCurve, str, int], tuple[float, str | None]]
 PRESENT = "present rule"
+BEFORE = "without the plan"  # as the rule was before it knew of schedules
 CONSTANTS = (1e-1, 1e-2, 1e-3, 1e-4)
 PEERS = Path(__file__).with_name("peers.json")
 
 
 def present(curve: LRCurve, schedule: str, num_steps: int) -> tuple[float, str | None]:
-    """What lr_search suggests today: the same for every schedule and length."""
-    found = curve.suggest()
+    """What lr_search suggests for that training."""
+    found = curve.suggest(schedule=schedule, num_steps=num_steps)
     return found.lr, found.status
+
+
+def before(curve: LRCurve, schedule: str, num_steps: int) -> tuple[float, str | None]:
+    """Where the default rule's line points, whatever the schedule and length."""
+    found = curve.suggest()
+    if found.status == "diverged_at_start":
+        return found.lr, found.status
+    return float(np.clip(10 ** unplanned(curve), curve.first_lr / 10, 10 * curve.lr[-1])), found.status
 
 
 def named(name: str) -> Rule:
@@ -42,6 +52,7 @@ def always(lr: float) -> Rule:
 
 RULES: dict[str, Rule] = {
     PRESENT: present,
+    BEFORE: before,
     **{name: named(name) for name in ("valley", *(name for name in SIMPLE_RULES if name != "valley"))},
     **{f"always {lr:.0e}".replace("e-0", "e-"): always(lr) for lr in CONSTANTS},
 }

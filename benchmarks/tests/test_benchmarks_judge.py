@@ -52,7 +52,9 @@ def test_regret_is_the_share_of_the_best_mean_drop_that_is_lost() -> None:
 def test_seeds_that_were_lucky_make_no_best_of_an_lr_that_had_only_those() -> None:
     lucky = np.array([0.2, 0.1, -0.1, -0.2])  # of each seed, wherever it is trained
     losses = np.array(INITIAL) - lucky
-    found = curve_of({1e-3: list(losses[:2] - 0.75), 1e-2: list(losses - 0.8), 1e-1: list(losses - 0.6), 1.0: [None, 1.0]})
+    found = curve_of(
+        {1e-3: list(losses[:2] - 0.75), 1e-2: list(losses - 0.8), 1e-1: list(losses - 0.6), 1.0: [None, 1.0]}
+    )
     np.testing.assert_allclose(found.drops, [0.75, 0.8, 0.6, 0.55])  # the first one's plain mean is .9
     assert found.best == -2
 
