@@ -9,7 +9,6 @@ import sys
 import time
 from functools import partial
 
-import optuna
 import pandas as pd
 import pytest
 
@@ -17,6 +16,7 @@ import lr_search as lrs
 from lr_search.report.terminal import as_text
 from lr_search.results.findings import Findings
 from tests.helpers.bowl import compare_in_bowl
+from tests.helpers.ray_drivers import states
 from tests.helpers.study_records import study
 
 pytestmark = pytest.mark.usefixtures("quick_pictures")
@@ -110,21 +110,12 @@ lrs.compare(bowl(loss=slow), strategies=["grid"], schedules=["constant"], budget
 """
 
 
-def started(url, budget):
+def started(folder, budget):
+    """A comparison in a process of its own, of which a trial has ended. Returns: the process, and the storage's URL."""
+    url = f"sqlite:///{folder}/trials.db"
     program = subprocess.Popen([sys.executable, "-c", RUN, url, str(budget)], stdout=subprocess.DEVNULL)
-    wait(lambda: any(t.state.is_finished() for name in names(url) for t in trials(url, name)))
-    return program
-
-
-def names(url):
-    try:
-        return optuna.get_all_study_names(url)
-    except Exception:  # not made yet, or just being made
-        return []
-
-
-def trials(url, name):
-    return optuna.load_study(study_name=name, storage=url).trials
+    wait(lambda: "COMPLETE" in states(folder))
+    return program, url
 
 
 def wait(condition, seconds=60):
@@ -135,16 +126,13 @@ def wait(condition, seconds=60):
 
 
 def watch(url, folder):
-    words = ["report", url, "--watch", "--every", "0.2", "--out", str(folder / "out")]
-    return [sys.executable, "-m", "lr_search", *words]
+    return ["report", url, "--watch", "--every", "0.5", "--out", str(folder / "out")]
 
 
 @pytest.mark.processes
-def test_watching_follows_a_comparison_to_its_end(tmp_path):
-    url = f"sqlite:///{tmp_path}/a.db"
-    program = started(url, budget=40)
-    command = watch(url, tmp_path)
-    seen = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+def test_watching_follows_a_comparison_to_its_end(cli, tmp_path):
+    program, url = started(tmp_path, budget=20)
+    seen = cli(*watch(url, tmp_path)).stdout
     assert program.wait(60) == 0
     assert "running." in seen  # while it ran
     assert len({line for line in seen.splitlines() if line.startswith("grid")}) > 1  # and changed
@@ -154,10 +142,9 @@ def test_watching_follows_a_comparison_to_its_end(tmp_path):
 
 
 @pytest.mark.processes
-def test_a_killed_comparison_is_not_watched_for_ever_and_ctrl_c_ends_watching(tmp_path):
-    url = f"sqlite:///{tmp_path}/a.db"
-    program = started(url, budget=400)
-    command = watch(url, tmp_path)
+def test_a_killed_comparison_is_not_watched_for_ever_and_ctrl_c_ends_watching(cli, tmp_path):
+    program, url = started(tmp_path, budget=400)
+    command = [sys.executable, "-m", "lr_search", *watch(url, tmp_path)]
     heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background of a shell ignores it
     watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeded)
     wait(lambda: (tmp_path / "out" / "report.html").exists())
@@ -167,8 +154,7 @@ def test_a_killed_comparison_is_not_watched_for_ever_and_ctrl_c_ends_watching(tm
     assert (error, "Report: " in told) == ("", True)
     os.kill(program.pid, signal.SIGKILL)
     program.wait()
-    left = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert "Nobody works on it any more." in left
+    assert "Nobody works on it any more." in cli(*watch(url, tmp_path)).stdout
 
 
 def test_a_narrow_terminal_gets_the_columns_that_matter_and_is_told_of_the_others():

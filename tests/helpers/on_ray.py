@@ -1,6 +1,7 @@
 """The tests' own Ray, and optimizers that note in a folder what is done on its workers; at some step something may happen."""
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import pandas as pd
@@ -19,6 +21,7 @@ import lr_search as lrs
 from lr_search.errors import WorkloadError
 from lr_search_ray.cluster.connecting import shut_down
 from lr_search_ray.cluster.quiet import quiet
+from tests.helpers.workloads import shuffled
 
 TIMES = ["seconds", "started", "ended", "worker"]
 
@@ -77,6 +80,44 @@ def require_same(ours: lrs.Comparison, theirs: lrs.Comparison) -> None:
     for name in ("trials", "evaluations", "curves", "confirmations"):
         one, other = (getattr(each, name).drop(columns=TIMES, errors="ignore") for each in (ours, theirs))
         pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Batches that note where they are asked for, and wait there until so many processes did.
+
+    A worker that waits so gives the next one the seconds that it needs to start; Tune ends one that has not started when another is
+    free, so without it short trials are all run by the first.
+
+    Args:
+        folder: where.
+        driver: the process that notes nothing and does not wait.
+        processes: how many.
+    """
+
+    folder: Path
+    driver: int
+    processes: int = 1
+
+    def __call__(self) -> Any:
+        if os.getpid() != self.driver:
+            place = {
+                "cuda": os.environ.get("CUDA_VISIBLE_DEVICES"),
+                "gpus": [str(each) for each in ray.get_gpu_ids()],
+                "threads": torch.get_num_threads(),
+            }
+            Path(self.folder, f"{os.getpid()}.json").write_text(json.dumps(place))
+            self.wait(monotonic() + 60)
+        return shuffled()
+
+    def wait(self, until: float) -> None:
+        while len(list(self.folder.glob("*.json"))) < self.processes:
+            assert monotonic() < until, "too few workers"
+            sleep(0.05)
+
+    def noted(self) -> list[dict[str, Any]]:
+        """By each process, the last time."""
+        return [json.loads(path.read_text()) for path in self.folder.glob("*.json")]
 
 
 def _killed(time: int) -> None:

@@ -302,7 +302,9 @@ def tuned(tmp_path_factory, shared_ray):
         found = tune.Tuner(
             lambda config: {"distance": distance(config)},
             param_space=space,
-            tune_config=tune.TuneConfig(reuse_actors=True, metric="distance", mode="min", **settings),
+            tune_config=tune.TuneConfig(
+                reuse_actors=True, max_concurrent_trials=1, metric="distance", mode="min", **settings
+            ),
             run_config=tune.RunConfig(storage_path=str(folder), verbose=0),
         ).fit()
         configs = [each.config for each in found]

@@ -42,8 +42,8 @@ class Falling(tune.Trainable):
 
 
 def fitted(searcher: StudySearcher, path: Path, trainable: Any = Falling, **changes: Any) -> list[dict[str, Any]]:
-    """Run a Tuner. Returns: the last result of each trial."""
-    settings: dict[str, Any] = {"num_samples": 8, "max_concurrent_trials": 2, "reuse_actors": True}
+    """Run a Tuner, on one worker, which takes seconds to start. Returns: the last result of each trial."""
+    settings: dict[str, Any] = {"num_samples": 8, "max_concurrent_trials": 1, "reuse_actors": True}
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(

@@ -267,15 +267,24 @@ def short(length, stopped, ramp):
     return LRCurve(lr, 2 + 0.01 * np.random.default_rng(0).normal(size=length), stopped=stopped, ramp=ramp)
 
 
-ODD = ("times -1e+30", "constant 0", "holes", "infinite", "odd names", "pooled, short", "1 steps, diverged, linear", "7 steps, finished, exponential")
+ODD = (
+    "times -1e+30",
+    "constant 0",
+    "holes",
+    "infinite",
+    "odd names",
+    "pooled, short",
+    "1 steps, diverged, linear",
+    "7 steps, finished, exponential",
+)
 
 
 def odd_curves():
     base, holes = bowl().loss, np.where(np.arange(len(LR)) % 3 == 0, np.nan, 1 - LR / 0.2)
     nothing, infinite = np.full(len(LR), np.nan), np.where(LR > 1, np.inf, base)
-    for scale in (1e30, 1e-30, -1.0, -1e30, 1e-300):
+    for scale in (1e30, -1e30, 1e-300):
         yield f"times {scale:g}", LRCurve(LR, base * scale)
-    for value in (0.0, 1.0, -3.0, 1e30):
+    for value in (0.0, -3.0, 1e30):
         yield f"constant {value:g}", LRCurve(LR, np.full(len(LR), value))
     yield "ends at 1e30", LRCurve(LR, np.where(LR > 1, 1e30, base), stopped="diverged")
     yield "nan", bowl(gain_ratio=nothing, metrics={"valid_loss": nothing, "valid_accuracy": nothing})
@@ -286,9 +295,8 @@ def odd_curves():
     yield "cut off", LRCurve.from_arrays(LR, np.where(LR > 1, np.nan, base))
     yield "narrow", bowl(np.linspace(0.1, 0.101, 50))
     yield "pooled, short", LRCurve.pool([short(length, "diverged", "exponential") for length in (1, 1, 3)])
-    for length, stopped, ramp in itertools.product(
-        (1, 2, 3, 7, 20), ("finished", "diverged"), ("exponential", "linear")
-    ):
+    ways = ("finished", "exponential"), ("diverged", "linear")
+    for length, (stopped, ramp) in itertools.product((1, 2, 3, 7, 20), ways):
         yield f"{length} steps, {stopped}, {ramp}", short(length, stopped, ramp)
 
 
@@ -312,7 +320,9 @@ def crowded():
     yield "flat", LRCurve(LR, np.random.default_rng(0).normal(0, 1, len(LR)))
 
 
-@pytest.mark.parametrize(("name", "curve"), usually(["full", "narrow blow-up"], (pytest.param(*found, id=found[0]) for found in crowded())))
+@pytest.mark.parametrize(
+    ("name", "curve"), usually(["full", "narrow blow-up"], (pytest.param(*found, id=found[0]) for found in crowded()))
+)
 def test_no_text_lies_over_another_or_leaves_the_picture(name, curve):
     figure = curve.plot(lr_against_step=True).figure
     found = words(figure)

@@ -109,8 +109,16 @@ def undisturbed():
     return plain(compare(None))
 
 
-@pytest.mark.parametrize("executor", usually(["local"], EXECUTORS))
-@pytest.mark.parametrize("way", usually([delete, replace, empty], WAYS))
+@pytest.mark.parametrize(
+    ("way", "executor"),
+    usually(
+        ["delete", "replace", "empty"],
+        [
+            *(pytest.param(way, "local", id=way.__name__) for way in WAYS),
+            pytest.param(delete, "fused", id="delete, fused"),  # the storage is the same, and watched as it is
+        ],
+    ),
+)
 def test_it_is_said_and_what_is_known_goes_on(way, executor, tmp_path, undisturbed):
     path = tmp_path / "folder" / "lr_search.db"
     path.parent.mkdir()

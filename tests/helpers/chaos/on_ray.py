@@ -16,7 +16,8 @@ from tests.helpers.chaos.command import Command, folder_of_work, total_steps, wo
 from tests.helpers.chaos.stored import Seen, frame
 from tests.helpers.ray_drivers import alive, descendants, pause_of, steps, until
 
-OPTIONS = "cpu=0.5,max_concurrent_trials=2,max_failures=100"  # two workers on a single core too
+# one worker: trials are shorter than the start of a second one, which Tune would end each time the first is free
+OPTIONS = "cpu=0.5,max_concurrent_trials=1,max_failures=100"
 PAUSE, SLOW = 0.03, 0.3  # seconds a step
 NUM_STEPS, BUDGET = 45, 4
 DRIVER, WORKER, RAYLET = "Ray: driver", "Ray: worker", "Ray: raylet"

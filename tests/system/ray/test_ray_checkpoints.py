@@ -3,7 +3,6 @@
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -26,28 +25,30 @@ def noting(folder: Path, here: int, model: torch.nn.Module, batch: torch.Tensor)
     return squared_error(model, batch)
 
 
-@pytest.mark.parametrize(
-    ("pruner", "state"),
-    [(None, "COMPLETE"), (optuna.pruners.ThresholdPruner(upper=0.0, n_warmup_steps=15), "PRUNED")],
-    ids=["whole trials", "cut trials"],
-)
-def test_trials_that_have_ended_leave_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pruner: Any, state: str
-) -> None:
+class CutsHigh(optuna.pruners.BasePruner):
+    """Cuts what has a high LR, where it has a checkpoint already."""
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        return trial.params["lr"] > 0.02 and (trial.last_step or 0) >= 20
+
+
+def test_trials_that_have_ended_leave_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = lrs.compare(
         line(loss=partial(noting, tmp_path, os.getpid())),
         strategies=["grid"],
         schedules=["constant"],
         lr_range=(1e-3, 0.5),
-        budget=TRIALS * (1 if pruner is None else 2 / 3),  # they are cut at step 20 of 30
+        budget=TRIALS,
         seeds=1,
-        pruner=pruner,
+        pruner=CutsHigh(),
         storage=None,
         progress=False,
-        executor=RayExecutor(storage_path="shared", max_concurrent_trials=2, checkpoint_seconds=0.0),
+        executor=RayExecutor(storage_path="shared", max_concurrent_trials=1, checkpoint_seconds=0.0),
     )
-    assert found.trials["state"].tolist()[:8] == [state] * 8
+    counts = found.trials["state"].value_counts()
+    assert counts["COMPLETE"] >= 3
+    assert counts["PRUNED"] >= 3
     there = [int(word) for word in Path("there").read_text().split()]
-    assert 0 < max(there) <= 4, "those of two workers, each about to replace its own"
+    assert 0 < max(there) <= 2, "that of the only worker, about to replace its own"
     assert list(Path("shared").iterdir()) == []

@@ -85,7 +85,8 @@ def test_a_time_budget_ends_it_and_the_next_call_goes_on_with_whatever_executor(
 
 def test_two_drivers_on_one_storage_share_the_work(tmp_path: Path, local: Path, undisturbed: pd.DataFrame) -> None:
     folder = folder_of_work(tmp_path, pause=QUICK)
-    with Driver(folder, *script(SETTINGS)) as one, Driver(folder, *script(SETTINGS)) as other:
+    words = script(SETTINGS, max_concurrent_trials=1)
+    with Driver(folder, *words) as one, Driver(folder, *words) as other:
         drivers = one, other
         workers: list[dict[int, str]] = [{}, {}]
 

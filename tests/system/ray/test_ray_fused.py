@@ -28,7 +28,7 @@ def compare(workload: lrs.Workload, executor: Any, **settings: Any) -> lrs.Compa
 
 def require_same(workload: lrs.Workload, width: int = 4, **settings: Any) -> lrs.Comparison:
     local = compare(workload, lrs.LocalExecutor(), **settings)
-    found = compare(workload, RayExecutor(fused_width=width, max_concurrent_trials=2), **settings)
+    found = compare(workload, RayExecutor(fused_width=width, max_concurrent_trials=1), **settings)
     frames = [each.trials.drop(columns=TIMES) for each in (found, local)]
     pd.testing.assert_frame_equal(*frames, rtol=1e-3, atol=1e-5)
     return found
@@ -53,7 +53,7 @@ def test_what_is_pruned_is_stopped_on_the_worker(tmp_path: Path) -> None:
     pruner = optuna.pruners.ThresholdPruner(upper=1e-9)  # everything, at its first report
     found = compare(
         line(loss=loss, num_steps=200, eval_every=10),
-        RayExecutor(fused_width=6, max_concurrent_trials=2),
+        RayExecutor(fused_width=6, max_concurrent_trials=1),
         pruner=pruner,
     )
     assert set(found.trials["outcome"]) == {"pruned"}
@@ -84,7 +84,7 @@ def test_a_lost_worker_costs_no_trial(tmp_path: Path) -> None:
         return squared_error(model, batch)
 
     loss.calls = 0  # type: ignore[attr-defined]
-    found = compare(line(loss=loss), RayExecutor(fused_width=3, max_concurrent_trials=2))
+    found = compare(line(loss=loss), RayExecutor(fused_width=3, max_concurrent_trials=1))
     assert died.exists()
     expected = compare(line(), lrs.LocalExecutor())
     pd.testing.assert_series_equal(found.trials["objective"], expected.trials["objective"], rtol=1e-3)

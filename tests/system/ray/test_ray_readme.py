@@ -26,7 +26,7 @@ def printed_with(word: str) -> str:
 
 
 def test_a_comparison_on_ray_and_the_winner_s_weights(tmp_path: Path) -> None:
-    block = printed_with("RayExecutor").replace(', "gpu": 0.5', "").replace('"cpu": 2', '"cpu": 1')
+    block = printed_with("RayExecutor").replace('"cpu": 2, "gpu": 0.5}', '"cpu": 1}, max_concurrent_trials=1')
     block = block.replace('name="on_ray"', 'name="on_ray", budget=2, seeds=1')
     told = run([sys.executable, "-c", BEFORE + block + "\nprint(model, len(comparison.trials))"], tmp_path)
     assert "Linear(in_features=4, out_features=2" in told
@@ -34,7 +34,11 @@ def test_a_comparison_on_ray_and_the_winner_s_weights(tmp_path: Path) -> None:
 
 
 def test_a_tuner_of_ones_own(tmp_path: Path) -> None:
-    block = printed_with("StudySearcher").replace("num_samples=20", "num_samples=2")
+    block = printed_with("StudySearcher").replace("max_concurrent_trials=4", "max_concurrent_trials=1")
+    block = block.replace(
+        "num_samples=20, reuse_actors=True", "num_samples=2, reuse_actors=True, max_concurrent_trials=1"
+    )
+    block = block.replace("num_samples=20", "num_samples=2")
     after = "\nprint([trial.state.name for trial in study.trials])"
     told = run([sys.executable, "-c", BEFORE + block + after], tmp_path)
     states = told.strip().splitlines()[-1]
