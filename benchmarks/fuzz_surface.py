@@ -247,6 +247,7 @@ OF_FUNCTION: dict[str, dict[str, Callable[[], Any]]] = {
     "from_arrays": {"lr": lambda: np.geomspace(1e-4, 1, 30), "loss": lambda: np.ones(30)},
     "lr_search.LRCurve.from_json": {"record": lambda: curve().to_json()},
     "lr_search.LRPrior.from_json": {"record": lambda: VALUES["prior"]().to_json()},
+    "lr_search.Plan.from_json": {"record": lambda: lrs.Plan(num_steps=300).to_json()},
     "pool": {"curves": lambda: [curve(), curve()]},
     "LRPrior": {"low": lambda: 1e-4, "high": lambda: 1.0, "mode": lambda: 1e-2, "log10_std": lambda: 0.5},
     "around": {"lr": lambda: 1e-3},

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lr_search.comparison.question import Question
 from lr_search.errors import InvalidInputError, require
-from lr_search.ramp.settings import RampSettings
+from lr_search.ramp.settings import RampSettings, ramp_steps
 from lr_search.samplers.strategies import Strategy
 from lr_search.studies.optimizer_side import Side
 from lr_search.studies.schedule_layout import ScheduleLayout
@@ -46,8 +46,17 @@ class Budget:
         )
         return InvalidInputError(
             f"budget must pay for {first}one full training of {full} steps in {strategy.name!r}, "
-            f"but got budget={self.asked.budget:g}. Give at least {math.ceil(need * 100) / 100:g}."
+            f"but got budget={self.asked.budget:g}. Give at least {_up(need)}.{self._shorter(strategy, full)}"
         )
+
+    def _shorter(self, strategy: Strategy, full: int) -> str:
+        """The offer of a shorter range test, where this one is longer than it need be for such a training."""
+        asked, usual = RampSettings(**self.asked.range_test), ramp_steps(None, self._num_steps)
+        if not strategy.needs_curves or asked.num_steps <= usual:
+            return ""
+        steps = self.asked.curves * replace(asked, num_steps=usual).most_steps()
+        enough = _up((full + steps) / self._num_steps)
+        return f' Or have a shorter range test, of {usual} steps (range_test={{"num_steps": {usual}}}): then {enough} is enough.'
 
     @property
     def _num_steps(self) -> int:
@@ -104,3 +113,8 @@ class Budget:
         if side.needs_curves:
             trials, steps = trials + self.asked.curves, steps + self.range_test_steps
         return trials, steps
+
+
+def _up(number: float) -> str:
+    """Rounded up to hundredths."""
+    return f"{math.ceil(number * 100 - 1e-9) / 100:g}"

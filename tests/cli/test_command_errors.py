@@ -143,8 +143,12 @@ OPTIONS = {
         ["--budget", "0.5"], "budget must pay for one full training of 20 steps in 'grid', but got budget=0.5. Give at least 1.",
     ),
     "budget too small for a range test": (
-        ["--strategies", "range_test", "--budget", "5.5"], "budget must pay for its range test and one full training of 20 "
-        "steps in 'range_test', but got budget=5.5. Give at least 7.7.",
+        ["--strategies", "range_test", "--budget", "2"], "budget must pay for its range test and one full training of 20 "
+        "steps in 'range_test', but got budget=2. Give at least 2.35.\n",
+    ),
+    "budget too small for a long range test": (
+        ["--strategies", "range_test", "--budget", "5.5", "--range-test-steps", "100"], "Give at least 7.7. Or have a shorter range test, "
+        'of 20 steps (range_test={"num_steps": 20}): then 2.35 is enough.',
     ),
     "LR range upside down": (["--lr-range", "1,0.1"], "lr_range must be (low, high) with 0 < low < high"),
     "LR range of one": (["--lr-range", "1"], "--lr-range must be LOW,HIGH such as 1e-5,10, but got '1'."),
@@ -170,9 +174,9 @@ def test_an_option_that_breaks_a_rule(options, told, cli, folder):
 def test_the_budget_the_message_asks_for_is_enough(cli, folder):
     assert "1 trial " in cli("compare", f"{write(folder)}:good", *SMALL, "--budget", "1", "--dry-run").stdout
     result = cli(
-        "compare", f"{write(folder)}:good", *SMALL, "--strategies", "range_test", "--budget", "7.7", "--dry-run"
+        "compare", f"{write(folder)}:good", *SMALL, "--strategies", "range_test", "--budget", "2.35", "--dry-run"
     )
-    assert "at most 2 trials and 154 steps in all" in result.stdout
+    assert "at most 2 trials and 47 steps in all" in result.stdout
 
 
 @pytest.mark.parametrize(

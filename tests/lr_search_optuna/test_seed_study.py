@@ -40,13 +40,14 @@ def test_several_curves_are_of_different_seeds_and_all_are_charged():
     assert study.user_attrs[STEPS_ATTRIBUTE] == sum(curve.steps_charged for curve in curves)
 
 
-def test_a_cyclic_schedule_has_a_prior_of_its_own():
+def test_each_schedule_has_a_prior_of_its_own():
     constant, cyclic = (
-        seed_study(optuna.create_study(), line(), schedule=schedule, num_steps=60) for schedule in (None, "triangular2")
+        seed_study(optuna.create_study(), line(), schedule=schedule, num_steps=60)
+        for schedule in ("constant", "triangular2")
     )
     curve = line().range_test(0, start_lr=1e-5, end_lr=10.0, num_steps=60)
-    assert constant == LRPrior.from_curves([curve])
-    assert cyclic == LRPrior.from_curves([curve], schedule="triangular2") != constant
+    assert constant == LRPrior.from_curves([curve], schedule="constant", num_steps=line().num_steps)
+    assert cyclic == LRPrior.from_curves([curve], schedule="triangular2", num_steps=line().num_steps) != constant
 
 
 def test_the_mode_is_the_first_trials_lr_whatever_suggests_it():
