@@ -1,20 +1,23 @@
 """What the default rule adds for a plan, fitted on the regret curves of regret_fit.json; `python benchmarks/fit_rule.py` calls it.
 
-For each schedule the shift is where the expected regret is least,
+A suggestion is moved from the line's place by
 
-    argmin over d of the mean over tasks of (regret * normal(0, SMEARED))(place of the line + d),
+    d = shift of the schedule + flat * (no descent stands out) + adaptive * (1 - scaling) + repeated * (decades of epochs beyond 10)
 
-with d = shift + repeated * (decades of epochs beyond 10) + doubtful * (whether a suggestion is not to be relied on), each task counted once.
+the last only under schedules whose LR stays high; the numbers are those of the least expected regret, the mean over tasks and schedules of
+
+    (regret * normal(0, SMEARED))(place of the line + d).
+
 No best LR of a noisy curve enters, so that flat basins and censored bests do no harm. The widths are those of the least mean interval
-score, where a best LR is known. What it prints of tasks left out leaves out whole families.
+score, where a best LR is known. What is printed of families left out was fitted without any task of the family.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lifelike
 import numpy as np
@@ -22,19 +25,17 @@ from judge_regrets import RegretCurve
 from judge_statistics import best_width
 
 from lr_search import LRCurve, LRPrior
-from lr_search.curves.calibrated import added_momentum, repetition
+from lr_search.curves.calibrated import STAY_HIGH, added_momentum, flat, repetition, scaling
 
 SCHEDULES = ("constant", "wsd", "cosine", "one_cycle")
+FEATURES = ("flat", "adaptive", "repeated")
 SMEARED = 0.3  # decades by which a suggestion is taken to scatter from one training to another
 STEP = 0.02  # decades between two shifts
 FURTHEST = 2.5  # decades
-SHIFTS = np.arange(-1.0, 0.61, 0.05)
-REPEATED = np.arange(-1.2, 0.01, 0.1)
-DOUBTFUL = np.arange(-0.5, 0.51, 0.1)
-SHRUNK = 0.005  # regret that a decade of `repeated` or `doubtful` must pay, squared
-FEW = 20  # errors, from which a width of their own is read
-PRIOR_TAILS = 0.1  # of LRPrior, over the usual range:
-RANGE = 6.0  # decades
+SHRUNK = 0.003  # regret that a decade of a feature must pay, squared
+STARTS = (0.0, -0.3)
+FIRST_MOVE, LAST_MOVE = 0.2, 0.01  # decades that a number is moved by while that pays
+PRIOR_TAILS, RANGE = 0.1, 6.0  # of LRPrior: the share spread over the usual range, in decades
 
 
 @dataclass(frozen=True)
@@ -42,27 +43,21 @@ class Case:
     """A curve under one schedule and length.
 
     Args:
-        task: its name.
         truth: what each LR loses.
-        place: log10 of the LR that the line points to.
-        repeated: decades of epochs beyond 10.
-        momentum: decades that the schedule's momentum adds.
-        doubtful: whether the suggestion is not to be relied on.
+        place: log10 of the LR that the line points to, less what the schedule's momentum adds.
+        features: of the curve under that plan, (FEATURES,).
         smeared: regret at `offsets()` from the place, smeared, (offsets,).
     """
 
-    task: str
     truth: RegretCurve
     place: float
-    repeated: float
-    momentum: float
-    doubtful: bool
+    features: tuple[float, ...]
     smeared: np.ndarray
 
     @property
     def family(self) -> str:
         """Of the task."""
-        return lifelike.TASKS[self.task].family
+        return lifelike.TASKS[self.truth.task].family
 
 
 def offsets() -> np.ndarray:
@@ -71,20 +66,18 @@ def offsets() -> np.ndarray:
 
 
 def cases(
-    pairs: Sequence[tuple[Sequence[RegretCurve], Sequence[LRCurve]]],
-    place: Callable[[LRCurve], float],
-    relied_on: Callable[[LRCurve], bool],
+    pairs: Sequence[tuple[Sequence[RegretCurve], Sequence[LRCurve]]], line: Callable[[LRCurve], float]
 ) -> list[Case]:
-    """Every curve under every schedule and length that its task's truth is known for."""
+    """Every curve under every schedule and length that its task's truth is known for. Args: line: curve -> log10 of an LR."""
     found = []
     for truths, curves in pairs:
         for curve in curves:
-            at, doubtful = place(curve), not relied_on(curve)
+            at = line(curve)
             for truth in truths:
                 planned = curve.planned(truth.schedule, truth.num_steps)
-                momentum = added_momentum(planned)
-                smeared = smear(truth, at - momentum)
-                found.append(Case(truth.task, truth, at, repetition(planned), momentum, doubtful, smeared))
+                place = at - added_momentum(planned)
+                repeated = repetition(planned) if truth.schedule in STAY_HIGH else 0.0
+                found.append(Case(truth, place, (flat(curve), 1 - scaling(curve), repeated), smear(truth, place)))
     return found
 
 
@@ -97,95 +90,116 @@ def smear(truth: RegretCurve, place: float) -> np.ndarray:
     return np.convolve(regrets, kernel / kernel.sum(), "valid")[: len(offsets())]
 
 
-def counts(found: Sequence[Case]) -> np.ndarray:
-    """What each case counts for: a task's together for one share."""
-    number = Counter(case.task for case in found)
-    shares = np.array([1 / number[case.task] for case in found])
-    return shares / shares.sum()
+class Fit:
+    """Cases as arrays, and the numbers of the least expected regret.
+
+    Args:
+        found: the cases.
+        features: those of FEATURES that are fitted; the others are left at 0.
+    """
+
+    def __init__(self, found: Sequence[Case], features: Sequence[str] = FEATURES) -> None:
+        self.found = found
+        self.used = np.array([True] * len(SCHEDULES) + [name in features for name in FEATURES])
+        self.rows = design(found)
+        number = Counter((case.truth.task, case.truth.schedule) for case in found)
+        shares = np.array([1 / number[case.truth.task, case.truth.schedule] for case in found])
+        self.shares = shares / shares.sum()
+        self.table = np.stack([case.smeared for case in found])
+
+    def expected(self, numbers: np.ndarray) -> float:
+        """The expected regret, and the price of the features."""
+        at = np.rint((self.rows @ numbers + FURTHEST) / STEP).astype(int)
+        lost = self.table[np.arange(len(at)), np.clip(at, 0, self.table.shape[1] - 1)]
+        return float(self.shares @ lost + SHRUNK * (numbers[len(SCHEDULES) :] ** 2).sum())
+
+    def numbers(self) -> np.ndarray:
+        """A shift for each schedule, and a weight for each feature: each is moved while that pays."""
+        ends = [self._descended(start) for start in STARTS]
+        return min(ends, key=self.expected)
+
+    def _descended(self, start: float) -> np.ndarray:
+        numbers = np.where(np.arange(len(self.used)) < len(SCHEDULES), start, 0.0)
+        best, move = self.expected(numbers), FIRST_MOVE
+        while move >= LAST_MOVE:
+            paid = False
+            for index in np.flatnonzero(self.used):
+                for step in (move, -move):
+                    tried = numbers.copy()
+                    tried[index] += step
+                    if (expected := self.expected(tried)) < best - 1e-9:
+                        numbers, best, paid = tried, expected, True
+            move = move if paid else move / 2
+        return numbers
 
 
-def shifted(found: Sequence[Case], fitted: Sequence[float]) -> np.ndarray:
-    """Decades from the line's place, momentum aside, (cases,). Args: fitted: shift, repeated, doubtful."""
-    shift, repeated, doubtful = fitted
-    return np.array([shift + repeated * case.repeated + doubtful * case.doubtful for case in found])
+def design(found: Sequence[Case]) -> np.ndarray:
+    """A row a case: which schedule it is of, and its features. (cases, SCHEDULES + FEATURES)."""
+    return np.array([[*(case.truth.schedule == name for name in SCHEDULES), *case.features] for case in found], float)
 
 
-def fit(found: Sequence[Case]) -> tuple[float, float, float]:
-    """Shift, repeated and doubtful of the least expected regret."""
-    table, shares, rows = np.stack([case.smeared for case in found]), counts(found), np.arange(len(found))
-    best = (np.inf, (0.0, 0.0, 0.0))
-    for repeated, doubtful in itertools.product(REPEATED, DOUBTFUL):
-        rest, price = shifted(found, (0.0, repeated, doubtful)), SHRUNK * (repeated**2 + doubtful**2)
-        for shift in SHIFTS:
-            at = np.clip(np.rint((shift + rest + FURTHEST) / STEP).astype(int), 0, table.shape[1] - 1)
-            expected = float(shares @ table[rows, at]) + price
-            if expected < best[0] - 1e-9:
-                best = expected, (float(shift), float(repeated), float(doubtful))
-    return best[1]
-
-
-def regrets(found: Sequence[Case], fitted: Sequence[float]) -> np.ndarray:
+def regrets(found: Sequence[Case], numbers: np.ndarray) -> np.ndarray:
     """What each case loses, (cases,)."""
-    shifts = shifted(found, fitted)
-    return np.array([c.truth.regret(c.place - c.momentum + d) for c, d in zip(found, shifts, strict=True)])
+    return np.array([c.truth.regret(c.place + d) for c, d in zip(found, design(found) @ numbers, strict=True)])
 
 
-def left_out(found: Sequence[Case], fitted: Callable[[Sequence[Case]], tuple[float, float, float]]) -> float:
-    """The mean regret of tasks whose families were not fitted on."""
-    lost = np.zeros(len(found))
-    families = np.array([case.family for case in found])
+def left_out(found: Sequence[Case], features: Sequence[str]) -> np.ndarray:
+    """What each case loses where its family was not fitted on, (cases,)."""
+    lost, families = np.zeros(len(found)), np.array([case.family for case in found])
     for family in dict.fromkeys(families.tolist()):
         inside = families == family
         others = [case for case, own in zip(found, inside, strict=True) if not own]
-        lost[inside] = regrets([case for case, own in zip(found, inside, strict=True) if own], fitted(others))
-    return float(counts(found) @ lost)
+        mine = [case for case, own in zip(found, inside, strict=True) if own]
+        lost[inside] = regrets(mine, Fit(others, features).numbers())
+    return lost
 
 
-def widths(found: Sequence[Case], fitted: Sequence[float]) -> tuple[float, float]:
-    """log10_std of relied-on suggestions and of the others, by the least mean interval score; the others' is no less."""
-    errors: dict[bool, list[float]] = {False: [], True: []}
-    for case, shift in zip(found, shifted(found, fitted), strict=True):
+def by_schedule(found: Sequence[Case], lost: np.ndarray) -> str:
+    """The mean regret over tasks under each schedule, as text."""
+    cells = []
+    for schedule in SCHEDULES:
+        of_task: dict[str, list[float]] = {}
+        for case, regret in zip(found, lost.tolist(), strict=True):
+            if case.truth.schedule == schedule:
+                of_task.setdefault(case.truth.task, []).append(regret)
+        cells.append(f"{schedule} {np.mean([np.mean(values) for values in of_task.values()]):.4f}")
+    return "   ".join(cells)
+
+
+def widths(found: Sequence[Case], numbers: np.ndarray) -> tuple[dict[str, float], float]:
+    """log10_std by schedule where a descent stands out, and where none does."""
+    errors: dict[str, list[float]] = {}
+    for case, shift in zip(found, design(found) @ numbers, strict=True):
         if case.truth.best is not None:
-            errors[case.doubtful].append(case.truth.best - (case.place - case.momentum + shift))
-    every = errors[False] + errors[True]
-    sure = best_width(errors[False] or every) / 2
-    doubtful = best_width(errors[True]) / 2 if len(errors[True]) >= FEW else best_width(every) / 2
-    return std_of(sure), std_of(max(sure, doubtful))
+            kind = "flat" if case.features[0] else case.truth.schedule
+            errors.setdefault(kind, []).append(case.truth.best - case.place - shift)
+    stds = {kind: round(std_of(best_width(found) / 2), 4) for kind, found in errors.items()}
+    return {schedule: stds[schedule] for schedule in SCHEDULES}, max(stds.values())
 
 
 def std_of(half: float) -> float:
     """The log10_std of a prior whose 80% interval reaches that many decades to each side of its mode."""
-
-    def reach(std: float) -> float:
-        prior = LRPrior(10 ** -(RANGE / 2), 10 ** (RANGE / 2), 1.0, std, PRIOR_TAILS)
-        return float(np.log10(prior.ppf(0.9)))
-
     low, high = 0.02, 3.0
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if reach(middle) < half else (low, middle)
+        prior = LRPrior(10 ** -(RANGE / 2), 10 ** (RANGE / 2), 1.0, middle, PRIOR_TAILS)
+        low, high = (middle, high) if np.log10(prior.ppf(0.9)) < half else (low, middle)
     return (low + high) / 2
 
 
-def planned(found: Sequence[Case]) -> dict[str, dict[str, float]]:
-    """What calibration.json has by schedule; prints how well it does."""
-    record: dict[str, dict[str, float]] = {}
-    for schedule in SCHEDULES:
-        mine = [case for case in found if case.truth.schedule == schedule]
-        fitted = fit(mine)
-        sure, doubtful = widths(mine, fitted)
-        names = ("shift", "repeated", "doubtful", "log10_std", "doubtful_log10_std")
-        record[schedule] = dict(zip(names, (round(value, 4) for value in (*fitted, sure, doubtful)), strict=True))
-        before, after = (float(counts(mine) @ regrets(mine, numbers)) for numbers in ((0.0, 0.0, 0.0), fitted))
-        print(
-            f"{schedule:<10} {len({case.task for case in mine})} tasks: mean regret {before:.3f} on the line, {after:.3f} fitted, "
-            f"{left_out(mine, fit):.3f} on families left out ({left_out(mine, shift_only):.3f} by a shift alone)   {record[schedule]}"
-        )
-    return record
-
-
-def shift_only(found: Sequence[Case]) -> tuple[float, float, float]:
-    """The shift of the least expected regret, with nothing else."""
-    table, shares = np.stack([case.smeared for case in found]), counts(found)
-    at = np.rint((SHIFTS + FURTHEST) / STEP).astype(int)
-    return float(SHIFTS[int(np.argmin(shares @ table[:, at]))]), 0.0, 0.0
+def planned(found: Sequence[Case]) -> dict[str, Any]:
+    """What calibration.json has; prints how well it does, and what each feature pays on families left out."""
+    print(f"{'on the line':<40}{by_schedule(found, regrets(found, np.zeros(len(SCHEDULES) + len(FEATURES))))}")
+    for count in range(len(FEATURES) + 1):
+        named = ", ".join(("shifts", *FEATURES[:count]))
+        print(f"{named + '; families left out':<50}{by_schedule(found, left_out(found, FEATURES[:count]))}")
+    numbers = Fit(found).numbers()
+    print(f"{'as fitted on all':<50}{by_schedule(found, regrets(found, numbers))}")
+    stds, flat_std = widths(found, numbers)
+    shifts = [round(float(number), 4) for number in numbers]
+    return {
+        "shifts": dict(zip(SCHEDULES, shifts, strict=False)),
+        **dict(zip(FEATURES, shifts[len(SCHEDULES) :], strict=True)),
+        "log10_stds": stds,
+        "flat_log10_std": flat_std,
+    }

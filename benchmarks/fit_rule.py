@@ -33,7 +33,6 @@ from variants import PATH as VARIANTS
 
 from lr_search import LRCurve
 from lr_search.curves.calibrated import FEATURES, FittedLine, anchor
-from lr_search.curves.phases import has_descent
 
 TARGET = Path(__file__).parents[1] / "lr_search" / "curves" / "calibration.json"
 USED = {
@@ -234,21 +233,18 @@ def noisy_from(made: Sequence[Example], lost: np.ndarray) -> float:
     return round(float(noisy), 4)
 
 
-def planned_for(kind: str, record: dict[str, Any], jobs: int) -> dict[str, dict[str, float]]:
-    """What depends on the plan, for a line and the doubts about it."""
-    line, doubts = FittedLine(**record["offset"]), FittedLine(**record["regret"])
+def planned_for(kind: str, record: dict[str, Any], jobs: int) -> dict[str, Any]:
+    """What depends on the plan, for a line."""
+    line = FittedLine(**record["offset"])
     judged = of_side("fit", None, jobs)
     found = with_curves(judged, curves_path("fit"), SEEDS, jobs, fresh=False)
     bare = {"gain_ratio": None, "metrics": {}}
     read = [[replace(curve, **bare) if kind == "loss" else curve for curve in of_task] for of_task in found]
     print(f"\n{kind}, by schedule")
-    return planned(
-        cases(
-            [(one.truths, of_task) for one, of_task in zip(judged, read, strict=True)],
-            lambda curve: anchor(curve) + line(curve),
-            lambda curve: has_descent(curve) and doubts(curve) <= record["noisy"],
-        )
-    )
+    pairs = [(one.truths, of_task) for one, of_task in zip(judged, read, strict=True)]
+    fitted = planned(cases(pairs, lambda curve: anchor(curve) + line(curve)))
+    print(json.dumps(fitted))
+    return fitted
 
 
 def named_line(names: Sequence[str], weights: np.ndarray) -> dict[str, Any]:

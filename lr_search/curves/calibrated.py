@@ -3,8 +3,8 @@
     log10(lr) = anchor + constant + weight_1 * feature_1 + ... + weight_k * feature_k + shift
 
 The anchor is the LR at which the gain ratio falls below 1/2, or, on a curve without one, that of the blow-up. A second such
-line tells what training there may be expected to lose. The shift depends on the plan, that is on the schedule under which the LR is
-trained with, and is where the expected regret is least: too high costs more than too low. All of it is in calibration.json;
+line tells what training there may be expected to lose. The shift depends on the plan: it goes to where the expected regret is least under
+the schedule that the LR is the peak of, for too high costs more than too low. All of it is in calibration.json;
 `python benchmarks/fit_rule.py` fits it anew and says how well it does on tasks it has not seen.
 """
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from lr_search.curves.gain_crossing import gain_crossing
+from lr_search.curves.gain_crossing import gain_crossing, stalled_lr
 from lr_search.curves.phases import BEGUN, has_descent
 from lr_search.curves.smoothing import TINY
 
@@ -35,6 +35,7 @@ MOST_DECADES = 2.5  # how far apart two places on a curve are taken to lie
 # the schedules that were fitted stand for others too: those that hardly decay for constant, the rest for a cosine
 FITTED_AS = {"constant": "constant", "plateau": "constant", "wsd": "wsd", "one_cycle": "one_cycle"}
 OTHERS_AS = "cosine"
+STAY_HIGH = ("constant", "wsd")  # until the end, or near to it
 MOVES_MOMENTUM = ("one_cycle",)
 FEW_EPOCHS, MOST_REPETITION = 10.0, 1.0  # up to 100 epochs were trained
 
@@ -53,21 +54,23 @@ class FittedLine:
 
 @dataclass(frozen=True)
 class Planned:
-    """What was fitted for trainings under one schedule.
+    """What was fitted for the trainings that follow: decades from the line to the LR of least expected regret.
 
     Args:
-        shift: decades from the line to the LR of least expected regret, for a training of few epochs.
-        repeated: decades more for each decade of epochs beyond 10: examples seen that often begin to be learned by heart.
-        doubtful: decades more where a suggestion is not to be relied on.
-        log10_std: how far off relied-on suggestions are, in decades: 80% of the best LRs lie within 1.28 times as much.
-        doubtful_log10_std: how far off the suggestions are that are not to be relied on, in decades.
+        shifts: by schedule, for SGD, where a descent stands out.
+        flat: more where none stands out.
+        adaptive: more for an optimizer whose steps do not grow with the gradient, as Adam's; in proportion to `1 - scaling`.
+        repeated: more for each decade of epochs beyond 10, under schedules whose LR stays high: what is seen often is learned by heart.
+        log10_stds: how far off suggestions are, by schedule, in decades: 80% of the best LRs lie within 1.28 times as much.
+        flat_log10_std: likewise where no descent stands out, under any schedule.
     """
 
-    shift: float
+    shifts: Mapping[str, float]
+    flat: float
+    adaptive: float
     repeated: float
-    doubtful: float
-    log10_std: float
-    doubtful_log10_std: float
+    log10_stds: Mapping[str, float]
+    flat_log10_std: float
 
 
 @dataclass(frozen=True)
@@ -78,13 +81,13 @@ class Calibration:
         offset: decades from the anchor to the best LR.
         regret: what a training at the suggested LR may be expected to lose, as a share of what the best one gains.
         noisy: the expected regret from which on a suggestion is not to be relied on.
-        planned: what depends on the schedule, by its name.
+        planned: what depends on the training that follows.
     """
 
     offset: FittedLine
     regret: FittedLine
     noisy: float
-    planned: Mapping[str, Planned]
+    planned: Planned
 
 
 def calibrated(curve: LRCurve) -> float:
@@ -100,9 +103,16 @@ def unplanned(curve: LRCurve) -> float:
 
 def shift(curve: LRCurve) -> float:
     """Decades from there to the LR of least expected regret, for the curve's plan."""
-    fitted = _planned(curve)
-    doubt = 0.0 if is_relied_on(curve) else fitted.doubtful
-    return fitted.shift + fitted.repeated * repetition(curve) + doubt - added_momentum(curve)
+    fitted, schedule = calibrations()[rule_kind(curve)].planned, fitted_schedule(curve)
+    repeated = fitted.repeated * repetition(curve) if schedule in STAY_HIGH else 0.0
+    by_curve = fitted.flat * flat(curve) + fitted.adaptive * (1 - scaling(curve))
+    return fitted.shifts[schedule] + by_curve + repeated - added_momentum(curve)
+
+
+def fitted_schedule(curve: LRCurve) -> str:
+    """The schedule that was fitted for the planned one, or the likest to it."""
+    planned = None if curve.plan is None else curve.plan.schedule
+    return FITTED_AS.get(planned or "", OTHERS_AS)
 
 
 def repetition(curve: LRCurve) -> float:
@@ -119,18 +129,8 @@ def added_momentum(curve: LRCurve) -> float:
 
 def uncertainty(curve: LRCurve) -> float:
     """How far the best LR may lie from what the rule says, in decades (one standard deviation)."""
-    fitted = _planned(curve)
-    return fitted.log10_std if is_relied_on(curve) else fitted.doubtful_log10_std
-
-
-def is_relied_on(curve: LRCurve) -> bool:
-    """Whether a descent stands out, and curves like this one seldom misled."""
-    return has_descent(curve) and not is_doubtful(curve)
-
-
-def _planned(curve: LRCurve) -> Planned:
-    schedule = None if curve.plan is None else curve.plan.schedule
-    return calibrations()[rule_kind(curve)].planned[FITTED_AS.get(schedule or "", OTHERS_AS)]
+    fitted = calibrations()[rule_kind(curve)].planned
+    return fitted.log10_stds[fitted_schedule(curve)] if has_descent(curve) else fitted.flat_log10_std
 
 
 def is_doubtful(curve: LRCurve) -> bool:
@@ -154,16 +154,19 @@ def calibrations() -> dict[RuleKind, Calibration]:
             FittedLine(**record[kind]["offset"]),
             FittedLine(**record[kind]["regret"]),
             record[kind]["noisy"],
-            {schedule: Planned(**fitted) for schedule, fitted in record[kind]["planned"].items()},
+            Planned(**record[kind]["planned"]),
         )
         for kind in ("gain", "loss")
     }
 
 
 def anchor(curve: LRCurve) -> float:
-    """log10 of the LR from which the decades to the best LR are counted."""
-    half = gain_crossing(curve, 0.5) if rule_kind(curve) == "gain" else None
-    return _end(curve) if half is None else float(np.log10(half))
+    """log10 of the LR from which the decades to the best LR are counted: where steps break their promise, stop growing, or blow up."""
+    if rule_kind(curve) == "loss":
+        return _end(curve)
+    half, stalled = gain_crossing(curve, 0.5), stalled_lr(curve)
+    where = half if stalled is None else stalled
+    return _end(curve) if where is None else float(np.log10(where))
 
 
 def _end(curve: LRCurve) -> float:

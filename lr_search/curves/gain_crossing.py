@@ -1,4 +1,4 @@
-"""The LR at which a step becomes large against the curvature, read off the gain ratio."""
+"""The LR at which a step becomes large against the curvature, read off the gain ratio, or at which steps stop growing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from lr_search.errors import require
 if TYPE_CHECKING:
     from lr_search.curves.curve import LRCurve
 
+STALLED = 0.25  # decades that steps grow by, at most, over a ramp's last decade where they stall
+NEAR = 3.0  # times the LR at which steps stall: a gain ratio that falls further up fell by chance
+MOST_FEW = 5  # steps in a decade that tell nothing
 HOLD_DECADES = 0.2  # the smoothing's width: a shorter stay below the level may be one step's noise
 
 
@@ -55,3 +58,33 @@ def gain_crossing(curve: LRCurve, level: float = 0.5) -> float | None:
         share = (ratio[step - 1] - level) / (ratio[step - 1] - ratio[step])
         return float(10 ** (log10_lr[step - 1] + share * (log10_lr[step] - log10_lr[step - 1])))
     return None
+
+
+def stalled_lr(curve: LRCurve) -> float | None:
+    """The LR beyond which the optimizer takes no larger steps, whatever the LR, as Adafactor does; None where steps go on to grow or break.
+
+    Where the steps' size over the last decade of a ramp that went through hardly grows, it is the LR at which steps in proportion to the
+    LR would have that size; if the gain ratio fell below 1/2 before, or not far beyond it, the steps broke rather than stalled.
+
+    Args:
+        curve: a range test's record, with the relative update.
+
+    >>> from lr_search.curves.curve import LRCurve
+    >>> lr = np.logspace(-5, 1, 100)
+    >>> round(stalled_lr(LRCurve(lr, np.ones(100), metrics={"relative_update": np.minimum(lr, 0.1)})), 2)
+    0.1
+    """
+    if "relative_update" not in curve.metrics or curve.stopped != "finished":
+        return None
+    update = curve.metrics["relative_update"]
+    known = np.isfinite(update) & (update > 0) & (curve.lr > 0)
+    lr, update = curve.lr[known], update[known]
+    last = lr >= curve.lr[-1] / 10
+    if last.sum() < MOST_FEW or last.all():
+        return None
+    slope = np.polyfit(np.log10(lr[last]), np.log10(update[last]), 1)[0]
+    if slope > STALLED:
+        return None
+    stalled = float(np.median(update[last]) / np.median(update[~last] / lr[~last]))
+    half = gain_crossing(curve, 0.5)
+    return None if half is not None and half < NEAR * stalled else stalled

@@ -10,7 +10,7 @@ import numpy as np
 
 from lr_search.curves.calibrated import calibrated, is_doubtful, rule_kind, uncertainty
 from lr_search.curves.curve import LRCurve
-from lr_search.curves.gain_crossing import gain_crossing
+from lr_search.curves.gain_crossing import gain_crossing, stalled_lr
 from lr_search.curves.phases import FLAT, has_descent
 from lr_search.curves.remarks import bounds_remark, groups_remark, plan_remark
 from lr_search.curves.rules import SIMPLE_RULES as SIMPLE_RULES
@@ -116,7 +116,7 @@ def end_to_move(curve: LRCurve) -> Literal["start", "end"] | None:
     if curve.stopped != "finished":
         return "start" if _blew_up_early(curve) else None
     if rule_kind(curve) == "gain":
-        return "end" if half is None else None
+        return "end" if half is None and stalled_lr(curve) is None else None
     return "end" if lowest >= 0.95 * last else None
 
 
@@ -161,7 +161,9 @@ def judge(curve: LRCurve, spread: float = 0.0) -> tuple[Status, str]:
         )
     lowest = float(curve.lr[int(np.argmin(curve.smoothed))])
     ended = {"finished": "rose again", "diverged": "blew up", "non_finite": "became non-finite"}[curve.stopped]
+    stalled = stalled_lr(curve)
     measured = "" if half is None else f" Steps fell to half their promise at {half:.2g}."
+    measured = measured if stalled is None else f" The optimizer's steps stop growing at {stalled:.2g}."
     return "ok", (
         f"The loss fell by {curve.descent:.3g} (its noise from batch to batch is {curve.noise:.2g}), "
         f"was lowest at {lowest:.2g} and {ended} by {curve.lr[-1]:.2g}.{measured}"
