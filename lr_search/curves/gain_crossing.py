@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 STALLED = 0.25  # decades that steps grow by, at most, over a ramp's last decade where they stall
 NEAR = 3.0  # times the LR at which steps stall: a gain ratio that falls further up fell by chance
+GROWING = 0.75  # the quantile of steps over their LR that those which still grow have
 MOST_FEW = 5  # steps in a decade that tell nothing
 HOLD_DECADES = 0.2  # the smoothing's width: a shorter stay below the level may be one step's noise
 
@@ -85,6 +86,6 @@ def stalled_lr(curve: LRCurve) -> float | None:
     slope = np.polyfit(np.log10(lr[last]), np.log10(update[last]), 1)[0]
     if slope > STALLED:
         return None
-    stalled = float(np.median(update[last]) / np.median(update[~last] / lr[~last]))
+    stalled = float(np.median(update[last]) / np.quantile(update[~last] / lr[~last], GROWING))
     half = gain_crossing(curve, 0.5)
     return None if half is not None and half < NEAR * stalled else stalled

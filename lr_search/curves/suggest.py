@@ -161,13 +161,11 @@ def judge(curve: LRCurve, spread: float = 0.0) -> tuple[Status, str]:
         )
     lowest = float(curve.lr[int(np.argmin(curve.smoothed))])
     ended = {"finished": "rose again", "diverged": "blew up", "non_finite": "became non-finite"}[curve.stopped]
-    stalled = stalled_lr(curve)
+    fell = f"The loss fell by {curve.descent:.3g} (its noise from batch to batch is {curve.noise:.2g})"
+    if (stalled := stalled_lr(curve)) is not None:
+        return "ok", f"{fell}, and the optimizer takes no larger steps beyond {stalled:.2g}."
     measured = "" if half is None else f" Steps fell to half their promise at {half:.2g}."
-    measured = measured if stalled is None else f" The optimizer's steps stop growing at {stalled:.2g}."
-    return "ok", (
-        f"The loss fell by {curve.descent:.3g} (its noise from batch to batch is {curve.noise:.2g}), "
-        f"was lowest at {lowest:.2g} and {ended} by {curve.lr[-1]:.2g}.{measured}"
-    )
+    return "ok", f"{fell}, was lowest at {lowest:.2g} and {ended} by {curve.lr[-1]:.2g}.{measured}"
 
 
 def _first_ratio(curve: LRCurve) -> float:

@@ -22,6 +22,8 @@ from lr_search.samplers.points import Inner, PointSampler, radical_inverse, unif
 from lr_search.samplers.trial_results import Results, results_of
 
 PRIOR_POINTS = 3  # the prior's points before results decide: its mode and two quantiles
+# of the quantiles from coarse to fine, 1/4, 3/4, 1/8, ..., 7/8, the outer ones come first: the three points then span its 75% interval
+OUTER_FIRST = {2: 4, 4: 2, 3: 7, 7: 3}
 BETA = 1.0  # how many trials the prior counts for beside the results
 MIXED_BETA = 4.0  # how many it counts for where other parameters change from trial to trial, so that a result says less of the LR
 # standard deviations that an improvement must exceed: or the search stays where all LRs are equally good, or bad
@@ -60,7 +62,7 @@ class RangeTestSampler(PointSampler):
     >>> sampler = RangeTestSampler(LRPrior(low=1e-5, high=10.0, mode=0.01, log10_std=0.5))
     >>> study = optuna.create_study(sampler=sampler)
     >>> [f"{study.ask().suggest_float('lr', 1e-5, 10.0, log=True):.1e}" for _ in range(3)]
-    ['1.0e-02', '4.3e-03', '2.3e-02']
+    ['1.0e-02', '2.2e-03', '4.5e-02']
     """
 
     def __init__(
@@ -118,7 +120,8 @@ class RangeTestSampler(PointSampler):
             return min(max(prior.mode, low), high)
         base = PRIMES[self.params.index(name)]
         # 0 and, of halves, 1/2 are left out: the mode stands for the middle, and the very ends come last
-        share = radical_inverse(number + (base == 2), base)
+        place = OUTER_FIRST.get(number + 1, number + 1) if base == 2 else number
+        share = radical_inverse(place, base)
         below, above = prior.cdf([low, high]).tolist()
         return min(max(float(prior.ppf(below + share * (above - below))), low), high)
 
