@@ -1,0 +1,69 @@
+"""What benchmarks/fit_plans.py fits, on regret curves with a known answer."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from fit_plans import FEATURES, SCHEDULES, Case, Fit, by_schedule, regrets, smear, std_of, widths
+from judge_regrets import RegretCurve
+
+from lr_search import LRPrior
+
+pytestmark = pytest.mark.bench
+
+SHIFTS = {"constant": -0.4, "wsd": -0.2, "cosine": 0.1, "one_cycle": 0.3}
+WEIGHTS = (-0.5, -0.3, -0.6)  # of FEATURES
+
+
+def truth(task: str, schedule: str, best: float) -> RegretCurve:
+    """A regret that rises as fast to both sides, by 1 a decade squared, over 6 decades."""
+    places = best + np.arange(-12, 13) * 0.25
+    losses = np.minimum(1.0, (places - best) ** 2)[:, None]
+    return RegretCurve(task, schedule, 1000, "1000", places, losses, np.array([1.0]))
+
+
+def cases(off: float = 0.0) -> list[Case]:
+    """Of many places and features, whose best lies where the numbers above say, or `off` decades to both sides of it."""
+    rng, found = np.random.default_rng(0), []
+    for number in range(60):
+        features = (float(number % 3 == 0), float(rng.random()), float(rng.random()))
+        for schedule, shift in SHIFTS.items():
+            place = float(rng.uniform(-3, 0))
+            repeated = features[2] if schedule in ("constant", "wsd") else 0.0
+            mine = (*features[:2], repeated)
+            best = place + shift + float(np.dot(WEIGHTS, mine)) + off * (-1) ** number
+            one = truth(f"task {number}", schedule, best)
+            found.append(Case(one, place, mine, smear(one, place)))
+    return found
+
+
+def test_it_finds_the_shifts_and_weights_of_the_least_expected_regret() -> None:
+    found = cases()
+    numbers = Fit(found).numbers()
+    np.testing.assert_allclose(numbers, [*SHIFTS.values(), *WEIGHTS], atol=0.08)
+    assert regrets(found, numbers).mean() < 0.01 < regrets(found, np.zeros(len(numbers))).mean()
+
+
+def test_features_that_are_left_out_stay_at_zero() -> None:
+    numbers = Fit(cases(), FEATURES[:1]).numbers()
+    assert numbers[len(SCHEDULES) + 1 :].tolist() == [0.0, 0.0]
+    assert numbers[len(SCHEDULES)] == pytest.approx(WEIGHTS[0], abs=0.2)
+
+
+def test_a_width_holds_four_fifths_of_the_best_lrs() -> None:
+    found = cases(off=0.3)
+    stds, flat = widths(found, np.array([*SHIFTS.values(), *WEIGHTS]))
+    assert [*stds.values(), flat] == pytest.approx([std_of(0.3)] * 5, abs=0.01)
+    prior = LRPrior(1e-3, 1e3, 1.0, std_of(0.3))
+    assert np.log10(prior.ppf([0.1, 0.9])) == pytest.approx([-0.3, 0.3], abs=1e-3)
+
+
+def test_tasks_count_once_however_many_curves_they_have() -> None:
+    one, other = cases()[0], cases()[8]
+    lost = np.array([0.1, 0.3, 0.3, 0.3])
+    several = [one, other, other, other]
+    assert "constant 0.2000" in by_schedule([*several, *cases()[1:4]], np.append(lost, [0.0, 0.0, 0.0]))
