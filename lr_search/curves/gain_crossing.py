@@ -11,6 +11,7 @@ from lr_search.errors import require
 if TYPE_CHECKING:
     from lr_search.curves.curve import LRCurve
 
+ADAPTIVE = 0.1  # the power of the gradient that an adaptive optimizer's steps grow with, at most
 STALLED = 0.25  # decades that steps grow by, at most, over a ramp's last decade where they stall
 NEAR = 3.0  # times the LR at which steps stall: a gain ratio that falls further up fell by chance
 GROWING = 0.75  # the quantile of steps over their LR that those which still grow have
@@ -72,10 +73,14 @@ def stalled_lr(curve: LRCurve) -> float | None:
 
     >>> from lr_search.curves.curve import LRCurve
     >>> lr = np.logspace(-5, 1, 100)
-    >>> round(stalled_lr(LRCurve(lr, np.ones(100), metrics={"relative_update": np.minimum(lr, 0.1)})), 2)
+    >>> adaptive, steps = {"scaling": 0.0}, {"relative_update": np.minimum(lr, 0.1)}
+    >>> round(stalled_lr(LRCurve(lr, np.ones(100), metrics=steps, optimizer=adaptive)), 2)
     0.1
     """
-    if "relative_update" not in curve.metrics or curve.stopped != "finished":
+    adaptive = (
+        curve.optimizer.get("scaling", 1.0) < ADAPTIVE
+    )  # others' steps shrink with the gradient, where a training has converged
+    if not adaptive or "relative_update" not in curve.metrics or curve.stopped != "finished":
         return None
     update = curve.metrics["relative_update"]
     known = np.isfinite(update) & (update > 0) & (curve.lr > 0)

@@ -26,7 +26,7 @@ def stalling(at: float, ratio: np.ndarray = NEARLY_ONE, **changes) -> LRCurve:
         "reduction": ratio * update,
     }
     given = {"gain_ratio": ratio, "metrics": metrics, **changes}
-    return LRCurve(LR, 2 - fell, optimizer={"scaling": 0.0, "gain": 0.0, "fade": 0.0}, **given)
+    return LRCurve(LR, 2 - fell, **{"optimizer": {"scaling": 0.0, "gain": 0.0, "fade": 0.0}, **given})
 
 
 @pytest.mark.parametrize("at", [1e-3, 0.1, 3.0])
@@ -43,6 +43,8 @@ def test_steps_that_grow_to_the_end_or_break_do_not_stall() -> None:
     assert stalled_lr(stalling(0.1, metrics=grows)) is None
     assert stalled_lr(stalling(0.1, stopped="diverged")) is None
     assert stalled_lr(stalling(0.1, metrics={}, gain_ratio=None)) is None
+    for optimizer in ({"scaling": 1.0}, {}):  # whose steps shrink as the gradient does
+        assert stalled_lr(stalling(0.1, optimizer=optimizer)) is None
     broken = np.where(LR < 0.05, 1.0, 0.0)
     assert stalled_lr(stalling(0.1, ratio=broken)) is None
     late = np.where(LR < 30.0, 1.0, 0.3)  # by chance, long after steps have stopped growing

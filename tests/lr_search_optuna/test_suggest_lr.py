@@ -72,7 +72,7 @@ def test_the_first_points_are_where_the_quantiles_of_a_truncated_normal_say():
     found = [suggest_lr(study.ask(), prior) for _ in range(3)]
     centre = math.log10(prior.mode)
     log_lr = scipy.stats.truncnorm((-5 - centre) / 0.5, (1 - centre) / 0.5, loc=centre, scale=0.5)
-    assert found == pytest.approx([prior.mode, 10 ** log_lr.ppf(0.25), 10 ** log_lr.ppf(0.75)], rel=1e-6)
+    assert found == pytest.approx([prior.mode, 10 ** log_lr.ppf(1 / 8), 10 ** log_lr.ppf(7 / 8)], rel=1e-6)
 
 
 def test_it_is_an_ordinary_log_float():
@@ -143,7 +143,7 @@ def partial_fixed(fixed):
     [
         (lambda: FixedSampler(3e-4), 3e-4, 3e-4),
         (lambda: partial_fixed({"lr": 0.7}), 0.7, 0.7),
-        (lambda: partial_fixed({"width": 9}), PRIOR.mode, PRIOR.ppf(0.25)),
+        (lambda: partial_fixed({"width": 9}), PRIOR.mode, PRIOR.ppf(1 / 8)),
     ],
 )
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
