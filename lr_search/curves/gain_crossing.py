@@ -77,9 +77,8 @@ def stalled_lr(curve: LRCurve) -> float | None:
     >>> round(stalled_lr(LRCurve(lr, np.ones(100), metrics=steps, optimizer=adaptive)), 2)
     0.1
     """
-    adaptive = (
-        curve.optimizer.get("scaling", 1.0) < ADAPTIVE
-    )  # others' steps shrink with the gradient, where a training has converged
+    # others' steps shrink with the gradient, where a training has converged
+    adaptive = curve.optimizer.get("scaling", 1.0) < ADAPTIVE
     if not adaptive or "relative_update" not in curve.metrics or curve.stopped != "finished":
         return None
     update = curve.metrics["relative_update"]

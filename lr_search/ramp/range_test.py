@@ -143,7 +143,11 @@ def range_test(
         curve = run_ramp(begin, settings)
     if plan is None:
         return curve
-    return replace(curve, plan=(curve.plan or Plan()).but(**plan.to_json()))
+    told = (
+        plan.batch_size is not None and plan.examples is not None
+    )  # of the data; the batches here may be some of them
+    known = Plan() if told or curve.plan is None else curve.plan
+    return replace(curve, plan=known.but(**plan.to_json()))
 
 
 def _require_room(settings: RampSettings, planned: int | None) -> None:

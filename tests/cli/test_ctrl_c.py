@@ -45,6 +45,14 @@ def test_a_second_one_is_an_exception_again():
             signal.raise_signal(signal.SIGINT)
 
 
+def test_where_it_is_ignored_it_stays_ignored():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with ctrl_c_noted() as noted:
+        signal.raise_signal(signal.SIGINT)
+        assert not noted.is_set()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 def test_afterwards_all_is_as_before():
     with ctrl_c_noted():
         pass

@@ -87,6 +87,11 @@ def test_on_live_objects_it_is_what_was_given_and_the_data_tell() -> None:
     given = lrs.range_test(model, optimizer, batches, workload.loss, end_lr=1e-2, num_steps=20, plan=known)
     assert given.plan == Plan(num_steps=20_000, schedule="cosine", steps_per_epoch=8)
     assert lrs.range_test(model, optimizer, batches, workload.loss, end_lr=1e-2, num_steps=20).plan.epochs is None
+    larger = Plan(num_steps=20_000, batch_size=8, examples=160_000)  # of which the batches are a few
+    assert (
+        lrs.range_test(model, optimizer, batches, workload.loss, end_lr=1e-2, num_steps=20, plan=larger).plan.epochs
+        == 1
+    )
     with pytest.raises(InvalidInputError, match=r"num_steps must be at most the plan's.*it then takes 20 steps"):
         lrs.range_test(model, optimizer, batches, workload.loss, num_steps=100, plan=Plan(num_steps=60))
 
