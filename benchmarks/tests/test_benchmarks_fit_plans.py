@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from fit_plans import FEATURES, SCHEDULES, Case, Fit, by_schedule, regrets, smear, std_of, widths
+from fit_plans import FEATURES, SCHEDULES, WIDENED, Case, Fit, by_schedule, narrowest, regrets, smear, widths
 from judge_regrets import RegretCurve
 
 from lr_search import LRPrior
@@ -54,12 +54,21 @@ def test_features_that_are_left_out_stay_at_zero() -> None:
     assert numbers[len(SCHEDULES)] == pytest.approx(WEIGHTS[0], abs=0.2)
 
 
-def test_a_width_holds_four_fifths_of_the_best_lrs() -> None:
-    found = cases(off=0.3)
-    stds, flat = widths(found, np.array([*SHIFTS.values(), *WEIGHTS]))
-    assert [*stds.values(), flat] == pytest.approx([std_of(0.3)] * 5, abs=0.01)
-    prior = LRPrior(1e-3, 1e3, 1.0, std_of(0.3))
-    assert np.log10(prior.ppf([0.1, 0.9])) == pytest.approx([-0.3, 0.3], abs=1e-3)
+def test_a_width_is_that_of_what_the_errors_were_drawn_from() -> None:
+    for skew, seed in ((0.0, 0), (0.3, 1)):
+        drawn = np.log10(LRPrior(1e-3, 1e3, 1.0, 0.5, skew=skew).sample(4000, seed))
+        std, found = narrowest(drawn, np.ones(len(drawn)), (0.0, 0.3))
+        assert (std, found) == (pytest.approx(0.5, abs=0.03), skew)
+
+
+def test_the_width_where_nothing_stands_out_is_that_of_those_curves_alone() -> None:
+    found = [case for case in cases(off=0.3) if case.features[0] == 0.0] + [
+        case for case in cases(off=0.6) if case.features[0] == 1.0
+    ]
+    fitted = widths(found, np.array([*SHIFTS.values(), *WEIGHTS]))
+    assert fitted["flat_log10_std"] == pytest.approx(2 * fitted["log10_std"], rel=0.1)
+    low, high = np.log10(LRPrior(1e-3, 1e3, 1.0, fitted["log10_std"] / WIDENED).ppf([0.1, 0.9]))
+    assert (low, high) == (pytest.approx(-0.3, abs=0.03), pytest.approx(0.3, abs=0.03))
 
 
 def test_tasks_count_once_however_many_curves_they_have() -> None:

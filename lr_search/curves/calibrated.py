@@ -61,16 +61,18 @@ class Planned:
         flat: more where none stands out.
         adaptive: more for an optimizer whose steps do not grow with the gradient, as Adam's; in proportion to `1 - scaling`.
         repeated: more for each decade of epochs beyond 10, under schedules whose LR stays high: what is seen often is learned by heart.
-        log10_stds: how far off suggestions are, by schedule, in decades: 80% of the best LRs lie within 1.28 times as much.
-        flat_log10_std: likewise where no descent stands out, under any schedule.
+        log10_std: how far off suggestions are, in decades, under any schedule; see LRPrior.
+        flat_log10_std: likewise where no descent stands out.
+        skew: how much further above the suggestion than below the best LRs lie; none where no descent stands out.
     """
 
     shifts: Mapping[str, float]
     flat: float
     adaptive: float
     repeated: float
-    log10_stds: Mapping[str, float]
+    log10_std: float
     flat_log10_std: float
+    skew: float
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,12 @@ def added_momentum(curve: LRCurve) -> float:
 def uncertainty(curve: LRCurve) -> float:
     """How far the best LR may lie from what the rule says, in decades (one standard deviation)."""
     fitted = calibrations()[rule_kind(curve)].planned
-    return fitted.log10_stds[fitted_schedule(curve)] if has_descent(curve) else fitted.flat_log10_std
+    return fitted.log10_std if has_descent(curve) else fitted.flat_log10_std
+
+
+def lopsided(curve: LRCurve) -> float:
+    """The skew of where the best LR may lie: the suggestion is that of least expected regret, and too high costs more."""
+    return calibrations()[rule_kind(curve)].planned.skew if has_descent(curve) else 0.0
 
 
 def is_doubtful(curve: LRCurve) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lr_search.arrays import FloatArray
+from lr_search.curves.calibrated import lopsided
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PRIOR_ATTRIBUTE = "lr_search_prior"  # of a study: the prior that all who work on it share
-PRIOR_FORMAT = 1
-FIELDS = ("low", "high", "mode", "log10_std", "tails")
-TAILS = 0.1  # the share that is spread evenly over the whole range: a curve's prior can be decades off
+PRIOR_FORMAT = 2
+FIELDS = ("low", "high", "mode", "log10_std", "tails")  # of format 1; the second knows of the skew
+TAILS = 0.05  # the share that is spread evenly over the whole range: a curve's prior can be decades off
 NORMAL = NormalDist()
 
 MOST_DRAWN = 10**6
@@ -32,19 +33,26 @@ MOST_DRAWN = 10**6
 @checked
 @dataclass(frozen=True)
 class LRPrior:
-    r"""Log-normal around `mode`, truncated to [low, high], plus a uniform share in log LR for the tails.
+    r"""Log-normal around `mode`, wider to one side, truncated to [low, high], plus a uniform share in log LR for the tails.
 
-    pdf(log10 lr) = (1 - tails) * truncated normal(log10 mode, log10_std) + tails * uniform(log10 low, log10 high)
+    pdf(log10 lr) = (1 - tails) * truncated two-piece normal(log10 mode, below, above) + tails * uniform(log10 low, log10 high)
+    with the standard deviations below = log10_std * (1 - skew) and above = log10_std * (1 + skew)
 
     Args:
         low: the smallest LR, > 0.
         high: the largest LR, > low.
-        mode: the likeliest LR, in [low, high].
-        log10_std: standard deviation of the log-normal part, in decades, > 0.
+        mode: the LR to try first, in [low, high]: where the density is highest.
+        log10_std: standard deviation of the log-normal part, in decades, > 0: the mean of the two sides'.
         tails: the uniform share, in [0, 1].
+        skew: how much wider it is above the mode than below, in (-1, 1). That of range tests is positive: too high an LR costs
+            more than too low a one, so that the LR of least expected regret lies below most of what may be the best.
 
     Raises:
         InvalidInputError: a number breaks its rule.
+
+    Reference:
+        Kenneth F. Wallis, "The Two-Piece Normal, Binormal, or Double Gaussian Distribution: Its Origin and Rediscoveries", 2014,
+        arXiv:1405.4995.
 
     >>> prior = LRPrior(low=1e-5, high=10.0, mode=1e-2, log10_std=0.5)
     >>> round(prior.ppf(0.5), 4)
@@ -56,6 +64,7 @@ class LRPrior:
     mode: float
     log10_std: float = 0.7
     tails: float = TAILS
+    skew: float = 0.0
 
     kind_remedy: ClassVar[str] = "Make one with LRPrior.around(1e-3), or LRPrior.from_curves([...])."
 
@@ -64,6 +73,7 @@ class LRPrior:
         require(self.low <= self.mode <= self.high, "mode must lie between low and high", mode=self.mode)
         require(0 < self.log10_std < np.inf, "log10_std must be positive and finite", log10_std=self.log10_std)
         require(0 <= self.tails <= 1, "tails must be between 0 and 1", tails=self.tails)
+        require(-1 < self.skew < 1, "skew must be above -1 and below 1", skew=self.skew)
 
     @classmethod
     def from_curves(
@@ -76,8 +86,8 @@ class LRPrior:
     ) -> LRPrior:
         """The prior that range tests tell, for a training of so many steps under that schedule.
 
-        Its mode is the geometric mean of the curves' suggestions, the LR of least expected regret; it is as wide as suggestions for
-        that schedule are uncertain, and wider where they differ. (Centred on the curves' `bounds()`' max_lr instead,
+        Its mode is the geometric mean of the curves' suggestions, the LR of least expected regret; it is as wide as suggestions are
+        uncertain, wider above the mode than below, and wider where they differ. (Centred on the curves' `bounds()`' max_lr instead,
         a schedule's peak lost twice as much: `python benchmarks/peaks.py --report`.)
 
         Args:
@@ -95,7 +105,8 @@ class LRPrior:
         low, high = lr_range
         logs = np.log10(np.clip([s.lr for s in suggestions], low, high))
         variance = np.mean([s.log10_std**2 for s in suggestions]) + np.var(logs)
-        return cls(low, high, float(np.clip(10 ** logs.mean(), low, high)), float(np.sqrt(variance)))
+        skew = float(np.mean([lopsided(curve) for curve in curves]))
+        return cls(low, high, float(np.clip(10 ** logs.mean(), low, high)), float(np.sqrt(variance)), skew=skew)
 
     @classmethod
     def around(cls, lr: float, *, factor: float = 3.0, lr_range: tuple[float, float] = (1e-5, 10.0)) -> LRPrior:
@@ -148,15 +159,22 @@ class LRPrior:
         return np.asarray((1 - self.tails) * body + self.tails * (place - low) / (high - low))
 
     def _normal(self, log10_lr: npt.ArrayLike) -> FloatArray:
-        z = (np.asarray(log10_lr) - np.log10(self.mode)) / self.log10_std
-        return np.asarray(np.vectorize(NORMAL.cdf, otypes=[float])(z))
+        """The cdf of the two-piece normal."""
+        z = self._deviations(log10_lr)
+        share = np.asarray(np.vectorize(NORMAL.cdf, otypes=[float])(z))
+        return np.where(z < 0, (1 - self.skew) * share, (1 + self.skew) * share - self.skew)
+
+    def _deviations(self, log10_lr: npt.ArrayLike) -> FloatArray:
+        """How many standard deviations of its side each place lies from the mode."""
+        away = np.asarray(log10_lr) - np.log10(self.mode)
+        return np.asarray(away / (self.log10_std * np.where(away < 0, 1 - self.skew, 1 + self.skew)))
 
     def pdf(self, lr: npt.ArrayLike) -> FloatArray:
         """The density per decade at each LR; 0 outside [low, high]. (...,) -> (...,)."""
         lrs = np.asarray(lr, dtype=np.float64)
         place = np.log10(np.clip(lrs, self.low, self.high))
         low, high = np.log10(self.low), np.log10(self.high)
-        z = (place - np.log10(self.mode)) / self.log10_std
+        z = self._deviations(place)
         mass = self._normal(high) - self._normal(low)
         body = np.exp(-0.5 * z**2) / (self.log10_std * np.sqrt(2 * np.pi) * mass)
         density = (1 - self.tails) * body + self.tails / (high - low)
@@ -201,7 +219,7 @@ class LRPrior:
 
     def to_json(self) -> dict[str, float]:
         """Plain numbers; `from_json` takes them back."""
-        return {"format": PRIOR_FORMAT, **{name: getattr(self, name) for name in FIELDS}}
+        return {"format": PRIOR_FORMAT, **{name: getattr(self, name) for name in (*FIELDS, "skew")}}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> LRPrior:
@@ -217,12 +235,13 @@ class LRPrior:
         version = record.get("format")
         newer = isinstance(version, int) and version > PRIOR_FORMAT
         remedy = "A newer lr_search wrote it: upgrade this one." if newer else "Give what LRPrior.to_json() returned."
-        require(version == PRIOR_FORMAT, f"a prior must have format {PRIOR_FORMAT}", remedy, format=version)
-        missing = [name for name in FIELDS if not isinstance(record.get(name), int | float)]
+        require(version in (1, PRIOR_FORMAT), f"a prior must have format 1 or {PRIOR_FORMAT}", remedy, format=version)
+        fields = FIELDS if version == 1 else (*FIELDS, "skew")
+        missing = [name for name in fields if not isinstance(record.get(name), int | float)]
         require(
             not missing,
-            f"a prior must hold {', '.join(FIELDS)}",
+            f"a prior must hold {', '.join(fields)}",
             "Give what LRPrior.to_json() returned.",
             missing=missing,
         )
-        return cls(**{name: float(record[name]) for name in FIELDS})
+        return cls(**{name: float(record[name]) for name in fields})

@@ -1,4 +1,4 @@
-"""Search where a range test points: its prior's mode first, then its quantiles, then what a Gaussian process expects most of.
+"""Search where a range test points: its prior's mode first, then above and below it, then what a Gaussian process expects most of.
 
 Hvarfner et al., "piBO: Augmenting Acquisition Functions with User Beliefs for Bayesian Optimization", 2022, arXiv:2204.11051.
 """
@@ -21,9 +21,14 @@ from lr_search.samplers.gaussian_process import MIXED_NOISES, NOISES, believe, s
 from lr_search.samplers.points import Inner, PointSampler, radical_inverse, uniform
 from lr_search.samplers.trial_results import Results, results_of
 
-PRIOR_POINTS = 3  # the prior's points before results decide: its mode and two quantiles
-# of the quantiles from coarse to fine, 1/4, 3/4, 1/8, ..., 7/8, the outer ones come first: the three points then span its 75% interval
-OUTER_FIRST = {2: 4, 4: 2, 3: 7, 7: 3}
+PRIOR_POINTS = 3  # the prior's points before results decide: its mode, and those beside it
+BESIDE = {1: 1.0, 2: -1.0}  # standard deviations from the mode: above it first, where most of what may be the best lies
+OUTER_FIRST = {
+    2: 7,
+    3: 4,
+    4: 2,
+    7: 3,
+}  # of the quantiles from coarse to fine, 1/4, 3/4, 1/8, ..., those stand for 7/8 and 1/8
 BETA = 1.0  # how many trials the prior counts for beside the results
 MIXED_BETA = 4.0  # how many it counts for where other parameters change from trial to trial, so that a result says less of the LR
 # standard deviations that an improvement must exceed: or the search stays where all LRs are equally good, or bad
@@ -36,7 +41,7 @@ Priors = LRPrior | Mapping[str, LRPrior] | None
 
 @checked
 class RangeTestSampler(PointSampler):
-    r"""The prior's mode and two of its quantiles, then where expected improvement x prior is highest.
+    r"""The prior's mode, one log10_std above it and one below, then where expected improvement x prior is highest.
 
     After the first three points, each LR is the one with the highest
 
@@ -45,7 +50,7 @@ class RangeTestSampler(PointSampler):
     under a Gaussian process over log LR, n being the number of results: the prior's say fades, so that a wrong one costs little.
     Beta is 1; 4 where other parameters change from trial to trial. Trials that run are taken to end as expected, those that
     diverged count as bad, pruned ones as the worst of those they were behind. Where no result is there, or under several
-    objectives, the prior's quantiles go on from coarse to fine. A mode that was enqueued is not tried again.
+    objectives, the prior's quantiles follow from coarse to fine. A mode that was enqueued is not tried again.
 
     Args:
         prior: over the LR, cut to the range of the parameter's distribution; of several LRs a prior each, by name; None: the one
@@ -62,7 +67,7 @@ class RangeTestSampler(PointSampler):
     >>> sampler = RangeTestSampler(LRPrior(low=1e-5, high=10.0, mode=0.01, log10_std=0.5))
     >>> study = optuna.create_study(sampler=sampler)
     >>> [f"{study.ask().suggest_float('lr', 1e-5, 10.0, log=True):.1e}" for _ in range(3)]
-    ['1.0e-02', '2.2e-03', '4.5e-02']
+    ['1.0e-02', '3.2e-02', '3.2e-03']
     """
 
     def __init__(
@@ -80,7 +85,7 @@ class RangeTestSampler(PointSampler):
             require(not missing, "prior must hold one for each name of param", missing=missing)
 
     def point(self, number: int, name: str, distribution: BaseDistribution) -> Any:
-        """The prior's mode, then its quantiles, from coarse to fine."""
+        """The prior's mode, a log10_std above it and below, then its quantiles, from coarse to fine."""
         require(self.prior is not None, "prior must be given, for a point without a study", prior=self.prior)
         return self._quantile(self._of(name, {}), number, name, distribution)
 
@@ -119,6 +124,9 @@ class RangeTestSampler(PointSampler):
         if number == 0:
             return min(max(prior.mode, low), high)
         base = PRIMES[self.params.index(name)]
+        beside = prior.mode * 10 ** (BESIDE.get(number, 0.0) * prior.log10_std)
+        if base == 2 and number in BESIDE and low < beside < high:
+            return float(beside)
         # 0 and, of halves, 1/2 are left out: the mode stands for the middle, and the very ends come last
         place = OUTER_FIRST.get(number + 1, number + 1) if base == 2 else number
         share = radical_inverse(place, base)

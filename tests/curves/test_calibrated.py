@@ -307,8 +307,8 @@ def test_the_fitted_numbers_come_with_the_package_and_name_known_features():
     for kind in record.values():
         assert set(kind) == {"offset", "regret", "noisy", "planned"}
         planned = kind["planned"]
-        assert set(planned["shifts"]) == set(planned["log10_stds"]) == {"constant", "wsd", "cosine", "one_cycle"}
-        numbers = [kind["noisy"], *planned["log10_stds"].values(), planned["flat_log10_std"]]
+        assert set(planned["shifts"]) == {"constant", "wsd", "cosine", "one_cycle"}
+        numbers = [kind["noisy"], planned["log10_std"], planned["flat_log10_std"], planned["skew"]]
         assert all(number > 0 for number in numbers)
         numbers += [*planned["shifts"].values(), planned["flat"], planned["adaptive"], planned["repeated"]]
         for line in (kind["offset"], kind["regret"]):
@@ -331,8 +331,7 @@ def test_the_rule_is_what_the_fitted_numbers_say():
 
 
 SHIFTS = {"constant": -0.3, "wsd": -0.2, "cosine": 0.1, "one_cycle": 0.2}
-STDS = {"constant": 0.7, "wsd": 0.6, "cosine": 0.5, "one_cycle": 0.4}
-PLANNED = Planned(SHIFTS, flat=-0.6, adaptive=-0.4, repeated=-0.2, log10_stds=STDS, flat_log10_std=0.9)
+PLANNED = Planned(SHIFTS, flat=-0.6, adaptive=-0.4, repeated=-0.2, log10_std=0.5, flat_log10_std=0.9, skew=0.2)
 FLAT = {"loss": np.full(401, 2.3)}
 
 
@@ -342,31 +341,32 @@ def fitted_so(monkeypatch, planned):
 
 
 @pytest.mark.parametrize(
-    ("plan", "decades", "std"),
+    ("plan", "decades"),
     [
-        (None, 0.1, 0.5),
-        (Plan(), 0.1, 0.5),
-        (Plan(schedule="cosine"), 0.1, 0.5),
-        (Plan(schedule="sgdr"), 0.1, 0.5),  # what was not fitted decays as a cosine does
-        (Plan(schedule="one_cycle"), 0.2, 0.4),
-        (Plan(schedule="constant"), -0.3, 0.7),
-        (Plan(schedule="plateau"), -0.3, 0.7),
-        (Plan(10_000, "constant", steps_per_epoch=1000), -0.3, 0.7),
-        (Plan(10_000, "constant", steps_per_epoch=200), -0.3 - 0.2 * math.log10(5), 0.7),
-        (Plan(10_000, "wsd", batch_size=50, examples=10_000), -0.2 - 0.2 * math.log10(5), 0.6),
-        (Plan(10_000, "cosine", steps_per_epoch=200), 0.1, 0.5),  # whose LR has long fallen by then
-        (Plan(10**6, "constant", steps_per_epoch=10), -0.5, 0.7),  # not beyond what was trained
+        (None, 0.1),
+        (Plan(), 0.1),
+        (Plan(schedule="cosine"), 0.1),
+        (Plan(schedule="sgdr"), 0.1),  # what was not fitted decays as a cosine does
+        (Plan(schedule="one_cycle"), 0.2),
+        (Plan(schedule="constant"), -0.3),
+        (Plan(schedule="plateau"), -0.3),
+        (Plan(10_000, "constant", steps_per_epoch=1000), -0.3),
+        (Plan(10_000, "constant", steps_per_epoch=200), -0.3 - 0.2 * math.log10(5)),
+        (Plan(10_000, "wsd", batch_size=50, examples=10_000), -0.2 - 0.2 * math.log10(5)),
+        (Plan(10_000, "cosine", steps_per_epoch=200), 0.1),  # whose LR has long fallen by then
+        (Plan(10**6, "constant", steps_per_epoch=10), -0.5),  # not beyond what was trained
     ],
 )
-def test_where_it_points_is_shifted_by_the_plan(monkeypatch, plan, decades, std):
+def test_where_it_points_is_shifted_by_the_plan(monkeypatch, plan, decades):
     fitted_so(monkeypatch, PLANNED)
     one = curve(plan=plan)
     assert place_of(one) - rule.unplanned(one) == pytest.approx(decades)
-    assert uncertainty(one) == std
+    assert (uncertainty(one), rule.lopsided(one)) == (0.5, 0.2)
     for change, more in (({"optimizer": ADAM}, -0.4), ({"optimizer": {}}, -0.2), (FLAT, -0.6)):
         other = curve(plan=plan, **change)
         assert place_of(other) - rule.unplanned(other) == pytest.approx(decades + more)
-    assert uncertainty(curve(plan=plan, **FLAT)) == 0.9
+    one = curve(plan=plan, **FLAT)
+    assert (uncertainty(one), rule.lopsided(one)) == (0.9, 0.0)
 
 
 def test_a_momentum_that_the_schedule_adds_is_taken_off(monkeypatch):

@@ -22,6 +22,8 @@ PRIORS = {
     "at its high end": LRPrior(low=1e-4, high=1.0, mode=1.0, log10_std=0.4),
     "no tails": LRPrior(low=1e-3, high=1.0, mode=0.02, log10_std=0.5, tails=0.0),
     "tails alone": LRPrior(low=1e-3, high=1.0, mode=0.02, log10_std=0.5, tails=1.0),
+    "wider above": LRPrior(low=1e-5, high=10.0, mode=0.02, log10_std=0.5, skew=0.4),
+    "wider below": LRPrior(low=1e-3, high=1.0, mode=0.02, log10_std=0.8, tails=0.0, skew=-0.6),
 }
 
 
@@ -37,11 +39,14 @@ def grid(prior: LRPrior, count: int = 20_001) -> np.ndarray:
 
 
 def formula(prior: LRPrior, lr: float) -> float:
-    """The density per decade: a normal cut to the range, and a uniform."""
-    low, high = math.log10(prior.low), math.log10(prior.high)
-    normal = NormalDist(math.log10(prior.mode), prior.log10_std)
-    body = normal.pdf(math.log10(lr)) / (normal.cdf(high) - normal.cdf(low))
-    return (1 - prior.tails) * body + prior.tails / (high - low)
+    """The density per decade: halves of two normals of the same height, cut to the range, and a uniform."""
+    low, high, mode = math.log10(prior.low), math.log10(prior.high), math.log10(prior.mode)
+    below, above = (NormalDist(mode, prior.log10_std * (1 + side * prior.skew)) for side in (-1, 1))
+    share = below.stdev / (below.stdev + above.stdev)  # of the two halves' mass
+    inside = 2 * share * (0.5 - below.cdf(low)) + 2 * (1 - share) * (above.cdf(high) - 0.5)
+    place = math.log10(lr)
+    half = 2 * share * below.pdf(place) if place < mode else 2 * (1 - share) * above.pdf(place)
+    return (1 - prior.tails) * half / inside + prior.tails / (high - low)
 
 
 def test_the_density_is_the_formula_s(prior: LRPrior) -> None:
@@ -165,7 +170,11 @@ def test_several_curves_are_averaged_in_log_lr_and_widened_by_how_they_differ() 
 def test_a_curve_that_tells_less_makes_a_wider_prior() -> None:
     flat = LRCurve(np.geomspace(1e-7, 10, 100), 2.3 + 0.1 * np.random.default_rng(0).normal(size=100))
     blown_up = LRCurve(np.geomspace(1, 10, 6), [2, 2, 2, 9, 80, 900], stopped="diverged")
-    stds = [LRPrior.from_curves([curve]).log10_std for curve in (dip(-1.0), flat, blown_up)]
+    priors = [LRPrior.from_curves([curve]) for curve in (dip(-1.0), flat, blown_up)]
+    stds, skews = [prior.log10_std for prior in priors], [prior.skew for prior in priors]
+    assert (
+        skews[0] > 0 == skews[1]
+    )  # too high costs more: what is best lies above what is suggested, where anything is known
     assert stds[0] <= stds[1] < stds[2]
     both = LRPrior.from_curves([flat, flat, dip(-1.0)])  # they disagree as well
     assert both.log10_std > math.sqrt((2 * flat.suggest().log10_std ** 2 + dip(-1.0).suggest().log10_std ** 2) / 3)
@@ -193,8 +202,13 @@ def test_json_gives_the_prior_back_to_the_last_bit(prior: LRPrior) -> None:
 
 
 def test_another_format_is_an_error() -> None:
-    with pytest.raises(InvalidInputError, match="a prior must have format 1, but got format=2"):
-        LRPrior.from_json(PRIORS["usual"].to_json() | {"format": 2})
+    with pytest.raises(InvalidInputError, match="a prior must have format 1 or 2, but got format=3"):
+        LRPrior.from_json(PRIORS["usual"].to_json() | {"format": 3})
+
+
+def test_a_prior_of_an_older_version_has_no_skew() -> None:
+    record = {"format": 1, "low": 1e-5, "high": 10.0, "mode": 0.02, "log10_std": 0.7, "tails": 0.1}
+    assert LRPrior.from_json(record) == LRPrior(1e-5, 10.0, 0.02, 0.7, 0.1, skew=0.0)
 
 
 def test_its_range_is_an_optuna_distribution() -> None:
@@ -215,6 +229,8 @@ def test_its_range_is_an_optuna_distribution() -> None:
         ({"log10_std": math.inf}, "log10_std must be positive and finite, but got log10_std=inf"),
         ({"tails": -0.1}, "tails must be between 0 and 1, but got tails=-0.1"),
         ({"tails": 1.1}, "tails must be between 0 and 1, but got tails=1.1"),
+        ({"skew": 1.0}, "skew must be above -1 and below 1, but got skew=1.0"),
+        ({"skew": -1.5}, "skew must be above -1 and below 1, but got skew=-1.5"),
     ],
 )
 def test_a_number_that_breaks_a_rule_is_an_error_that_holds_both(arguments: dict[str, Any], message: str) -> None:

@@ -66,13 +66,14 @@ def test_the_points_are_the_priors_whatever_the_sampler(name, expected):
     assert len(widths) > 1
 
 
-def test_the_first_points_are_where_the_quantiles_of_a_truncated_normal_say():
+def test_the_first_points_are_the_mode_a_deviation_to_both_sides_and_quantiles_of_a_truncated_normal():
     prior = LRPrior(low=1e-5, high=10.0, mode=0.02, log10_std=0.5, tails=0.0)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
-    found = [suggest_lr(study.ask(), prior) for _ in range(3)]
+    found = [suggest_lr(study.ask(), prior) for _ in range(5)]
     centre = math.log10(prior.mode)
     log_lr = scipy.stats.truncnorm((-5 - centre) / 0.5, (1 - centre) / 0.5, loc=centre, scale=0.5)
-    assert found == pytest.approx([prior.mode, 10 ** log_lr.ppf(1 / 8), 10 ** log_lr.ppf(7 / 8)], rel=1e-6)
+    quantiles = [10 ** log_lr.ppf(1 / 4), 10 ** log_lr.ppf(5 / 8)]
+    assert found == pytest.approx([0.02, 0.02 * 10**0.5, 0.02 / 10**0.5, *quantiles], rel=1e-6)
 
 
 def test_it_is_an_ordinary_log_float():
@@ -143,7 +144,7 @@ def partial_fixed(fixed):
     [
         (lambda: FixedSampler(3e-4), 3e-4, 3e-4),
         (lambda: partial_fixed({"lr": 0.7}), 0.7, 0.7),
-        (lambda: partial_fixed({"width": 9}), PRIOR.mode, PRIOR.ppf(1 / 8)),
+        (lambda: partial_fixed({"width": 9}), PRIOR.mode, PRIOR.mode * 10**0.5),
     ],
 )
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

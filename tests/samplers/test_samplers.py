@@ -222,21 +222,29 @@ def test_random_points_are_independent_from_trial_to_trial_seed_to_seed_and_name
 # --- range test
 
 
-def test_a_range_test_s_mode_comes_first_then_quantiles_from_coarse_to_fine() -> None:
+def test_a_range_test_s_mode_comes_first_then_above_and_below_then_quantiles_from_coarse_to_fine() -> None:
     lrs = lrs_of(RangeTestSampler(PRIOR), 15)
-    assert lrs[0] == PRIOR.mode
-    # the mode stands for the middle: the outer eighths, what is left of the quarters and eighths, then sixteenths in bit-reversed order
-    coarse = [1 / 8, 7 / 8, 1 / 4, 5 / 8, 3 / 8, 3 / 4]
+    np.testing.assert_allclose(lrs[:3], [0.02, 0.02 * 10**0.6, 0.02 / 10**0.6])
+    # the mode stands for the middle, the two beside it for the outer eighths: what is left of the quarters and eighths, then
+    # sixteenths in bit-reversed order
+    coarse = [1 / 4, 5 / 8, 3 / 8, 3 / 4]
     sixteenths = [(2 * mirrored_bits(i, 3) + 1) / 16 for i in range(8)]
-    np.testing.assert_allclose(PRIOR.cdf(lrs[1:]), coarse + sixteenths, atol=1e-9)
+    np.testing.assert_allclose(PRIOR.cdf(lrs[3:]), coarse + sixteenths, atol=1e-9)
 
 
-def test_a_range_test_s_points_cover_the_prior_evenly() -> None:
+def test_a_range_test_s_later_points_cover_the_prior_evenly() -> None:
     for level in (3, 4, 6):
-        count = 2**level - 1
-        shares = np.sort(PRIOR.cdf(lrs_of(RangeTestSampler(PRIOR), count)[1:]))
-        even = np.delete(np.arange(1, 2**level) / 2**level, 2 ** (level - 1) - 1)
+        count = 2**level
+        shares = np.sort(PRIOR.cdf(lrs_of(RangeTestSampler(PRIOR), count - 1)[3:]))
+        even = np.delete(np.arange(1, count) / count, [count // 8 - 1, count // 2 - 1, 7 * count // 8 - 1])
         np.testing.assert_allclose(shares, even, atol=1e-9)
+
+
+def test_where_the_points_beside_the_mode_lie_outside_the_range_outer_quantiles_stand_for_them() -> None:
+    narrow = FloatDistribution(0.01, 0.05, log=True)
+    lrs = lrs_of(RangeTestSampler(PRIOR), 3, narrow)
+    below, above = PRIOR.cdf([narrow.low, narrow.high])
+    np.testing.assert_allclose((PRIOR.cdf(lrs[1:]) - below) / (above - below), [7 / 8, 1 / 8], atol=1e-9)
 
 
 def test_a_range_test_s_points_are_cut_to_the_parameter_s_range() -> None:
@@ -245,8 +253,8 @@ def test_a_range_test_s_points_are_cut_to_the_parameter_s_range() -> None:
     assert lrs[0] == PRIOR.mode
     assert ((lrs >= narrow.low) & (lrs <= narrow.high)).all()
     below, above = PRIOR.cdf([narrow.low, narrow.high])
-    shares = np.sort((PRIOR.cdf(lrs[1:]) - below) / (above - below))
-    np.testing.assert_allclose(shares, np.delete(np.arange(1, 64) / 64, 31), atol=1e-9)
+    shares = np.sort((PRIOR.cdf(lrs[3:]) - below) / (above - below))
+    np.testing.assert_allclose(shares, np.delete(np.arange(1, 64) / 64, [7, 31, 55]), atol=1e-9)
 
 
 def test_a_mode_outside_the_parameter_s_range_becomes_its_nearest_end() -> None:

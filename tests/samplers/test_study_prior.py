@@ -86,9 +86,16 @@ def test_what_is_no_such_study_is_an_error_that_says_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"format": 2}, "a prior must have format 1, but got format=2. A newer lr_search wrote it: upgrade this one."),
-        ({}, "a prior must have format 1, but got format=None. Give what LRPrior.to_json() returned."),
+        (
+            {"format": 3},
+            "a prior must have format 1 or 2, but got format=3. A newer lr_search wrote it: upgrade this one.",
+        ),
+        ({}, "a prior must have format 1 or 2, but got format=None. Give what LRPrior.to_json() returned."),
         ({"format": 1, "low": 1e-3}, "a prior must hold low, high, mode, log10_std, tails, but got missing=['high',"),
+        (
+            {"format": 2, "low": 1e-3},
+            "a prior must hold low, high, mode, log10_std, tails, skew, but got missing=['high',",
+        ),
         ({**LRPrior.around(0.1).to_json(), "low": 20.0}, "low must be positive and below high, but got low=20.0"),
     ],
 )
