@@ -1,8 +1,8 @@
-"""What the default rule adds for a plan, fitted on the regret curves of regret_fit.json; `python benchmarks/fit_rule.py` calls it.
+"""What the default rule adds for a plan, fitted on the regret of every learning rate; `python benchmarks/fit_rule.py` calls it.
 
-A suggestion is moved from the line's place by
+Read are the regret curves of regret_fit.json and, under a constant LR, of the older tasks in truth.json, sets a, b and c. A suggestion is moved from the line's place by
 
-    d = shift of the schedule + flat * (no descent stands out) + adaptive * (1 - scaling) + repeated * (decades of epochs beyond 10)
+    d = shift of the schedule + adaptive * (1 - scaling) + repeated * (decades of epochs beyond 3) * (decades of steps beyond 300)
 
 the last only under schedules whose LR stays high; the numbers are those of the least expected regret, the mean over tasks and schedules of
 
@@ -26,10 +26,12 @@ from judge_regrets import RegretCurve
 from judge_statistics import MISSED, interval_score
 
 from lr_search import LRCurve, LRPrior
-from lr_search.curves.calibrated import STAY_HIGH, added_momentum, flat, repetition, scaling
+from lr_search.curves.calibrated import STAY_HIGH, added_momentum, repetition, scaling
+from lr_search.curves.phases import has_descent
 
 SCHEDULES = ("constant", "wsd", "cosine", "one_cycle")
-FEATURES = ("flat", "adaptive", "repeated")
+FEATURES = ("adaptive", "repeated")
+OLDER = "older"
 SMEARED = 0.3  # decades by which a suggestion is taken to scatter from one training to another
 STEP = 0.02  # decades between two shifts
 FURTHEST = 2.5  # decades
@@ -51,17 +53,20 @@ class Case:
         place: log10 of the LR that the line points to, less what the schedule's momentum adds.
         features: of the curve under that plan, (FEATURES,).
         smeared: regret at `offsets()` from the place, smeared, (offsets,).
+        is_flat: whether no descent stands out.
     """
 
     truth: RegretCurve
     place: float
     features: tuple[float, ...]
     smeared: np.ndarray
+    is_flat: bool = False
 
     @property
     def family(self) -> str:
-        """Of the task."""
-        return lifelike.TASKS[self.truth.task].family
+        """Of the task; an older task has no relatives but itself."""
+        task = self.truth.task
+        return lifelike.TASKS[task].family if task in lifelike.TASKS else task
 
 
 def offsets() -> np.ndarray:
@@ -81,7 +86,8 @@ def cases(
                 planned = curve.planned(truth.schedule, truth.num_steps)
                 place = at - added_momentum(planned)
                 repeated = repetition(planned) if truth.schedule in STAY_HIGH else 0.0
-                found.append(Case(truth, place, (flat(curve), 1 - scaling(curve), repeated), smear(truth, place)))
+                features = (1 - scaling(curve), repeated)
+                found.append(Case(truth, place, features, smear(truth, place), not has_descent(curve)))
     return found
 
 
@@ -159,14 +165,15 @@ def left_out(found: Sequence[Case], features: Sequence[str]) -> np.ndarray:
 
 
 def by_schedule(found: Sequence[Case], lost: np.ndarray) -> str:
-    """The mean regret over tasks under each schedule, as text."""
+    """The mean regret over tasks under each schedule, and over the older tasks, as text."""
     cells = []
-    for schedule in SCHEDULES:
+    for group in (*SCHEDULES, OLDER):
         of_task: dict[str, list[float]] = {}
         for case, regret in zip(found, lost.tolist(), strict=True):
-            if case.truth.schedule == schedule:
+            if group == (case.truth.schedule if case.truth.task in lifelike.TASKS else OLDER):
                 of_task.setdefault(case.truth.task, []).append(regret)
-        cells.append(f"{schedule} {np.mean([np.mean(values) for values in of_task.values()]):.4f}")
+        if of_task:
+            cells.append(f"{group} {np.mean([np.mean(values) for values in of_task.values()]):.4f}")
     return "   ".join(cells)
 
 
@@ -179,7 +186,7 @@ def widths(found: Sequence[Case], numbers: np.ndarray) -> dict[str, float]:
     errors = np.array([case.truth.best - case.place for case in known], float) - design(known) @ numbers
     number = Counter((case.truth.task, case.truth.schedule) for case in known)
     shares = np.array([1 / number[case.truth.task, case.truth.schedule] for case in known])
-    is_flat = np.array([case.features[0] > 0 for case in known])
+    is_flat = np.array([case.is_flat for case in known])
     std, skew = narrowest(errors[~is_flat], shares[~is_flat], SKEWS)
     flat_std, _ = narrowest(errors[is_flat], shares[is_flat], (0.0,)) if is_flat.any() else (std, 0.0)
     return {"log10_std": round(std * WIDENED, 3), "flat_log10_std": round(flat_std * WIDENED, 3), "skew": skew}
@@ -197,7 +204,7 @@ def narrowest(errors: np.ndarray, shares: np.ndarray, skews: Sequence[float]) ->
 
 def planned(found: Sequence[Case]) -> dict[str, Any]:
     """What calibration.json has; prints how well it does, and what each feature pays on families left out."""
-    print(f"{'on the line':<40}{by_schedule(found, regrets(found, np.zeros(len(SCHEDULES) + len(FEATURES))))}")
+    print(f"{'on the line':<50}{by_schedule(found, regrets(found, np.zeros(len(SCHEDULES) + len(FEATURES))))}")
     for count in range(len(FEATURES) + 1):
         named = ", ".join(("shifts", *FEATURES[:count]))
         print(f"{named + '; families left out':<50}{by_schedule(found, left_out(found, FEATURES[:count]))}")

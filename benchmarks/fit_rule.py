@@ -7,7 +7,8 @@ First the line. Runs the range test of every task of sets a, b and c and of the 
 by a robust ridge regression on the middles of the tasks' basins (the LRs whose regret is below 0.1), for curves with a gain
 ratio and for curves without; then a second line to the regret of tasks left out, and from which value of it on a suggestion is called
 noisy. Prints how this does on tasks it has not seen: fitted on some sets and judged on another, and leaving out
-one task at a time. The set "judge" is not read. Then what depends on the plan, on the tasks of benchmarks/lifelike to fit on: see fit_plans.py.
+one task at a time. The set "judge" is not read. Then what depends on the plan, on the tasks of benchmarks/lifelike to fit on and those
+of sets a, b and c: see fit_plans.py.
 `--write` puts all of it into lr_search/curves/calibration.json.
 
 Curves are kept in a file (`--curves`), to fit again without running them again; those of benchmarks/lifelike in benchmarks/data.
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from fit_plans import cases, planned
-from judge_tasks import curves_path, of_side, with_curves
+from judge_tasks import curves_path, of_sets, of_side, with_curves
 from tasks import TASKS
 from tasks.variants import variant
 from truth import drops_of, truth
@@ -48,6 +49,7 @@ DOUBTS = {
 FALSE_OK = 0.02  # the share of curves, among all, that may be called ok and have a regret above 0.2
 MOST_REGRET = 0.5  # a larger one counts as this
 SEEDS, VARIANT_SEEDS = 5, 2
+FITTED_SETS = ("a", "b", "c")  # of the older tasks
 RIDGE = 0.01
 VARIANT_SHARE = 0.3  # of what a task of a, b or c counts: the truth of a variant is one seed's
 HUBER_DECADES = 0.5  # beyond it an error counts in proportion only
@@ -236,12 +238,13 @@ def noisy_from(made: Sequence[Example], lost: np.ndarray) -> float:
 def planned_for(kind: str, record: dict[str, Any], jobs: int) -> dict[str, Any]:
     """What depends on the plan, for a line."""
     line = FittedLine(**record["offset"])
-    judged = of_side("fit", None, jobs)
+    judged, old = of_side("fit", None, jobs), of_sets(FITTED_SETS, None)
     found = with_curves(judged, curves_path("fit"), SEEDS, jobs, fresh=False)
+    found += with_curves(old, curves_path("old"), SEEDS, jobs, fresh=False)
     bare = {"gain_ratio": None, "metrics": {}}
     read = [[replace(curve, **bare) if kind == "loss" else curve for curve in of_task] for of_task in found]
     print(f"\n{kind}, by schedule")
-    pairs = [(one.truths, of_task) for one, of_task in zip(judged, read, strict=True)]
+    pairs = [(one.truths, of_task) for one, of_task in zip([*judged, *old], read, strict=True)]
     fitted = planned(cases(pairs, lambda curve: anchor(curve) + line(curve)))
     print(json.dumps(fitted))
     return fitted

@@ -36,8 +36,9 @@ MOST_DECADES = 2.5  # how far apart two places on a curve are taken to lie
 FITTED_AS = {"constant": "constant", "plateau": "constant", "wsd": "wsd", "one_cycle": "one_cycle"}
 OTHERS_AS = "cosine"
 STAY_HIGH = ("constant", "wsd")  # until the end, or near to it
+FEW_EPOCHS, MOST_REPETITION = 3.0, 1.5  # up to 100 epochs were trained,
+SHORT_STEPS, MOST_LENGTH = 300, 1.0  # and up to 3,000 steps
 MOVES_MOMENTUM = ("one_cycle",)
-FEW_EPOCHS, MOST_REPETITION = 10.0, 1.0  # up to 100 epochs were trained
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,16 @@ class Planned:
     """What was fitted for the trainings that follow: decades from the line to the LR of least expected regret.
 
     Args:
-        shifts: by schedule, for SGD, where a descent stands out.
-        flat: more where none stands out.
+        shifts: by schedule, for SGD.
         adaptive: more for an optimizer whose steps do not grow with the gradient, as Adam's; in proportion to `1 - scaling`.
-        repeated: more for each decade of epochs beyond 10, under schedules whose LR stays high: what is seen often is learned by heart.
+        repeated: more for what is seen often and long, and so learned by heart, under schedules whose LR stays high: for each
+            decade of epochs beyond 3 times each decade of steps beyond 300.
         log10_std: how far off suggestions are, in decades, under any schedule; see LRPrior.
         flat_log10_std: likewise where no descent stands out.
         skew: how much further above the suggestion than below the best LRs lie; none where no descent stands out.
     """
 
     shifts: Mapping[str, float]
-    flat: float
     adaptive: float
     repeated: float
     log10_std: float
@@ -107,8 +107,7 @@ def shift(curve: LRCurve) -> float:
     """Decades from there to the LR of least expected regret, for the curve's plan."""
     fitted, schedule = calibrations()[rule_kind(curve)].planned, fitted_schedule(curve)
     repeated = fitted.repeated * repetition(curve) if schedule in STAY_HIGH else 0.0
-    by_curve = fitted.flat * flat(curve) + fitted.adaptive * (1 - scaling(curve))
-    return fitted.shifts[schedule] + by_curve + repeated - added_momentum(curve)
+    return fitted.shifts[schedule] + fitted.adaptive * (1 - scaling(curve)) + repeated - added_momentum(curve)
 
 
 def fitted_schedule(curve: LRCurve) -> str:
@@ -118,9 +117,11 @@ def fitted_schedule(curve: LRCurve) -> str:
 
 
 def repetition(curve: LRCurve) -> float:
-    """Decades of the planned epochs beyond those in which nothing is learned by heart."""
-    epochs = None if curve.plan is None else curve.plan.epochs
-    return 0.0 if epochs is None else float(np.clip(np.log10(epochs / FEW_EPOCHS), 0.0, MOST_REPETITION))
+    """Decades of the planned epochs beyond those in which nothing is learned by heart, times decades of steps in which it could be."""
+    if curve.plan is None or curve.plan.epochs is None or curve.plan.num_steps is None:
+        return 0.0
+    often = np.clip(np.log10(curve.plan.epochs / FEW_EPOCHS), 0.0, MOST_REPETITION)
+    return float(often * np.clip(np.log10(curve.plan.num_steps / SHORT_STEPS), 0.0, MOST_LENGTH))
 
 
 def added_momentum(curve: LRCurve) -> float:
