@@ -3,7 +3,7 @@
 Five small tasks (benchmarks/schedule_tasks.py), objective: the validation loss. The claims of the CLR, SGDR and snapshot papers
 stand beside their controls: the tuned constant, linear, exponential and cosine decay, and the CLR paper's own (linear from max
 to min over one step_size, then min). Cyclic schedules are read at their cycles' ends, the others every 20 of 1000 steps.
-Writes schedules.json, and docs/schedules.md with the tables; --report makes the tables of what is kept.
+Writes schedules.json, and docs/schedules_measured.md with the tables; --report makes the tables of what is kept.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from schedule_snapshots import CLASSIFIED, snapshot_runs
 from schedule_tasks import TASKS
 
 KEPT = Path(__file__).with_name("schedules.json")
-WRITTEN = Path(__file__).parent.parent / "docs" / "schedules.md"
+WRITTEN = Path(__file__).parent.parent / "docs" / "schedules_measured.md"
 
 
 def measured(seeds: int, jobs: int) -> dict[str, Any]:

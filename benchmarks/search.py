@@ -134,7 +134,7 @@ def text(summary: dict[str, Any]) -> str:
 
 
 def markdown(summary: dict[str, Any]) -> str:
-    """The main table as the README has it."""
+    """The main table as docs/benchmarks.md has it."""
     lines = [
         "| strategy | " + " | ".join(f"budget {b}" if b == 1 else str(b) for b in BUDGETS) + " |",
         "| --- " * 7 + "|",

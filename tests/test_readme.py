@@ -1,4 +1,4 @@
-"""What the README prints works as printed."""
+"""What README.md and docs/ print works as printed."""
 
 import os
 import re
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 
@@ -15,11 +16,38 @@ import lr_search as lrs
 from lr_search.cli import app
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
+DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
+NUMBER = r"\d[\d,]*(?:\.\d+)?"
+# the Python of the documents, each by a line that no other has: the tests below run it; those of Ray, tests/system/ray/test_ray_readme.py; the
+# schedule of one's own, tests/schedules/test_plugged_in.py
+SNIPPETS = [
+    "curve = lrs.range_test(model, optimizer, loader, loss)",
+    "comparison.save(",
+    "curve.bounds()[1]",
+    "best.optuna_params()",
+    "lrs.LRPrior.from_curves([curve])",
+    "seed_study(study, make_workload()",
+    "executor=lrs.FusedExecutor(width=16)",
+    'by_name("triangular2", lr=0.1',
+    "lrs.branches(workload",
+    "lrs.refind(workload",
+    "class Halving(Schedule)",
+    "RayExecutor(resources_per_trial",
+    "StudySearcher(study, space",
+]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, *documents: Path) -> list[str]:
+    """What stands in the documents' fences of that language, in order."""
+    texts = [document.read_text() for document in documents or DOCUMENTS]
+    return [block for text in texts for block in re.findall(rf"(?ms)^```{language}\n(.*?)^```", text)]
+
+
+def printed_with(line: str) -> str:
+    """The one block of Python that has it."""
+    (block,) = [block for block in blocks("python") if line in block]
+    return block
 
 
 def run(arguments: list[str], folder: Path) -> str:
@@ -29,8 +57,43 @@ def run(arguments: list[str], folder: Path) -> str:
     return done.stdout
 
 
+def assert_shown(printed: str, shown: str) -> None:
+    """What was printed ends in what the document shows: the same words, the numbers to 5%, for machines round differently."""
+    ours, theirs = (re.sub(r"\s+", " ", text).strip() for text in (printed, shown))
+    words = re.sub(NUMBER, "#", theirs)
+    assert re.sub(NUMBER, "#", ours)[-len(words) :] == words
+    wanted = [float(number.replace(",", "")) for number in re.findall(NUMBER, theirs)]
+    found = [float(number.replace(",", "")) for number in re.findall(NUMBER, ours)][-len(wanted) :]
+    assert found == pytest.approx(wanted, rel=0.05, abs=2e-3)
+
+
+def test_the_readme_is_short() -> None:
+    assert README.stat().st_size <= 12_288
+
+
+def test_every_document_is_linked_from_the_readme() -> None:
+    linked = re.findall(r"\]\((docs/[\w.]+\.md)[)#]", README.read_text())
+    assert {path.relative_to(ROOT).as_posix() for path in DOCUMENTS[1:]} == set(linked)
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        path, _, heading = link.partition("#")
+        if not link.startswith("https://"):
+            target = (document.parent / path) if path else document
+            assert target.exists(), link
+            heads = re.findall(r"(?m)^#+ (.*)$", target.read_text()) if heading else []
+            slugs = [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads]
+            assert not heading or heading in slugs, link
+
+
+def test_every_snippet_is_run_by_a_test() -> None:
+    assert len({printed_with(line) for line in SNIPPETS}) == len(SNIPPETS) == len(blocks("python"))
+
+
 def test_the_two_commands_make_their_environment_in_one_line() -> None:
-    lines = [block.strip() for block in blocks("bash")]
+    lines = [block.strip() for block in blocks("bash", README)]
     demo, tests = next(b for b in lines if "lr-search demo" in b), next(b for b in lines if "pytest" in b)
     for command in (demo, tests):
         assert "\n" not in command
@@ -50,26 +113,71 @@ def test_every_option_of_a_printed_command_exists() -> None:
         assert {word for word in words if word.startswith("--")} <= options
 
 
+@pytest.mark.processes
+def test_the_range_test_in_a_loop_of_your_own_prints_what_is_shown(tmp_path: Path) -> None:
+    test, more = printed_with(SNIPPETS[0]), printed_with("curve.bounds()[1]")
+    code = f"{test}\nprint('---')\n{more}\nprint(scheduler.get_last_lr())"
+    found, _, after = run([sys.executable, "-c", code], tmp_path).partition("---")
+    assert_shown(found, blocks("text", README)[0])
+    assert after.strip().startswith("[")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.long
-def test_the_twelve_lines_run_as_printed(tmp_path: Path) -> None:
-    report = next(block for block in blocks("python") if "best.optuna_params()" in block)
-    printed = run([sys.executable, "-c", f"{blocks('python')[0]}\n{report}"], tmp_path)
-    assert "Suggestion(lr=" in printed
-    assert "peak learning rate" in printed
+def test_the_comparison_prints_what_is_shown(tmp_path: Path) -> None:
+    comparison, more = printed_with("comparison.save("), printed_with("best.optuna_params()")
+    code = f"{printed_with(SNIPPETS[0])}\n{comparison}\n{more}"
+    assert_shown(run([sys.executable, "-c", code], tmp_path), blocks("text", README)[1])
     assert (tmp_path / "report" / "report.html").exists()
 
 
-@pytest.mark.processes
-def test_the_range_test_in_a_loop_of_your_own_runs_as_printed(tmp_path: Path) -> None:
-    before = """
-import torch, lr_search as lrs
-loss_fn = torch.nn.MSELoss()
-model = torch.nn.Linear(4, 1)
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-train_loader = torch.utils.data.DataLoader([(torch.randn(4), torch.randn(1)) for _ in range(64)], batch_size=8)
-"""
-    printed = run([sys.executable, "-c", before + blocks("python")[1] + "\nprint(scheduler.get_last_lr())"], tmp_path)
-    assert printed.startswith("[")
+def line(**changes: Any) -> lrs.Workload:
+    inputs = torch.linspace(-1, 1, 64)[:, None]
+    return lrs.regression(
+        model=lambda: torch.nn.Linear(1, 1), optimizer=torch.optim.Adam, train=(inputs, 3 * inputs), valid=(inputs, inputs),
+        **{"batch_size": 32, "num_steps": 60, **changes},
+    )  # fmt: skip
+
+
+def test_the_prior_s_sampler_is_one_of_the_study() -> None:
+    model = torch.nn.Linear(4, 1)
+    names: dict[str, Any] = {"lrs": lrs, "optuna": optuna, "model": model}
+    names["optimizer"] = torch.optim.SGD(model.parameters(), lr=0.1)
+    names["train_loader"] = [torch.randn(8, 4) for _ in range(8)]
+    names["loss"] = lambda model, batch: (model(batch) - 1).square().mean()
+    exec(printed_with("lrs.LRPrior.from_curves([curve])"), names)
+    assert names["study"].sampler is names["sampler"]
+    assert names["prior"].low < names["curve"].suggest().lr < names["prior"].high
+
+
+def test_the_schedule_by_name_is_attached_at_its_base() -> None:
+    names: dict[str, Any] = {"lrs": lrs, "optimizer": torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)}
+    exec(printed_with('by_name("triangular2", lr=0.1'), names)
+    assert names["scheduler"].get_last_lr() == pytest.approx([0.1 / 4])  # base_ratio 1/4, as its row says
+
+
+def test_the_range_is_found_again_at_five_points() -> None:
+    names: dict[str, Any] = {"lrs": lrs, "workload": line()}
+    exec(printed_with("lrs.refind(workload"), names)
+    assert len(names["found"].to_frame()) == 5
+
+
+@pytest.mark.long
+def test_the_study_of_your_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("optuna_dashboard")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"lrs": lrs, "optuna": optuna, "make_workload": lambda width=8: line()}
+    exec(printed_with("seed_study(study, make_workload()").replace("n_trials=20", "n_trials=2"), names)
+    assert [trial.state.name for trial in names["study"].trials] == ["COMPLETE"] * 2
+
+
+@pytest.mark.long
+def test_the_fused_comparison_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"lrs": lrs, "workload": line()}
+    block = printed_with("executor=lrs.FusedExecutor(width=16)")
+    exec(block.replace("executor=", "budget=2, seeds=1, progress=False, executor="), names)
+    assert set(names["comparison"].trials["schedule"]) == {"constant", "sgdr"}
 
 
 def test_the_quickstart_runs(tmp_path: Path) -> None:
@@ -90,13 +198,8 @@ def test_the_range_test_with_a_picture_runs(tmp_path: Path) -> None:
 
 
 def test_the_branches_run_as_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    inputs = torch.linspace(-1, 1, 64)[:, None]
-    workload = lrs.regression(
-        model=lambda: torch.nn.Linear(1, 1), optimizer=torch.optim.Adam, train=(inputs, 3 * inputs), valid=(inputs, inputs),
-        batch_size=32, eval_every=600,
-    )  # fmt: skip
-    printed = next(block for block in blocks("python") if "lrs.branches(" in block)
-    names: dict[str, Any] = {"lrs": lrs, "workload": workload}
+    printed = printed_with("lrs.branches(workload")
+    names: dict[str, Any] = {"lrs": lrs, "workload": line(eval_every=600)}
     exec(printed, names)
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["300", "600", "1200"]
     said = re.findall(r"([\d,]+) steps in place of ([\d,]+)", printed)[0]

@@ -194,9 +194,11 @@ def test_joined_with_ours_each_is_written_in_turn(name: str, num_steps: int) -> 
         np.testing.assert_allclose(walked, schedule(np.arange(num_steps + 60)), rtol=1e-9, atol=1e-13)
 
 
-def test_the_readme_s_own_schedule_is_what_it_says() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    (block,) = (code for code in re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL) if "class Halving" in code)
+def test_the_documents_own_schedule_is_what_it_says() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
+    (block,) = (
+        code for code in re.findall(r"```python\n(.*?)```", document, flags=re.DOTALL) if "class Halving" in code
+    )
     names: dict = {"__name__": "halving"}
     exec(block, names)
     schedule = names["halving"](0.1, 300)

@@ -1,11 +1,11 @@
-"""What the README prints of Ray works as printed, on a machine without GPUs."""
+"""What docs/ray.md prints works as printed, on a machine without GPUs."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.test_readme import blocks, run
+from tests.test_readme import printed_with, run
 
 pytestmark = pytest.mark.ray
 
@@ -21,12 +21,10 @@ prior, study = lrs.LRPrior.around(0.1), optuna.create_study(pruner=optuna.pruner
 """
 
 
-def printed_with(word: str) -> str:
-    return next(block for block in blocks("python") if word in block)
-
-
 def test_a_comparison_on_ray_and_the_winner_s_weights(tmp_path: Path) -> None:
-    block = printed_with("RayExecutor").replace('"cpu": 2, "gpu": 0.5}', '"cpu": 1}, max_concurrent_trials=1')
+    block = printed_with("RayExecutor(resources_per_trial").replace(
+        '"cpu": 2, "gpu": 0.5}', '"cpu": 1}, max_concurrent_trials=1'
+    )
     block = block.replace('name="on_ray"', 'name="on_ray", budget=2, seeds=1')
     told = run([sys.executable, "-c", BEFORE + block + "\nprint(model, len(comparison.trials))"], tmp_path)
     assert "Linear(in_features=4, out_features=2" in told
@@ -34,7 +32,7 @@ def test_a_comparison_on_ray_and_the_winner_s_weights(tmp_path: Path) -> None:
 
 
 def test_a_tuner_of_ones_own(tmp_path: Path) -> None:
-    block = printed_with("StudySearcher").replace("max_concurrent_trials=4", "max_concurrent_trials=1")
+    block = printed_with("StudySearcher(study, space").replace("max_concurrent_trials=4", "max_concurrent_trials=1")
     block = block.replace(
         "num_samples=20, reuse_actors=True", "num_samples=2, reuse_actors=True, max_concurrent_trials=1"
     )
