@@ -1,6 +1,7 @@
 """What the default rule adds for a plan, fitted on the regret of every learning rate; `python benchmarks/fit_rule.py` calls it.
 
-Read are the regret curves of regret_fit.json and, under a constant LR, of the older tasks in truth.json, sets a, b and c. A suggestion is moved from the line's place by
+Read are the regret curves of regret_fit.json and, under a constant LR, of the older tasks in truth.json (sets a, b and c). A suggestion
+is moved from the line's place by
 
     d = shift of the schedule + adaptive * (1 - scaling) + repeated * (decades of epochs beyond 3) * (decades of steps beyond 300)
 
