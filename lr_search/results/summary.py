@@ -12,6 +12,7 @@ from lr_search.arrays import FloatArray
 from lr_search.kinds.direction import Direction
 from lr_search.results.anytime import Key, Line, Lines, best_trial
 from lr_search.results.anytime_statistics import geometric_mean
+from lr_search.results.recommendation import Recommendation
 from lr_search.results.statistics import mean_ranks
 from lr_search.storage.records import StudyRecord
 
@@ -19,7 +20,9 @@ SUMMARY_COLUMNS = [
     "strategy", "schedule", "optimizer", "best", "best_std", "best_lr", "ensemble", "mean_rank", "area", "steps",
     "steps_to_close", "faster_than_random", "faster_than_grid", "seconds", "seeds", "trials", "diverged", "pruned", "failed",
 ]  # fmt: skip
+SHORT_COLUMNS = ["strategy", "schedule", "optimizer", "best", "best_lr", "steps", "trials"]
 _WHOLE = ("seeds", "trials", "diverged", "pruned", "failed")
+_DIGITS = 4  # of the short summary
 
 
 def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
@@ -51,6 +54,32 @@ def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
     frame = frame.astype(dict.fromkeys(SUMMARY_COLUMNS[3:-5], "float64") | dict.fromkeys(_WHOLE, "Int64"))
     frame = frame.astype(dict.fromkeys(SUMMARY_COLUMNS[:3], "category"))
     return frame.sort_values("best", ascending=lines.sign > 0, kind="stable", ignore_index=True)
+
+
+def short_summary(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary to be read within 80 columns: the ways of searching, what they found at which LR, and after how much.
+
+    Args:
+        summary: as of `summary_frame`.
+
+    Returns:
+        strategy, schedule, optimizer (where there are several), best and best_lr to 4 digits, steps as a whole number, trials.
+    """
+    names = [name for name in SHORT_COLUMNS if name != "optimizer" or len(summary[name].unique()) > 1]
+    short = summary[names].assign(steps=summary["steps"].round().astype("Int64"))
+    return short.assign(
+        **{name: [float(f"{value:.{_DIGITS}g}") for value in summary[name]] for name in ("best", "best_lr")}
+    )
+
+
+def apart_remark(summary: pd.DataFrame, best: Recommendation | None) -> str:
+    """Why the best row of the summary and the recommendation differ, in one line; empty where they do not."""
+    if best is None or summary.empty:
+        return ""
+    row = summary.iloc[0]
+    same = f"{row['best']:.3g}" == f"{best.value:.3g}" and f"{row['best_lr']:.3g}" == f"{best.lr:.3g}"
+    answer = "is of fresh seeds" if best.confirmed else "averages all nearby"
+    return "" if same else f"Rows show each seed's best trial, partly luck; the answer {answer}."
 
 
 def _row(key: Key, group: Sequence[Line], lines: Lines) -> dict[str, object]:

@@ -71,7 +71,7 @@ def test_every_study_has_a_note_with_the_recommendation_and_the_summary(publishe
         assert note.startswith("# lr_search: bowl\n")
         assert f"**{best.schedule}, peak LR {best.lr:.4g}, SGD**" in note
         rows = [row for row in note.splitlines() if "SGD" in row and row.count("|") > 10]
-        assert len(rows) == len(published.summary()) == 6
+        assert len(rows) == len(published.summary(full=True)) == 6
 
 
 def test_a_searchs_note_says_what_it_is_and_its_prior(published):
