@@ -94,8 +94,8 @@ class Findings:
         """A row for each strategy x schedule x optimizer, best first.
 
         Args:
-            full: all columns, as they are; see `lr_search.results.summary.summary_frame`. Else the few that fit into 80 characters,
-                rounded: strategy, schedule, optimizer (where there are several), best, best_lr, steps, trials.
+            full: all columns; see `lr_search.results.summary.summary_frame`. Else those that fit into 80 characters: strategy,
+                schedule, optimizer (where there are several), best, best_lr, steps (rounded) and trials.
         """
         whole = self._once("summary", summary_frame)
         return whole if full else short_summary(whole)

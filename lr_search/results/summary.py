@@ -22,7 +22,6 @@ SUMMARY_COLUMNS = [
 ]  # fmt: skip
 SHORT_COLUMNS = ["strategy", "schedule", "optimizer", "best", "best_lr", "steps", "trials"]
 _WHOLE = ("seeds", "trials", "diverged", "pruned", "failed")
-_DIGITS = 4  # of the short summary
 
 
 def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
@@ -56,20 +55,24 @@ def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
     return frame.sort_values("best", ascending=lines.sign > 0, kind="stable", ignore_index=True)
 
 
-def short_summary(summary: pd.DataFrame) -> pd.DataFrame:
-    """The summary to be read within 80 columns: the ways of searching, what they found at which LR, and after how much.
+class ShortSummary(pd.DataFrame):
+    """The summary in few columns: a table like any other, which prints its numbers to 4 digits, within 80 columns and without gaps."""
+
+    def __repr__(self) -> str:
+        return self.to_string(float_format=lambda value: f"{value:.4g}")
+
+
+def short_summary(summary: pd.DataFrame) -> ShortSummary:
+    """Each way of searching, what it found at which LR, and after how much.
 
     Args:
         summary: as of `summary_frame`.
 
     Returns:
-        strategy, schedule, optimizer (where there are several), best and best_lr to 4 digits, steps as a whole number, trials.
+        strategy, schedule, optimizer (where there are several), best, best_lr, steps (Int64, rounded), trials.
     """
     names = [name for name in SHORT_COLUMNS if name != "optimizer" or len(summary[name].unique()) > 1]
-    short = summary[names].assign(steps=summary["steps"].round().astype("Int64"))
-    return short.assign(
-        **{name: [float(f"{value:.{_DIGITS}g}") for value in summary[name]] for name in ("best", "best_lr")}
-    )
+    return ShortSummary(summary[names].assign(steps=summary["steps"].round().astype("Int64")))
 
 
 def apart_remark(summary: pd.DataFrame, best: Recommendation | None) -> str:

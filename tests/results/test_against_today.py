@@ -26,7 +26,9 @@ def searched(values=FOUND, **changes):
 
 def todays(values, **changes):
     """Today's training for each seed."""
-    return [study([(3e-4, value)], kind="today", seed=seed, **{**TODAY, **changes}) for seed, value in enumerate(values)]
+    return [
+        study([(3e-4, value)], kind="today", seed=seed, **{**TODAY, **changes}) for seed, value in enumerate(values)
+    ]
 
 
 def fresh(lr, values, **changes):
@@ -108,7 +110,7 @@ def test_seeds_that_do_not_tell_them_apart():
 )
 def test_todays_is_as_good_and_can_stay(values):
     found = told([*searched(), *todays(values)])
-    assert found.difference.high <= 0.05 * (1 - np.mean(FOUND))
+    assert found.difference.mean <= 0 or found.difference.high <= 0.05 * (1 - np.mean(FOUND))
     assert found.verdict == "as good"
     assert found.sentence == (
         f"Today's 0.0003 is as good: keep it ({np.mean(values):.4g}, where loss 0.2 was found, for 30 steps, 3 trials "
