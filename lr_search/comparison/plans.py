@@ -92,8 +92,6 @@ def confirmation_plans(asked: Question, records: Sequence[StudyRecord], seeds: i
     """
     first, best = max(asked.seeds) + FRESH, candidates(records)[:2]
     plans = []
-    if best and asked.today is not None:
-        plans = [_today_plan(asked, asked.today, first + offset, fresh=True) for offset in range(seeds)]
     for candidate in best:
         side = asked.sides.get(candidate.optimizer)
         layout = None if side is None else side.layouts.get(candidate.schedule)
@@ -118,4 +116,6 @@ def confirmation_plans(asked: Question, records: Sequence[StudyRecord], seeds: i
                     snapshots=asked.snapshots,
                 )
             )
+    if best and asked.today is not None:
+        plans += [_today_plan(asked, asked.today, first + offset, fresh=True) for offset in range(seeds)]
     return plans

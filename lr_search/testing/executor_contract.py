@@ -133,7 +133,7 @@ class ExecutorContract:
 
     def test_confirmations_on_test_data(self) -> None:
         """The best and what is used today, trained on fresh seeds."""
-        settings: dict[str, Any] = {"schedules": ["constant", "one_cycle"], "confirm": 1, "today": 0.02, **TAME}
+        settings: dict[str, Any] = {"schedules": ["constant", "one_cycle"], "confirm": 1, "today": 0.1, **TAME}
         found = self.same(line_workload(test_data=shifted), **settings)
         assert len(found.confirmations) == 3
         today = found.recommend().against_today
