@@ -86,6 +86,7 @@ def against_today(
     verdict = _verdict(difference, AS_GOOD * best.sign * (best.start - found))
     spent = [trial for study in records if not _is_todays(study) for trial in study.trials if trial.state != "RUNNING"]
     steps, seconds = sum(trial.steps for trial in spent), sum(trial.outcome.get("seconds", 0.0) for trial in spent)
+    whole = "search and confirmation" if any(study.kind == "confirm" for study in records) else "search"
     sentence = _sentence(
         verdict,
         difference,
@@ -94,7 +95,7 @@ def against_today(
         value=f"{value:.4g}",
         diverged=all(todays[seed].diverged for seed in shared),
         seeds=f"{len(shared)} {'fresh ' * confirmed}seed{'s' * (len(shared) != 1)}",
-        cost=f"{steps:,} steps, {len(spent):,} trial{'s' * (len(spent) != 1)} and {duration_text(seconds)} of search",
+        cost=f"{steps:,} steps, {len(spent):,} trial{'s' * (len(spent) != 1)} and {duration_text(seconds)} of {whole}",
         confirmed=confirmed,
     )
     return AgainstToday(

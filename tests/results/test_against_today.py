@@ -69,6 +69,7 @@ def test_the_cost_is_that_of_all_but_todays():
     records = [*tests, *searched(), *todays(FOUND), *fresh(0.1, FOUND), *fresh(3e-4, FOUND, strategy="today")]
     found = told(records)
     assert (found.trials, found.steps, found.seconds) == (9, 9 * STEPS, 9 * 0.5)
+    assert "for 90 steps, 9 trials and 4 s of search and confirmation" in found.sentence
 
 
 def test_the_higher_the_better_where_the_objective_is_maximized():
