@@ -15,6 +15,7 @@ from typing import Any
 from house_proof_driver import KEPT, SEARCH, SHORT, STEPS_TO_KILL, Deadly, said, workload
 
 import lr_search as lrs
+from lr_search.results.summary import summary_frame
 
 # when and where a trial ran, and for how long: written into the storage before it is read
 STILL = {"seconds": 1.5, "started": "2026-01-01T00:00:00+00:00", "worker": "machine/1"}
@@ -56,11 +57,12 @@ def read(comparison: lrs.Comparison, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in ("trials", "evaluations", "curves", "confirmations"):
         found[name] = getattr(comparison, name)
-    for name in ("summary", "anytime", "pairwise", "basins", "costs"):
+    found["summary"] = summary_frame(comparison.records)
+    for name in ("anytime", "pairwise", "basins", "costs"):
         found[name] = getattr(comparison, name)()
     recommendation = comparison.recommend()
     found["recommend"] = {**vars(recommendation), "text": masked(str(recommendation)), "code": recommendation.code}
-    found["text"] = masked(str(comparison) + comparison.summary().to_string())
+    found["text"] = masked(repr(comparison) + found["summary"].to_string())
     comparison.save(folder)
     found["files"] = sorted(path.name for path in folder.iterdir())
     return found | {name: masked((folder / name).read_text()) for name in FILES if (folder / name).exists()}

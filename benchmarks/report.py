@@ -36,7 +36,7 @@ NUM_STEPS, EVALUATIONS, RANGE = 1_000, 10, (1e-5, 10.0)
 AIMS = {"summary": (5.0, 1_000.0), "report": (60.0, None)}  # seconds, MB
 LR_DISTRIBUTION = optuna.distributions.FloatDistribution(*RANGE, log=True)
 PARTS = {
-    "summary": "found.summary()",
+    "summary": "found.summary(full=True)",
     "tables": "(found.trials, found.evaluations, found.pairwise(), found.anytime(), found.basins(), found.costs())",
     "report": "found.save(sys.argv[2])",
 }

@@ -188,7 +188,7 @@ def main():
         in_use, schedules = (1e-1, 1e-3, 3e-4, 6.25e-5), ["constant", "triangular2"]
     in_use = {f"{lr:g}": lr for lr in in_use}
     found = search(make_workload, train, test, args.steps, in_use, schedules=schedules, budget=args.budget, **where)
-    print(found.summary().to_string(), found.recommend(), sep="\n")
+    print(found.summary(full=True).to_string(), found.recommend(), sep="\n")
     print(f"The report is in {found.save(args.out / args.dataset)}")
 
 

@@ -34,6 +34,7 @@ REACHES = {
     ("lr_search.results.recommendation", "lr_search.report.notebook"),  # a recommendation in a notebook
     ("lr_search.comparison.comparison", "lr_search.report.notebook"),  # a comparison in a notebook
     ("lr_search.comparison.comparison", "lr_search.report.page"),  # comparison.save
+    ("lr_search.comparison.comparison", "lr_search.report.terminal"),  # print(comparison)
     ("lr_search.comparison.comparison", "lr_search.report.to_mlflow"),  # comparison.to_mlflow
     ("lr_search.comparison.comparison", "lr_search.report.to_tensorboard"),  # comparison.to_tensorboard
     ("lr_search.cli.commands", "lr_search.demo"),  # lr-search demo

@@ -30,7 +30,7 @@ def test_what_is_written_is_read_as_a_comparison(benchmark, tmp_path):
     with quiet_optuna():
         benchmark.write(url, 10, 200)
     found = lrs.load(url)
-    assert (len(found.trials), len(found.summary()), found.name) == (200, 10, "many")
+    assert (len(found.trials), len(found.summary(full=True)), found.name) == (200, 10, "many")
     assert set(found.trials["outcome"]) == {"finished", "diverged"}
     assert 0.01 < found.recommend().lr < 0.3  # the valley's bottom is at 0.05
     assert len(found.evaluations.query("metric == 'accuracy'")) > 200 * 5

@@ -29,6 +29,18 @@ def strategies(text: str) -> dict[str, Any]:
     return chosen
 
 
+def today(text: str) -> dict[str, Any]:
+    """The LR of LR or LR,SCHEDULE, and the schedule."""
+    lr, *schedule = (part.strip() for part in text.split(","))
+    try:
+        known = {"lr": float(lr)}
+    except ValueError:
+        known = {}
+    if not known or len(schedule) > 1 or "" in schedule:
+        raise InvalidInputError(f"--today must be LR or LR,SCHEDULE such as 3e-4,cosine, but got {quoted(text)}.")
+    return {**known, "schedule": schedule[0]} if schedule else known
+
+
 def pair(text: str) -> tuple[float, float]:
     """The two numbers of LOW,HIGH."""
     try:

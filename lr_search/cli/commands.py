@@ -84,14 +84,20 @@ def demo(
 def compare(
     target: Target,
     *,
-    strategies: Annotated[
-        str, typer.Option(help="Comma-separated; NAME=LR adds the one LR used today.")
-    ] = "grid,random,range_test",
+    strategies: Annotated[str, typer.Option(help="Comma-separated; NAME=LR adds one LR.")] = "grid,random,range_test",
     schedules: Annotated[str, typer.Option(help="Comma-separated.")] = "constant,triangular2,sgdr",
     optimizers: Annotated[
         str | None, typer.Option(help="Comma-separated; see lr-search list. Default: the workload's own.")
     ] = None,
     lr_range: Annotated[str, typer.Option(metavar="LOW,HIGH", help="The range every strategy searches.")] = "1e-5,10",
+    today: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LR[,SCHEDULE]",
+            help="What you train with now, such as 3e-4 or 3e-4,cosine: the answer is told against it. "
+            "It is trained once a seed, by default under the first of the schedules.",
+        ),
+    ] = None,
     range_test_steps: Annotated[
         int | None, typer.Option(help="Steps in a range test.", show_default="a third of the training's, 20 to 100")
     ] = None,
@@ -144,6 +150,7 @@ def compare(
             optimizers=None if optimizers is None else arguments.names(optimizers),
             lr_range=arguments.pair(lr_range),
             range_test=None if range_test_steps is None else {"num_steps": range_test_steps},
+            today=None if today is None else arguments.today(today),
             budget=budget,
             seeds=list(range(seed, seed + seeds)),
             pruner=arguments.pruner(pruner),

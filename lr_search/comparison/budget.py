@@ -85,14 +85,16 @@ class Budget:
         return count if strategy.max_trials is None else min(count, strategy.max_trials)
 
     def total_trials(self) -> int:
-        """Trials that are run in all, range tests and probes included."""
+        """Trials that are run in all, range tests, probes and today's included."""
         sides = self.asked.sides.values()
-        return sum(self._searched(side)[0] + self._shared(side)[0] for side in sides) * len(self.asked.seeds)
+        today = 0 if self.asked.today is None else 1
+        return (today + sum(self._searched(side)[0] + self._shared(side)[0] for side in sides)) * len(self.asked.seeds)
 
     def total_steps(self) -> int:
-        """Steps that are taken in all, at most: a range test or probe that studies share is taken once."""
+        """Steps that are taken in all, at most: a range test or probe that studies share is taken once. Today's are among them."""
         sides = self.asked.sides.values()
-        return sum(self._searched(side)[1] + self._shared(side)[1] for side in sides) * len(self.asked.seeds)
+        today = 0 if self.asked.today is None else self.asked.today.steps
+        return (today + sum(self._searched(side)[1] + self._shared(side)[1] for side in sides)) * len(self.asked.seeds)
 
     def _searched(self, side: Side) -> tuple[int, int]:
         """Full trainings with one optimizer and seed, and their steps."""

@@ -39,6 +39,7 @@ def compare(
     optimizers: NamedOptimizers | None = None,
     lr_range: tuple[float, float] = (1e-5, 10.0),
     range_test: Mapping[str, Any] | None = None,
+    today: float | Mapping[str, Any] | None = None,
     budget: float = 8,
     seeds: int | Sequence[int] = 3,
     pruner: Pruner = None,
@@ -69,11 +70,14 @@ def compare(
         lr_range: (low, high), the range that every strategy searches.
         range_test: how the range test is run: num_steps, curves, start_lr, end_lr, ramp. Default: over lr_range in a third of a
             training's steps, from 20 to 100.
+        today: the LR that you train with now, or {"lr": 3e-4, "schedule": "cosine"}: a schedule by name, by default the first that is
+            compared; and "optimizer", by default the first. It is trained once a seed, which no study is charged for, and the answer
+            is told against it. It may join later; another one than the name began with is refused.
         budget: what each study may spend, in full trainings; range tests, pruned and failed trials are charged.
         seeds: how many, or which.
         pruner: an Optuna pruner; "auto", for one that suits each schedule, which the printed plan names with the reason; or
             None. A strategy that cuts its trials itself (one_epoch) does so in any case, by its own rule.
-        confirm: fresh seeds on which the best two are trained again at the end (judged on test_data where given).
+        confirm: fresh seeds on which the best two, and today's, are trained again at the end (judged on test_data where given).
         snapshots: how many models, of a cyclic training's last cycle ends, are judged together as an ensemble beside the
             single model, at no further step; 0: none. More than 2 take in models from early in a short training, which cost more
             than they add. Needs `workload.combine`, and holds as many copies of the weights.
@@ -100,7 +104,7 @@ def compare(
     require(0 <= confirm <= MOST_SEEDS, f"confirm must be a number of seeds, 0 to {MOST_SEEDS:,}", confirm=confirm)
     asked = question(
         workload, name=name, strategies=strategies, schedules=schedules, optimizers=optimizers, lr_range=lr_range,
-        range_test=range_test, budget=budget, seeds=seeds, pruner=pruner, snapshots=snapshots, search_shape=search_shape,
+        range_test=range_test, budget=budget, seeds=seeds, pruner=pruner, snapshots=snapshots, search_shape=search_shape, today=today,
     )  # fmt: skip
     budgeted = Budget(asked)
     runner: Executor = LocalExecutor() if executor is None else executor

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # a comparison is read and reported without torch
     from lr_search.executors.executor import Executor
     from lr_search.training.training import Training
 
+_COLUMNS = 80  # of a terminal, for `print`
 Read = Callable[[], Sequence[StudyRecord]]
 
 
@@ -46,6 +47,12 @@ class Comparison(Findings):
 
     def __repr__(self) -> str:
         return f"Comparison({self.name!r}, {sum(len(study.trials) for study in self.searches)} trials)"
+
+    def __str__(self) -> str:
+        """The whole answer in 80 columns."""
+        from lr_search.report.terminal import as_text
+
+        return as_text(self, _COLUMNS)
 
     def _repr_html_(self) -> str:
         from lr_search.report.notebook import comparison_html

@@ -9,6 +9,7 @@ from dataclasses import replace
 from lr_search.comparison.budget import Budget
 from lr_search.comparison.question import Question
 from lr_search.errors import LRSearchError
+from lr_search.results.costs import duration_text
 from lr_search.schedules.decay import Constant
 from lr_search.storage.records import TrialRecord
 from lr_search.training.training import train
@@ -56,7 +57,7 @@ def plan_text(budget: Budget, confirm: int, done: Sequence[TrialRecord]) -> str:
 
     Args:
         budget: of the question.
-        confirm: fresh seeds on which the best two are trained again.
+        confirm: fresh seeds on which the best two, and today's, are trained again.
         done: the trials that an earlier call has finished.
     """
     asked = budget.asked
@@ -74,6 +75,7 @@ def plan_text(budget: Budget, confirm: int, done: Sequence[TrialRecord]) -> str:
         f"budget {asked.budget:g} full trainings of {full:,} steps each",
         *notes,
         *_pruner_lines(asked),
+        *([] if asked.today is None else [f"beside it {asked.today.describe()}: one training a seed"]),
     ]
     if done:
         lines.append(f"{_count(len(done), 'trial')} and {sum(t.steps for t in done):,} steps are done already")
@@ -83,7 +85,7 @@ def plan_text(budget: Budget, confirm: int, done: Sequence[TrialRecord]) -> str:
         steps = steps if steps >= full else 0
     elif not trials:
         steps = 0
-    confirmed = 2 * confirm * full
+    confirmed = confirm * (2 * full + (0 if asked.today is None else asked.today.steps))
     if not steps + confirmed:
         return "\n".join([*lines, "nothing is left to train"])
     more = " more" if done else ""
@@ -108,14 +110,8 @@ def _time_text(asked: Question, steps: int) -> str:
     pace = seconds_a_step(asked.workload)
     if pace is None:
         return ": for how long is unknown, since the first steps raised an exception"
-    return f": about {_duration(steps * pace)} at the pace of the first steps on one {asked.workload.torch_device.type}"
+    return f": about {duration_text(steps * pace)} at the pace of the first steps on one {asked.workload.torch_device.type}"
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -7,6 +7,7 @@ from typing import Any
 
 from lr_search.comparison.budget import Budget
 from lr_search.comparison.question import Question
+from lr_search.comparison.today import Today
 from lr_search.curves.probe import Ladder
 from lr_search.results.candidates import candidates
 from lr_search.samplers.strategy_names import resolve_strategies
@@ -18,10 +19,11 @@ FRESH = 1_000  # fresh seeds start this far above the largest that was searched
 
 
 def study_plans(budget: Budget) -> list[StudyPlan]:
-    """Every study of the question, seed by seed, range tests and probes before the searches that wait for them."""
+    """Every study of the question, seed by seed: today's, then range tests and probes before the searches that wait for them."""
     asked = budget.asked
     plans: list[StudyPlan] = []
     for seed in asked.seeds:
+        plans += [] if asked.today is None else [_today_plan(asked, asked.today, seed, fresh=False)]
         for optimizer, side in asked.sides.items():
             common: dict[str, Any] = {"workload": side.workload, "optimizer": optimizer, "seed": seed}
             common |= {"budget_steps": budget.study_steps, "lr_range": asked.lr_range}
@@ -65,10 +67,32 @@ def _first_plans(asked: Question, side: Side, common: Mapping[str, Any]) -> dict
     return plans
 
 
+def _today_plan(asked: Question, today: Today, seed: int, *, fresh: bool) -> StudyPlan:
+    """The training with what is used today, beside the searches or (fresh) beside the trainings that confirm them."""
+    place = f"{today.schedule}/{today.optimizer}/seed {seed}"
+    return StudyPlan(
+        name=f"{asked.name}/confirm/today's LR/{place}" if fresh else f"{asked.name}/today's LR/{place}",
+        kind="confirm" if fresh else "today",
+        workload=today.workload,
+        optimizer=today.optimizer,
+        seed=seed,
+        budget_steps=today.steps,
+        strategy=today.strategy,
+        schedule=today.schedule,
+        layout=today.layout,
+        lr_range=asked.lr_range,
+        snapshots=asked.snapshots,
+    )
+
+
 def confirmation_plans(asked: Question, records: Sequence[StudyRecord], seeds: int) -> list[StudyPlan]:
-    """A study of one trial for each of the best two candidates and each fresh seed: the best of many trials is partly luck."""
+    """A study of one trial for each of the best two candidates, and for what is used today, and each fresh seed.
+
+    The best of many trials is partly luck; today's was not chosen among them.
+    """
+    first, best = max(asked.seeds) + FRESH, candidates(records)[:2]
     plans = []
-    for candidate in candidates(records)[:2]:
+    for candidate in best:
         side = asked.sides.get(candidate.optimizer)
         layout = None if side is None else side.layouts.get(candidate.schedule)
         if side is None or layout is None:  # found by an earlier call that compared more
@@ -76,7 +100,7 @@ def confirmation_plans(asked: Question, records: Sequence[StudyRecord], seeds: i
         layout = layout.with_shape(candidate.shape)
         strategy = resolve_strategies({"confirm": candidate.lr})[0]
         for offset in range(seeds):
-            seed = max(asked.seeds) + FRESH + offset
+            seed = first + offset
             plans.append(
                 StudyPlan(
                     name=f"{asked.name}/confirm/{candidate.schedule}/{candidate.optimizer}/{candidate.lr!r}/seed {seed}",
@@ -92,4 +116,6 @@ def confirmation_plans(asked: Question, records: Sequence[StudyRecord], seeds: i
                     snapshots=asked.snapshots,
                 )
             )
+    if best and asked.today is not None:
+        plans += [_today_plan(asked, asked.today, first + offset, fresh=True) for offset in range(seeds)]
     return plans

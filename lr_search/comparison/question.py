@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from optuna.pruners import BasePruner
 
+from lr_search.comparison.today import Today, today_of
 from lr_search.errors import require
 from lr_search.kinds.checked import taken
 from lr_search.kinds.kind import WHOLE_NUMBER
@@ -50,6 +51,7 @@ class Question:
         seeds: of weights and batches.
         pruner: Optuna's; "auto" for one by schedule; or None.
         snapshots: how many of a training's last cycle ends are judged together.
+        today: what the user trains with now; None where that was not told.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Question:
     seeds: Sequence[int]
     pruner: Pruner
     snapshots: int = 0
+    today: Today | None = None
 
     @property
     def workload(self) -> Workload:
@@ -109,6 +112,7 @@ def question(
     pruner: Pruner,
     snapshots: int = 0,
     search_shape: bool = False,
+    today: float | Mapping[str, Any] | None = None,
 ) -> Question:
     """Check what the user asked for. Raises: InvalidInputError, UnknownNameError: it breaks a rule."""
     require_name("name", name)
@@ -116,9 +120,10 @@ def question(
     settings, curves = _range_test(range_test, low, high, workload.num_steps)
     ways, layouts = resolve_strategies(strategies), layouts_of(schedules, workload, search_shape=search_shape)
     _require_pruner(pruner, ways, search_shape)
+    sides = _sides(_workloads(workload, optimizers), ways, layouts)
     return Question(
         name=name,
-        sides=_sides(_workloads(workload, optimizers), ways, layouts),
+        sides=sides,
         strategies=ways,
         layouts=layouts,
         lr_range=(low, high),
@@ -128,6 +133,7 @@ def question(
         seeds=taken_seeds(seeds),
         pruner=pruner,
         snapshots=_snapshots(snapshots),
+        today=today_of(today, ways, layouts, sides),
     )
 
 

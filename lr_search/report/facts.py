@@ -32,7 +32,8 @@ def facts(findings: Findings) -> Facts:
     tests = [t for s in findings.records if s.kind == "range_test" for t in s.trials]
     probes = [(s, t) for s in findings.records if s.kind == "probe" for t in s.trials]
     confirmed = [t for s in findings.records if s.kind == "confirm" for t in s.trials]
-    others = [*tests, *(t for _, t in probes), *confirmed]
+    today = [t for s in findings.records if s.kind == "today" for t in s.trials]
+    others = [*tests, *(t for _, t in probes), *confirmed, *today]
     seconds = float(trials["seconds"].sum()) + sum(t.outcome.get("seconds", 0.0) for t in others)
     counts = trials["outcome"].astype("object").fillna("running").value_counts()
     ended = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items() if count)
@@ -43,8 +44,9 @@ def facts(findings: Findings) -> Facts:
         ("range tests", f"{len(tests)}"),
         *((f"probe, {s.plan['optimizer']}, seed {s.plan['seed']}", t.outcome.get("reason", "")) for s, t in probes),
         *([("trainings to confirm", str(len(confirmed)))] if confirmed else []),
+        *([("trainings with today's learning rate", str(len(today)))] if today else []),
         *_lost_ensembles(search),
-        ("steps taken", f"{steps_taken(findings, 'search', 'range_test', 'probe', 'confirm'):,}"),
+        ("steps taken", f"{steps_taken(findings, 'search', 'range_test', 'probe', 'confirm', 'today'):,}"),
         ("time in trials", f"{seconds:,.0f} s"),
     ]
 

@@ -27,14 +27,18 @@ def summary_markdown(findings: Findings) -> str:
     if best is None:
         lines += [findings.lack, ""]
     else:
+        if best.against_today is not None:
+            lines += [markdown_text(best.against_today.sentence), ""]
         answer = f"**{best.schedule_text}, peak LR {best.lr:.4g}, {best.optimizer}**: {best.value:.4g}. {best.reason}"
         lines += [markdown_text(answer), ""]
-    summary = shown(findings.summary())
+    summary = shown(findings.summary(full=True))
     heads = [SUMMARY_HEADS.get(column, column) for column in summary.columns]
     lines += ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     lines += [
         "| " + " | ".join(markdown_text(cell(value)) for value in row) + " |" for row in summary.itertuples(index=False)
     ]
+    if remark := findings.apart_remark:
+        lines += ["", remark]
     return "\n".join(lines) + "\n"
 
 

@@ -25,13 +25,15 @@ def comparison_html(findings: Findings) -> str:
     head = f"<h3>{escape(findings.name)}</h3>"
     answer = _box("There is no answer yet", findings.lack) if best is None else recommendation_html(best)
     running = f"<p>{findings.unfinished} trials still running.</p>" if findings.unfinished else ""
-    return f"<div>{head}{answer}{running}{_table(summary_table(findings))}</div>"
+    remark = f"<p>{escape(findings.apart_remark)}</p>" if findings.apart_remark else ""
+    return f"<div>{head}{answer}{running}{_table(summary_table(findings))}{remark}</div>"
 
 
 def recommendation_html(best: Recommendation) -> str:
     """What to train with, how sure that is, and the code."""
     title = f"{best.schedule_text}, peak learning rate {best.lr:.3g}, {best.optimizer}"
-    text = f"Expect {best.objective} {best.value:.4g}: {best.reason}"
+    first = "" if best.against_today is None else f"{best.against_today.sentence} "
+    text = f"{first}Expect {best.objective} {best.value:.4g}: {best.reason}"
     code = f"<details><summary>PyTorch code</summary><pre>{escape(best.code)}</pre></details>" if best.code else ""
     return _box(title, text) + code
 

@@ -45,7 +45,7 @@ def save_report(findings: Findings, directory: Path) -> Path:
     drawn, best = draw(findings), findings.recommendation
     tables = {
         "trials": findings.trials,
-        "summary": findings.summary(),
+        "summary": findings.summary(full=True),
         "pairwise": findings.pairwise(),
         "basins": findings.basins(),
     }

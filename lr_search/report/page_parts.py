@@ -106,7 +106,7 @@ def cost_part(findings: Findings) -> dict[str, Any]:
     """What it cost."""
     return {
         "cheapest": words.cheapest_sentence(findings),
-        "summary": page_tables.summary_table(findings) if len(findings.summary()) else None,
+        "summary": page_tables.summary_table(findings) if len(findings.summary(full=True)) else None,
         "done": facts.facts(findings),
     }
 

@@ -71,7 +71,7 @@ class Table:
 
 def summary_table(findings: Findings) -> Table:
     """What each way of searching found and cost."""
-    frame, objective = shown(findings.summary()), _objective(findings)
+    frame, objective = shown(findings.summary(full=True)), _objective(findings)
     spread = [
         f"{cell(b)} ± {cell(s, 2)}" if math.isfinite(s) else cell(b)
         for b, s in zip(frame["best"], frame["best_std"], strict=True)

@@ -69,10 +69,11 @@ def confirm_sentence(findings: Findings) -> str:
     if best is None:
         return ""
     if best.confirmed:
-        ways = again[["schedule", "optimizer", "lr"]].drop_duplicates()
+        todays = again["strategy"] == "today"
+        ways = again.loc[~todays, ["schedule", "optimizer", "lr"]].drop_duplicates()
         spent = f"{_count(len(again), 'training')}, {int(again['steps'].sum()):,} steps"
         fresh = _count(again["seed"].nunique(), "fresh seed")
-        lead = f"After the search the best {len(ways)} were trained again on {fresh} ({spent})."
+        lead = f"After the search the best {len(ways)}{' and what is used today' * bool(todays.any())} were trained again on {fresh} ({spent})."
         return f"{lead} The answer's numbers are of these trainings alone."
     count = min(2, len(findings.candidates))
     steps = count * CONFIRM * best.num_steps
@@ -83,14 +84,14 @@ def confirm_sentence(findings: Findings) -> str:
 
 def cheapest_sentence(findings: Findings) -> str:
     """Which way of searching came close to the best with the fewest steps, and what all took."""
-    frame = findings.summary().dropna(subset=["steps_to_close"])
+    frame = findings.summary(full=True).dropna(subset=["steps_to_close"])
     if frame.empty:
         return ""
     row = frame.iloc[int(frame["steps_to_close"].argmin())]
     spent = steps_taken(findings, "search", "range_test", "probe")
     seeds = max(1, len({study.plan["seed"] for study in findings.searches}))
     close, whole = float(row["steps_to_close"]), spent / seeds
-    several = findings.summary()["optimizer"].nunique() > 1
+    several = findings.summary(full=True)["optimizer"].nunique() > 1
     way = f"{row['strategy']} under {row['schedule']}{f' with {row.optimizer}' * several}"
     first = f"{way} came within 5% of the best known after {close:,.0f} steps a seed, on average"
     return f"{first}: {_part(close, whole)} of the {whole:,.0f} steps a seed that all searches took together.{_faster(row)}"

@@ -1,39 +1,45 @@
-"""What a terminal shows of a comparison: what to train with, the summary as wide as fits, and what runs."""
+"""What a terminal shows of a comparison: what to train with, the summary in few columns, and what runs."""
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from lr_search.report.cells import csv_text
+from lr_search.report.cells import cell, csv_text
 from lr_search.report.markdown import summary_markdown
-from lr_search.report.page_tables import Column, summary_table
 from lr_search.results.findings import Findings
 
-# what is left out first where not all fits
-LAST = ("area", "seconds", "mean rank", "trials", "× grid", "seeds", "steps", "pruned", "diverged", "× random")
-_GAP = "  "
+_HEADS = {"best_lr": "at LR"}  # of the summary's columns, where they are not their names
+_GAP = 2  # columns of the terminal
 
 
 def as_text(findings: Findings, width: int) -> str:
-    """The summary as a table, then what to train with and why.
+    """What to train with and why, first what that gains over the LR that is used today; then the summary as a table.
 
     Args:
         findings: of the comparison.
         width: of the terminal, in characters.
     """
     best = findings.recommendation
-    lines = [*_table(findings, width), ""]
+    lines = [] if best is None or best.against_today is None else textwrap.wrap(best.against_today.sentence, width)
     if best is None:
         lines += textwrap.wrap(findings.lack, width)
     else:
-        lines.append(f"Train with: {best.schedule_text}, peak learning rate {best.lr:.3g}, {best.optimizer}")
+        lines += textwrap.wrap(
+            f"Train with: {best.schedule_text}, peak learning rate {best.lr:.3g}, {best.optimizer}", width
+        )
         lines += textwrap.wrap(f"Expect {best.objective} {best.value:.4g}: {best.reason}", width)
+    lines += _table(findings, width)
     if findings.unfinished:
         done = sum(trial.state != "RUNNING" for study in findings.searches for trial in study.trials)
         lines.append(f"{done} trials are done, {findings.unfinished} running.")
@@ -41,29 +47,21 @@ def as_text(findings: Findings, width: int) -> str:
 
 
 def _table(findings: Findings, width: int) -> list[str]:
-    columns = list(summary_table(findings).columns)
-    if not columns[0].cells:
+    """The short summary, folded where it is wider than the terminal, and why the answer is not its first row."""
+    frame = findings.summary()
+    if frame.empty:
         return []
-    left_out = []
-    while _width(columns) > width and (name := next((n for n in LAST if n in {c.head for c in columns}), None)):
-        columns = [column for column in columns if column.head != name]
-        left_out.append(name)
-    rows = [[column.head for column in columns], *zip(*(column.cells for column in columns), strict=True)]
-    sizes = [max(len(str(row[place])) for row in rows) for place in range(len(columns))]
-    lines = [
-        _GAP.join(_aligned(cell, size, c) for cell, size, c in zip(row, sizes, columns, strict=True)).rstrip()
-        for row in rows
-    ]
-    return [*lines, f"({', '.join(left_out)}: in a wider terminal, or with --format csv)"] if left_out else lines
-
-
-def _aligned(cell: str, size: int, column: Column) -> str:
-    text = " ".join(str(cell).split())
-    return text.rjust(size) if column.number else text.ljust(size)
-
-
-def _width(columns: Sequence[Column]) -> int:
-    return sum(max(len(cell) for cell in (c.head, *c.cells)) + len(_GAP) for c in columns) - len(_GAP)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for name in frame:
+        head = _HEADS.get(str(name), findings.objective if name == "best" else str(name))
+        table.add_column(Text(head), justify="right" if is_numeric_dtype(frame[name]) else "left", overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(Text(" ".join(cell(value).split())) for value in row))
+    console = Console(width=width, file=io.StringIO(), force_terminal=False, color_system=None, legacy_windows=False)
+    with console.capture() as captured:
+        console.print(table)
+    lines = ["", *(line.rstrip() for line in captured.get().splitlines())]
+    return [*lines, *textwrap.wrap(findings.apart_remark, width)]
 
 
 def as_json(findings: Findings) -> str:
@@ -74,7 +72,7 @@ def as_json(findings: Findings) -> str:
         "recommendation": None if best is None else best.to_json(),
         "lack": findings.lack if best is None else None,
         "running": findings.unfinished,
-        "summary": _rows(findings.summary()),
+        "summary": _rows(findings.summary(full=True)),
         "pairwise": _rows(findings.pairwise()),
         "basins": _rows(findings.basins()),
         "costs": _rows(findings.costs()),
@@ -100,7 +98,7 @@ def _as_page(findings: Findings) -> str:
 
 FORMATS: dict[str, Callable[[Findings], str]] = {
     "md": summary_markdown,
-    "csv": lambda findings: csv_text(findings.summary()),
+    "csv": lambda findings: csv_text(findings.summary(full=True)),
     "json": as_json,
     "html": _as_page,
 }

@@ -15,7 +15,7 @@ from lr_search.results.statistics import Interval, mean_interval, paired_interva
 from lr_search.storage.records import StudyRecord, TrialRecord
 
 _WIDTH_DECADES = 0.15  # how far, in decades, a trial speaks for its neighbours
-_WITHIN = 0.05  # "as good": this share of the way from the best to the objective at step 0
+AS_GOOD = 0.05  # this share of the way from the best to the objective at step 0
 OFF = 3.0  # the factor at which the sensitivity to the LR is asked
 MOST_LRS = 400  # at which the fit is evaluated; of more, every so-manieth
 _MOST_POINTS = 1_000  # of one seed; more are averaged within BIN_DECADES first, far less than they are smoothed
@@ -68,6 +68,11 @@ class Candidate:
         return float(self.mean[self._best])
 
     @property
+    def seed_values(self) -> dict[int, float]:
+        """The objective there, by seed."""
+        return dict(zip(self.seeds, self.by_seed[:, self._best].tolist(), strict=True))
+
+    @property
     def interval(self) -> Interval:
         """Of that mean, over seeds. The LR was chosen among these very trials, which flatters it."""
         return mean_interval(self.by_seed[:, self._best])
@@ -78,7 +83,7 @@ class Candidate:
 
         Between LRs that were tried the mean is interpolated over log LR; it ends at the lowest and highest that were tried.
         """
-        goal = self.value + _WITHIN * (self.start - self.value)
+        goal = self.value + AS_GOOD * (self.start - self.value)
         return self._crossing(goal, -1), self._crossing(goal, 1)
 
     def _crossing(self, goal: float, side: int) -> float:
@@ -107,9 +112,8 @@ class Candidate:
 
     def worse_by(self, other: Candidate) -> Interval:
         """How much worse it is than another, each at its best LR, paired over the seeds that both have."""
-        shared = [seed for seed in self.seeds if seed in other.seeds]
-        own, theirs = ([each.by_seed[each.seeds.index(s), each._best] for s in shared] for each in (self, other))
-        return paired_interval(self.sign * (np.array(own) - np.array(theirs)))
+        own, theirs = self.seed_values, other.seed_values
+        return paired_interval([self.sign * (own[seed] - theirs[seed]) for seed in own if seed in theirs])
 
 
 def candidates(records: Sequence[StudyRecord]) -> list[Candidate]:

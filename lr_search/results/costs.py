@@ -13,6 +13,17 @@ PARTS = ["range tests", "finished", "diverged", "pruned", "failed"]
 COSTS_COLUMNS = ["strategy", "schedule", "optimizer", "part", "steps", "seconds"]
 
 
+def duration_text(seconds: float) -> str:
+    """Seconds, minutes or hours, as one says it.
+
+    >>> duration_text(0.2), duration_text(24.3), duration_text(420), duration_text(9000)
+    ('1 s', '24 s', '7 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def costs_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
     """A row for each strategy x schedule x optimizer and each part of its cost: steps and seconds, means over its studies.
 

@@ -14,11 +14,11 @@ from lr_search.results.candidates import Candidate, basins_frame, candidates
 from lr_search.results.costs import costs_frame
 from lr_search.results.pairwise import pairwise_frame
 from lr_search.results.recommendation import Recommendation, lack, recommend
-from lr_search.results.summary import summary_frame
+from lr_search.results.summary import apart_remark, short_summary, summary_frame
 from lr_search.results.tables import curves_frame, evaluations_frame, trials_frame
 from lr_search.storage.records import StudyRecord
 
-_KINDS = ["search", "range_test", "probe", "confirm"]
+_KINDS = ["search", "range_test", "probe", "confirm", "today"]
 
 
 @checked
@@ -90,9 +90,20 @@ class Findings:
         """A row a training that `confirm=` added, on fresh seeds; the columns of `trials`."""
         return trials_frame(self.records, "confirm")
 
-    def summary(self) -> pd.DataFrame:
-        """A row for each strategy x schedule x optimizer, best first; see `lr_search.results.summary.summary_frame`."""
-        return self._once("summary", summary_frame)
+    def summary(self, *, full: bool = False) -> pd.DataFrame:
+        """A row for each strategy x schedule x optimizer, best first.
+
+        Args:
+            full: all columns; see `lr_search.results.summary.summary_frame`. Else those that fit into 80 characters: strategy,
+                schedule, optimizer (where there are several), best, best_lr, steps (rounded) and trials.
+        """
+        whole = self._once("summary", summary_frame)
+        return whole if full else short_summary(whole)
+
+    @property
+    def apart_remark(self) -> str:
+        """Why the best row of the summary and the recommendation differ, in one line; empty where they do not."""
+        return apart_remark(self.summary(full=True), self.recommendation)
 
     def anytime(self) -> pd.DataFrame:
         """The best so far against steps spent, a row a finished trial; see `lr_search.results.anytime.anytime_frame`."""

@@ -29,7 +29,7 @@ def write_parquet(findings: Findings, directory: Path) -> Path:
         "trials.parquet": findings.trials,
         "evaluations.parquet": findings.evaluations,
         "curves.parquet": findings.curves,
-        "summary.parquet": findings.summary(),
+        "summary.parquet": findings.summary(full=True),
         STUDIES: pd.DataFrame(
             [_study_row(findings.name, s) for s in findings.records], columns=["comparison", "study", "plan", "prior"]
         ),

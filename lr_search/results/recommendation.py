@@ -11,6 +11,7 @@ from lr_search.curves.remarks import groups_remark
 from lr_search.errors import LRSearchError
 from lr_search.kinds.checked import checked
 from lr_search.kinds.ranges import Steps
+from lr_search.results.against_today import AgainstToday, against_today, without_a_winner
 from lr_search.results.candidates import Candidate, candidates
 from lr_search.results.code.recommended_code import code_for
 from lr_search.results.statistics import MIN_SEEDS, Interval, mean_interval, paired_interval
@@ -56,6 +57,7 @@ class Recommendation:
         bounds: the LRs between which the objective stays within 5% of the way from the best to that of step 0.
         runner_up: the next best schedule or optimizer, at its best LR; None where only one was tried.
         difference: how much worse the runner-up is, paired over seeds; None without one.
+        against_today: what it gains over the LR that is used today, and at what cost; None without `compare(..., today=)`.
         code: plain PyTorch lines, to be pasted.
     """
 
@@ -73,10 +75,13 @@ class Recommendation:
     bounds: tuple[float, float] | None = None
     runner_up: Choice | None = None
     difference: Interval | None = None
+    against_today: AgainstToday | None = None
     code: str = field(default="", repr=False)
 
     def __str__(self) -> str:
-        return f"{self.schedule_text}, peak learning rate {self.lr:.3g}, {self.optimizer}: {self.objective} {self.value:.4g}; {self.reason}"
+        first = "" if self.against_today is None else f"{self.against_today.sentence}\n"
+        best = f"{self.schedule_text}, peak learning rate {self.lr:.3g}, {self.optimizer}: {self.objective} {self.value:.4g}"
+        return f"{first}{best}; {self.reason}"
 
     def _repr_html_(self) -> str:
         from lr_search.report.notebook import recommendation_html
@@ -97,9 +102,9 @@ class Recommendation:
         return self.difference.low > 0
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, as what JSON can hold: numbers that are not finite become None."""
+        """Everything, as what JSON can hold, what was gained over today's first; numbers that are not finite become None."""
         result: dict[str, Any] = _jsonable(asdict(self))
-        return result
+        return {"against_today": result.pop("against_today"), **result}
 
     def optuna_params(self) -> dict[str, float]:
         """The parameters of a trial: `study.enqueue_trial(best.optuna_params())` tries it first."""
@@ -138,7 +143,7 @@ def recommend(records: Sequence[StudyRecord]) -> Recommendation:
     reason += ". Unconfirmed: it was chosen among these very trials; confirm=3 trains it again on fresh seeds."
     return Recommendation(
         best.schedule, best.lr, best.optimizer, best.value, confirmed=False, shape=best.shape, **_common(records, best, reason),
-        interval=best.interval, runner_up=runner_up, difference=difference,
+        interval=best.interval, runner_up=runner_up, difference=difference, against_today=against_today(records, best),
     )  # fmt: skip
 
 
@@ -176,11 +181,12 @@ def _next(runner_up: Choice | None, difference: Interval | None, kind: str) -> s
 def lack(records: Sequence[StudyRecord]) -> str:
     """Why nothing can be recommended, and what to do."""
     states = {t.state for s in records if s.kind == "search" for t in s.trials}
+    text = "No trial is complete yet: run the comparison, or go on with it, and make the report again."
     if "COMPLETE" in states:
-        return "Every complete trial diverged: search lower learning rates; the trials' reasons say how each ended."
-    if "FAIL" in states:
-        return "Every trial that ended failed: mend the cause that the tracebacks show, then start over."
-    return "No trial is complete yet: run the comparison, or go on with it, and make the report again."
+        text = "Every complete trial diverged: search lower learning rates; the trials' reasons say how each ended."
+    elif "FAIL" in states:
+        text = "Every trial that ended failed: mend the cause that the tracebacks show, then start over."
+    return text + without_a_winner(records)
 
 
 @dataclass(frozen=True)
@@ -231,6 +237,7 @@ def _confirmed(records: Sequence[StudyRecord], confirmed: Sequence[Confirmed]) -
     return Recommendation(
         chosen.schedule, chosen.lr, chosen.optimizer, chosen.value, confirmed=True, shape=chosen.shape, on_test_data=tested,
         **_common(records, best.candidate, f"{reason}."), interval=interval, runner_up=runner_up, difference=difference,
+        against_today=against_today(records, best.candidate, best.values),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from lr_search.arrays import FloatArray
 from lr_search.kinds.direction import Direction
 from lr_search.results.anytime import Key, Line, Lines, best_trial
 from lr_search.results.anytime_statistics import geometric_mean
+from lr_search.results.recommendation import Recommendation
 from lr_search.results.statistics import mean_ranks
 from lr_search.storage.records import StudyRecord
 
@@ -19,6 +20,7 @@ SUMMARY_COLUMNS = [
     "strategy", "schedule", "optimizer", "best", "best_std", "best_lr", "ensemble", "mean_rank", "area", "steps",
     "steps_to_close", "faster_than_random", "faster_than_grid", "seconds", "seeds", "trials", "diverged", "pruned", "failed",
 ]  # fmt: skip
+SHORT_COLUMNS = ["strategy", "schedule", "optimizer", "best", "best_lr", "steps", "trials"]
 _WHOLE = ("seeds", "trials", "diverged", "pruned", "failed")
 
 
@@ -51,6 +53,36 @@ def summary_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
     frame = frame.astype(dict.fromkeys(SUMMARY_COLUMNS[3:-5], "float64") | dict.fromkeys(_WHOLE, "Int64"))
     frame = frame.astype(dict.fromkeys(SUMMARY_COLUMNS[:3], "category"))
     return frame.sort_values("best", ascending=lines.sign > 0, kind="stable", ignore_index=True)
+
+
+class ShortSummary(pd.DataFrame):
+    """The summary in few columns: a table like any other, which prints its numbers to 4 digits, within 80 columns and without gaps."""
+
+    def __repr__(self) -> str:
+        return self.to_string(float_format=lambda value: f"{value:.4g}")
+
+
+def short_summary(summary: pd.DataFrame) -> ShortSummary:
+    """Each way of searching, what it found at which LR, and after how much.
+
+    Args:
+        summary: as of `summary_frame`.
+
+    Returns:
+        strategy, schedule, optimizer (where there are several), best, best_lr, steps (Int64, rounded), trials.
+    """
+    names = [name for name in SHORT_COLUMNS if name != "optimizer" or len(summary[name].unique()) > 1]
+    return ShortSummary(summary[names].assign(steps=summary["steps"].round().astype("Int64")))
+
+
+def apart_remark(summary: pd.DataFrame, best: Recommendation | None) -> str:
+    """Why the best row of the summary and the recommendation differ, in one line; empty where they do not."""
+    if best is None or summary.empty:
+        return ""
+    row = summary.iloc[0]
+    same = f"{row['best']:.3g}" == f"{best.value:.3g}" and f"{row['best_lr']:.3g}" == f"{best.lr:.3g}"
+    answer = "is of fresh seeds" if best.confirmed else "averages all nearby"
+    return "" if same else f"Rows show each seed's best trial, partly luck; the answer {answer}."
 
 
 def _row(key: Key, group: Sequence[Line], lines: Lines) -> dict[str, object]:

@@ -19,7 +19,7 @@ from lr_search.training.controller import Controller, first_schedule
 from lr_search.training.course import checkpoints
 from lr_search.workloads.workload import Workload
 
-StudyKind = Literal["search", "range_test", "probe", "confirm"]
+StudyKind = Literal["search", "range_test", "probe", "confirm", "today"]
 FIRST = ("range_test", "probe")  # what searches wait for
 
 
@@ -29,7 +29,8 @@ class StudyPlan:
 
     Args:
         name: of the study in the storage.
-        kind: a search, the range tests or probe that searches wait for, or the confirmation of a result.
+        kind: a search, the range tests or probe that searches wait for, the confirmation of a result, or a training with what is used
+            today.
         workload: what is trained, with this study's optimizer.
         optimizer: its name.
         seed: of weights and batches.
@@ -130,6 +131,7 @@ class StudyPlan:
             **({} if ladder is None else {"ladder": ladder.describe()}),
             "search_shape": {} if self.layout is None else _plain(self.layout.ranges),
             **({} if self.default_lr is None else {"default_lr": self.default_lr}),
+            **({"lr": self.fixed_lr} if self.kind == "today" else {}),
         }
 
 

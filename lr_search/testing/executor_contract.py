@@ -132,10 +132,13 @@ class ExecutorContract:
         assert found.trials["ensemble_objective"].notna().all()
 
     def test_confirmations_on_test_data(self) -> None:
-        """The best, trained again on fresh seeds."""
-        settings: dict[str, Any] = {"schedules": ["constant", "one_cycle"], "confirm": 1, **TAME}
+        """The best and what is used today, trained on fresh seeds."""
+        settings: dict[str, Any] = {"schedules": ["constant", "one_cycle"], "confirm": 1, "today": 0.1, **TAME}
         found = self.same(line_workload(test_data=shifted), **settings)
-        assert len(found.confirmations) == 2
+        assert len(found.confirmations) == 3
+        today = found.recommend().against_today
+        assert today is not None
+        assert today.confirmed
         assert found.recommend().on_test_data
         elsewhere = compared(line_workload(), LocalExecutor(), **settings)
         assert (found.confirmations["objective"] > elsewhere.confirmations["objective"] + 0.5).all()

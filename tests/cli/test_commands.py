@@ -1,5 +1,6 @@
 """The command line at work: list, range-test, compare and report; what is trained again and what is not."""
 
+import json
 import math
 import re
 from importlib.metadata import version
@@ -75,6 +76,24 @@ def test_compare_writes_the_report_and_prints_the_winner(cli, folder):
     assert result.stdout.endswith("Report: report/report.html\n")
     assert result.stderr == ""
     assert not BAR.search(result.output)  # nobody looks at a terminal
+
+
+@pytest.mark.parametrize(("today", "under"), [("1e-3", "constant"), ("1e-3,cosine", "cosine")])
+def test_compare_tells_the_answer_against_what_is_used_today(today, under, cli, folder):
+    result = cli("compare", f"{write(folder)}:good", *SMALL, "--today", today)
+    recorded = json.loads((folder / "report" / "recommendation.json").read_text())["against_today"]
+    assert (recorded["lr"], recorded["schedule"], recorded["steps"]) == (1e-3, under, 2 * 20)
+    said = " ".join(result.stdout.splitlines())
+    assert f"{recorded['sentence']} Train with: constant" in said
+    again = cli("report", "sqlite:///lr_search.db", "--out", "there").stdout
+    assert again.startswith(recorded["sentence"][:40])
+    assert (folder / "there" / "summary.md").read_text().splitlines()[2] == recorded["sentence"]
+
+
+@pytest.mark.parametrize("today", ["fast", "1e-3,", "1e-3,cosine,sgdr", ""])
+def test_today_is_an_lr_and_maybe_a_schedule(today, cli, folder):
+    result = cli("compare", f"{write(folder)}:good", *SMALL, "--today", today, code=2)
+    assert f"--today must be LR or LR,SCHEDULE such as 3e-4,cosine, but got {today!r}." in result.stderr
 
 
 def test_compare_says_what_it_will_cost_before_it_begins(cli, folder):

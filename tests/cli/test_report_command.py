@@ -33,9 +33,13 @@ def test_the_table_is_in_the_terminal_and_the_report_in_the_folder(cli, url, tmp
     result = cli("report", url, "--out", tmp_path / "there")
     best = lrs.load(url).recommend()
     lines = result.stdout.splitlines()
-    assert lines[0].split()[:2] == ["strategy", "schedule"]
-    assert {line.split()[0] for line in lines[1:3]} == {"grid", "random"}
-    assert f"Train with: constant, peak learning rate {best.lr:.3g}, SGD" in lines
+    assert lines[0] == f"Train with: constant, peak learning rate {best.lr:.3g}, SGD"
+    table = lines[lines.index("") + 1 :]
+    assert table[0].split() == ["strategy", "schedule", "loss", "at", "LR", "steps", "trials"]
+    rows = lrs.load(url).trials.groupby(["strategy", "seed"], observed=True)
+    bests = rows["objective"].min().groupby("strategy", observed=True).mean()
+    told = {words[0]: float(words[2]) for words in (line.split() for line in table[1:3])}
+    assert told == {str(name): pytest.approx(value, rel=1e-3) for name, value in bests.items()}
     assert (tmp_path / "there" / "report.html").exists()
 
 
@@ -45,7 +49,7 @@ def test_json_is_read_back(cli, url, tmp_path, monkeypatch):
     found = lrs.load(url)
     assert told["name"] == "bowl"
     assert told["recommendation"] == found.recommend().to_json()
-    assert [row["best"] for row in told["summary"]] == found.summary()["best"].tolist()
+    assert [row["best"] for row in told["summary"]] == found.summary(full=True)["best"].tolist()
     assert [row["worse_by"] for row in told["pairwise"]] == found.pairwise()["worse_by"].tolist()
     assert {row["part"] for row in told["costs"]} >= {"finished", "diverged"}
     assert (told["running"], told["lack"]) == (0, None)
@@ -57,7 +61,7 @@ def test_csv_is_the_summary_and_md_and_html_are_those_of_the_folder(cli, url, tm
     assert cli("report", url, "--format", "csv").stdout == (folder / "summary.csv").read_text()
     assert cli("report", url, "--format", "md").stdout == (folder / "summary.md").read_text()
     csv = pd.read_csv(io.StringIO(cli("report", url, "--format", "csv").stdout), dtype=str)
-    assert [float(text) for text in csv["best"]] == lrs.load(url).summary()["best"].tolist()
+    assert [float(text) for text in csv["best"]] == lrs.load(url).summary(full=True)["best"].tolist()
     html = cli("report", url, "--format", "html").stdout
     assert html.startswith("<!doctype html>")
     assert html.rstrip().endswith("</html>")
@@ -136,7 +140,7 @@ def test_watching_follows_a_comparison_to_its_end(cli, tmp_path):
     assert program.wait(60) == 0
     assert "running." in seen  # while it ran
     assert len({line for line in seen.splitlines() if line.startswith("grid")}) > 1  # and changed
-    last = seen[seen.rindex("strategy") :]
+    last = seen[seen.rindex("Train with") :]
     assert "running." not in last
     assert f"Train with: constant, peak learning rate {lrs.load(url).recommend().lr:.3g}" in last
 
@@ -157,19 +161,28 @@ def test_a_killed_comparison_is_not_watched_for_ever_and_ctrl_c_ends_watching(cl
     assert "Nobody works on it any more." in cli(*watch(url, tmp_path)).stdout
 
 
-def test_a_narrow_terminal_gets_the_columns_that_matter_and_is_told_of_the_others():
-    records = [study([(0.1, 0.5), (0.2, 0.4)], strategy=name, seed=s) for name in ("grid", "random") for s in range(3)]
-    wide, narrow = (as_text(Findings("by hand", records), width) for width in (250, 80))
-    assert all(len(line) <= 80 for line in narrow.splitlines() if not line.startswith("("))
-    assert "area" in wide.splitlines()[0]
-    assert "area" not in narrow.splitlines()[0]
-    assert "(area, seconds" in narrow
-    assert "steps to 5%" in narrow.splitlines()[0]
+@pytest.mark.parametrize("width", [80, 50])
+def test_no_line_is_wider_than_the_terminal_however_long_a_name(width):
+    records = [study([(0.1, 0.5), (0.2, 0.4)], strategy=name, seed=s) for name in ("grid", "x" * 90) for s in range(3)]
+    lines = as_text(Findings("by hand", records), width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert sum(line.count("x") for line in lines[lines.index("") + 2 :]) == 90
 
 
-def test_a_name_with_line_breaks_breaks_no_row():
-    text = as_text(Findings("by hand", [study([(0.1, 0.5)], strategy="two\nlines")]), 120)
-    assert text.splitlines()[1].startswith("two lines")
+def test_a_name_with_line_breaks_breaks_no_row_and_is_no_markup():
+    records = [study([(0.1, 0.5)], strategy="two\nlines", schedule="[red]:smile:")]
+    assert "\ntwo lines  [red]:smile:   0.5    0.1     10       1" in as_text(Findings("by hand", records), 120)
+
+
+def test_one_line_says_why_the_best_row_is_not_the_answer():
+    lucky = [study([(0.1, 0.4), (0.11, 0.1), (0.12, 0.5)], seed=seed) for seed in range(3)]
+    lines = as_text(Findings("by hand", lucky), 80).splitlines()
+    assert lines[-1] == "Rows show each seed's best trial, partly luck; the answer averages all nearby."
+    fresh = [study([(lr, 0.5)], kind="confirm", seed=9) for lr in (0.1, 0.11, 0.12)]
+    lines = as_text(Findings("by hand", [*lucky, *fresh]), 80).splitlines()
+    assert lines[-1] == "Rows show each seed's best trial, partly luck; the answer is of fresh seeds."
+    alone = as_text(Findings("by hand", [study([(0.1, 0.4)])]), 80).splitlines()
+    assert alone[-1].split() == ["grid", "constant", "0.4", "0.1", "10", "1"]
 
 
 def test_running_trials_are_counted():

@@ -128,7 +128,7 @@ def test_divergence_is_a_complete_trial_of_the_worst_value() -> None:
     assert row["steps"] < 30
     assert "non-finite" in row["reason"] or "became" in row["reason"]
     initial = comparison.evaluations.query("step == 0 and metric == 'loss'")["value"].item()
-    assert comparison.summary()["best"].item() == initial  # clipped at the objective of step 0
+    assert comparison.summary(full=True)["best"].item() == initial  # clipped at the objective of step 0
 
 
 def test_divergence_is_the_worst_value_when_maximizing_too() -> None:
@@ -259,7 +259,7 @@ def test_optimizers_are_a_dimension_that_starts_from_the_same_weights() -> None:
     assert comparison.trials["optimizer"].tolist() == ["sgd", "adam"]
     starts = comparison.evaluations.query("step == 0 and metric == 'loss'")["value"]
     assert len(set(starts)) == 1
-    assert len(comparison.summary()) == 2
+    assert len(comparison.summary(full=True)) == 2
 
 
 def test_confirm_trains_the_best_two_again_on_fresh_seeds_and_on_test_data() -> None:

@@ -66,14 +66,14 @@ def test_strategies_of_two_days_stand_side_by_side_as_if_run_together(folder, gr
     frames = [each.trials.drop(columns=TIMES).sort_values(keys, ignore_index=True) for each in (found, expected)]
     pd.testing.assert_frame_equal(*frames)
     numbers = ["best", "best_lr", "mean_rank", "area", "steps_to_close", "faster_than_random"]
-    pd.testing.assert_frame_equal(found.summary()[numbers], expected.summary()[numbers])
+    pd.testing.assert_frame_equal(found.summary(full=True)[numbers], expected.summary(full=True)[numbers])
     assert found.recommend().lr == expected.recommend().lr
 
 
 def test_seeds_of_two_machines_add_up(folder, grid):
     more = run(folder, "more", seeds=[2, 3])
     found = lrs.load([grid, more])
-    assert found.summary()["seeds"].tolist() == [4]
+    assert found.summary(full=True)["seeds"].tolist() == [4]
     assert sorted(set(found.trials["seed"])) == [0, 1, 2, 3]
 
 
@@ -145,7 +145,7 @@ def test_a_comparison_written_as_parquet_is_read_back_whole(grid, tmp_path):
     for back in (lrs.Comparison.read(tmp_path / "deep" / "bowl"), lrs.load(str(tmp_path / "deep" / "bowl"), "bowl")):
         pd.testing.assert_frame_equal(back.trials, found.trials)
         pd.testing.assert_frame_equal(back.evaluations, found.evaluations)
-        pd.testing.assert_frame_equal(back.summary(), found.summary())
+        pd.testing.assert_frame_equal(back.summary(full=True), found.summary(full=True))
         assert back.recommend().to_json() == found.recommend().to_json()
         assert back.name == "bowl"
     with pytest.raises(UnknownNameError, match="Known: bowl"):

@@ -203,7 +203,7 @@ def test_ensembles_change_no_trial(comparison):
     assert without.trials[ENSEMBLE].isna().all(axis=None)
     left_out = [*TIMES, *ENSEMBLE]
     pd.testing.assert_frame_equal(without.trials.drop(columns=left_out), comparison.trials.drop(columns=left_out))
-    assert without.summary()["steps"].tolist() == comparison.summary()["steps"].tolist()
+    assert without.summary(full=True)["steps"].tolist() == comparison.summary(full=True)["steps"].tolist()
 
 
 def test_no_ensemble_of_a_workload_that_does_not_say_how_to_combine():
@@ -214,7 +214,7 @@ def test_the_summary_has_the_ensemble_of_each_studys_best_trial():
     found = compared(strategies=["grid"], schedules=["triangular2"], lr_range=(0.01, 1.0), budget=3)
     trials = found.trials
     best = trials.loc[trials.groupby("seed", observed=True)["objective"].idxmin()]
-    assert found.summary()["ensemble"].item() == pytest.approx(best["ensemble_objective"].mean())
+    assert found.summary(full=True)["ensemble"].item() == pytest.approx(best["ensemble_objective"].mean())
     assert best["ensemble_objective"].mean() != trials["ensemble_objective"].mean()
 
 

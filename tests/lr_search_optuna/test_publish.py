@@ -14,6 +14,7 @@ from pathlib import Path
 import optuna
 import optuna_dashboard
 import pytest
+import torch
 
 import lr_search as lrs
 from lr_search.curves.prior import PRIOR_ATTRIBUTE
@@ -50,7 +51,7 @@ def plots_of(page):
 def published(tmp_path_factory):
     """A published comparison, read from its URL as another process would."""
     url = f"sqlite:///{tmp_path_factory.mktemp('published') / 'bowl.db'}"
-    compare_in_bowl(url, budget=3, seeds=1)
+    compare_in_bowl(url, budget=3, seeds=1, today=0.01)
     comparison = lrs.load(url, "bowl")
     publish(comparison)
     return comparison
@@ -65,13 +66,21 @@ SEARCH = "bowl/range_test/constant/SGD/seed 0"
 
 def test_every_study_has_a_note_with_the_recommendation_and_the_summary(published):
     best = published.recommend()
-    assert len(published.records) == 7  # the range test, and three strategies under two schedules
+    assert len(published.records) == 8  # what is used today, the range test, and three strategies under two schedules
     for record in published.records:
         note = page_of(published, record.name)["note"]["body"]
         assert note.startswith("# lr_search: bowl\n")
         assert f"**{best.schedule}, peak LR {best.lr:.4g}, SGD**" in note
         rows = [row for row in note.splitlines() if "SGD" in row and row.count("|") > 10]
-        assert len(rows) == len(published.summary()) == 6
+        assert len(rows) == len(published.summary(full=True)) == 6
+
+
+def test_what_is_used_today_has_a_note_too(published):
+    note = page_of(published, "bowl/today's LR/constant/SGD/seed 0")["note"]["body"].replace("\u2003", " ")
+    assert "## This study: the learning rate that is used today" in note
+    weight = 1 + torch.rand((), generator=torch.Generator().manual_seed(0)).item()
+    assert f"| best | {(weight * (1 - 2 * 0.01) ** 20) ** 2:.4g} at LR 0.01 |" in note
+    assert published.recommend().against_today.sentence in note
 
 
 def test_a_searchs_note_says_what_it_is_and_its_prior(published):

@@ -277,7 +277,7 @@ def test_the_probe_runs_once_and_is_charged_in_full_to_each_of_its_studies_only(
 
 
 def test_the_summary_has_a_row_for_it_with_its_whole_cost(comparison):
-    summary = comparison.summary()
+    summary = comparison.summary(full=True)
     assert set(zip(summary["strategy"], summary["schedule"], strict=True)) == {
         (strategy, schedule) for strategy in ("grid", "probe", "range_test") for schedule in ("constant", "sgdr")
     }

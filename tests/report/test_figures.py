@@ -186,7 +186,7 @@ def test_with_two_seeds_the_band_is_their_range_and_with_one_there_is_none():
 
 
 def test_best_so_far_begins_at_step_0_and_ends_at_the_summarys_best(bowl, bowl_pictures):
-    summary = bowl.summary().set_index(["strategy", "schedule"])
+    summary = bowl.summary(full=True).set_index(["strategy", "schedule"])
     start = (
         bowl.evaluations.query("step == 0 and metric == 'loss'").groupby("seed", observed=True)["value"].first().mean()
     )

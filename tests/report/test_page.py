@@ -137,7 +137,7 @@ def test_the_csv_files_are_the_frames(report, bowl_comparison):
     assert list(pd.read_csv(report / "trials.csv").columns) == list(trials.columns)
     assert numbers("trials", "lr") == trials["lr"].tolist()
     assert numbers("trials", "objective") == trials["objective"].tolist()
-    assert numbers("summary", "best") == bowl_comparison.summary()["best"].tolist()
+    assert numbers("summary", "best") == bowl_comparison.summary(full=True)["best"].tolist()
     assert numbers("basins", "lr") == bowl_comparison.basins()["lr"].tolist()
     assert numbers("pairwise", "worse_by") == bowl_comparison.pairwise()["worse_by"].tolist()
 
@@ -220,7 +220,7 @@ def test_the_page_says_what_to_train_with_and_what_every_trial_gave(report, bowl
     assert f"{best.runner_up.schedule}, peak learning rate {best.runner_up.lr:.3g}, SGD" in found.text
     assert "2 seeds cannot say whether it is worse" in found.text
     assert best.code in found.text
-    frames = [bowl_comparison.trials, bowl_comparison.summary(), bowl_comparison.pairwise(), bowl_comparison.basins()]
+    frames = [bowl_comparison.trials, bowl_comparison.summary(full=True), bowl_comparison.pairwise(), bowl_comparison.basins()]
     assert len([tag for tag, _ in found.tags if tag == "tr"]) == sum(map(len, frames)) + 4  # and four heads
     # two range tests of 20 steps, each with 21 forward passes for the gain ratio
     assert f"{int(bowl_comparison.trials['steps'].sum()) + 2 * (20 + 7):,}" in found.text
@@ -301,8 +301,8 @@ def test_summary_md_is_a_table_with_a_row_for_each_line_of_the_summary(report, b
     table = [line for line in lines if line.startswith("|")]
     assert lines[0] == "# bowl"
     assert set(cells(table[1])) == {"---"}
-    assert {len(cells(line)) for line in table} == {len(shown(bowl_comparison.summary()).columns)}
-    assert [cells(line)[:3] for line in table[2:]] == bowl_comparison.summary().iloc[:, :3].to_numpy().tolist()
+    assert {len(cells(line)) for line in table} == {len(shown(bowl_comparison.summary(full=True)).columns)}
+    assert [cells(line)[:3] for line in table[2:]] == bowl_comparison.summary(full=True).iloc[:, :3].to_numpy().tolist()
     best = bowl_comparison.recommend()
     assert f"**{best.schedule}, peak LR {best.lr:.4g}, SGD**" in lines[2]
 

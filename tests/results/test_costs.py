@@ -25,7 +25,7 @@ def test_each_trials_steps_go_to_how_it_ended_and_are_averaged_over_seeds():
 
 
 def test_the_parts_of_a_real_comparison_add_up_to_the_steps_of_its_summary(bowl_comparison):
-    frame, summary = bowl_comparison.costs(), bowl_comparison.summary()
+    frame, summary = bowl_comparison.costs(), bowl_comparison.summary(full=True)
     for row in summary.itertuples():
         parts = spent(frame, strategy=row.strategy, schedule=row.schedule)
         assert sum(parts.values()) == pytest.approx(row.steps)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lr_search.results.anytime import Lines, anytime_frame
-from lr_search.results.summary import summary_frame
+from lr_search.results.summary import SUMMARY_COLUMNS, short_summary, summary_frame
 from lr_search.results.tables import trials_frame
 from tests.helpers.bowl import losses
 from tests.helpers.bowl_results import KEYS, bests_by_hand, by_formula
@@ -34,7 +34,7 @@ def test_summary_is_the_mean_over_seeds_of_what_each_study_found_and_spent(bowl_
         )
         for seed in (0, 1)
     }
-    summary = bowl_comparison.summary().set_index(["strategy", "schedule"])
+    summary = bowl_comparison.summary(full=True).set_index(["strategy", "schedule"])
     assert len(summary) == 6
     for key, row in summary.iterrows():
         found = [bests[*key, seed] for seed in (0, 1)]
@@ -50,7 +50,7 @@ def test_summary_is_the_mean_over_seeds_of_what_each_study_found_and_spent(bowl_
 
 
 def test_summary_is_sorted_best_first_and_names_the_geometric_mean_of_the_best_lrs(bowl_comparison):
-    summary = bowl_comparison.summary()
+    summary = bowl_comparison.summary(full=True)
     assert summary["best"].is_monotonic_increasing
     grid = summary.query("strategy == 'grid' and schedule == 'constant'")["best_lr"].item()
     trials = bowl_comparison.trials.query("strategy == 'grid' and schedule == 'constant'")
@@ -146,3 +146,29 @@ def test_studies_whose_trials_all_failed_at_once_have_no_area_and_no_best():
     assert math.isnan(row["best"])
     assert math.isnan(row["area"])
     assert (row["trials"], row["failed"]) == (1, 1)
+
+
+def test_the_short_summary_is_read_within_80_columns_and_the_full_one_has_the_rest(bowl_comparison):
+    short, full = bowl_comparison.summary(), bowl_comparison.summary(full=True)
+    assert list(short.columns) == ["strategy", "schedule", "best", "best_lr", "steps", "trials"]
+    assert list(full.columns) == SUMMARY_COLUMNS
+    same = ["strategy", "schedule", "best", "best_lr", "trials"]
+    assert short[same].equals(full[same])
+    assert short["steps"].tolist() == [round(steps) for steps in full["steps"]]
+    lines = str(short).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[1].split()[3:5] == [f"{full[name].iloc[0]:.4g}" for name in ("best", "best_lr")]
+
+
+def test_several_optimizers_are_in_the_short_summary_and_wide_numbers_still_fit():
+    records = [
+        study([(3.1234567e-7, 2.7654321e-9)], strategy="tpe+range_test", schedule="triangular2", optimizer=name)
+        for name in ("SGD", "Adam")
+    ]
+    lines = str(short_summary(summary_frame(records))).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[1].split() == ["0", "tpe+range_test", "triangular2", "SGD", "2.765e-09", "3.123e-07", "10", "1"]
+
+
+def test_the_short_summary_of_nothing_is_empty():
+    assert len(short_summary(summary_frame([]))) == 0

@@ -198,7 +198,7 @@ def test_pruned_trials_end_at_the_threshold_and_their_refund_pays_for_others():
     assert len(trials) > BUDGET
     assert trials["steps_charged"].tolist() == trials["steps"].cumsum().tolist()
     assert BUDGET * NUM_STEPS - NUM_STEPS < trials["steps_charged"].iloc[-1] <= BUDGET * NUM_STEPS
-    assert comparison.summary()["pruned"].item() == (trials["state"] == "PRUNED").sum()
+    assert comparison.summary(full=True)["pruned"].item() == (trials["state"] == "PRUNED").sum()
     assert (
         anytime_frame(comparison.records)["best"].iloc[-1] == trials.query("outcome == 'finished'")["objective"].min()
     )
@@ -211,4 +211,4 @@ def test_tables_of_nothing_are_empty_and_keep_their_columns(bowl_comparison):
         assert len(empty) == 0
         assert set(empty.columns) <= set(getattr(bowl_comparison, name).columns) | set(bowl_comparison.trials.columns)
         assert len(empty.columns) > 3
-    assert summary_frame([]).columns.tolist() == bowl_comparison.summary().columns.tolist()
+    assert summary_frame([]).columns.tolist() == bowl_comparison.summary(full=True).columns.tolist()

@@ -92,7 +92,7 @@ def published(url):
 
 
 READERS = {
-    "summary": lambda url: lrs.load(url, "bowl").summary(),
+    "summary": lambda url: lrs.load(url, "bowl").summary(full=True),
     "recommend": lambda url: lrs.load(url, "bowl").recommend(),
     "save": lambda url: lrs.load(url, "bowl").save("never"),
     "publish": published,
@@ -214,7 +214,7 @@ def test_a_record_that_was_changed_is_refused(made, tmp_path, change, message):
     write(url, RECORD, change)
     if message is not None:
         with pytest.raises(StorageError, match=message):
-            lrs.load(url, "bowl").summary()
+            lrs.load(url, "bowl").summary(full=True)
     with pytest.raises(StorageError, match=message or rf"What '{TESTS}' found must be as lr_search wrote it"):
         compare_in_bowl(url, **SMALL)
 

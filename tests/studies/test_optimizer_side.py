@@ -95,7 +95,7 @@ def test_the_plan_says_what_will_be_run_and_counts_it_right(everything, capsys):
 def test_the_report_has_its_rows(everything, tmp_path):
     names = ["prodigy", "schedule_free"]
     comparison = everything(optimizers=names, strategies=["range_test"], seeds=1, storage=None)
-    summary = comparison.summary().set_index(["optimizer", "strategy", "schedule"])
+    summary = comparison.summary(full=True).set_index(["optimizer", "strategy", "schedule"])
     assert len(summary) == 2
     assert summary.loc[("prodigy", "defaults", "cosine"), "best_lr"] == 1.0
     comparison.save(tmp_path)

@@ -23,7 +23,8 @@ _KINDS = {
     "search": "a search",
     "range_test": "the range tests that searches wait for",
     "probe": "the probe that searches wait for",
-    "confirm": "the best found, trained again on fresh seeds",
+    "confirm": "the best found, or what is used today, trained on fresh seeds",
+    "today": "the learning rate that is used today",
 }
 
 
@@ -78,7 +79,7 @@ def _result_facts(record: StudyRecord) -> list[tuple[str, str]]:
         facts.append(("bounds for cycles", f"{base_lr:.3g} to {max_lr:.3g}"))
     if record.kind == "probe":
         facts += [("probe", trial.outcome.get("reason", "")) for trial in record.trials]
-    best = best_trial(record) if record.kind in ("search", "confirm") else None
+    best = best_trial(record) if record.kind in ("search", "confirm", "today") else None
     if best is not None:
         facts.append(("best", f"{record.clipped(best.value):.4g} at LR {best.lr:.3g}"))
     return facts

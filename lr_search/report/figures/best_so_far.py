@@ -169,7 +169,7 @@ def anytime_picture(panels: Panels) -> Picture:
 
 def _reached(panels: Panels) -> str:
     """What the best way of searching came to."""
-    summary = panels.findings.summary()
+    summary = panels.findings.summary(full=True)
     if not len(summary) or not np.isfinite(summary["best"].iloc[0]):
         return ""
     best = summary.iloc[0]
@@ -183,7 +183,7 @@ def _reached(panels: Panels) -> str:
 
 def _close(panels: Panels) -> str:
     """How soon each strategy came close to the best, under the best schedule."""
-    summary = panels.findings.summary()
+    summary = panels.findings.summary(full=True)
     if not len(summary) or not summary["steps_to_close"].notna().any():
         return ""
     best = summary.iloc[0]

@@ -70,7 +70,10 @@ def costs_picture(panels: Panels) -> Picture | None:
     costs = findings.costs()
     if not len(costs) or not costs["steps"].sum() > 0:
         return None
-    rank = {tuple(map(str, key)): place for place, key in enumerate(findings.summary()[WAY].itertuples(index=False))}
+    rank = {
+        tuple(map(str, key)): place
+        for place, key in enumerate(findings.summary(full=True)[WAY].itertuples(index=False))
+    }
     places = [rank.get(tuple(map(str, key)), len(rank)) for key in costs[WAY].itertuples(index=False)]
     costs = costs.iloc[np.argsort(places, kind="stable")]
     ax = plot_costs(costs)

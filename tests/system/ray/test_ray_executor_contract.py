@@ -53,13 +53,14 @@ class TestRayExecutor(ExecutorContract):
             "budget": 2,
             "seeds": [3, 0],
             "confirm": 1,
+            "today": 0.1,
         }
         storage = optuna.storages.InMemoryStorage()
         ours = compared(workload, self.executor(), storage=storage, **settings, **TAME)
         require_same(ours, compared(workload, LocalExecutor(), **settings, **TAME))
         assert set(ours.trials["seed"]) == {3, 0}
         assert ours.trials["ensemble_objective"].notna().any()
-        assert len(ours.confirmations) == 2
+        assert len(ours.confirmations) == 3  # the best two, and what is used today
         assert ours.recommend().on_test_data
         plain = compared(line_workload(combine="mean", test_data=shifted), LocalExecutor(), **settings, **TAME)
         assert (ours.trials["objective"] != plain.trials["objective"]).all()
