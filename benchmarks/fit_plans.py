@@ -32,7 +32,7 @@ from lr_search.curves.phases import has_descent
 
 SCHEDULES = ("constant", "wsd", "cosine", "one_cycle")
 FEATURES = ("adaptive", "repeated")
-OLDER = "older"
+OLDER, OLDER_SHARE = "older", 0.3  # what an older task counts for: the line was fitted to it
 SMEARED = 0.3  # decades by which a suggestion is taken to scatter from one training to another
 STEP = 0.02  # decades between two shifts
 FURTHEST = 2.5  # decades
@@ -64,10 +64,14 @@ class Case:
     is_flat: bool = False
 
     @property
+    def is_older(self) -> bool:
+        """Whether it is of truth.json."""
+        return self.truth.task not in lifelike.TASKS
+
+    @property
     def family(self) -> str:
         """Of the task; an older task has no relatives but itself."""
-        task = self.truth.task
-        return lifelike.TASKS[task].family if task in lifelike.TASKS else task
+        return self.truth.task if self.is_older else lifelike.TASKS[self.truth.task].family
 
 
 def offsets() -> np.ndarray:
@@ -113,9 +117,7 @@ class Fit:
         self.found = found
         self.used = np.array([True] * len(SCHEDULES) + [name in features for name in FEATURES])
         self.rows = design(found)
-        number = Counter((case.truth.task, case.truth.schedule) for case in found)
-        shares = np.array([1 / number[case.truth.task, case.truth.schedule] for case in found])
-        self.shares = shares / shares.sum()
+        self.shares = shares_of(found)
         self.table = np.stack([case.smeared for case in found])
 
     def expected(self, numbers: np.ndarray) -> float:
@@ -142,6 +144,13 @@ class Fit:
                         numbers, best, paid = tried, expected, True
             move = move if paid else move / 2
         return numbers
+
+
+def shares_of(found: Sequence[Case]) -> np.ndarray:
+    """What each case counts for, 1 in all: each task and schedule once, older tasks less. (cases,)."""
+    number = Counter((case.truth.task, case.truth.schedule) for case in found)
+    counts = [(OLDER_SHARE if c.is_older else 1.0) / number[c.truth.task, c.truth.schedule] for c in found]
+    return np.array(counts) / sum(counts)
 
 
 def design(found: Sequence[Case]) -> np.ndarray:
@@ -171,7 +180,7 @@ def by_schedule(found: Sequence[Case], lost: np.ndarray) -> str:
     for group in (*SCHEDULES, OLDER):
         of_task: dict[str, list[float]] = {}
         for case, regret in zip(found, lost.tolist(), strict=True):
-            if group == (case.truth.schedule if case.truth.task in lifelike.TASKS else OLDER):
+            if group == (OLDER if case.is_older else case.truth.schedule):
                 of_task.setdefault(case.truth.task, []).append(regret)
         if of_task:
             cells.append(f"{group} {np.mean([np.mean(values) for values in of_task.values()]):.4f}")
@@ -185,8 +194,7 @@ def widths(found: Sequence[Case], numbers: np.ndarray) -> dict[str, float]:
     """
     known = [case for case in found if case.truth.best is not None]
     errors = np.array([case.truth.best - case.place for case in known], float) - design(known) @ numbers
-    number = Counter((case.truth.task, case.truth.schedule) for case in known)
-    shares = np.array([1 / number[case.truth.task, case.truth.schedule] for case in known])
+    shares = shares_of(known)
     is_flat = np.array([case.is_flat for case in known])
     std, skew = narrowest(errors[~is_flat], shares[~is_flat], SKEWS)
     flat_std, _ = narrowest(errors[is_flat], shares[is_flat], (0.0,)) if is_flat.any() else (std, 0.0)

@@ -386,10 +386,10 @@ def test_suggestions_for_decaying_schedules_stay_where_they_were():
     record = json.loads(files("lr_search.curves").joinpath("calibration.json").read_text())["gain"]["planned"]
     for optimizer, adaptive in ((SGD, 0.0), (ADAM, 1.0)):
         one = curve(optimizer=optimizer)
-        for schedule, expected in (("cosine", -0.025), ("linear", -0.025), ("sgdr", -0.025), ("one_cycle", 0.2)):
+        for schedule, expected in (("cosine", 0.0375), ("linear", 0.0375), ("sgdr", 0.0375), ("one_cycle", 0.225)):
             planned = replace(one, plan=Plan(1000, schedule))
             assert place_of(planned) - rule.unplanned(one) == pytest.approx(expected + adaptive * record["adaptive"])
-    assert record["adaptive"] == pytest.approx(-0.2875)
+    assert record["adaptive"] == pytest.approx(-0.35)
 
 
 def test_it_is_doubtful_where_much_is_expected_to_be_lost(monkeypatch):
