@@ -146,10 +146,10 @@ class Fit:
         return numbers
 
 
-def shares_of(found: Sequence[Case]) -> np.ndarray:
-    """What each case counts for, 1 in all: each task and schedule once, older tasks less. (cases,)."""
+def shares_of(found: Sequence[Case], older: float = OLDER_SHARE) -> np.ndarray:
+    """What each case counts for, 1 in all: each task and schedule once, an older task so much. (cases,)."""
     number = Counter((case.truth.task, case.truth.schedule) for case in found)
-    counts = [(OLDER_SHARE if c.is_older else 1.0) / number[c.truth.task, c.truth.schedule] for c in found]
+    counts = [(older if c.is_older else 1.0) / number[c.truth.task, c.truth.schedule] for c in found]
     return np.array(counts) / sum(counts)
 
 
@@ -194,7 +194,7 @@ def widths(found: Sequence[Case], numbers: np.ndarray) -> dict[str, float]:
     """
     known = [case for case in found if case.truth.best is not None]
     errors = np.array([case.truth.best - case.place for case in known], float) - design(known) @ numbers
-    shares = shares_of(known)
+    shares = shares_of(known, older=1.0)  # a prior must hold on both kinds
     is_flat = np.array([case.is_flat for case in known])
     std, skew = narrowest(errors[~is_flat], shares[~is_flat], SKEWS)
     flat_std, _ = narrowest(errors[is_flat], shares[is_flat], (0.0,)) if is_flat.any() else (std, 0.0)
