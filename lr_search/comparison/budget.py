@@ -94,6 +94,10 @@ class Budget:
         sides = self.asked.sides.values()
         return sum(self._searched(side)[1] + self._shared(side)[1] for side in sides) * len(self.asked.seeds)
 
+    def confirm_steps(self, confirm: int) -> int:
+        """Steps that the best two take to be confirmed. Args: confirm: on how many fresh seeds."""
+        return 2 * confirm * self._num_steps
+
     def _searched(self, side: Side) -> tuple[int, int]:
         """Full trainings with one optimizer and seed, and their steps."""
         trials, steps = 0, 0

@@ -1,0 +1,1 @@
+"""What `Progress` shows: how far the studies have come, the time left, their lines on a terminal and in a log."""
