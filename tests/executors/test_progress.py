@@ -81,8 +81,9 @@ def test_one_after_the_other_there_are_two_bars_and_the_studys_name(monkeypatch:
     begun(progress, task)
     first, second = shown.seen()
     assert re.match(r"trials:  67%\|.*\| 2/3, grid/constant/SGD/seed 0$", first)
-    assert re.match(r"steps : +\d+%\|.*step/s, \d\d:\d\d left\]$", second)
+    assert re.match(r"steps : +\d+%\|.*step/s", second)
     progress.close()
+    assert re.search(r"\[00:0\d, .*step/s, \d\d:\d\d left\]$", shown.seen()[1])
     assert counts(shown.seen()) == ["2/3", "60.0/90.0"]
     assert shown.row == 2
 
@@ -334,7 +335,7 @@ def test_what_is_left_may_be_planned_anew(told: Callable[[], list[str]]) -> None
 
 
 def test_steps_that_are_not_needed_any_more_are_spared() -> None:
-    searched, fixed = studies(strategies={"random": "random", "mine": 0.25}, pruner=optuna.pruners.NopPruner())
+    (searched,) = studies(pruner=optuna.pruners.NopPruner())
     (plain,) = studies(strategies=["grid"])
     first, _ = studies(strategies=["range_test"], range_test={"num_steps": 20, "curves": 1})
     spared = {
@@ -342,17 +343,32 @@ def test_steps_that_are_not_needed_any_more_are_spared() -> None:
         for name, task, outcome in [
             ("diverged", plain, DIVERGED),
             ("pruned", searched, cut()),
-            ("pruned, but one is all", fixed, cut()),
             ("finished", plain, finished(1.0)),
             ("a range test cut short", first, Outcome("finished", steps=9, curve=CURVE)),
         ]
     }
     # a range test of 20 steps is charged 20 + 21 / 3
-    assert spared == {
-        "diverged": 10, "pruned": 0, "pruned, but one is all": 20, "finished": 0, "a range test cut short": 18,
-    }  # fmt: skip
+    assert spared == {"diverged": 10, "pruned": 0, "finished": 0, "a range test cut short": 18}
     first, _ = studies(strategies=["range_test"], range_test={"num_steps": 20, "curves": 1})
     assert steps_spared(first.ask(), FAILED) == 0  # type: ignore[arg-type]  # it is run again
+
+
+@pytest.mark.parametrize(
+    ("strategy", "cuts", "taken"),
+    [("random", [20, 20, STEPS], 70), ({"mine": 0.25}, [10], 10)],  # 20 of 90 are too few for another; one is all
+    ids=["too few are left", "one trial"],
+)
+def test_what_a_pruner_leaves_at_a_studys_end_is_spared(
+    monkeypatch: pytest.MonkeyPatch, strategy: Any, cuts: list[int], taken: int
+) -> None:
+    shown = screen(monkeypatch)
+    strategies = strategy if isinstance(strategy, dict) else [strategy]
+    (task,) = studies(strategies=strategies, pruner=optuna.pruners.NopPruner())
+    progress = Progress(len(cuts), len(cuts) * STEPS, name=sharing.NAME)
+    for step in cuts:
+        end(progress, begun(progress, task), cut(step) if step < STEPS else finished(1.0))
+    progress.close()
+    assert counts(shown.seen())[1] == f"{taken:.1f}/{taken:.1f}"
 
 
 @pytest.mark.parametrize("clear", [True, False], ids=["a terminal", "elsewhere"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from lr_search.ramp.settings import RampSettings
 from lr_search.samplers.strategies import PARAM
 from lr_search.storage.foreign import own_record
 from lr_search.studies.job import Job
-from lr_search.studies.plan import FIRST, StudyPlan
+from lr_search.studies.plan import FIRST
 from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Ended, Outcome
 from lr_search.workloads.workload import Workload
@@ -96,12 +97,17 @@ class Tally:
             return self.done - self.ended["failed"] >= plan.curves
         if self.done < self.planned:
             return False
-        return not _refunds(plan) or self._steps + plan.trial_steps > plan.budget_steps
+        most = math.inf if plan.strategy is None or plan.strategy.max_trials is None else plan.strategy.max_trials
+        return not plan.prunes or self.done >= most or self._steps + plan.trial_steps > plan.budget_steps
 
     def unspent(self) -> int:
-        """Planned steps that are too few for another trial, once it is complete."""
+        """Steps that were planned and that a pruner has left, once it is complete."""
         plan = self._task.plan
-        return max(0, plan.budget_steps - self._steps) if _refunds(plan) else 0
+        if not plan.prunes:
+            return 0
+        if plan.strategy is None or plan.strategy.max_trials is None:
+            return max(0, plan.budget_steps - self._steps)
+        return max(0, self.planned * plan.trial_steps - (self._steps - self._task.range_test_steps()))
 
     def standing(self) -> str:
         """What of it runs and what came of the rest: `12/16, best 0.0123, 2 running, 3 pruned`."""
@@ -168,7 +174,7 @@ class Overview:
 
 
 def steps_spared(job: Job, outcome: Outcome) -> int:
-    """Steps that were planned for a trial that has ended, and which neither it nor another will take."""
+    """Steps that were planned for a trial that has ended, and which neither it nor another will take; see `Tally.unspent`."""
     plan = job.task.plan
     if plan.kind in FIRST:
         again = outcome.ended == "failed"
@@ -178,13 +184,8 @@ def steps_spared(job: Job, outcome: Outcome) -> int:
             else RampSettings(**plan.range_test).most_steps()
         )
     else:
-        again, planned = _refunds(plan), plan.trial_steps
+        again, planned = plan.prunes, plan.trial_steps  # what a pruner leaves pays for other trials
     return 0 if again else max(0, planned - outcome.steps)
-
-
-def _refunds(plan: StudyPlan) -> bool:
-    """Whether what a pruner leaves of a trial pays for others: their number has no bound."""
-    return plan.prunes and (plan.strategy is None or plan.strategy.max_trials is None)
 
 
 def _counts(ended: Counter[Ended], which: list[Ended]) -> list[str]:
