@@ -102,8 +102,7 @@ def test_at_the_budgets_end_trials_are_put_back_and_the_same_call_goes_on(execut
 
 def test_a_budget_that_is_enough_is_not_spoken_of(caplog):
     compared(line(), lrs.LocalExecutor(time_budget_seconds=60, trial_seconds=20))
-    assert caplog.messages
-    assert "time budget" not in caplog.text
+    assert caplog.messages == []
 
 
 def spec(**changes):
