@@ -409,6 +409,10 @@ def test_a_studys_storage_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_lines_that_have_not_changed_are_not_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "tqdm.std.time", lambda: 0.0
+    )  # or a bar would be drawn again where a tenth of a second has passed
+
     def writes(count: int, shown: Screen) -> int:
         tasks = studies(seeds=count)
         progress = followed(tasks, 3 * count)

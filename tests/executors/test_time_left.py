@@ -49,6 +49,15 @@ def test_the_beginning_is_forgotten(clock: Clock) -> None:
     assert time_left.seconds() == 80
 
 
+def test_of_the_first_seconds_all_count(clock: Clock) -> None:
+    time_left = TimeLeft(170, clock)
+    clock.now += 1
+    time_left.took(10)
+    clock.now += 3
+    time_left.took(60)
+    assert time_left.seconds() == pytest.approx(100 / (70 / 4))  # 5 by the latest half alone
+
+
 def test_what_is_reported_together_counts_as_one(clock: Clock) -> None:
     time_left = TimeLeft(960, clock)
     for _ in range(2):

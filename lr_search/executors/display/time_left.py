@@ -8,13 +8,13 @@ from collections.abc import Callable
 TOGETHER_SECONDS = (
     0.1  # what is reported within it counts as one: trials that are trained together are evaluated together
 )
-OF_LATE = 0.5  # of the time that has passed
+OF_LATE, LEAST_SECONDS = 0.5, 5  # the latest half of the time that has passed, but at least so long
 
 
 class TimeLeft:
     """Steps to take, those taken, and the seconds that the rest will take.
 
-    left = (planned - taken) / pace - seconds since the last report,   pace = steps reported since half of the time / their seconds
+    left = (planned - taken) / pace - seconds since the last report,   pace = steps reported in the latest half of the time / their seconds
 
     Steps that are not needed any more, of a training that diverged, count in the pace as if they had been taken: those to come
     may diverge as well.
@@ -66,7 +66,7 @@ class TimeLeft:
             marks[-1] = marks[-1][0], self._worked
             return
         marks.append((now, self._worked))
-        since = self._begun + OF_LATE * (now - self._begun)
+        since = now - max(OF_LATE * (now - self._begun), LEAST_SECONDS)
         while len(marks) > 2 and marks[1][0] <= since:
             marks.popleft()
 
