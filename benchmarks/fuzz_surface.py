@@ -30,7 +30,7 @@ from lr_search.studies.trial import TrialSpec
 # called by Optuna, Ray Tune, a test of a plug-in, or this package alone
 NOT_FOR_USERS = {
     "after_trial", "before_trial", "infer_relative_search_space", "sample_independent", "sample_relative", "reseed_rng", "place",
-    "point", "value", "on_trial_complete", "on_trial_error", "on_trial_result", "answered", "heard", "seen", "run", "session",
+    "point", "value", "on_trial_complete", "on_trial_error", "on_trial_result", "answered", "heard", "seen", "run", "session", "first_pace",
     "start", "restore", "forward", "member_outputs", "shapes_frame", "pictures", "require", "unknown_name", "main", "checked",
     "require_name", "taken_options", "printable", "quoted", "error_text", "user_frames", "raised_by_user", "Picture", "UserCode",
     "plot_range_test", "of_options", "Control", "Schedule", "Controller", "Executor",

@@ -58,7 +58,7 @@ def demo(
     fresh: Fresh = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Compare grid, random and range_test under three schedules on handwritten digits (about a minute)."""
+    """Compare grid, random and range_test under three schedules on handwritten digits (a minute or two)."""
     with errors_printed(storage, "digits"), warnings_printed():
         with garbage_collection_paused():
             import torch
@@ -70,7 +70,6 @@ def demo(
         torch.set_num_threads(1)  # so small a network gains nothing from more, and loses much on a busy machine
         if not dry_run:
             require_writable(out)
-        typer.echo(f"Up to {AT_ONCE} trials are trained at once (FusedExecutor), in a third of the time of one by one.")
         comparison = compare(
             workload(), budget=budget, seeds=list(range(seed, seed + seeds)), storage=storage, name="digits",
             executor=FusedExecutor(width=AT_ONCE), fresh=fresh, dry_run=dry_run,

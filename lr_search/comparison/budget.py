@@ -96,6 +96,15 @@ class Budget:
         today = 0 if self.asked.today is None else self.asked.today.steps
         return (today + sum(self._searched(side)[1] + self._shared(side)[1] for side in sides)) * len(self.asked.seeds)
 
+    def confirm_steps(self, confirm: int) -> int:
+        """Steps that the best two, and today's, take to be confirmed. Args: confirm: on how many fresh seeds."""
+        today = self.asked.today
+        return confirm * (2 * self._num_steps + (0 if today is None else today.steps))
+
+    def confirm_trials(self, confirm: int) -> int:
+        """How many trainings these are."""
+        return confirm * (2 if self.asked.today is None else 3)
+
     def _searched(self, side: Side) -> tuple[int, int]:
         """Full trainings with one optimizer and seed, and their steps."""
         trials, steps = 0, 0

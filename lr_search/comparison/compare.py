@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from typing import Any
 
 from lr_search.comparison.budget import Budget
@@ -13,6 +15,7 @@ from lr_search.comparison.question import Pruner, question
 from lr_search.comparison.tryout import further_starts, tried_starts
 from lr_search.comparison.unchanged import require_unchanged
 from lr_search.errors import require
+from lr_search.executors.display.logger import LOGGER
 from lr_search.executors.executor import Executor
 from lr_search.executors.interrupts import worker_deaths_held
 from lr_search.executors.local import LocalExecutor
@@ -55,8 +58,9 @@ def compare(
 ) -> Comparison:
     """Search the learning rate in several ways under several schedules, and compare what was found and what it cost.
 
-    Prints the number of studies and the total cost before the first step. Killed or interrupted, the same call goes on where
-    it was; a larger budget extends it.
+    Says the number of studies and the total cost before the first step, then how far it has come: by the logger `lr_search`, which
+    writes to standard error unless `logging` was set up, and by bars on a terminal. Killed or interrupted, the same call goes on
+    where it was; a larger budget extends it.
 
     Args:
         workload: what is trained.
@@ -90,7 +94,8 @@ def compare(
             more strategies, schedules, optimizers or seeds and a larger budget join it.
         dry_run: print the plan and its cost, and train nothing.
         fresh: delete what the storage holds under that name, and start over.
-        progress: show progress bars, where standard error is a terminal.
+        progress: say the plan and how far it has come: on a terminal by bars, elsewhere by a line for each study that is complete
+            and one a minute.
 
     Raises:
         InvalidInputError: an argument breaks a rule.
@@ -108,13 +113,14 @@ def compare(
     )  # fmt: skip
     budgeted = Budget(asked)
     runner: Executor = LocalExecutor() if executor is None else executor
+    pace_of = partial(runner.first_pace, asked.workload, asked.seeds)
     with quiet_optuna(), storage_errors(), worker_deaths_held():
         workloads = {optimizer: side.workload for optimizer, side in asked.sides.items()}
         seeds_now = asked.seeds[: 1 if dry_run else None]
         limits = runner.time_limits()
         starts = tried_starts(workloads, seeds_now, own=optimizers is None, on_test_data=confirm > 0, limits=limits)
         if dry_run:
-            print(plan_text(budgeted, confirm, []), flush=True)  # noqa: T201
+            print(plan_text(budgeted, confirm, [], pace_of), flush=True)  # noqa: T201
             return Comparison(open_storage(None), name)
         # after the workload was tried, and sent to where it is trained, so that wrong use leaves no file
         with runner.session(workloads) as running:
@@ -124,27 +130,27 @@ def compare(
             plans = study_plans(budgeted)
             require_unchanged(opened, name, plans, starts)
             done = finished_trials(opened, name, plans)
-            print(plan_text(budgeted, confirm, done), flush=True)  # noqa: T201
+            if progress:
+                LOGGER.info(plan_text(budgeted, confirm, done, pace_of))
             working = working_storage(opened)
             tasks = open_studies(working, name, plans, starts)
-            trials = max(0, budgeted.total_trials() - len(done))
-            steps = budgeted.total_steps() - sum(trial.steps for trial in done)
-            _run(running, tasks, Progress(trials, steps, name=name, shown=progress), working, name)
-            if confirm and all(task.complete() for task in tasks):  # not where the time was over before
-                extra = confirmation_plans(asked, read_records(opened, name), confirm)
-                tasks = open_studies(
-                    working, name, extra, further_starts(starts, extra, runner.time_limits()), len(plans)
-                )
-                steps = sum(plan.budget_steps for plan in extra)
-                _run(running, tasks, Progress(len(extra), steps, name=name, shown=progress), working, name)
+            trials = max(0, budgeted.total_trials() - len(done)) + budgeted.confirm_trials(confirm)
+            steps = budgeted.total_steps() - sum(trial.steps for trial in done) + budgeted.confirm_steps(confirm)
+            with closing(Progress(trials, steps, name=name, shown=progress)) as shown:
+                _run(running, tasks, shown, working, name)
+                if confirm and all(task.complete() for task in tasks):  # not where the time was over before
+                    extra = confirmation_plans(asked, read_records(opened, name), confirm)
+                    tasks = open_studies(
+                        working, name, extra, further_starts(starts, extra, runner.time_limits()), len(plans)
+                    )
+                    left = [task.plan.budget_steps for task in tasks if not task.complete()]
+                    shown.plan(len(left), sum(left))
+                    _run(running, tasks, shown, working, name)
     return Comparison(opened, name, asked)
 
 
-def _run(executor: Executor, tasks: list[StudyTask], bars: Progress, storage: WorkingStorage, name: str) -> None:
-    try:
-        with rescued(storage, name) as rescue:
-            for task in tasks:
-                task.require_file = rescue.require_file
-            executor.run(tasks, bars)
-    finally:
-        bars.close()
+def _run(executor: Executor, tasks: list[StudyTask], shown: Progress, storage: WorkingStorage, name: str) -> None:
+    with rescued(storage, name) as rescue:
+        for task in tasks:
+            task.require_file = rescue.require_file
+        executor.run(tasks, shown)

@@ -2,63 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 from lr_search.comparison.budget import Budget
 from lr_search.comparison.question import Question
-from lr_search.errors import LRSearchError
+from lr_search.executors.first_pace import FirstPace
 from lr_search.results.costs import duration_text
-from lr_search.schedules.decay import Constant
 from lr_search.storage.records import TrialRecord
-from lr_search.training.training import train
-from lr_search.workloads.workload import PROBE_LR, Workload
-
-_STEPS = 20
-_BETWEEN = 5  # steps between evaluations
-MOST_SECONDS = 5.0
 
 
-def seconds_a_step(workload: Workload) -> float | None:
-    """Seconds an optimizer step takes, its share of the evaluations included; None where a step raises an exception.
-
-    Takes up to 20 steps of a training that is then thrown away; they are not charged.
-    """
-    evaluation_seconds, chunks = 0.0, []
-    training = None
-    try:
-        training = train(replace(workload, num_steps=_STEPS, eval_every=_BETWEEN), Constant(PROBE_LR))
-        begun = time.perf_counter()
-        for _ in training:
-            seconds = time.perf_counter() - begun
-            if training.step == 0:
-                evaluation_seconds = seconds
-            else:
-                chunks.append(seconds)
-            if sum(chunks) > MOST_SECONDS:
-                break
-            begun = time.perf_counter()
-    except LRSearchError:
-        raise
-    except Exception:
-        return None
-    finally:
-        if training is not None:
-            training.close()
-    if not chunks:
-        return None
-    step_seconds = max(min(chunks) - evaluation_seconds, 0.1 * min(chunks)) / _BETWEEN
-    return step_seconds + evaluation_seconds / workload.eval_every
-
-
-def plan_text(budget: Budget, confirm: int, done: Sequence[TrialRecord]) -> str:
+def plan_text(
+    budget: Budget, confirm: int, done: Sequence[TrialRecord], pace_of: Callable[[int], FirstPace | None]
+) -> str:
     """The studies, and what is left to run of them.
 
     Args:
         budget: of the question.
         confirm: fresh seeds on which the best two, and today's, are trained again.
         done: the trials that an earlier call has finished.
+        pace_of: how many trials -> how fast they will be run, as measured, or None.
     """
     asked = budget.asked
     dims = [
@@ -85,7 +47,7 @@ def plan_text(budget: Budget, confirm: int, done: Sequence[TrialRecord]) -> str:
         steps = steps if steps >= full else 0
     elif not trials:
         steps = 0
-    confirmed = confirm * (2 * full + (0 if asked.today is None else asked.today.steps))
+    confirmed = budget.confirm_steps(confirm)
     if not steps + confirmed:
         return "\n".join([*lines, "nothing is left to train"])
     more = " more" if done else ""
@@ -93,7 +55,7 @@ def plan_text(budget: Budget, confirm: int, done: Sequence[TrialRecord]) -> str:
     if asked.prunes_any:  # trials that are cut leave steps for others
         plan = f"at most {steps:,}{more} steps in all"
     plan += f", and {confirmed:,} steps to confirm" if confirm else ""
-    lines.append(f"{plan}{_time_text(asked, steps + confirmed)}")
+    lines.append(f"{plan}{_time_text(asked, steps + confirmed, pace_of(trials))}")
     return "\n".join(lines)
 
 
@@ -106,11 +68,12 @@ def _pruner_lines(asked: Question) -> list[str]:
     return [*lines, *(f"pruner of {name}: its own" for name in own)]
 
 
-def _time_text(asked: Question, steps: int) -> str:
-    pace = seconds_a_step(asked.workload)
+def _time_text(asked: Question, steps: int, pace: FirstPace | None) -> str:
     if pace is None:
         return ": for how long is unknown, since the first steps raised an exception"
-    return f": about {duration_text(steps * pace)} at the pace of the first steps on one {asked.workload.torch_device.type}"
+    about = f": about {duration_text(steps * pace.seconds_a_step)} at the pace of the first steps"
+    together = f", {pace.at_once} trials at once" if pace.at_once > 1 else ""
+    return f"{about} on one {asked.workload.torch_device.type}{together}"
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Self
 
 from lr_search.errors import TrialsFailedError, require
+from lr_search.executors.first_pace import FirstPace, pace_alone
 from lr_search.executors.progress import Progress
 from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
 from lr_search.executors.trial_run import training_of
@@ -51,6 +52,16 @@ class Executor(ABC):
     def time_limits(self) -> TimeLimits:
         """How long a comparison and each trial may take, if that begins now; what tries the workload out keeps to them too."""
         return NO_LIMITS
+
+    def first_pace(self, workload: Workload, seeds: Sequence[int], trials: int) -> FirstPace | None:
+        """How fast it will run trials, measured on a few steps; None where these raise an exception.
+
+        Args:
+            workload: what is trained.
+            seeds: of the trials.
+            trials: how many there are, >= 0.
+        """
+        return pace_alone(workload)
 
     @abstractmethod
     def run(self, tasks: Sequence[StudyTask], progress: Progress) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from lr_search.errors import require
 from lr_search.executors.executor import FailureWatch, require_parallel
+from lr_search.executors.first_pace import FirstPace, pace_alone, pace_together
 from lr_search.executors.fusing import Fusing
 from lr_search.executors.progress import Progress
 from lr_search.executors.time_limits.limited_executor import LimitedExecutor
 from lr_search.executors.time_limits.limits import TimeLimits, require_time_limits
 from lr_search.executors.wave import Wave
 from lr_search.executors.work import POLL_SECONDS, Work
+from lr_search.fused.width import SOME
 from lr_search.kinds.checked import checked
+from lr_search.workloads.workload import Workload
 
 
 @checked
@@ -65,6 +70,17 @@ class FusedExecutor(LimitedExecutor):
         require(good, "width must be a whole number, at least 1, or 'auto'", width=self.width)
         require_parallel(self.parallel_per_study)
         require_time_limits(time_budget_seconds=self.time_budget_seconds, trial_seconds=self.trial_seconds)
+
+    def first_pace(self, workload: Workload, seeds: Sequence[int], trials: int) -> FirstPace | None:
+        """See `Executor`. Where the width is still to be found it may turn out to be faster."""
+        alone = pace_alone(workload)
+        width = min(trials, SOME if self.width == "auto" else self.width)
+        if alone is None or width < 2:
+            return alone
+        each = math.ceil(trials / len(seeds))  # of each seed, which are taken together
+        together = pace_together(workload, [seed for seed in seeds for _ in range(each)][:width])
+        faster = together is not None and (self.width != "auto" or together.seconds_a_step < alone.seconds_a_step)
+        return together if faster else alone
 
     def _drain(self, work: Work, progress: Progress, limits: TimeLimits, put_back: list[str]) -> None:
         fusing, watch = Fusing(self.width, limits), FailureWatch()

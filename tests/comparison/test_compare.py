@@ -173,11 +173,11 @@ def test_three_failures_in_a_row_stop_the_comparison_and_keep_their_tracebacks()
     assert all("Traceback" in error and "the disk is full" in error for error in errors)
 
 
-def test_the_cost_is_printed_before_the_first_step(capsys: pytest.CaptureFixture[str]) -> None:
-    compared(seeds=2, schedules=["constant", "sgdr"], strategies=["grid", "random"])
-    printed = capsys.readouterr().out
-    assert "8 studies (2 strategies x 2 schedules x 1 optimizer x 2 seeds)" in printed
-    assert "32 trials and 960 steps" in printed
+def test_the_cost_is_said_before_the_first_step(caplog: pytest.LogCaptureFixture) -> None:
+    compared(seeds=2, schedules=["constant", "sgdr"], strategies=["grid", "random"], progress=True)
+    plan = caplog.messages[0]
+    assert "8 studies (2 strategies x 2 schedules x 1 optimizer x 2 seeds)" in plan
+    assert "32 trials and 960 steps" in plan
 
 
 def test_a_dry_run_prints_the_cost_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -242,13 +242,11 @@ def test_more_of_the_same_goes_on(storage: InMemoryStorage, more: dict[str, Any]
     assert len(trials) > len(first)
 
 
-def test_the_refusal_comes_before_the_plan_is_printed(
-    storage: InMemoryStorage, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_refusal_comes_before_the_plan_is_said(storage: InMemoryStorage, caplog: pytest.LogCaptureFixture) -> None:
     compared(storage)
-    capsys.readouterr()
-    refused(storage, line(valid_data=relabelled))
-    assert capsys.readouterr().out == ""
+    caplog.clear()
+    refused(storage, line(valid_data=relabelled), progress=True)
+    assert caplog.messages == []
 
 
 def test_a_comparison_of_an_older_format_is_refused_and_read(storage: InMemoryStorage) -> None:

@@ -1,4 +1,4 @@
-"""What is shown of trials: bars and a line a study on a terminal, now and then a line elsewhere."""
+"""What is shown of trials: bars and a line a study on a terminal, now and then a line of the logger elsewhere."""
 
 import re
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import pytest
 
 import lr_search as lrs
 from lr_search.curves.curve import LRCurve
+from lr_search.executors.display.tally import steps_spared
 from lr_search.executors.progress import Progress
 from lr_search.storage.open import quiet_optuna
 from lr_search.studies.job import Job
@@ -79,9 +80,10 @@ def test_one_after_the_other_there_are_two_bars_and_the_studys_name(monkeypatch:
         end(progress, job, finished(1.0))
     begun(progress, task)
     first, second = shown.seen()
-    assert re.match(r"trials:  67%\|.*\| 2/3 \[.*trial/s, grid/constant/SGD/seed 0\]$", first)
+    assert re.match(r"trials:  67%\|.*\| 2/3, grid/constant/SGD/seed 0$", first)
     assert re.match(r"steps : +\d+%\|.*step/s", second)
     progress.close()
+    assert re.search(r"\[00:0\d, .*step/s, \d\d:\d\d left\]$", shown.seen()[1])
     assert counts(shown.seen()) == ["2/3", "60.0/90.0"]
     assert shown.row == 2
 
@@ -90,7 +92,7 @@ def test_a_comparisons_name_may_hold_slashes(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sharing, "NAME", "here/train.py:work")
     shown = screen(monkeypatch, columns=110)
     begun(Progress(3, 90, name=sharing.NAME), studies()[0])
-    assert shown.seen()[0].endswith(", grid/constant/SGD/seed 0]")
+    assert shown.seen()[0].endswith(", grid/constant/SGD/seed 0")
 
 
 def test_each_study_under_way_has_a_line_until_it_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +114,7 @@ def test_each_study_under_way_has_a_line_until_it_is_complete(monkeypatch: pytes
     end(progress, other, DIVERGED)
     assert shown.seen()[2:] == ["  random/constant/SGD/seed 0   1/3"]
     progress.close()
-    assert counts(shown.seen()) == ["4/6", "90.0/180"]
+    assert counts(shown.seen()) == ["4/6", "90.0/150"]  # 20 and 10 steps are not needed any more
     assert shown.seen()[0].endswith("| 4/6, 1 failed")
     assert len(shown.seen()) == 2
     assert shown.row == 2
@@ -258,43 +260,126 @@ class Clock:
         return self.now
 
 
-def test_elsewhere_a_line_is_printed_for_each_complete_study_and_one_a_minute(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    told: Callable[[], str] = lambda: capsys.readouterr().err  # noqa: E731
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What the logger was told since it was last asked."""
+
+    def since() -> list[str]:
+        lines = [record.getMessage() for record in caplog.records if record.name == "lr_search"]
+        caplog.clear()
+        return lines
+
+    return since
+
+
+def test_elsewhere_a_line_is_logged_for_each_complete_study_and_one_a_minute(told: Callable[[], list[str]]) -> None:
     clock = Clock()
     tasks = studies(strategies={"mine": 0.25, "random": "random"}, pruner=optuna.pruners.NopPruner())
     progress = followed(tasks, 4, clock=clock)
     end(progress, begun(progress, tasks[0]), finished(0.123456))
-    assert told() == "mine/constant/SGD/seed 0: 1 trial, best loss 0.1235 at LR 0.25\n"
+    assert told() == ["mine/constant/SGD/seed 0: 1 trial, best loss 0.1235 at LR 0.25"]
     one, two = begun(progress, tasks[1]), begun(progress, tasks[1])
-    end(progress, one, cut())
+    end(progress, one, cut())  # 40 of 120 steps at 0 s
     clock.now += 59
-    progress.evaluated(two, 10)
-    assert told() == ""
-    clock.now += 1  # a minute: 60 of 120 steps
+    progress.evaluated(two, 10)  # 50 at 59 s
+    assert told() == []
+    clock.now += 1  # 60 at 60 s: of late 20 steps in 60 s, so that the other 60 take 180 s
     progress.evaluated(two, 20)
-    assert told() == ("2/4 trials, 60/120 steps (1.00 steps/s, 01:00 left), 1 running, 1 pruned, GPUs busy 0.5/4\n")
+    best = "best loss 0.1235 at LR 0.25 (mine/constant/SGD/seed 0)"
+    pace = "2/4 trials, 60/120 steps (0.33 steps/s, 03:00 left)"
+    assert told() == [f"{pace}, {best}, 1 running, 1 pruned, GPUs busy 0.5/4"]
     clock.now += 59
     end(progress, two, FAILED)
-    end(progress, begun(progress, tasks[1]), DIVERGED)
-    assert told() == ""
-    clock.now += 1
-    last = begun(progress, tasks[1])  # the next minute: 80 of 120 steps
-    pace = "4/5 trials, 80/120 steps (0.67 steps/s, 01:00 left)"
-    assert told() == f"{pace}, 1 running, 1 pruned, 1 failed, GPUs busy 0.5/4\n"
+    end(progress, begun(progress, tasks[1]), DIVERGED)  # 80 at 119 s: of late 30 since 59 s
+    assert told() == []
+    clock.now += 1  # the next minute: 40 steps take 80 s, of which one has passed
+    last = begun(progress, tasks[1])
+    pace = "4/5 trials, 80/120 steps (0.50 steps/s, 01:19 left)"
+    assert told() == [f"{pace}, {best}, 1 running, 1 pruned, 1 failed, GPUs busy 0.5/4"]
     end(progress, last, finished(2.0))
     lr = f"{tasks[1].trials()[3].params['lr']:.3g}"
     result = f"random/constant/SGD/seed 0: 4 trials, 1 diverged, 1 pruned, 1 failed, best loss 2 at LR {lr}"
-    assert told() == f"{result}\n"
+    assert told() == [result]
     progress.close()
-    assert told() == ""
+    assert told() == []
 
 
-@pytest.mark.parametrize("shown", [True, False])
-def test_one_after_the_other_nothing_is_printed_elsewhere(capsys: pytest.CaptureFixture[str], shown: bool) -> None:
-    lrs.compare(line(), **ONE, lr_range=(1e-3, 0.5), storage=None, progress=shown)
-    assert capsys.readouterr().err == ""
+def test_one_after_the_other_lines_are_logged_too(told: Callable[[], list[str]]) -> None:
+    clock = Clock()
+    (task,) = studies()
+    progress = Progress(3, 3 * STEPS, name=sharing.NAME, clock=clock)
+    for loss in (0.5, 0.25, 0.75):
+        job = begun(progress, task)
+        clock.now += 40
+        end(progress, job, finished(loss))
+    lr = f"{task.trials()[1].params['lr']:.3g}"
+    assert told() == [
+        # 60 steps in 80 s, and 30 to go
+        f"2/3 trials, 60/90 steps (0.75 steps/s, 00:40 left), best loss 0.25 at LR {lr} (grid/constant/SGD/seed 0), 0 running",
+        f"grid/constant/SGD/seed 0: 3 trials, best loss 0.25 at LR {lr}",
+    ]
+
+
+def test_what_is_left_may_be_planned_anew(told: Callable[[], list[str]]) -> None:
+    clock = Clock()
+    (task,) = studies()
+    progress = Progress(50, 5000, name=sharing.NAME, clock=clock)
+    job = begun(progress, task)
+    clock.now += 30
+    end(progress, job, finished(0.5))
+    progress.plan(2, 2 * STEPS)
+    assert progress.seconds_left == 60
+    clock.now += 31
+    begun(progress, task)
+    assert told()[0].startswith("1/3 trials, 30/90 steps (1.00 steps/s, 00:29 left), ")
+
+
+def test_steps_that_are_not_needed_any_more_are_spared() -> None:
+    (searched,) = studies(pruner=optuna.pruners.NopPruner())
+    (plain,) = studies(strategies=["grid"])
+    first, _ = studies(strategies=["range_test"], range_test={"num_steps": 20, "curves": 1})
+    spared = {
+        name: steps_spared(task.ask(), outcome)  # type: ignore[arg-type]
+        for name, task, outcome in [
+            ("diverged", plain, DIVERGED),
+            ("pruned", searched, cut()),
+            ("finished", plain, finished(1.0)),
+            ("a range test cut short", first, Outcome("finished", steps=9, curve=CURVE)),
+        ]
+    }
+    # a range test of 20 steps is charged 20 + 21 / 3
+    assert spared == {"diverged": 10, "pruned": 0, "finished": 0, "a range test cut short": 18}
+    first, _ = studies(strategies=["range_test"], range_test={"num_steps": 20, "curves": 1})
+    assert steps_spared(first.ask(), FAILED) == 0  # type: ignore[arg-type]  # it is run again
+
+
+@pytest.mark.parametrize(
+    ("strategy", "cuts", "taken"),
+    [("random", [20, 20, STEPS], 70), ({"mine": 0.25}, [10], 10)],  # 20 of 90 are too few for another; one is all
+    ids=["too few are left", "one trial"],
+)
+def test_what_a_pruner_leaves_at_a_studys_end_is_spared(
+    monkeypatch: pytest.MonkeyPatch, strategy: Any, cuts: list[int], taken: int
+) -> None:
+    shown = screen(monkeypatch)
+    strategies = strategy if isinstance(strategy, dict) else [strategy]
+    (task,) = studies(strategies=strategies, pruner=optuna.pruners.NopPruner())
+    progress = Progress(len(cuts), len(cuts) * STEPS, name=sharing.NAME)
+    for step in cuts:
+        end(progress, begun(progress, task), cut(step) if step < STEPS else finished(1.0))
+    progress.close()
+    assert counts(shown.seen())[1] == f"{taken:.1f}/{taken:.1f}"
+
+
+@pytest.mark.parametrize("clear", [True, False], ids=["a terminal", "elsewhere"])
+def test_nothing_is_said_where_nothing_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], told: Callable[[], list[str]], clear: bool
+) -> None:
+    shown = screen(monkeypatch) if clear else None
+    lrs.compare(line(), **ONE, lr_range=(1e-3, 0.5), storage=None, progress=False)
+    assert told() == []
+    assert capsys.readouterr() == ("", "")
+    assert shown is None or shown.writes == 0
 
 
 def test_side_by_side_nothing_is_printed_where_none_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,6 +409,10 @@ def test_a_studys_storage_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_lines_that_have_not_changed_are_not_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "tqdm.std.time", lambda: 0.0
+    )  # or a bar would be drawn again where a tenth of a second has passed
+
     def writes(count: int, shown: Screen) -> int:
         tasks = studies(seeds=count)
         progress = followed(tasks, 3 * count)

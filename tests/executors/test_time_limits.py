@@ -81,14 +81,14 @@ def test_three_in_a_row_end_the_comparison(executor):
 
 @BOTH
 @APART
-def test_at_the_budgets_end_trials_are_put_back_and_the_same_call_goes_on(executor, capsys):
+def test_at_the_budgets_end_trials_are_put_back_and_the_same_call_goes_on(executor, caplog):
     storage, optimizer = optuna.storages.InMemoryStorage(), Hanging(0.1)
     settings = {"strategies": ["grid"], "confirm": 1, "storage": storage, **TAME}
     work = line(optimizer=optimizer)
     begun = time.monotonic()
     left = compared(work, executor(time_budget_seconds=0.7), **settings)
     assert time.monotonic() - begun < 10
-    said = capsys.readouterr().err
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "The time budget of 0.7 s is over; " in said
     assert "put back. The same call goes on with" in said
     assert set(states(storage)) <= {"COMPLETE", "WAITING"}
@@ -100,9 +100,9 @@ def test_at_the_budgets_end_trials_are_put_back_and_the_same_call_goes_on(execut
     assert set(states(storage)) == {"COMPLETE"}
 
 
-def test_a_budget_that_is_enough_is_not_spoken_of(capsys):
+def test_a_budget_that_is_enough_is_not_spoken_of(caplog):
     compared(line(), lrs.LocalExecutor(time_budget_seconds=60, trial_seconds=20))
-    assert "time budget" not in capsys.readouterr().err
+    assert caplog.messages == []
 
 
 def spec(**changes):

@@ -315,12 +315,16 @@ def test_interrupted_in_the_probe_and_run_again_it_ends_as_if_undisturbed(compar
         return squared_error(model, batch)
 
     url, settings = f"sqlite:///{tmp_path}/a.db", {"strategies": ["probe"], "workload": line(loss=interrupting)}
-    for left in (90, 300, 10**6):  # the first falls into the first probe: 62 calls are made before, for the plan
+    for left in (
+        45,
+        255,
+        10**6,
+    ):  # the first falls into the first probe: 17 calls are made before, to try the workload out
         calls["left"] = left
         with contextlib.suppress(KeyboardInterrupt):
             compared(url, **settings)
             assert left == 10**6
-        if left == 90:
+        if left == 45:
             assert [(record.kind, record.trials) for record in lrs.load(url, "probed").records[:1]] == [("probe", [])]
     resumed = compared(url, **settings).trials.drop(columns=TIMES)
     whole = comparison.trials.query("strategy == 'probe'").drop(columns=TIMES).reset_index(drop=True)

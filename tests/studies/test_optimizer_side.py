@@ -72,7 +72,7 @@ def test_no_study_spends_more_than_its_budget(everything):
     assert spent["schedule_free", "range_test"] == 30 + 20 + math.ceil(21 / 3)
 
 
-def test_the_plan_says_what_will_be_run_and_counts_it_right(everything, capsys):
+def test_the_plan_says_what_will_be_run_and_counts_it_right(everything, capsys, caplog):
     everything(storage=None, dry_run=True)
     lines = capsys.readouterr().out.splitlines()
     # studies: 4 optimizers x 3 x 2, Schedule-Free 3, Prodigy 1
@@ -88,8 +88,8 @@ def test_the_plan_says_what_will_be_run_and_counts_it_right(everything, capsys):
     # trainings: (2 + 1 + 1) x (4 x 2 + 1) + 1, and 5 range tests of 27 steps
     trainings = 4 * 9 + 1
     assert lines[3].startswith(f"at most {trainings + 5} trials and {30 * trainings + 5 * 27:,} steps in all: about ")
-    everything()
-    assert capsys.readouterr().out.splitlines()[-1] == "nothing is left to train"
+    everything(progress=True)
+    assert caplog.messages[-1].splitlines()[-1] == "nothing is left to train"
 
 
 def test_the_report_has_its_rows(everything, tmp_path):

@@ -74,7 +74,7 @@ def small(**changes: Any) -> lrs.Workload:
 @pytest.fixture(autouse=True)
 def _unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan tells the time by the pace of a few steps, which takes longer than these trainings."""
-    monkeypatch.setattr("lr_search.comparison.cost.seconds_a_step", lambda workload: None)
+    monkeypatch.setattr("lr_search.executors.executor.pace_alone", lambda workload: None)
 
 
 def compared(pruner: BasePruner, storage: Any = None, **changes: Any) -> lrs.Comparison:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import signal
-import sys
 import threading
 import time
 import uuid
@@ -19,9 +18,9 @@ import ray.cloudpickle as cloudpickle
 import torch
 from ray import tune
 from ray.tune import Callback, CheckpointConfig, Stopper
-from tqdm import tqdm
 
 from lr_search.errors import ClusterLostError, WorkloadError, require
+from lr_search.executors.display.logger import LOGGER
 from lr_search.executors.executor import Executor
 from lr_search.executors.progress import Progress
 from lr_search.executors.time_limits.limits import time_over_text
@@ -69,7 +68,7 @@ def opened(settings: RayExecutor, workloads: Mapping[str, Workload]) -> Iterator
         cluster.require_possible(settings.resources_per_trial)
         require_shared(settings.storage_path)
         if hint := cluster.hint(settings.resources_per_trial):
-            print(hint, file=sys.stderr)  # noqa: T201
+            LOGGER.warning(hint)
         yield Session(settings, ray.put(data))
 
 
@@ -140,7 +139,7 @@ class Session(Executor):
         if searcher.stopped is not None:
             raise searcher.stopped
         if searcher.out_of_time:
-            tqdm.write(time_over_text(budget, left), file=sys.stderr)
+            LOGGER.warning(time_over_text(budget, left))
 
     def train(self, workload: Workload, spec: TrialSpec) -> Training:
         """The only workload, trained on a worker to the end."""

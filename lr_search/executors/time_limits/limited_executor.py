@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import sys
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from tqdm import tqdm
-
 from lr_search.errors import TimeUpError
+from lr_search.executors.display.logger import LOGGER
 from lr_search.executors.executor import Executor
 from lr_search.executors.progress import Progress
 from lr_search.executors.time_limits.limits import TimeLimits, time_over_text
@@ -55,7 +53,7 @@ class LimitedExecutor(Executor):
             if not limits.over():  # another's
                 raise
         if not work.over():
-            tqdm.write(time_over_text(self.time_budget_seconds, len(put_back)), file=sys.stderr)
+            LOGGER.warning(time_over_text(self.time_budget_seconds, len(put_back)))
 
     @abstractmethod
     def _drain(self, work: Work, progress: Progress, limits: TimeLimits, put_back: list[str]) -> None:

@@ -1,16 +1,44 @@
-"""How far several studies have come whose trials run side by side: counted as trials begin and end."""
+"""How far several studies have come: counted as trials begin and end."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 
+from lr_search.ramp.settings import RampSettings
 from lr_search.samplers.strategies import PARAM
 from lr_search.storage.foreign import own_record
 from lr_search.studies.job import Job
 from lr_search.studies.plan import FIRST
 from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Ended, Outcome
+from lr_search.workloads.workload import Workload
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best trial so far.
+
+    Args:
+        value: its objective.
+        lr: its LR, where that is one number.
+        workload: what was trained.
+    """
+
+    value: float
+    lr: float | None
+    workload: Workload
+
+    def beats(self, other: Best | None) -> bool:
+        """Whether it is better than another, or there is none."""
+        sign = 1 if self.workload.direction == "minimize" else -1
+        return other is None or sign * self.value < sign * other.value
+
+    def text(self) -> str:
+        """Such as `best loss 0.0123 at LR 0.05`."""
+        at = "" if self.lr is None else f" at LR {self.lr:.3g}"
+        return f"best {self.workload.objective} {self.value:.4g}{at}"
 
 
 class Tally:
@@ -19,6 +47,9 @@ class Tally:
     Args:
         task: the study; its storage is read once, for the trials that have ended.
         label: its name, as shown.
+
+    Attributes:
+        best: of those that have finished; a range test's loss is no result.
     """
 
     def __init__(self, task: StudyTask, label: str) -> None:
@@ -27,11 +58,16 @@ class Tally:
         self.running: set[int] = set()  # numbers of trials
         self.ended: Counter[Ended] = Counter()
         self._steps = task.range_test_steps()
-        self._best: tuple[float, float | None] | None = None  # objective, and its LR
+        self.best: Best | None = None
         for trial in task.trials():
             if trial.state.is_finished():
                 record = own_record(trial, task.plan.name)
                 self._add(record["ended"], record["steps"], trial.value, trial.params.get(PARAM))
+
+    @property
+    def searches(self) -> bool:
+        """Whether its trials are those of a search: the others are no answer, or are judged on other data."""
+        return self._task.plan.kind == "search"
 
     @property
     def done(self) -> int:
@@ -48,11 +84,11 @@ class Tally:
         self.ended[ended] += 1
         self._steps += steps
         plan = self._task.plan
-        if ended != "finished" or value is None or plan.kind in FIRST:  # a range test's loss is no result
+        if ended != "finished" or value is None or plan.kind in FIRST:
             return
-        sign = 1 if plan.workload.direction == "minimize" else -1
-        if self._best is None or sign * value < sign * self._best[0]:
-            self._best = value, lr
+        this = Best(value, lr, plan.workload)
+        if this.beats(self.best):
+            self.best = this
 
     def complete(self) -> bool:
         """Whether the budget has no room for another trial; one that runs, or was put back, had its room kept."""
@@ -64,10 +100,19 @@ class Tally:
         most = math.inf if plan.strategy is None or plan.strategy.max_trials is None else plan.strategy.max_trials
         return not plan.prunes or self.done >= most or self._steps + plan.trial_steps > plan.budget_steps
 
+    def unspent(self) -> int:
+        """Steps that were planned and that a pruner has left, once it is complete."""
+        plan = self._task.plan
+        if not plan.prunes:
+            return 0
+        if plan.strategy is None or plan.strategy.max_trials is None:
+            return max(0, plan.budget_steps - self._steps)
+        return max(0, self.planned * plan.trial_steps - (self._steps - self._task.range_test_steps()))
+
     def standing(self) -> str:
         """What of it runs and what came of the rest: `12/16, best 0.0123, 2 running, 3 pruned`."""
         planned = max(self.planned, self.done + len(self.running))  # pruned trials leave steps for more
-        best = "" if self._best is None else f"best {self._best[0]:.4g}"
+        best = "" if self.best is None else f"best {self.best.value:.4g}"
         running = f"{len(self.running)} running" if self.running else ""
         return ", ".join(filter(None, [f"{self.done:>3}/{planned}", best, running, *_counts(self.ended, ["pruned"])]))
 
@@ -75,33 +120,32 @@ class Tally:
         """What came of it: `grid/constant/SGD/seed 0: 16 trials, 3 pruned, best loss 0.0123 at LR 0.05`."""
         parts = [f"{self.done} trial{'s' if self.done != 1 else ''}"]
         parts += _counts(self.ended, ["diverged", "pruned", "failed"])
-        if self._best is not None:
-            value, lr = self._best
-            at = "" if lr is None else f" at LR {lr:.3g}"
-            parts.append(f"best {self._task.plan.workload.objective} {value:.4g}{at}")
+        if self.best is not None:
+            parts.append(self.best.text())
         return f"{self.label}: {', '.join(parts)}"
 
 
 class Overview:
     """The studies that are under way, and what became of their trials in this run.
 
-    Args:
-        unit: of what a trial takes up: GPU, CPU.
-        total: how many of them there are.
-        per_trial: how many a trial takes up; may be a fraction.
+    Attributes:
+        running: how many trials run.
+        open: the studies that are under way, by name, in the order in which they began.
+        best: of the trials of the searches that were seen, and the label of its study.
     """
 
-    def __init__(self, unit: str, total: float, per_trial: float) -> None:
-        self.unit, self.total, self.per_trial = unit, total, per_trial
+    def __init__(self) -> None:
         self.running = 0
         self.ended: Counter[Ended] = Counter()
-        self.open: dict[str, Tally] = {}  # name of a study -> how far it has come; in the order in which they began
+        self.open: dict[str, Tally] = {}
+        self.best: tuple[Best, str] | None = None
 
     def begin(self, job: Job, label: str) -> None:
         """A trial begins; the label is its study's."""
         name = job.task.plan.name
         if name not in self.open:
             self.open[name] = Tally(job.task, label)
+            self._see_best(self.open[name])
         self.running += job.number not in self.open[name].running
         self.open[name].running.add(job.number)
 
@@ -117,16 +161,31 @@ class Overview:
         self.put_back(job)
         self.ended[outcome.ended] += 1
         tally.end(job, outcome)
+        self._see_best(tally)
         return self.open.pop(job.task.plan.name) if tally.complete() else None
 
-    def text(self) -> str:
-        """All at a glance: `4 running, 3 pruned, 1 failed, GPUs busy 3.5/4`."""
-        busy = f"{self.unit}s busy {self.running * self.per_trial:g}/{self.total:g}"
-        return ", ".join([f"{self.running} running", *self.outcomes(), busy])
+    def _see_best(self, tally: Tally) -> None:
+        if tally.searches and tally.best is not None and tally.best.beats(self.best and self.best[0]):
+            self.best = tally.best, tally.label
 
     def outcomes(self) -> list[str]:
         """How many were pruned, and how many failed, where any was."""
         return _counts(self.ended, ["pruned", "failed"])
+
+
+def steps_spared(job: Job, outcome: Outcome) -> int:
+    """Steps that were planned for a trial that has ended, and which neither it nor another will take; see `Tally.unspent`."""
+    plan = job.task.plan
+    if plan.kind in FIRST:
+        again = outcome.ended == "failed"
+        planned = (
+            plan.ladder.most_steps(*plan.lr_range)
+            if plan.ladder is not None
+            else RampSettings(**plan.range_test).most_steps()
+        )
+    else:
+        again, planned = plan.prunes, plan.trial_steps  # what a pruner leaves pays for other trials
+    return 0 if again else max(0, planned - outcome.steps)
 
 
 def _counts(ended: Counter[Ended], which: list[Ended]) -> list[str]:

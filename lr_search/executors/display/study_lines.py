@@ -1,21 +1,19 @@
-"""How trials that run side by side are shown: a line a study below the bars of a terminal; now and then a line in a log."""
+"""How trials that run side by side are shown on a terminal: a line a study below the bars."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import NoReturn, TypeAlias
 
 from tqdm import tqdm
 
-from lr_search.executors.tally import Overview, Tally
+from lr_search.executors.display.tally import Tally
 
 Bar: TypeAlias = "tqdm[NoReturn]"  # without anything to iterate over
 BARS = 2  # above the studies' lines
 SIZE = 79, 23  # of a terminal that does not report its own, less a column and a row as in tqdm
 STANDING = 45  # columns for how far a study has come
 SHORTEST = 24  # columns for a name, at least
-STATUS_SECONDS = 60  # between status lines in a log
 
 
 class StudyLines:
@@ -71,40 +69,3 @@ def _shortened(text: str, width: int) -> str:
         return text
     end = (width - 3) // 2
     return f"{text[: width - 3 - end]}...{text[len(text) - end :]}"
-
-
-class Log:
-    """A line for each study that is complete, and a line on all of them at most once a minute, on standard error.
-
-    Args:
-        trials: how many there are to run.
-        steps: how many there are to take.
-        clock: seconds.
-    """
-
-    def __init__(self, trials: int, steps: int, clock: Callable[[], float]) -> None:
-        self._trials, self._steps, self._clock = trials, steps, clock
-        self._taken = 0
-        self._begun = self._last_printed = clock()
-
-    def stepped(self, steps: int) -> None:
-        """So many steps were taken."""
-        self._taken += steps
-
-    def draw(self, overview: Overview) -> None:
-        """Print how far all have come, where the last such line is a minute old."""
-        now = self._clock()
-        if now - self._last_printed < STATUS_SECONDS:
-            return
-        self._last_printed = now
-        done = overview.ended.total()
-        trials, steps = max(self._trials, done + overview.running), max(self._steps, self._taken)
-        rate = self._taken / (now - self._begun)
-        left = tqdm.format_interval((steps - self._taken) / rate) if rate else "?"
-        pace = f" ({tqdm.format_sizeof(rate)} steps/s, {left} left)"
-        counts = f"{done:,}/{trials:,} trials, {self._taken:,}/{steps:,} steps{pace}"
-        tqdm.write(f"{counts}, {overview.text()}", file=sys.stderr)
-
-    def completed(self, study: Tally) -> None:
-        """Print what came of a study."""
-        tqdm.write(study.result(), file=sys.stderr)
