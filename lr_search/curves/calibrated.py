@@ -36,7 +36,12 @@ MOST_DECADES = 2.5  # how far apart two places on a curve are taken to lie
 FITTED_AS = {"constant": "constant", "plateau": "constant", "wsd": "wsd", "one_cycle": "one_cycle"}
 OTHERS_AS = "cosine"
 STAY_HIGH = ("constant", "wsd")  # until the end, or near to it
-FEW_EPOCHS, MOST_REPETITION, SHORT_STEPS, MOST_LENGTH = 3.0, 1.5, 300, 1.0  # up to 100 epochs and 3,000 steps were trained
+FEW_EPOCHS, MOST_REPETITION, SHORT_STEPS, MOST_LENGTH = (
+    3.0,
+    1.5,
+    300,
+    1.0,
+)  # up to 100 epochs and 3,000 steps were trained
 MOVES_MOMENTUM = ("one_cycle",)
 
 
