@@ -22,7 +22,7 @@ from lr_search.cli.range_test_command import range_test
 from lr_search.cli.report_command import Out, report, show
 from lr_search.errors import TrialsFailedError
 from lr_search.storage.garbage_collection import garbage_collection_paused
-from lr_search.workloads.target import factory_of, find_workload
+from lr_search.workloads.target import factory_of, find_workload, short_target
 
 if TYPE_CHECKING:
     from lr_search.comparison.comparison import Comparison
@@ -129,7 +129,7 @@ def compare(
 
     The exit code is 0 where there is a recommendation, 1 where the trials failed, 3 where none ended well, 2 for wrong use.
     """
-    called = name or target
+    called = name or short_target(target)
     with errors_printed(storage, called), warnings_printed():
         with garbage_collection_paused():
             import lr_search.comparison.compare as comparisons

@@ -27,7 +27,7 @@ from lr_search.rng import preserved_rng
 from lr_search.state.capture import capture, capture_loss, device_of, restored_afterwards
 from lr_search.state.sharding import reshard
 from lr_search.training.step import Stepper
-from lr_search.workloads.batches import BatchWalk, length
+from lr_search.workloads.batches import BatchWalk, length, open_data
 from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision
 from lr_search.workloads.workload import Workload
 
@@ -242,5 +242,10 @@ def _run_of(workload: Workload, stepper: Stepper, batches: BatchWalk, settings: 
     """A ramp on the workload's data, the validation data opened last."""
     sweep = None
     if settings.valid_batches:
-        sweep = Sweep.of(workload.valid_data(), workload.metrics_or_loss, settings.valid_batches, stepper.device)
+        sweep = Sweep.of(
+            open_data(workload.valid_data, "valid_data"),
+            workload.metrics_or_loss,
+            settings.valid_batches,
+            stepper.device,
+        )
     return RampRun(stepper, batches, settings.ramp, gain_ratio=settings.gain_ratio, sweep=sweep)
