@@ -91,7 +91,14 @@ def compare(
     optimizers: Annotated[
         str | None, typer.Option(help="Comma-separated; see lr-search list. Default: the workload's own.")
     ] = None,
-    lr_range: Annotated[str, typer.Option(metavar="LOW,HIGH", help="The range every strategy searches.")] = "1e-5,10",
+    lr_range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="The range every strategy searches.",
+            show_default="by the optimizer: 1e-4,10 for SGD and its like, 1e-6,1 for Adam's",
+        ),
+    ] = None,
     range_test_steps: Annotated[
         int | None, typer.Option(help="Steps in a range test.", show_default="a third of the training's, 20 to 100")
     ] = None,
@@ -142,7 +149,7 @@ def compare(
             strategies=arguments.strategies(strategies),
             schedules=arguments.names(schedules),
             optimizers=None if optimizers is None else arguments.names(optimizers),
-            lr_range=arguments.pair(lr_range),
+            lr_range=None if lr_range is None else arguments.pair(lr_range),
             range_test=None if range_test_steps is None else {"num_steps": range_test_steps},
             budget=budget,
             seeds=list(range(seed, seed + seeds)),

@@ -10,6 +10,7 @@ from lr_search.comparison.comparison import Comparison
 from lr_search.comparison.cost import plan_text
 from lr_search.comparison.plans import confirmation_plans, study_plans
 from lr_search.comparison.question import Pruner, question
+from lr_search.comparison.search_ranges import as_recorded, may_move, moved
 from lr_search.comparison.tryout import further_starts, tried_starts
 from lr_search.comparison.unchanged import require_unchanged
 from lr_search.errors import require
@@ -25,7 +26,7 @@ from lr_search.storage.reading import read_records
 from lr_search.storage.rescue import rescued
 from lr_search.storage.working.working_storage import WorkingStorage
 from lr_search.storage.working.wrapped import working_storage
-from lr_search.studies.opening import delete_comparison, finished_trials, open_studies
+from lr_search.studies.opening import delete_comparison, finished_trials, open_studies, recorded_plans
 from lr_search.studies.study import StudyTask
 from lr_search.workloads.workload import Workload
 
@@ -37,7 +38,7 @@ def compare(
     strategies: str | Sequence[Any] | Mapping[str, Any] = ("grid", "random", "range_test"),
     schedules: str | Sequence[str] | Mapping[str, Any] = ("constant", "triangular2", "sgdr"),
     optimizers: NamedOptimizers | None = None,
-    lr_range: tuple[float, float] = (1e-5, 10.0),
+    lr_range: tuple[float, float] | None = None,
     range_test: Mapping[str, Any] | None = None,
     budget: float = 8,
     seeds: int | Sequence[int] = 3,
@@ -66,9 +67,11 @@ def compare(
         optimizers: names (see `lr-search list`), or name -> (params, lr=...) -> Optimizer; default: the workload's own.
             One that finds its LR itself (Prodigy) is not searched: it gets the strategy `defaults` alone. One that its
             authors want under certain schedules only (Prodigy, Schedule-Free) is trained under those.
-        lr_range: (low, high), the range that every strategy searches.
+        lr_range: (low, high), the range that every strategy searches. None: by each optimizer's kind (1e-4 to 10 for SGD and its like,
+            1e-6 to 1 for Adam's: `lr_search.optimizers.lr_ranges.RANGES`), which the printed plan names. Range tests are then run
+            first; where they show it as too narrow it is moved for all studies of the optimizer, whatever their seed and strategy.
         range_test: how the range test is run: num_steps, curves, start_lr, end_lr, ramp. Default: over lr_range in a third of a
-            training's steps, from 20 to 100.
+            training's steps, from 20 to 100; where lr_range is None, on beyond it while nothing breaks.
         budget: what each study may spend, in full trainings; range tests, pruned and failed trials are charged.
         seeds: how many, or which.
         pruner: an Optuna pruner; "auto", for one that suits each schedule, which the printed plan names with the reason; or
@@ -117,11 +120,23 @@ def compare(
             opened = open_storage(storage)
             if fresh:
                 delete_comparison(opened, name)
+            budgeted = as_recorded(budgeted, recorded_plans(opened, name))
             plans = study_plans(budgeted)
             require_unchanged(opened, name, plans, starts)
             done = finished_trials(opened, name, plans)
             print(plan_text(budgeted, confirm, done), flush=True)  # noqa: T201
             working = working_storage(opened)
+            if may_move(budgeted.asked):
+                tasks = open_studies(working, name, plans, starts, kinds=("range_test",))
+                steps = budgeted.range_test_steps * len(tasks)
+                _run(running, tasks, Progress(len(tasks), steps, name=name, shown=progress), working, name)
+                if not all(task.complete() for task in tasks):  # the time was over before
+                    return Comparison(opened, name, budgeted.asked)
+                budgeted, lines = moved(budgeted, tasks)
+                print(*lines, sep="\n", end="\n" if lines else "", flush=True)  # noqa: T201
+                plans = study_plans(budgeted)
+                done = finished_trials(opened, name, plans)
+            asked = budgeted.asked
             tasks = open_studies(working, name, plans, starts)
             trials = max(0, budgeted.total_trials() - len(done))
             steps = budgeted.total_steps() - sum(trial.steps for trial in done)

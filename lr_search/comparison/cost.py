@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from lr_search.comparison.budget import Budget
 from lr_search.comparison.question import Question
+from lr_search.comparison.search_ranges import range_lines
 from lr_search.errors import LRSearchError
 from lr_search.schedules.decay import Constant
 from lr_search.storage.records import TrialRecord
@@ -73,6 +74,7 @@ def plan_text(budget: Budget, confirm: int, done: Sequence[TrialRecord]) -> str:
         f"{asked.name}: {_count(asked.num_studies, 'study', 'studies')} ({' x '.join(dims)}{but}), "
         f"budget {asked.budget:g} full trainings of {full:,} steps each",
         *notes,
+        *range_lines(asked),
         *_pruner_lines(asked),
     ]
     if done:

@@ -24,7 +24,7 @@ def study_plans(budget: Budget) -> list[StudyPlan]:
     for seed in asked.seeds:
         for optimizer, side in asked.sides.items():
             common: dict[str, Any] = {"workload": side.workload, "optimizer": optimizer, "seed": seed}
-            common |= {"budget_steps": budget.study_steps, "lr_range": asked.lr_range}
+            common |= {"budget_steps": budget.study_steps, "lr_range": side.lr_range}
             common |= {"snapshots": asked.snapshots}
             firsts = _first_plans(asked, side, common)
             plans += firsts.values()
@@ -56,8 +56,8 @@ def _first_plans(asked: Question, side: Side, common: Mapping[str, Any]) -> dict
             name=f"{asked.name}/range test/{place}",
             kind="range_test",
             curves=asked.curves,
-            range_test=asked.range_test,
-            **common,
+            range_test=side.range_test,
+            **{**common, "lr_range": side.tested_range},
         )
     for ladder in side.ladders:
         name = f"{asked.name}/probe of {ladder.describe()}/{place}"
@@ -88,7 +88,7 @@ def confirmation_plans(asked: Question, records: Sequence[StudyRecord], seeds: i
                     strategy=strategy,
                     schedule=candidate.schedule,
                     layout=layout,
-                    lr_range=asked.lr_range,
+                    lr_range=side.lr_range,
                     snapshots=asked.snapshots,
                 )
             )

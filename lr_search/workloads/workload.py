@@ -261,7 +261,7 @@ class Workload:
         Args:
             seed: of the weights and the batches.
             seeds: several of them instead, or how many: their curves are pooled. They are run in one fused ramp, to the same curves to
-                rounding, where the model and the loss draw no random numbers and `extend` and `valid_batches` are left out.
+                rounding, where the model and the loss draw no random numbers, `valid_batches` is left out and no ramp is extended.
             start_lr: LR at the first step; > 0, or 0 for a linear ramp.
             end_lr: LR at the last step, > start_lr; default: 10, and on from there while steps keep their promise.
             num_steps: steps in the ramp, >= 20; default: a third of the training's, from 20 to 100.

@@ -90,7 +90,9 @@ class Drifting(Sampler):
 
 def test_a_loader_that_keeps_its_own_state_is_refused_by_a_comparison(workload, examples):
     given = workload(train_data=DataLoader(TensorDataset(*examples), 8, sampler=Drifting(60)))
-    with pytest.raises(WorkloadError, match=r"must give the same each time.*must be made anew: train_data=lambda: \.\.\."):
+    with pytest.raises(
+        WorkloadError, match=r"must give the same each time.*must be made anew: train_data=lambda: \.\.\."
+    ):
         fingerprints({"SGD": given}, [0])
 
 
