@@ -47,12 +47,13 @@ def test_list_names_everything_there_is(cli):
         else:
             named[title].append(text.split()[0])
             assert len(text.split()) > 3  # and says what it is
-    assert set(named) == {"strategies", "schedules", "optimizers", "rules", "executors"}
+    assert set(named) == {"strategies", "schedules", "optimizers", "ranges", "rules", "executors"}
     assert set(named["strategies"]) >= {"grid", "random", "range_test"}
     assert set(named["schedules"]) >= {"constant", "triangular", "triangular2", "exp_range", "sgdr"}
     assert set(named["optimizers"]) == set(lrs.optimizers.NAMES)
     assert set(named["rules"]) == set(lrs.suggest.RULES) >= {"minimum", "steepest", "valley", "gain_ratio"}
     assert "local" in named["executors"]
+    assert "  SGD-like           LRs from 0.0001 to 10 are searched where no range is given" in lines
     assert [text.split()[0] for text in lines if text.endswith("(default)")] == [lrs.suggest.DEFAULT_RULE]
 
 
