@@ -123,7 +123,9 @@ def question(
     _require_pruner(pruner, ways, search_shape)
     return Question(
         name=name,
-        sides=_sides(_workloads(workload, optimizers), ways, layouts, searched, given),
+        sides=_sides(
+            _workloads(workload, optimizers), ways, layouts, searched, given, budget * workload.num_steps, curves
+        ),
         strategies=ways,
         layouts=layouts,
         curves=curves,
@@ -208,18 +210,29 @@ def _sides(
     layouts: Mapping[str, ScheduleLayout],
     lr_range: tuple[float, float] | None,
     range_test: Mapping[str, Any],
+    budget_steps: float,
+    curves: int,
 ) -> dict[str, Side]:
+    """The optimizers' sides. Args: budget_steps: of a study; the others as `question`'s, checked."""
     sides = {}
     for name, workload in workloads.items():
         side = side_of(name, workload, strategies, layouts, partial(_named, workload))
         kind = range_kind(workload) if lr_range is None else ""
         searched = RANGES[kind] if lr_range is None else lr_range
-        settings = _range_test(range_test, searched, workload.num_steps, moving=lr_range is None)
+        settings = _range_test(range_test, searched, workload.num_steps)
+        if lr_range is None and _pays_for_more(settings, side, budget_steps, curves):
+            settings = _range_test(range_test, searched, workload.num_steps, moving=True)
         own_ends = bool(range_test.keys() & {"start_lr", "end_lr", "extend"})
         sides[name] = replace(
             side, lr_range=searched, range_kind=kind, range_test=settings, tested_range=searched, own_ends=own_ends
         )
     return sides
+
+
+def _pays_for_more(settings: Mapping[str, Any], side: Side, budget_steps: float, curves: int) -> bool:
+    """Whether a full training is paid for also after range tests that take twice the steps, since they go on beyond their range."""
+    full = max(layout.training_steps(side.workload.num_steps) for layout in side.layouts.values())
+    return 2 * curves * RampSettings(**settings).most_steps() + full <= budget_steps
 
 
 def _named(workload: Workload, schedule: str) -> ScheduleLayout:

@@ -14,7 +14,7 @@ RANGES: dict[str, tuple[float, float]] = {
     ADAM_LIKE: (1e-6, 1.0),  # its steps are as large as the LR, whatever the gradient: RMSprop, Muon beside AdamW, ...
     ADAGRAD_LIKE: (1e-4, 10.0),  # so are the first, but they fade
     "Adadelta-like": (1e-3, 100.0),  # its steps are much smaller than the LR
-    "Adafactor-like": (1e-5, 1.0),  # the LR is a share of the weights' size
+    "Adafactor-like": (1e-4, 10.0),  # the LR is a share of the weights' size
     "Lion-like": (1e-7, 0.1),  # its steps are signs: a third to a tenth of AdamW's LR
     UNKNOWN_KIND: (1e-6, 10.0),
 }

@@ -27,6 +27,7 @@ def searched(name):
         line(),
         strategies=["grid"],
         schedules=["constant"],
+        lr_range=(1e-5, 10.0),
         budget=1,
         seeds=1,
         storage="sqlite:///lr_search.db",
@@ -87,8 +88,9 @@ def test_compare_says_what_it_will_cost_before_it_begins(cli, folder):
         "budget 3 full trainings of 20 steps each"
     )
     # grid and random 3 trainings each, a fixed LR one: (3 + 3 + 1) x 2 schedules x 2 seeds, of 20 steps
-    assert lines[1].startswith("at most 28 trials and 560 steps in all: about ")
-    assert len(lines) == 2
+    assert lines[1] == "SGD: LRs from 0.0001 to 10 (SGD-like)"
+    assert lines[2].startswith("at most 28 trials and 560 steps in all: about ")
+    assert len(lines) == 3
 
 
 def test_a_dry_run_writes_nothing(cli, folder):
@@ -247,4 +249,7 @@ def test_the_demo_says_what_it_will_cost(cli):
     )
     # of 8 x 300 steps a range test is charged 100 + 101 / 3, which leaves 7 trainings: (8 + 8 + 7) x 3 schedules x 2 seeds,
     # and 2 range tests
-    assert lines[1].startswith("at most 140 trials and 41,668 steps in all: about ")
+    assert (
+        lines[1] == "SGD: LRs from 0.0001 to 10 (SGD-like), and further where its range tests show that as too narrow"
+    )
+    assert lines[2].startswith("at most 140 trials and 41,668 steps in all: about ")

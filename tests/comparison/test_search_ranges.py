@@ -107,6 +107,14 @@ def test_killed_between_range_tests_and_searches_it_goes_on_to_the_same(storage,
     assert same_trials(compared(storage, work), undisturbed)
 
 
+@pytest.mark.parametrize(("budget", "goes_on"), [(2, False), (4, True)])
+def test_a_range_test_goes_on_beyond_only_where_the_budget_pays_for_it(storage, budget, goes_on):
+    """A ramp of 20 steps is charged 27, and goes on for up to 12 more: of 2 x 30 steps too few for a training would be left."""
+    found = compared(storage, scaled(1e-3), budget=budget)
+    assert (found.curves["lr"].max() > 11) == goes_on
+    assert (found.trials["strategy"] == "range_test").sum() >= 1
+
+
 def test_what_joins_later_searches_the_range_that_was_moved(storage):
     work = scaled(1e-3)
     compared(storage, work)
