@@ -27,7 +27,11 @@ TAILS = 0.1  # the share that is spread evenly over the whole range: a curve's p
 NORMAL = NormalDist()
 
 MOST_DRAWN = 10**6
-AROUND, AROUND_STDS = 2.0, 4.0  # how far a person's prior reaches: decades, or standard deviations
+AROUND, AROUND_STDS, MOST_AROUND = (
+    2.0,
+    4.0,
+    30.0,
+)  # how far a person's prior reaches: decades, standard deviations, and at most decades
 
 
 @checked
@@ -119,7 +123,7 @@ class LRPrior:
         """
         require(1 < factor < np.inf, "factor must be above 1, and finite", factor=factor)
         require(0 < lr < np.inf, "lr must be positive and finite", lr=lr)
-        reach = max(AROUND, AROUND_STDS * float(np.log10(factor)))
+        reach = min(MOST_AROUND, max(AROUND, AROUND_STDS * float(np.log10(factor))))
         low, high = (lr / 10**reach, lr * 10**reach) if lr_range is None else lr_range
         require(low <= lr <= high, "lr must lie inside lr_range", lr=lr, lr_range=lr_range)
         return cls(low, high, lr, float(np.log10(factor)))

@@ -163,7 +163,7 @@ def as_source(name: str, given: Any) -> Any:
             f"{takes}, but got a tuple of {len(given)} tensors. Where these are inputs and targets, hand them to lrs.classification or "
             "lrs.regression; where they are batches, pass a list."
         )
-    if not isinstance(given, Iterable) or isinstance(given, str | bytes | Mapping):
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes | Mapping) or getattr(given, "ndim", 1) == 0:
         raise InvalidInputError(f"{takes}, but got {quoted(given)}.")
     return GivenBatches(given)
 

@@ -17,6 +17,7 @@ Metrics = Callable[[nn.Module, Any], Mapping[str, Any]]
 Precision = Literal["fp32", "bf16", "fp16"]
 
 MOST_ACCUMULATED = 100_000  # batches a step
+MOST_EPOCHS = 10**9
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -63,7 +64,8 @@ def chosen_steps(num_steps: int, num_epochs: float | None, steps_per_epoch: Call
         "Leave one out; replace() keeps num_steps: give it those.",
     )
     require(isinstance(num_steps, UsualSteps), rule, remedy, num_steps=num_steps, num_epochs=num_epochs)
-    require(0 < num_epochs < math.inf, "num_epochs must be positive and finite", num_epochs=num_epochs)
+    rule = f"num_epochs must be above 0 and at most {MOST_EPOCHS:,}"
+    require(0 < num_epochs <= MOST_EPOCHS, rule, num_epochs=num_epochs)
     a_pass = steps_per_epoch()
     require(a_pass is not None, "num_epochs needs training data of known length", "Give num_steps instead.")
     assert a_pass is not None

@@ -189,7 +189,10 @@ def test_epochs_become_steps_rounded_up(workload, num_epochs, accumulate, steps)
             {"num_epochs": 2},
             "num_steps and num_epochs must not both be given, but got num_steps=20, num_epochs=2. Leave one out",
         ),
-        ({"num_steps": ..., "num_epochs": 0}, "num_epochs must be positive and finite, but got num_epochs=0."),
+        (
+            {"num_steps": ..., "num_epochs": 0},
+            "num_epochs must be above 0 and at most 1,000,000,000, but got num_epochs=0.",
+        ),
         ({"num_steps": ..., "num_epochs": "3"}, "num_epochs must be a number or None, but got '3'."),
         (
             {"num_steps": ..., "num_epochs": 2, "train_data": lambda: iter([1, 2])},
