@@ -128,8 +128,9 @@ def compare(
             working = working_storage(opened)
             if may_move(budgeted.asked):
                 tasks = open_studies(working, name, plans, starts, kinds=("range_test",))
-                steps = budgeted.range_test_steps * len(tasks)
-                _run(running, tasks, Progress(len(tasks), steps, name=name, shown=progress), working, name)
+                if left := [task for task in tasks if not task.complete()]:
+                    trials, steps = budgeted.asked.curves * len(left), budgeted.range_test_steps * len(left)
+                    _run(running, left, Progress(trials, steps, name=name, shown=progress), working, name)
                 if not all(task.complete() for task in tasks):  # the time was over before
                     return Comparison(opened, name, budgeted.asked)
                 budgeted, lines = moved(budgeted, tasks)

@@ -156,7 +156,7 @@ def as_source(name: str, given: Any) -> Any:
     if is_data_set(given):
         raise InvalidInputError(
             f"{takes}, but got the data set {_short(given)}, which gives examples, not batches. Wrap it: torch.utils.data.DataLoader(data, "
-            "batch_size=32, shuffle=True); or hand it to lrs.classification or lrs.regression."
+            "batch_size=32, shuffle=True); or hand it to lrs.classification or lrs.regression. Where it does give batches: lambda: data."
         )
     if isinstance(given, tuple) and given and all(isinstance(each, torch.Tensor | np.ndarray) for each in given):
         raise InvalidInputError(

@@ -16,11 +16,12 @@ _WIDTH = 80
 
 def workload_text(workload: Workload) -> str:
     """What is trained, on what, and for how long; in lines of at most 80 columns."""
+    device = workload.torch_device if workload.device == "auto" else workload.device
     parts = [
         f"Workload: {name_of(workload.model)} by {name_of(workload.optimizer)}, loss {name_of(workload.loss)}",
         f"data: {_data_text(workload)}",
         f"{_count(workload.num_steps, 'step')}, evaluated every {workload.eval_every:,}; {workload.direction} "
-        f"{workload.objective!r}; on {workload.torch_device}, {workload.precision}{_settings_text(workload)}",
+        f"{workload.objective!r}; on {device}, {workload.precision}{_settings_text(workload)}",
     ]
     return "\n".join(line for part in parts for line in textwrap.wrap(part, _WIDTH, subsequent_indent="  "))
 
