@@ -143,7 +143,7 @@ _WORDS: dict[str, str] = {
     "list": "sequence", "tuple": "sequence", "Iterable": "iterable", "Mapping": "mapping", "dict": "mapping", "Callable": "callable",
     "FloatArray": "array", "ArrayLike": "array", "type": "class", "DataFrame": "DataFrame",
     # aliases
-    "OptimizerFactory": "callable", "Loss": "callable", "Metrics": "callable", "BatchSource": "callable", "Combine": "str callable",
+    "OptimizerFactory": "callable", "Loss": "callable", "Metrics": "callable", "BatchSource": "callable iterable", "Combine": "str callable",
     "Direction": "str", "Precision": "str", "Ramp": "str", "Status": "str", "RampEnd": "str", "Literal": "str",
     "NamedOptimizers": "str sequence mapping", "Pruner": "str None", "StorageLike": "str None", "Source": "str",
     "Named": "sequence", "Priors": "sequence callable None mapping", "Inner": "None", "MakeSampler": "callable", "LayoutFunction": "callable",
@@ -155,7 +155,7 @@ _WORDS: dict[str, str] = {
 
 def is_nonsense(function: Callable[..., Any], name: str, wrong: Wrong) -> bool:
     """Whether no such value can be right: then a call that accepts it is wrong."""
-    annotation = str(_annotation(inspect.signature(function).parameters[name]))
+    annotation = re.sub(r"^InitVar\[(.*)\]$", r"\1", str(_annotation(inspect.signature(function).parameters[name])))
     outer = re.sub(r"'[^']*'", "Literal", _outer(annotation))
     words = set(re.findall(r"\w+", outer)) - {
         "npt",

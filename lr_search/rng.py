@@ -13,7 +13,7 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's and torch's generators (the CPU's and every GPU's)."""
+    """Seed Python's, NumPy's and torch's generators (the CPU's and every GPU's, CUDA's or Apple's)."""
     seed = int(seed)  # Python's generator takes no number of NumPy's
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  the user's code may draw from the global generator
@@ -21,6 +21,25 @@ def seed_everything(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_available():
         torch.cuda.manual_seed_all(seed)
+    elif torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
+
+
+def gpu_state(device: torch.device) -> torch.Tensor | None:
+    """The random state of a GPU, CUDA's or Apple's (mps); None for a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else None
+
+
+def set_gpu_state(state: torch.Tensor | None, device: torch.device) -> None:
+    """Write it back; None: nothing."""
+    if state is None:
+        return
+    if device.type == "mps":
+        torch.mps.set_rng_state(state)
+    else:
+        torch.cuda.set_rng_state(state, device)
 
 
 @dataclass(frozen=True)
@@ -30,23 +49,21 @@ class RNGState:
     python: Any
     numpy: Any
     torch_cpu: torch.Tensor
-    cuda: torch.Tensor | None
+    cuda: torch.Tensor | None  # or Apple's GPU's
     device: torch.device
 
     @classmethod
     def capture(cls, device: torch.device) -> RNGState:
         """Read them all."""
-        cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         numpy_state = np.random.get_state()  # noqa: NPY002
-        return cls(random.getstate(), numpy_state, torch.get_rng_state(), cuda, device)
+        return cls(random.getstate(), numpy_state, torch.get_rng_state(), gpu_state(device), device)
 
     def restore(self) -> None:
         """Write them all back."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)  # noqa: NPY002
         torch.set_rng_state(self.torch_cpu)
-        if self.cuda is not None:
-            torch.cuda.set_rng_state(self.cuda, self.device)
+        set_gpu_state(self.cuda, self.device)
 
     def same_as(self, other: RNGState) -> bool:
         """Whether the same numbers would be drawn."""
@@ -72,7 +89,7 @@ class RNGState:
     def from_plain(cls, state: dict[str, Any], device: torch.device) -> RNGState:
         """The state that `plain` gave, for a training on `device`."""
         name, keys, *rest = state["numpy"]
-        cuda = state["cuda"].cpu() if state["cuda"] is not None and device.type == "cuda" else None
+        cuda = state["cuda"].cpu() if state["cuda"] is not None and device.type in ("cuda", "mps") else None
         numpy_state = (name, keys.cpu().numpy().astype(np.uint32), *rest)
         return cls(state["python"], numpy_state, state["torch_cpu"].cpu(), cuda, device)
 

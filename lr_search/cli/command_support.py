@@ -28,7 +28,10 @@ from lr_search.kinds.seeds import MOST_SEEDS
 _FAILED, WRONG_USE, NO_ANSWER, INTERRUPTED = 1, 2, 3, 130
 _LAST_FRAMES = 3  # of a user's code that are shown where it raised
 
-Target = Annotated[str, typer.Argument(metavar="PKG.MOD:WORKLOAD", help="A workload, or a function that returns one.")]
+Target = Annotated[
+    str,
+    typer.Argument(metavar="PKG.MOD:WORKLOAD", help="A workload, or a function that returns one; or FILE.PY:WORKLOAD."),
+]
 Seeds = Annotated[int, typer.Option(help="How many seeds.", min=1, max=MOST_SEEDS)]
 FirstSeed = Annotated[int, typer.Option(help="The first seed.", min=0, max=2**62)]
 

@@ -22,7 +22,7 @@ from lr_search.cli.range_test_command import range_test
 from lr_search.cli.report_command import Out, report, show
 from lr_search.errors import TrialsFailedError
 from lr_search.storage.garbage_collection import garbage_collection_paused
-from lr_search.workloads.target import factory_of, find_workload
+from lr_search.workloads.target import factory_of, find_workload, short_target
 
 if TYPE_CHECKING:
     from lr_search.comparison.comparison import Comparison
@@ -88,7 +88,14 @@ def compare(
     optimizers: Annotated[
         str | None, typer.Option(help="Comma-separated; see lr-search list. Default: the workload's own.")
     ] = None,
-    lr_range: Annotated[str, typer.Option(metavar="LOW,HIGH", help="The range every strategy searches.")] = "1e-5,10",
+    lr_range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="The range every strategy searches.",
+            show_default="by the optimizer: 1e-4,10 for SGD and its like, 1e-6,1 for Adam's",
+        ),
+    ] = None,
     today: Annotated[
         str | None,
         typer.Option(
@@ -134,7 +141,7 @@ def compare(
 
     The exit code is 0 where there is a recommendation, 1 where the trials failed, 3 where none ended well, 2 for wrong use.
     """
-    called = name or target
+    called = name or short_target(target)
     with errors_printed(storage, called), warnings_printed():
         with garbage_collection_paused():
             import lr_search.comparison.compare as comparisons
@@ -147,7 +154,7 @@ def compare(
             strategies=arguments.strategies(strategies),
             schedules=arguments.names(schedules),
             optimizers=None if optimizers is None else arguments.names(optimizers),
-            lr_range=arguments.pair(lr_range),
+            lr_range=None if lr_range is None else arguments.pair(lr_range),
             range_test=None if range_test_steps is None else {"num_steps": range_test_steps},
             today=None if today is None else arguments.today(today),
             budget=budget,

@@ -21,6 +21,7 @@ def list_names() -> None:
     with errors_printed():
         from lr_search import plugins
         from lr_search.curves.suggest import DEFAULT_RULE, RULES
+        from lr_search.optimizers.lr_ranges import RANGES
         from lr_search.optimizers.names import NAMES
         from lr_search.samplers.strategy_names import sampler_names
 
@@ -30,6 +31,9 @@ def list_names() -> None:
         typer.echo("optimizers")
         for name, description in NAMES.items():
             typer.echo(f"  {name:<19}{description}")
+        typer.echo("ranges")
+        for kind, (low, high) in RANGES.items():
+            typer.echo(f"  {kind:<19}LRs from {low:g} to {high:g} are searched where no range is given")
         typer.echo("rules")
         for name, rule in RULES.items():
             default = " (default)" if name == DEFAULT_RULE else ""

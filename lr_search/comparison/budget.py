@@ -35,12 +35,12 @@ class Budget:
         require(good, f"budget must be above 0 and at most {MOST_BUDGET:,} full trainings", budget=budget)
         for side in self.asked.sides.values():
             for strategy, layout in itertools.product(side.strategies, side.layouts.values()):
-                if self.trials_of(strategy, layout) < 1:
-                    raise self._too_small(strategy, layout)
+                if self.trials_of(strategy, layout, side) < 1:
+                    raise self._too_small(strategy, layout, side)
 
-    def _too_small(self, strategy: Strategy, layout: ScheduleLayout) -> InvalidInputError:
+    def _too_small(self, strategy: Strategy, layout: ScheduleLayout, side: Side) -> InvalidInputError:
         full, num_steps = layout.training_steps(self._num_steps), self._num_steps
-        need = (full + self.first_steps(strategy)) / num_steps
+        need = (full + self.first_steps(strategy, side)) / num_steps
         first = (
             "its probe and " if strategy.probe is not None else "its range test and " if strategy.needs_curves else ""
         )
@@ -72,15 +72,15 @@ class Budget:
         """Steps the range tests of one optimizer and seed are charged at most, if their ramp is not extended."""
         return self.asked.curves * RampSettings(**self.asked.range_test).most_steps()
 
-    def first_steps(self, strategy: Strategy) -> int:
-        """Steps that range tests or a probe take at most before a study of that strategy trains."""
+    def first_steps(self, strategy: Strategy, side: Side) -> int:
+        """Steps that range tests or a probe take at most before a study of that strategy and optimizer trains."""
         if strategy.probe is not None:
-            return strategy.probe.most_steps(*self.asked.lr_range)
+            return strategy.probe.most_steps(*side.lr_range)
         return self.range_test_steps if strategy.needs_curves else 0
 
-    def trials_of(self, strategy: Strategy, layout: ScheduleLayout) -> int:
-        """Full trainings a study of that strategy and schedule pays for, if its range tests or probe run to their end."""
-        left = self.study_steps - self.first_steps(strategy)
+    def trials_of(self, strategy: Strategy, layout: ScheduleLayout, side: Side) -> int:
+        """Full trainings a study of that strategy, schedule and optimizer pays for, if its range tests or probe run to their end."""
+        left = self.study_steps - self.first_steps(strategy, side)
         count = max(0, left // layout.training_steps(self._num_steps))
         return count if strategy.max_trials is None else min(count, strategy.max_trials)
 
@@ -109,10 +109,10 @@ class Budget:
         """Full trainings with one optimizer and seed, and their steps."""
         trials, steps = 0, 0
         for strategy, layout in itertools.product(side.strategies, side.layouts.values()):
-            count = self.trials_of(strategy, layout)
+            count = self.trials_of(strategy, layout, side)
             trials += count
             if strategy.max_trials is None and self.asked.prunes(strategy, layout):
-                steps += self.study_steps - self.first_steps(strategy)
+                steps += self.study_steps - self.first_steps(strategy, side)
             else:
                 steps += count * layout.training_steps(self._num_steps)
         return trials, steps
@@ -120,7 +120,7 @@ class Budget:
     def _shared(self, side: Side) -> tuple[int, int]:
         """Trials and steps of the range tests and probes of one optimizer and seed."""
         ladders = side.ladders
-        trials, steps = len(ladders), sum(ladder.most_steps(*self.asked.lr_range) for ladder in ladders)
+        trials, steps = len(ladders), sum(ladder.most_steps(*side.lr_range) for ladder in ladders)
         if side.needs_curves:
             trials, steps = trials + self.asked.curves, steps + self.range_test_steps
         return trials, steps

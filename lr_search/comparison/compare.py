@@ -12,6 +12,7 @@ from lr_search.comparison.comparison import Comparison
 from lr_search.comparison.cost import plan_text
 from lr_search.comparison.plans import confirmation_plans, study_plans
 from lr_search.comparison.question import Pruner, question
+from lr_search.comparison.search_ranges import as_recorded, may_move, moved
 from lr_search.comparison.tryout import further_starts, tried_starts
 from lr_search.comparison.unchanged import require_unchanged
 from lr_search.errors import require
@@ -28,7 +29,7 @@ from lr_search.storage.reading import read_records
 from lr_search.storage.rescue import rescued
 from lr_search.storage.working.working_storage import WorkingStorage
 from lr_search.storage.working.wrapped import working_storage
-from lr_search.studies.opening import delete_comparison, finished_trials, open_studies
+from lr_search.studies.opening import delete_comparison, finished_trials, open_studies, recorded_plans
 from lr_search.studies.study import StudyTask
 from lr_search.workloads.workload import Workload
 
@@ -40,7 +41,7 @@ def compare(
     strategies: str | Sequence[Any] | Mapping[str, Any] = ("grid", "random", "range_test"),
     schedules: str | Sequence[str] | Mapping[str, Any] = ("constant", "triangular2", "sgdr"),
     optimizers: NamedOptimizers | None = None,
-    lr_range: tuple[float, float] = (1e-5, 10.0),
+    lr_range: tuple[float, float] | None = None,
     range_test: Mapping[str, Any] | None = None,
     today: float | Mapping[str, Any] | None = None,
     budget: float = 8,
@@ -71,9 +72,11 @@ def compare(
         optimizers: names (see `lr-search list`), or name -> (params, lr=...) -> Optimizer; default: the workload's own.
             One that finds its LR itself (Prodigy) is not searched: it gets the strategy `defaults` alone. One that its
             authors want under certain schedules only (Prodigy, Schedule-Free) is trained under those.
-        lr_range: (low, high), the range that every strategy searches.
+        lr_range: (low, high), the range that every strategy searches. None: by each optimizer's kind (1e-4 to 10 for SGD and its like,
+            1e-6 to 1 for Adam's: `lr_search.optimizers.lr_ranges.RANGES`), which the printed plan names. Range tests are then run
+            first; where they show it as too narrow it is moved for all studies of the optimizer, whatever their seed and strategy.
         range_test: how the range test is run: num_steps, curves, start_lr, end_lr, ramp. Default: over lr_range in a third of a
-            training's steps, from 20 to 100.
+            training's steps, from 20 to 100; where lr_range is None, on beyond it while nothing breaks.
         today: the LR that you train with now, or {"lr": 3e-4, "schedule": "cosine"}: a schedule by name, by default the first that is
             compared; and "optimizer", by default the first. It is trained once a seed, which no study is charged for, and the answer
             is told against it. It may join later; another one than the name began with is refused.
@@ -127,12 +130,27 @@ def compare(
             opened = open_storage(storage)
             if fresh:
                 delete_comparison(opened, name)
+            budgeted = as_recorded(budgeted, recorded_plans(opened, name))
             plans = study_plans(budgeted)
             require_unchanged(opened, name, plans, starts)
             done = finished_trials(opened, name, plans)
             if progress:
                 LOGGER.info(plan_text(budgeted, confirm, done, pace_of))
             working = working_storage(opened)
+            if may_move(budgeted.asked):
+                tasks = open_studies(working, name, plans, starts, kinds=("range_test",))
+                if ramps := [task for task in tasks if not task.complete()]:
+                    trials, steps = budgeted.asked.curves * len(ramps), budgeted.range_test_steps * len(ramps)
+                    with closing(Progress(trials, steps, name=name, shown=progress)) as shown:
+                        _run(running, ramps, shown, working, name)
+                if not all(task.complete() for task in tasks):  # the time was over before
+                    return Comparison(opened, name, budgeted.asked)
+                budgeted, lines = moved(budgeted, tasks)
+                if progress and lines:
+                    LOGGER.info("\n".join(lines))
+                plans = study_plans(budgeted)
+                done = finished_trials(opened, name, plans)
+            asked = budgeted.asked
             tasks = open_studies(working, name, plans, starts)
             trials = max(0, budgeted.total_trials() - len(done)) + budgeted.confirm_trials(confirm)
             steps = budgeted.total_steps() - sum(trial.steps for trial in done) + budgeted.confirm_steps(confirm)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from lr_search.comparison.budget import Budget
 from lr_search.comparison.question import Question
+from lr_search.comparison.search_ranges import range_lines
 from lr_search.executors.first_pace import FirstPace
 from lr_search.results.costs import duration_text
 from lr_search.storage.records import TrialRecord
@@ -36,6 +37,7 @@ def plan_text(
         f"{asked.name}: {_count(asked.num_studies, 'study', 'studies')} ({' x '.join(dims)}{but}), "
         f"budget {asked.budget:g} full trainings of {full:,} steps each",
         *notes,
+        *range_lines(asked),
         *_pruner_lines(asked),
         *([] if asked.today is None else [f"beside it {asked.today.describe()}: one training a seed"]),
     ]

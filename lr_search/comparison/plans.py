@@ -26,7 +26,7 @@ def study_plans(budget: Budget) -> list[StudyPlan]:
         plans += [] if asked.today is None else [_today_plan(asked, asked.today, seed, fresh=False)]
         for optimizer, side in asked.sides.items():
             common: dict[str, Any] = {"workload": side.workload, "optimizer": optimizer, "seed": seed}
-            common |= {"budget_steps": budget.study_steps, "lr_range": asked.lr_range}
+            common |= {"budget_steps": budget.study_steps, "lr_range": side.lr_range}
             common |= {"snapshots": asked.snapshots}
             firsts = _first_plans(asked, side, common)
             plans += firsts.values()
@@ -58,8 +58,8 @@ def _first_plans(asked: Question, side: Side, common: Mapping[str, Any]) -> dict
             name=f"{asked.name}/range test/{place}",
             kind="range_test",
             curves=asked.curves,
-            range_test=asked.range_test,
-            **common,
+            range_test=side.range_test,
+            **{**common, "lr_range": side.tested_range},
         )
     for ladder in side.ladders:
         name = f"{asked.name}/probe of {ladder.describe()}/{place}"
@@ -80,7 +80,7 @@ def _today_plan(asked: Question, today: Today, seed: int, *, fresh: bool) -> Stu
         strategy=today.strategy,
         schedule=today.schedule,
         layout=today.layout,
-        lr_range=asked.lr_range,
+        lr_range=asked.sides[today.optimizer].lr_range,
         snapshots=asked.snapshots,
     )
 
@@ -112,7 +112,7 @@ def confirmation_plans(asked: Question, records: Sequence[StudyRecord], seeds: i
                     strategy=strategy,
                     schedule=candidate.schedule,
                     layout=layout,
-                    lr_range=asked.lr_range,
+                    lr_range=side.lr_range,
                     snapshots=asked.snapshots,
                 )
             )

@@ -17,13 +17,14 @@ from lr_search.kinds.checked import taken
 from lr_search.kinds.kind import WHOLE_NUMBER
 from lr_search.kinds.printable_names import require_name
 from lr_search.kinds.seeds import MOST_SEEDS, taken_seeds
+from lr_search.optimizers.lr_ranges import RANGES
 from lr_search.optimizers.names import NamedOptimizers, OptimizerFactory
 from lr_search.optimizers.names import resolve_optimizers as resolve_optimizers
 from lr_search.ramp.settings import RampSettings, ramp_steps
 from lr_search.samplers.strategies import Strategy
 from lr_search.samplers.strategy_names import resolve_strategies
 from lr_search.studies.auto_pruner import auto_pruner
-from lr_search.studies.optimizer_side import Side, side_of
+from lr_search.studies.optimizer_side import Side, range_kind, side_of
 from lr_search.studies.plan import report_steps
 from lr_search.studies.pruner_names import require_pruner_packages
 from lr_search.studies.schedule_layout import PEAK, ScheduleLayout, layouts_of
@@ -44,8 +45,6 @@ class Question:
         sides: optimizer's name -> what is run with that optimizer.
         strategies: how to search, as asked.
         layouts: the schedules by name, as asked.
-        lr_range: (low, high).
-        range_test: arguments of a range test.
         curves: range tests an optimizer and seed.
         budget: full trainings a study may spend.
         seeds: of weights and batches.
@@ -58,8 +57,6 @@ class Question:
     sides: Mapping[str, Side]
     strategies: Sequence[Strategy]
     layouts: Mapping[str, ScheduleLayout]
-    lr_range: tuple[float, float]
-    range_test: Mapping[str, Any]
     curves: int
     budget: float
     seeds: Sequence[int]
@@ -71,6 +68,11 @@ class Question:
     def workload(self) -> Workload:
         """With the first optimizer."""
         return next(iter(self.sides.values())).workload
+
+    @property
+    def range_test(self) -> Mapping[str, Any]:
+        """The arguments of the first optimizer's range tests; only the range differs between optimizers."""
+        return next(iter(self.sides.values())).range_test
 
     @property
     def num_studies(self) -> int:
@@ -105,7 +107,7 @@ def question(
     strategies: Any,
     schedules: Any,
     optimizers: NamedOptimizers | None,
-    lr_range: tuple[float, float],
+    lr_range: tuple[float, float] | None,
     range_test: Mapping[str, Any] | None,
     budget: float,
     seeds: int | Sequence[int],
@@ -116,18 +118,21 @@ def question(
 ) -> Question:
     """Check what the user asked for. Raises: InvalidInputError, UnknownNameError: it breaks a rule."""
     require_name("name", name)
-    low, high = _lr_range(lr_range)
-    settings, curves = _range_test(range_test, low, high, workload.num_steps)
+    given = dict(range_test or {})
+    curves = _curves(given.pop("curves", CURVES))
+    searched = None if lr_range is None else _lr_range(lr_range)
+    for each in [searched] if searched is not None else RANGES.values():  # wrong settings are wrong for any optimizer
+        _range_test(given, each, workload.num_steps)
     ways, layouts = resolve_strategies(strategies), layouts_of(schedules, workload, search_shape=search_shape)
     _require_pruner(pruner, ways, search_shape)
-    sides = _sides(_workloads(workload, optimizers), ways, layouts)
+    sides = _sides(
+        _workloads(workload, optimizers), ways, layouts, searched, given, budget * workload.num_steps, curves
+    )
     return Question(
         name=name,
         sides=sides,
         strategies=ways,
         layouts=layouts,
-        lr_range=(low, high),
-        range_test=settings,
         curves=curves,
         budget=budget,
         seeds=taken_seeds(seeds),
@@ -160,18 +165,36 @@ def _lr_range(lr_range: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
-def _range_test(given: Mapping[str, Any] | None, low: float, high: float, training: int) -> tuple[dict[str, Any], int]:
-    """The arguments of a range test over the range that is searched, and how many curves. Args: training: its steps."""
-    steps = ramp_steps(None, training)
-    settings = {"num_steps": steps, "start_lr": low, "end_lr": high, "ramp": "exponential", **(given or {})}
-    curves = settings.pop("curves", CURVES)
-    known = set(RampSettings.names())
-    extra = sorted(settings.keys() - known)
-    require(not extra, f"range_test may hold {', '.join(sorted(known | {'curves'}))}", got=extra)
+def _curves(curves: Any) -> int:
     curves = taken(WHOLE_NUMBER, "range_test's curves", curves)
     require(1 <= curves <= MOST_SEEDS, f"range_test's curves must be from 1 to {MOST_SEEDS:,}", curves=curves)
+    return int(curves)
+
+
+def _range_test(
+    given: Mapping[str, Any], lr_range: tuple[float, float], training: int, *, moving: bool = False
+) -> dict[str, Any]:
+    """The arguments of a range test over the range that is searched.
+
+    Args:
+        given: by the user.
+        lr_range: (low, high).
+        training: steps of a full training.
+        moving: whether the test goes on beyond the range where nothing breaks there, or begins too high, unless the user gave an end.
+    """
+    known = set(RampSettings.names())
+    extra = sorted(given.keys() - known)
+    require(not extra, f"range_test may hold {', '.join(sorted(known | {'curves'}))}", got=extra)
+    moving = moving and not given.keys() & {"start_lr", "end_lr"} and given.get("ramp", "exponential") == "exponential"
+    ends = {
+        "start_lr": lr_range[0],
+        "end_lr": lr_range[1],
+        "ramp": "exponential",
+        **({"extend": True} if moving else {}),
+    }
+    settings = {"num_steps": ramp_steps(None, training), **ends, **given}
     checked = RampSettings(**settings)
-    return {name: getattr(checked, name) for name in settings}, curves
+    return {name: getattr(checked, name) for name in settings}
 
 
 def _snapshots(snapshots: int) -> int:
@@ -188,12 +211,34 @@ def _workloads(workload: Workload, optimizers: NamedOptimizers | None) -> dict[s
 
 
 def _sides(
-    workloads: Mapping[str, Workload], strategies: Sequence[Strategy], layouts: Mapping[str, ScheduleLayout]
+    workloads: Mapping[str, Workload],
+    strategies: Sequence[Strategy],
+    layouts: Mapping[str, ScheduleLayout],
+    lr_range: tuple[float, float] | None,
+    range_test: Mapping[str, Any],
+    budget_steps: float,
+    curves: int,
 ) -> dict[str, Side]:
-    return {
-        name: side_of(name, workload, strategies, layouts, partial(_named, workload))
-        for name, workload in workloads.items()
-    }
+    """The optimizers' sides. Args: budget_steps: of a study; the others as `question`'s, checked."""
+    sides = {}
+    for name, workload in workloads.items():
+        side = side_of(name, workload, strategies, layouts, partial(_named, workload))
+        kind = range_kind(workload) if lr_range is None else ""
+        searched = RANGES[kind] if lr_range is None else lr_range
+        settings = _range_test(range_test, searched, workload.num_steps)
+        if lr_range is None and _pays_for_more(settings, side, budget_steps, curves):
+            settings = _range_test(range_test, searched, workload.num_steps, moving=True)
+        own_ends = bool(range_test.keys() & {"start_lr", "end_lr", "extend"})
+        sides[name] = replace(
+            side, lr_range=searched, range_kind=kind, range_test=settings, tested_range=searched, own_ends=own_ends
+        )
+    return sides
+
+
+def _pays_for_more(settings: Mapping[str, Any], side: Side, budget_steps: float, curves: int) -> bool:
+    """Whether a full training is paid for also after range tests that take twice the steps, since they go on beyond their range."""
+    full = max(layout.training_steps(side.workload.num_steps) for layout in side.layouts.values())
+    return 2 * curves * RampSettings(**settings).most_steps() + full <= budget_steps
 
 
 def _named(workload: Workload, schedule: str) -> ScheduleLayout:

@@ -36,12 +36,7 @@ MOST_DECADES = 2.5  # how far apart two places on a curve are taken to lie
 FITTED_AS = {"constant": "constant", "plateau": "constant", "wsd": "wsd", "one_cycle": "one_cycle"}
 OTHERS_AS = "cosine"
 STAY_HIGH = ("constant", "wsd")  # until the end, or near to it
-FEW_EPOCHS, MOST_REPETITION, SHORT_STEPS, MOST_LENGTH = (
-    3.0,
-    1.5,
-    300,
-    1.0,
-)  # up to 100 epochs and 3,000 steps were trained
+EPOCHS, STEPS = (3.0, 100.0), (300, 3000)  # from and to which more is learned by heart, as far as was trained
 MOVES_MOMENTUM = ("one_cycle",)
 
 
@@ -124,8 +119,8 @@ def repetition(curve: LRCurve) -> float:
     """Decades of the planned epochs beyond those in which nothing is learned by heart, times decades of steps in which it could be."""
     if curve.plan is None or curve.plan.epochs is None or curve.plan.num_steps is None:
         return 0.0
-    often, long = np.log10(curve.plan.epochs / FEW_EPOCHS), np.log10(curve.plan.num_steps / SHORT_STEPS)
-    return float(np.clip(often, 0.0, MOST_REPETITION) * np.clip(long, 0.0, MOST_LENGTH))
+    often, long = np.clip(curve.plan.epochs, *EPOCHS) / EPOCHS[0], np.clip(curve.plan.num_steps, *STEPS) / STEPS[0]
+    return float(np.log10(often) * np.log10(long))
 
 
 def added_momentum(curve: LRCurve) -> float:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from lr_search.arrays import FloatArray
 from lr_search.curves.noise import step_noise
 from lr_search.curves.phases import Phases, bounds, phases
+from lr_search.curves.remarks import curve_repr, curve_text
 from lr_search.curves.smoothing import TINY, Smoother
 from lr_search.curves.training_plan import Plan
 from lr_search.errors import require
@@ -31,7 +32,7 @@ RampEnd = Literal["finished", "diverged", "non_finite"]
 
 
 @checked
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LRCurve:
     """The losses of a training whose LR rose at every step.
 
@@ -71,10 +72,8 @@ class LRCurve:
     plan: Plan | None = None
 
     def __post_init__(self) -> None:
-        for name in ("lr", "loss"):
+        for name in ("lr", "loss", *(() if self.gain_ratio is None else ("gain_ratio",))):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
-        if self.gain_ratio is not None:
-            object.__setattr__(self, "gain_ratio", np.asarray(self.gain_ratio, dtype=np.float64))
         metrics = {name: np.asarray(values, dtype=np.float64) for name, values in self.metrics.items()}
         object.__setattr__(self, "metrics", metrics)
         require(self.lr.ndim == 1 and len(self.lr) > 0, "lr must hold at least one step", shape=self.lr.shape)
@@ -83,16 +82,15 @@ class LRCurve:
         )
         remedy = "Cut the curve off where it diverges and say stopped='non_finite'."
         require(bool(np.isfinite([self.lr, self.loss]).all()), "lr and loss must be finite", remedy)
-        rising = "lr must rise from step to step, and be positive"
-        require(bool((np.diff(self.lr) > 0).all()) and self.lr[0] >= 0, rising)
+        rising = bool((np.diff(self.lr) > 0).all()) and self.lr[0] >= 0
+        require(rising, "lr must rise from step to step, and be positive")
         measured = {} if self.gain_ratio is None else {"gain_ratio": self.gain_ratio}
         for name, values in {**measured, **self.metrics}.items():
             shapes = {name: values.shape, "lr": self.lr.shape}
             require(values.shape == self.lr.shape, f"{name} must be as long as lr", **shapes)
-        counted = self.num_steps >= 0 and self.num_forwards >= 0
-        require(counted, "num_steps must be at least 0", num_steps=self.num_steps, num_forwards=self.num_forwards)
-        if not self.num_steps:
-            object.__setattr__(self, "num_steps", len(self.lr))
+        counts = {"num_steps": self.num_steps, "num_forwards": self.num_forwards}
+        require(min(counts.values()) >= 0, "num_steps must be at least 0", **counts)
+        object.__setattr__(self, "num_steps", self.num_steps or len(self.lr))
 
     @classmethod
     def from_arrays(cls, lr: npt.ArrayLike, loss: npt.ArrayLike) -> LRCurve:
@@ -104,8 +102,7 @@ class LRCurve:
         """
         lrs, losses = np.asarray(lr, dtype=np.float64), np.asarray(loss, dtype=np.float64)
         require(lrs.shape == losses.shape, "lr and loss must be equally long", lr=lrs.shape, loss=losses.shape)
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if not len(bad):
+        if not len(bad := np.flatnonzero(~np.isfinite(losses))):
             return cls(lrs, losses)
         require(bad[0] > 0, "the first loss must be finite", "Lower the LR the ramp starts at.", loss=float(losses[0]))
         return cls(lrs[: bad[0]], losses[: bad[0]], stopped="non_finite", num_steps=int(bad[0]) + 1)
@@ -258,6 +255,12 @@ class LRCurve:
 
         return plot_curve(self, ax, rule=rule, lr_against_step=lr_against_step, legend=legend)
 
+    def __str__(self) -> str:
+        return curve_text(self)
+
+    def __repr__(self) -> str:
+        return curve_repr(self)
+
     def _repr_html_(self) -> str:
         from lr_search.report.notebook import curve_html
 
@@ -265,13 +268,9 @@ class LRCurve:
 
     def to_frame(self) -> pd.DataFrame:
         """A row a step: step, lr, loss, smoothed, slope, gain_ratio where measured, and the metrics."""
-        import pandas as pd
+        from lr_search.curves.curve_json import frame_of
 
-        first = {"step": np.arange(len(self.lr)), "lr": self.lr, "loss": self.loss}
-        columns: dict[str, Any] = {**first, "smoothed": self.smoothed, "slope": self.slope}
-        if self.gain_ratio is not None:
-            columns["gain_ratio"] = self.gain_ratio
-        return pd.DataFrame(columns | dict(self.metrics))
+        return frame_of(self)
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and names; `from_json` takes them back to the last bit."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.training_plan import Plan
 from lr_search.errors import InvalidInputError, OutputError, require
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CURVE_FORMAT = 1
 _ENTRIES = {
@@ -86,3 +89,14 @@ def read_curve(path: str | Path) -> LRCurve:
         return curve_of(json.loads(Path(path).read_text()))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InvalidInputError(f"path must be a file that LRCurve.save wrote, but got {path}: {error}") from error
+
+
+def frame_of(curve: LRCurve) -> pd.DataFrame:
+    """A row a step: step, lr, loss, smoothed, slope, gain_ratio where measured, and the metrics."""
+    import pandas as pd
+
+    first = {"step": np.arange(len(curve.lr)), "lr": curve.lr, "loss": curve.loss}
+    columns: dict[str, Any] = {**first, "smoothed": curve.smoothed, "slope": curve.slope}
+    if curve.gain_ratio is not None:
+        columns["gain_ratio"] = curve.gain_ratio
+    return pd.DataFrame(columns | dict(curve.metrics))

@@ -28,6 +28,11 @@ TAILS = 0.05  # the share that is spread evenly over the whole range: a curve's 
 NORMAL = NormalDist()
 
 MOST_DRAWN = 10**6
+AROUND, AROUND_STDS, MOST_AROUND = (
+    2.0,
+    4.0,
+    30.0,
+)  # how far a person's prior reaches: decades, standard deviations, and at most decades
 
 
 @checked
@@ -82,7 +87,7 @@ class LRPrior:
         *,
         schedule: str | None = None,
         num_steps: int | None = None,
-        lr_range: tuple[float, float] = (1e-5, 10.0),
+        lr_range: tuple[float, float] | None = None,
     ) -> LRPrior:
         """The prior that range tests tell, for a training of so many steps under that schedule.
 
@@ -94,7 +99,7 @@ class LRPrior:
             curves: at least one.
             schedule: the schedule's name; default: the curves' plan, or one that decays.
             num_steps: of the training, >= 1; default: the curves' plan, or 1,000.
-            lr_range: (low, high), the range that is searched.
+            lr_range: (low, high), the range that is searched. Default: 1e-5 to 10, or a decade beyond what the curves suggest.
 
         Raises:
             InvalidInputError: there is no curve, or no such range, or num_steps is below 1.
@@ -102,29 +107,35 @@ class LRPrior:
         """
         require(len(curves) > 0, "curves must hold at least one curve", got=len(curves))
         suggestions = [curve.suggest(schedule=schedule, num_steps=num_steps) for curve in curves]
-        low, high = lr_range
-        logs = np.log10(np.clip([s.lr for s in suggestions], low, high))
+        lrs = [suggestion.lr for suggestion in suggestions]
+        low, high = (min(1e-5, min(lrs) / 10), max(10.0, max(lrs) * 10)) if lr_range is None else lr_range
+        logs = np.log10(np.clip(lrs, low, high))
         variance = np.mean([s.log10_std**2 for s in suggestions]) + np.var(logs)
         skew = float(np.mean([lopsided(curve) for curve in curves]))
         return cls(low, high, float(np.clip(10 ** logs.mean(), low, high)), float(np.sqrt(variance)), skew=skew)
 
     @classmethod
-    def around(cls, lr: float, *, factor: float = 3.0, lr_range: tuple[float, float] = (1e-5, 10.0)) -> LRPrior:
+    def around(cls, lr: float, *, factor: float = 3.0, lr_range: tuple[float, float] | None = None) -> LRPrior:
         """A person's prior: "about `lr`, give or take a factor of `factor`" (one standard deviation).
 
         Args:
-            lr: the likeliest LR, inside lr_range.
+            lr: the likeliest LR, > 0, inside lr_range where that is given.
             factor: > 1.
-            lr_range: (low, high).
+            lr_range: (low, high). Default: two decades to either side of lr, or four standard deviations where those are more.
 
         Raises:
             InvalidInputError: an argument breaks its rule.
 
         >>> round(LRPrior.around(1e-3, factor=10).log10_std, 3)
         1.0
+        >>> prior = LRPrior.around(5e-6)
+        >>> round(prior.low, 10), round(prior.high, 10)
+        (5e-08, 0.0005)
         """
         require(1 < factor < np.inf, "factor must be above 1, and finite", factor=factor)
-        low, high = lr_range
+        require(0 < lr < np.inf, "lr must be positive and finite", lr=lr)
+        reach = min(MOST_AROUND, max(AROUND, AROUND_STDS * float(np.log10(factor))))
+        low, high = (lr / 10**reach, lr * 10**reach) if lr_range is None else lr_range
         require(low <= lr <= high, "lr must lie inside lr_range", lr=lr, lr_range=lr_range)
         return cls(low, high, lr, float(np.log10(factor)))
 

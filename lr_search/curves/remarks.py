@@ -1,4 +1,4 @@
-"""What is said of a suggestion beside its reason: what it is for, how it lies to the bounds for cycles, and what other groups train with."""
+"""What is said of a curve; and of a suggestion beside its reason: what it is for, how it lies to bounds(), what other groups train with."""
 
 from __future__ import annotations
 
@@ -10,6 +10,29 @@ from lr_search.curves.phases import bounds
 if TYPE_CHECKING:
     from lr_search.curves.curve import LRCurve
     from lr_search.curves.training_plan import Plan
+
+
+_WIDTH = 80  # columns
+_ENDS = {"finished": "ran to its end", "diverged": "blew up", "non_finite": "became non-finite"}
+
+
+def curve_text(curve: LRCurve) -> str:
+    """What was measured and what it suggests, a line each of at most 80 columns."""
+    suggestion, lowest = curve.suggest(), float(curve.smoothed.min())
+    who = f"Range tests of {len(curve.members)} seeds" if curve.members else f"Range test of {len(curve.lr):,} steps"
+    measured = f"{_measured(curve, who)}: loss {curve.start:.3g} to {lowest:.3g}, {_ENDS[curve.stopped]}"
+    suggested = f"suggests {suggestion.lr:.3g} ({suggestion.status}), give or take x{10**suggestion.log10_std:.2g}"
+    planned = f"{suggested}, for {suggestion.plan}"
+    return f"{measured}\n{planned if len(planned) <= _WIDTH else suggested}"
+
+
+def curve_repr(curve: LRCurve) -> str:
+    """What was measured, as one object among others."""
+    return f"LRCurve({_measured(curve, f'{len(curve.lr):,} steps')}, {curve.stopped!r})"
+
+
+def _measured(curve: LRCurve, who: str) -> str:
+    return f"{who}, LR {curve.lr[0]:.3g} to {curve.lr[-1]:.3g}"
 
 
 def plan_remark(plan: Plan, rule_knows: bool) -> str:

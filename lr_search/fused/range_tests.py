@@ -20,7 +20,7 @@ from lr_search.fused.trials import clip, idle_parameters
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate
 from lr_search.fused.width import fitting_width
 from lr_search.optimizers.param_groups import group_ratios
-from lr_search.ramp.extending import may_go_on
+from lr_search.ramp.extending import begins_too_high, may_go_on
 from lr_search.ramp.gain_meter import GAIN_COLUMNS
 from lr_search.ramp.record import RampRecord, rounding_of
 from lr_search.ramp.run import RAMP_BLOCK, passes_of
@@ -34,7 +34,7 @@ QUICK_BYTES = 2**24  # of all models of a stack, by `Support.row_bytes`
 
 def ramps_fuse(support: Support, settings: RampSettings) -> bool:
     """Whether range tests of a workload can be fused."""
-    return not (support.reason or support.draws or settings.extend or settings.valid_batches)
+    return not (support.reason or support.draws or settings.valid_batches)
 
 
 def fused_range_tests(workload: Workload, settings: RampSettings, *, seeds: Sequence[int]) -> list[LRCurve] | None:
@@ -64,7 +64,9 @@ def fused_range_tests(workload: Workload, settings: RampSettings, *, seeds: Sequ
             raise
         except Exception:  # batches that cannot be stacked, or an exception of one of them: each by itself shows which
             return None
-    if any(may_go_on(curve, settings) for curve in curves):  # beyond the end each by itself
+    if any(
+        may_go_on(curve, settings) or begins_too_high(curve, settings) for curve in curves
+    ):  # beyond its ends each by itself
         return None
     return [planned_for(workload, curve) for curve in curves]
 

@@ -6,6 +6,7 @@ import builtins
 import collections.abc
 import types
 from collections.abc import Mapping
+from dataclasses import InitVar
 from pathlib import Path
 from typing import Annotated, Any, ForwardRef, Literal, Union, get_args, get_origin
 
@@ -102,6 +103,8 @@ def _kind(hint: Any) -> Kind | None:
             return _SIMPLE[hint]
     except TypeError:  # it has no hash
         return None
+    if isinstance(hint, InitVar):
+        return _kind(_reference(hint.type))
     if hint is npt.ArrayLike:
         return NUMBERS
     if get_origin(hint) is np.ndarray:

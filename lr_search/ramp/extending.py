@@ -30,7 +30,7 @@ def run_ramp(begin: Callable[[], RampRun], settings: RampSettings) -> LRCurve:
     lrs = settings.lrs()
     curve = _climbed(begin, lrs, settings)
     lowest = settings.start_lr
-    while _begins_too_high(curve, lowest, settings):
+    while begins_too_high(curve, settings, lowest):
         per_step = lrs[1] / lrs[0]
         more = int(np.ceil(-np.log(START_FACTOR) / np.log(per_step)))
         lowest = lowest * per_step**-more
@@ -44,8 +44,9 @@ def run_ramp(begin: Callable[[], RampRun], settings: RampSettings) -> LRCurve:
     return curve
 
 
-def _begins_too_high(curve: LRCurve, lowest: float, settings: RampSettings) -> bool:
-    """Whether to begin again below `lowest`, the LR of the first step so far."""
+def begins_too_high(curve: LRCurve, settings: RampSettings, lowest: float | None = None) -> bool:
+    """Whether to begin again below `lowest`, the LR of the first step so far; default: where the ramp is set to start."""
+    lowest = settings.start_lr if lowest is None else lowest
     if not settings.extend or settings.ramp != "exponential" or lowest * START_FACTOR < LOWEST_LR:
         return False
     return end_to_move(curve) == "start"

@@ -27,7 +27,8 @@ from lr_search.rng import preserved_rng
 from lr_search.state.capture import capture, capture_loss, device_of, restored_afterwards
 from lr_search.state.sharding import reshard
 from lr_search.training.step import Stepper
-from lr_search.workloads.batches import BatchWalk, length
+from lr_search.workloads.batches import BatchWalk, length, open_data
+from lr_search.workloads.forms import as_loss
 from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision
 from lr_search.workloads.workload import Workload
 
@@ -69,8 +70,8 @@ def range_test(
         optimizer: of the model, or several. Parameter groups keep the ratios of their LRs: the curve's LR is that of the
             first group of the first.
         batches: a DataLoader or another iterable that can be walked through again and again; at least 2 batches.
-        loss: (model, batch) -> scalar tensor. One for several optimizers, or one for each, which then step in turn (GANs);
-            the curve has their sum.
+        loss: (model, batch) -> scalar tensor, or for batches (input, target) one of torch's criteria. One for several optimizers, or
+            one for each, which then step in turn (GANs); the curve has their sum.
         start_lr: LR at the first step; > 0, or 0 for a linear ramp.
         end_lr: LR at the last step, > start_lr. Default: 10, and on from there while the gain ratio tells that steps keep their promise.
         num_steps: optimizer steps, >= 20. Default: 100, of a plan that is shorter than 300 steps a third, but at least 20.
@@ -171,7 +172,7 @@ def _optimizers_and_losses(optimizer: Any, loss: Any) -> tuple[list[torch.optim.
         losses=len(losses),
         optimizers=len(optimizers),
     )
-    return optimizers, losses
+    return optimizers, [as_loss(value) for value in losses]
 
 
 def _require_no_iterator(name: str, data: Any) -> None:
@@ -242,5 +243,10 @@ def _run_of(workload: Workload, stepper: Stepper, batches: BatchWalk, settings: 
     """A ramp on the workload's data, the validation data opened last."""
     sweep = None
     if settings.valid_batches:
-        sweep = Sweep.of(workload.valid_data(), workload.metrics_or_loss, settings.valid_batches, stepper.device)
+        sweep = Sweep.of(
+            open_data(workload.valid_data, "valid_data"),
+            workload.metrics_or_loss,
+            settings.valid_batches,
+            stepper.device,
+        )
     return RampRun(stepper, batches, settings.ramp, gain_ratio=settings.gain_ratio, sweep=sweep)

@@ -213,7 +213,8 @@ class RampRun:
         """Read what was measured in a block; at which of its steps the loss was to be evaluated again."""
         record, observed = self._record, self._observed[: len(asked)]
         for name in observed[0] if observed else ():
-            column = self._averaged(torch.stack([values[name].double() for values in observed]))
+            wide = torch.float32 if self._stepper.device.type == "mps" else torch.float64  # Apple's GPUs have no more
+            column = self._averaged(torch.stack([values[name].to(wide) for values in observed]))
             record.take_metric(name, column.tolist())
         meter = self._meter
         rows = None if meter is None else meter.read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
@@ -69,6 +70,9 @@ class Schedule(ABC):
     @abstractmethod
     def describe(self) -> str:
         """One line for the report: the shape in words and numbers, and why it was laid out so."""
+
+    def __str__(self) -> str:
+        return textwrap.fill(self.describe(), width=80)
 
     @overload
     def __call__(self, step: float) -> float: ...

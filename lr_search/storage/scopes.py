@@ -75,14 +75,15 @@ def _scopes(plan: Mapping[str, Any]) -> Iterator[tuple[Scope, dict[str, Any]]]:
     if plan["kind"] == "search":
         strategy, schedule = plan["strategy"], plan["schedule"]
         settings = {f"the strategy {strategy!r}": plan["strategy_settings"] or "as it comes"}
-        yield ("strategy", strategy), {**settings, **_of(plan, ("lr_range", "range_test", "ladder"))}
+        yield ("strategy", strategy), {**settings, **_of(plan, ("range_test", "ladder"))}
+        yield ("searched", strategy, plan["optimizer"]), _of(plan, ("lr_range",))
         yield ("schedule", schedule), {f"the schedule {schedule!r}": plan["schedule_shape"], **_of(plan, ("shape",))}
         yield ("study", strategy, schedule, plan["optimizer"]), _of(plan, ("pruner", "search_shape", "default_lr"))
     elif plan["kind"] == "today":
         yield ("today",), {f"today's {name}": plan[name] for name in ("lr", "schedule", "optimizer")}
         yield ("today", plan["schedule"]), {"today's schedule": plan["schedule_shape"], **_of(plan, ("shape",))}
     elif plan["kind"] in ("range_test", "probe"):
-        yield (plan["kind"], plan.get("ladder")), _of(plan, ("lr_range", "range_test"))
+        yield (plan["kind"], plan.get("ladder"), plan["optimizer"]), _of(plan, ("lr_range", "range_test"))
 
 
 def _of(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

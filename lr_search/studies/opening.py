@@ -24,7 +24,7 @@ from lr_search.storage.records import TrialRecord
 from lr_search.storage.scopes import FORMAT, require_goes_on
 from lr_search.storage.working.working_storage import kept
 from lr_search.storage.working.wrapped import working_storage
-from lr_search.studies.plan import FIRST, StudyPlan
+from lr_search.studies.plan import FIRST, StudyKind, StudyPlan
 from lr_search.studies.study import StudyTask
 from lr_search.training.controller import Controller, first_schedule
 
@@ -44,7 +44,12 @@ def recorded_plans(storage: BaseStorage, name: str) -> list[Mapping[str, Any]]:
 
 
 def open_studies(
-    storage: BaseStorage, name: str, plans: Sequence[StudyPlan], starts: Starts, first: int = 0
+    storage: BaseStorage,
+    name: str,
+    plans: Sequence[StudyPlan],
+    starts: Starts,
+    first: int = 0,
+    kinds: Sequence[StudyKind] | None = None,
 ) -> list[StudyTask]:
     """The plans' studies, new or gone on with; searches know the range tests or probe they wait for.
 
@@ -54,12 +59,15 @@ def open_studies(
         plans: what the studies are for.
         starts: the fingerprints, by optimizer and seed.
         first: the place of the first study among the comparison's.
+        kinds: open those of these kinds alone; default: all.
     """
     working = working_storage(storage)
     held = {frozen.study_name: frozen for frozen in storage.get_all_studies()}
     tasks: list[StudyTask] = []
     by_name: dict[str, StudyTask] = {}
     for order, plan in enumerate(plans, start=first):
+        if kinds is not None and plan.kind not in kinds:
+            continue
         direction = "minimize" if plan.kind in FIRST else plan.workload.direction
         if plan.name in held:
             study_id = held[plan.name]._study_id

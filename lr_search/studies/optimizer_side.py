@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from lr_search.curves.probe import Ladder
-from lr_search.errors import InvalidInputError
+from lr_search.errors import InvalidInputError, user_code
+from lr_search.optimizers.character import character
+from lr_search.optimizers.lr_ranges import UNKNOWN_KIND, kind_of_optimizer
 from lr_search.optimizers.names import Rules, default_lr, rules_of
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.samplers.strategies import Strategy, defaults
 from lr_search.studies.schedule_layout import PEAK, ScheduleLayout
-from lr_search.workloads.workload import Workload
+from lr_search.workloads.workload import PROBE_LR, Workload
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,12 @@ class Side:
         layouts: the schedules by name: those that are run with it.
         default_lr: its own default LR; None where it has none.
         note: how that differs from what was asked, in words; empty where it does not.
+        lr_range: (low, high) that every strategy searches.
+        range_kind: the kind of optimizer that the range was laid out for; empty where it was asked for by number.
+        range_test: the arguments of a range test.
+        tested_range: (low, high) of the range tests, before they moved `lr_range`.
+        own_ends: whether the ends of the range tests were asked for by number.
+        settled: whether range tests move the range no more.
     """
 
     workload: Workload
@@ -35,6 +44,12 @@ class Side:
     layouts: Mapping[str, ScheduleLayout]
     default_lr: float | None = None
     note: str = ""
+    lr_range: tuple[float, float] = (1e-5, 10.0)
+    range_kind: str = ""
+    range_test: Mapping[str, Any] = field(default_factory=dict)
+    tested_range: tuple[float, float] = (1e-5, 10.0)
+    own_ends: bool = False
+    settled: bool = False
 
     @property
     def num_studies(self) -> int:
@@ -115,6 +130,23 @@ def _note(
     if list(left) != list(asked):
         parts.append(f"is trained under {' and '.join(left)}, as its authors want it")
     return f"{name} {', and '.join(parts)}" if parts else ""
+
+
+def range_kind(workload: Workload) -> str:
+    """The row of `lr_ranges.RANGES` for the workload's optimizer, tried on a weight of its own, else on the model's."""
+    with preserved_rng(workload.torch_device):
+        try:
+            with user_code:
+                optimizer = workload.optimizer([nn.Parameter(torch.zeros(1, 1))], lr=PROBE_LR)
+        except Exception:  # it wants the parameters that the model has
+            try:
+                seed_everything(0)
+                optimizer = workload.build()[1]
+            except Exception:  # which a training will report
+                return UNKNOWN_KIND
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        return UNKNOWN_KIND
+    return kind_of_optimizer(type(optimizer), character(optimizer))
 
 
 def _class_of(workload: Workload) -> type[torch.optim.Optimizer] | None:

@@ -33,6 +33,7 @@ TAME: dict[str, Any] = {"lr_range": (1e-3, 0.5), "range_test": {"num_steps": 20}
 def compared(workload: Workload, executor: Executor | None = None, **settings: Any) -> Comparison:
     """A grid of constant LRs under one seed, unless the settings say otherwise; nothing is kept on disk."""
     common = {"strategies": ["grid"], "schedules": ["constant"], "budget": 3, "seeds": 1, "progress": False}
+    common |= {"lr_range": (1e-5, 10.0)}  # by number: by the optimizer, range tests would run before all else
     storage = settings.pop("storage", None) or optuna.storages.InMemoryStorage()
     return comparing.compare(workload, executor=executor, storage=storage, **{**common, **settings})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -56,6 +57,9 @@ class Controller(ABC):
     @abstractmethod
     def describe(self) -> str:
         """One line for the report."""
+
+    def __str__(self) -> str:
+        return textwrap.fill(self.describe(), width=80)
 
     def extra_steps(self, num_steps: Steps) -> int:
         """Steps that a training of `num_steps` is charged beyond them, at most."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from lr_search.rng import RNGState
+from lr_search.rng import RNGState, gpu_state, set_gpu_state
 
 
 class ReplayedRNG:
@@ -29,13 +29,11 @@ class ReplayedRNG:
             self._full = RNGState.capture(self._device)
 
     def _torch_states(self) -> tuple[torch.Tensor, torch.Tensor | None]:
-        cuda = torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None
-        return torch.get_rng_state(), cuda
+        return torch.get_rng_state(), gpu_state(self._device)
 
     def _set(self, states: tuple[torch.Tensor, torch.Tensor | None]) -> None:
         torch.set_rng_state(states[0])
-        if states[1] is not None:
-            torch.cuda.set_rng_state(states[1], self._device)
+        set_gpu_state(states[1], self._device)
 
     @contextmanager
     def replayed(self) -> Iterator[None]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from itertools import islice
-from typing import Annotated, Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from torch.utils.data import DataLoader
@@ -16,11 +16,8 @@ from torch.utils.data import DataLoader
 from lr_search.errors import WorkloadError, user_code
 from lr_search.rng import RNGState
 from lr_search.workloads.passes import END, next_batch, one_pass
+from lr_search.workloads.passes import BatchSource as BatchSource
 from lr_search.workloads.passes import length as length
-
-BatchSource = Annotated[
-    Callable[[], Iterable[Any]], "Pass one that makes them, such as lambda: ..., or a loader's factory."
-]
 
 _EMPTY = "{name} must give batches, but got none. Check the data set's length, batch_size and drop_last."
 _SINGLE = (
@@ -187,7 +184,7 @@ class BatchWalk:
 @user_code
 def open_data(source: BatchSource, name: str) -> Iterable[Any]:
     """Call the source, and check that what it returns can be iterated over."""
-    data = source()
+    data = source() if callable(source) else source
     if not isinstance(data, Iterable) and not hasattr(data, "__getitem__"):
         raise WorkloadError(f"{name} must return an iterable of batches, but got {type(data).__name__}.")
     return data

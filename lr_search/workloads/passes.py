@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
-from typing import Any
+from typing import Any, Protocol
 
 from torch.utils.data import DataLoader
 
+
+class Reiterable(Protocol):
+    """What can be walked through again and again."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+BatchSource = Callable[[], Iterable[Any]] | Reiterable  # a workload makes functions of them all: `as_source`
 END = object()
 _FETCH = ("torch.utils.data._utils.fetch", "fetch")  # where a loader calls the data set and collate_fn
 _WORKER_RAISED = ("torch._utils", "reraise")  # where it hands on what a worker raised

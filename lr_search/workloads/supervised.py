@@ -16,9 +16,11 @@ from lr_search.errors import InvalidInputError, quoted, require, unknown_name
 from lr_search.kinds.checked import checked
 from lr_search.kinds.direction import Direction
 from lr_search.optimizers.names import OptimizerFactory
+from lr_search.workloads.forms import is_loader, loader_batch_size
 from lr_search.workloads.workload import Workload
 
-Data = Any  # a torch Dataset of (input, target) pairs, or a pair of arrays or tensors (examples, ...)
+Data = Any  # a torch Dataset of (input, target) pairs, a pair of arrays or tensors (examples, ...), or a loader of such batches
+USUAL_BATCH_SIZE, EVALUATED_AT_ONCE = 32, 256
 
 
 @checked
@@ -29,7 +31,7 @@ def classification(
     train: Data,
     valid: Data,
     test: Data | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     objective: str = "loss",
     direction: Direction | None = None,
     **settings: Any,
@@ -37,16 +39,17 @@ def classification(
     """A workload with cross-entropy as the loss; its metrics are `loss` and `accuracy`.
 
     Args:
-        model: () -> nn.Module that maps inputs to logits (examples, classes).
+        model: () -> nn.Module, or a module, that maps inputs to logits (examples, classes).
         optimizer: (params, lr=float) -> Optimizer.
-        train: a torch `Dataset` of (input, class) pairs, or a pair (inputs, classes) of arrays or tensors.
+        train: a torch `Dataset` of (input, class) pairs, a pair (inputs, classes) of arrays or tensors, or a DataLoader (or another
+            iterable that can be walked through again) of (inputs, classes) batches.
         valid: in the form of `train`.
         test: in the form of `train`; read only to confirm a result.
-        batch_size: examples a batch, >= 1.
+        batch_size: examples a batch, >= 1. Default: 32; of a loader its own.
         objective: "loss" or "accuracy".
         direction: default: minimize the loss, maximize the accuracy.
-        **settings: every other argument of `Workload`, but for the loss and the data's factories: num_steps, eval_every, device,
-            ...; `metrics` replace those above.
+        **settings: every other argument of `Workload`, but for the loss and the data's factories: num_steps or num_epochs, eval_every,
+            device, ...; `metrics` replace those above.
 
     >>> workload = classification(
     ...     model=lambda: nn.Linear(4, 3),
@@ -81,20 +84,21 @@ def regression(
     train: Data,
     valid: Data,
     test: Data | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     **settings: Any,
 ) -> Workload:
     """A workload with the mean squared error as the loss; its metrics are `loss` and `mae`, the mean absolute error.
 
     Args:
-        model: () -> nn.Module; its output has the targets' shape, or one trailing dimension of 1 more.
+        model: () -> nn.Module, or a module; its output has the targets' shape, or one trailing dimension of 1 more.
         optimizer: (params, lr=float) -> Optimizer.
-        train: a torch `Dataset` of (input, target) pairs, or a pair (inputs, targets) of arrays or tensors.
+        train: a torch `Dataset` of (input, target) pairs, a pair (inputs, targets) of arrays or tensors, or a DataLoader (or another
+            iterable that can be walked through again) of (inputs, targets) batches.
         valid: in the form of `train`.
         test: in the form of `train`; read only to confirm a result.
-        batch_size: examples a batch, >= 1.
-        **settings: every other argument of `Workload`, but for the loss and the data's factories: num_steps, eval_every,
-            objective, device, ...; `metrics` replace those above.
+        batch_size: examples a batch, >= 1. Default: 32; of a loader its own.
+        **settings: every other argument of `Workload`, but for the loss and the data's factories: num_steps or num_epochs,
+            eval_every, objective, device, ...; `metrics` replace those above.
     """
     return _supervised(
         _Loss(_squared_error),
@@ -166,26 +170,49 @@ def _supervised(
     own_metrics: _Metrics,
     target_type: torch.dtype,
     data: tuple[Data, Data, Data | None],
-    batch_size: int,
+    batch_size: int | None,
     **settings: Any,
 ) -> Workload:
-    require(batch_size >= 1, "batch_size must be at least 1", batch_size=batch_size)
-    own = {each.name for each in fields(Workload)} - {"loss", "train_data", "valid_data", "test_data"}
+    require(batch_size is None or batch_size >= 1, "batch_size must be at least 1", batch_size=batch_size)
+    own = {*(each.name for each in fields(Workload)), "num_epochs"} - {"loss", "train_data", "valid_data", "test_data"}
     if unknown := sorted(settings.keys() - own):
         raise unknown_name("setting", unknown[0], own)
-    require(data[0] is not None and data[1] is not None, "train and valid must be given", train=data[0], valid=data[1])
-    train, valid = as_dataset(data[0], target_type), as_dataset(data[1], target_type)
-    test = None if data[2] is None else as_dataset(data[2], target_type)
+    train, valid, test = data
+    require(train is not None and valid is not None, "train and valid must be given", train=train, valid=valid)
+    size = _batch_size(train, batch_size)
+    at_once = max(size or USUAL_BATCH_SIZE, EVALUATED_AT_ONCE)
     if settings.get("metrics") is None:
         settings["metrics"] = own_metrics
     return Workload(
         loss=own_loss,
-        train_data=DatasetBatches(train, batch_size, training=True),
-        valid_data=DatasetBatches(valid, max(batch_size, 256)),
-        test_data=None if test is None else DatasetBatches(test, max(batch_size, 256)),
-        batch_size=batch_size,
+        train_data=_batches(train, target_type, size or USUAL_BATCH_SIZE, training=True),
+        valid_data=_batches(valid, target_type, at_once),
+        test_data=None if test is None else _batches(test, target_type, at_once),
+        batch_size=size,
         **settings,
     )
+
+
+def _batches(data: Data, target_type: torch.dtype, batch_size: int, *, training: bool = False) -> Any:
+    """A loader as it is, a data set cut into batches."""
+    return data if is_loader(data) else DatasetBatches(as_dataset(data, target_type), batch_size, training)
+
+
+def _batch_size(train: Data, asked: int | None) -> int | None:
+    """Examples a batch: as asked, or the loader's; None where that is not known.
+
+    Raises:
+        InvalidInputError: a loader has another than the one that was asked for.
+    """
+    if not is_loader(train):
+        return asked or USUAL_BATCH_SIZE
+    own = loader_batch_size(train)
+    rule, remedy = (
+        "batch_size must be that of the loader",
+        "Leave it out, or give the loader's data set in place of the loader.",
+    )
+    require(asked is None or own in (None, asked), rule, remedy, batch_size=asked, loader=own)
+    return asked or own
 
 
 def as_dataset(data: Data, target_type: torch.dtype) -> Dataset[Any]:
@@ -216,7 +243,8 @@ def as_dataset(data: Data, target_type: torch.dtype) -> Dataset[Any]:
 
 def _no_data(came: str) -> InvalidInputError:
     return InvalidInputError(
-        f"Data must be a torch Dataset with a length or a pair (inputs, targets) of arrays or tensors, but got {came}. "
+        "Data must be a torch Dataset with a length, a loader of batches, or a pair (inputs, targets) of arrays or tensors, but got "
+        f"{came}. "
         "For anything else build an lr_search.Workload."
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
@@ -11,16 +11,7 @@ import torch
 from torch import nn
 
 from lr_search.curves.curve import LRCurve, Ramp
-from lr_search.errors import (
-    MOST_QUOTED,
-    LRSearchError,
-    WorkloadError,
-    error_text,
-    quoted,
-    require,
-    unknown_name,
-    user_code,
-)
+from lr_search.errors import LRSearchError, WorkloadError, error_text, quoted, require, unknown_name, user_code
 from lr_search.kinds.checked import checked
 from lr_search.kinds.direction import Direction
 from lr_search.kinds.functions import require_takes
@@ -31,13 +22,16 @@ from lr_search.optimizers.param_groups import foreign
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workloads.batches import BatchSource, BatchWalk, length, open_data
 from lr_search.workloads.combining import Combine, require_combine
+from lr_search.workloads.devices import device_named
+from lr_search.workloads.forms import as_loss, as_model, as_source
 from lr_search.workloads.lazy import initialize_lazy
-from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision, require_accumulate
+from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision, UsualSteps, chosen_steps, require_accumulate
+from lr_search.workloads.shown import workload_repr, workload_text
 
 PROBE_LR = 1e-3  # the LR an optimizer is built with; every step sets its own
 ModelFactory = Annotated[
     Callable[[], nn.Module],
-    "Pass one that makes the module, such as lambda: ...: each training begins with new weights.",
+    "Pass one that makes the module, such as lambda: ..., or the module itself.",
 ]
 _TAKES: dict[str, tuple[str, ...]] = {
     "model": (), "train_data": (), "valid_data": (), "test_data": (), "loss": ("model", "batch"), "metrics": ("model", "batch"),
@@ -46,7 +40,7 @@ _TAKES: dict[str, tuple[str, ...]] = {
 
 
 @checked
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Workload:
     """Everything that is trained, but for the learning rate and its schedule.
 
@@ -54,23 +48,25 @@ class Workload:
     same weights and sees the same batches: `compare` refuses one that gives something else each time.
 
     Args:
-        model: () -> nn.Module, a new one each time.
+        model: () -> nn.Module, a new one each time; or a module, of which each training gets a copy: seeds then share its weights.
         optimizer: (params, lr=float) -> Optimizer: a class, or a `functools.partial` of one.
-        loss: (model, batch) -> scalar tensor. Any batch format.
-        train_data: () -> iterable of batches, at least 2 a pass; walked through again and again. A generator of a loader's
-            own starts from its seed in every training.
-        valid_data: () -> iterable of batches.
-        test_data: () -> iterable of batches; judges only to confirm a result.
+        loss: (model, batch) -> scalar tensor. Any batch format. For batches (input, target) also one of torch's criteria:
+            nn.CrossEntropyLoss().
+        train_data: a DataLoader, another iterable of batches that can be walked through again, or () -> such an iterable; at least 2
+            batches a pass. A generator of a loader's own starts from its seed in every training.
+        valid_data: in the forms of train_data.
+        test_data: in the forms of train_data; judges only to confirm a result.
         param_groups: (model) -> parameters or torch parameter groups; each group's LR keeps its ratio to the first's (all
             name one, or none). Default: all the model's parameters.
         metrics: (model, batch) -> {name: (examples,) tensor, or (sum, count), or a scalar weighted by the batch's first
             dimension}. Default: {"loss": loss}.
         objective: the metric that decides.
         direction: "minimize" or "maximize" the objective.
-        num_steps: optimizer steps in a full training, >= 1.
+        num_steps: optimizer steps in a full training, >= 1. Default: 300.
+        num_epochs: passes over the training data instead, > 0; becomes num_steps, rounded up.
         eval_every: steps between evaluations, >= 1; cyclic schedules are evaluated at their cycles' ends instead.
         batch_size: examples a batch, for the report; None where it varies.
-        device: "auto" takes a GPU where there is one.
+        device: "auto" takes a GPU where there is one: CUDA's, else Apple's (mps).
         precision: fp32, or bf16 / fp16 under autocast.
         clip_norm: the largest norm of all gradients together, > 0, or None.
         accumulate: batches a step, >= 1.
@@ -79,7 +75,8 @@ class Workload:
             `compare` judges no ensembles.
 
     Raises:
-        InvalidInputError: a number breaks its rule.
+        InvalidInputError: a number breaks its rule, num_epochs is given beside num_steps or for data of unknown length, or the data
+            can be walked through once only or are no batches.
 
     >>> from functools import partial
     >>> inputs = torch.linspace(-1, 1, 64).reshape(8, 8, 1)
@@ -103,7 +100,8 @@ class Workload:
     metrics: Metrics | None = None
     objective: str = "loss"
     direction: Direction = "minimize"
-    num_steps: int = 300
+    num_steps: int = UsualSteps(300)
+    num_epochs: InitVar[float | None] = None
     eval_every: int = 30
     batch_size: int | None = None
     device: str = "auto"
@@ -115,13 +113,11 @@ class Workload:
     kind_error: ClassVar[type[WorkloadError]] = WorkloadError
     kind_remedy: ClassVar[str] = "Build one with lr_search.Workload(...), classification(...) or regression(...)."
 
-    def __post_init__(self) -> None:
-        require(
-            not isinstance(self.model, nn.Module),
-            "model must be a function that makes the module, not the module: each training begins with new weights",
-            "Pass model=lambda: ...",
-            got=type(self.model).__name__,
-        )
+    def __post_init__(self, num_epochs: float | None) -> None:
+        object.__setattr__(self, "model", as_model(self.model))
+        object.__setattr__(self, "loss", as_loss(self.loss))
+        for name in ("train_data", "valid_data", *(("test_data",) if self.test_data is not None else ())):
+            object.__setattr__(self, name, as_source(name, getattr(self, name)))
         for name, arguments in _TAKES.items():
             require_takes(name, getattr(self, name), *arguments)
         require_takes("optimizer", self.optimizer, "params", lr=PROBE_LR)
@@ -139,20 +135,19 @@ class Workload:
             raise unknown_name("objective", self.objective, known)
         require_combine(self.combine)
         self.torch_device  # noqa: B018  an unknown device is better reported now
+        steps = chosen_steps(self.num_steps, num_epochs, lambda: self.steps_per_epoch)
+        object.__setattr__(self, "num_steps", steps)
+
+    def __str__(self) -> str:
+        return workload_text(self)
+
+    def __repr__(self) -> str:
+        return workload_repr(self)
 
     @property
     def torch_device(self) -> torch.device:
         """Where the workload is trained; asked anew each time, for a workload may be sent to another machine."""
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(self.device)
-        except RuntimeError as error:
-            require(False, f"device must be 'auto' or a torch device ({str(error)[:MOST_QUOTED]})", device=self.device)
-            raise
-        ready = device.type != "cuda" or torch.cuda.is_available()
-        require(ready, "device must be one this machine has", "Use device='auto'.", device=self.device)
-        return device
+        return device_named(self.device)
 
     @cached_property
     def steps_per_epoch(self) -> float | None:
@@ -266,7 +261,7 @@ class Workload:
         Args:
             seed: of the weights and the batches.
             seeds: several of them instead, or how many: their curves are pooled. They are run in one fused ramp, to the same curves to
-                rounding, where the model and the loss draw no random numbers and `extend` and `valid_batches` are left out.
+                rounding, where the model and the loss draw no random numbers, `valid_batches` is left out and no ramp is extended.
             start_lr: LR at the first step; > 0, or 0 for a linear ramp.
             end_lr: LR at the last step, > start_lr; default: 10, and on from there while steps keep their promise.
             num_steps: steps in the ramp, >= 20; default: a third of the training's, from 20 to 100.

@@ -119,7 +119,8 @@ def test_a_name_that_does_not_exist_brings_up_the_nearest(cli, folder):
 
 @pytest.mark.parametrize("target", ["work", "work:", ":good", ""])
 def test_a_target_that_is_no_pair(target, cli):
-    assert f"The workload must be given as pkg.mod:name, but got {target!r}." in cli("compare", target, code=2).stderr
+    stderr = cli("compare", target, code=2).stderr
+    assert f"The workload must be given as pkg.mod:name or path/file.py:name, but got {target!r}." in stderr
 
 
 OPTIONS = {

@@ -28,6 +28,7 @@ def searched(name):
         line(),
         strategies=["grid"],
         schedules=["constant"],
+        lr_range=(1e-5, 10.0),
         budget=1,
         seeds=1,
         storage="sqlite:///lr_search.db",
@@ -48,12 +49,13 @@ def test_list_names_everything_there_is(cli):
         else:
             named[title].append(text.split()[0])
             assert len(text.split()) > 3  # and says what it is
-    assert set(named) == {"strategies", "schedules", "optimizers", "rules", "executors"}
+    assert set(named) == {"strategies", "schedules", "optimizers", "ranges", "rules", "executors"}
     assert set(named["strategies"]) >= {"grid", "random", "range_test"}
     assert set(named["schedules"]) >= {"constant", "triangular", "triangular2", "exp_range", "sgdr"}
     assert set(named["optimizers"]) == set(lrs.optimizers.NAMES)
     assert set(named["rules"]) == set(lrs.suggest.RULES) >= {"minimum", "steepest", "valley", "gain_ratio"}
     assert "local" in named["executors"]
+    assert "  SGD-like           LRs from 0.0001 to 10 are searched where no range is given" in lines
     assert [text.split()[0] for text in lines if text.endswith("(default)")] == [lrs.suggest.DEFAULT_RULE]
 
 
@@ -105,8 +107,9 @@ def test_compare_says_what_it_will_cost_before_it_begins(cli, folder):
         "budget 3 full trainings of 20 steps each"
     )
     # grid and random 3 trainings each, a fixed LR one: (3 + 3 + 1) x 2 schedules x 2 seeds, of 20 steps
-    assert lines[1].startswith("at most 28 trials and 560 steps in all: about ")
-    assert len(lines) == 2
+    assert lines[1] == "SGD: LRs from 0.0001 to 10 (SGD-like)"
+    assert lines[2].startswith("at most 28 trials and 560 steps in all: about ")
+    assert len(lines) == 3
 
 
 def test_a_dry_run_writes_nothing(cli, folder):
@@ -264,5 +267,8 @@ def test_the_demo_says_what_it_will_cost(cli):
     )
     # of 8 x 300 steps a range test is charged 100 + 101 / 3, which leaves 7 trainings: (8 + 8 + 7) x 3 schedules x 2 seeds,
     # and 2 range tests
-    assert lines[1].startswith("at most 140 trials and 41,668 steps in all: about ")
-    assert lines[1].endswith(" at the pace of the first steps on one cpu, 24 trials at once")
+    assert (
+        lines[1] == "SGD: LRs from 0.0001 to 10 (SGD-like), and further where its range tests show that as too narrow"
+    )
+    assert lines[2].startswith("at most 140 trials and 41,668 steps in all: about ")
+    assert lines[2].endswith(" at the pace of the first steps on one cpu, 24 trials at once")

@@ -249,7 +249,7 @@ def test_other_settings_under_the_same_name_are_refused(tmp_path: Path) -> None:
     compared(storage=url, strategies={"mine": 0.1})
     with pytest.raises(FingerprintError, match=r"the strategy 'mine' differs: lr=0\.1 then, lr=0\.2 now"):
         compared(storage=url, strategies={"mine": 0.2})
-    with pytest.raises(FingerprintError, match=r"lr_range differs: \(1e-05, 10\) then, \(0\.0001, 1\) now"):
+    with pytest.raises(FingerprintError, match=r"lr_range differs: \(0\.0001, 10\) then, \(0\.0001, 1\) now"):
         compared(storage=url, strategies={"mine": 0.1}, lr_range=(1e-4, 1.0))
 
 

@@ -359,7 +359,7 @@ def fitted_so(monkeypatch, planned):
         ),  # as long as was trained, not beyond
         (Plan(10_000, "wsd", batch_size=50, examples=10_000), -0.2 - 0.2 * math.log10(50 / 3)),
         (Plan(10_000, "cosine", steps_per_epoch=200), 0.1),  # whose LR has long fallen by then
-        (Plan(10**6, "constant", steps_per_epoch=10), -0.3 - 0.2 * 1.5),  # not beyond what was trained
+        (Plan(10**6, "constant", steps_per_epoch=10), -0.3 - 0.2 * math.log10(100 / 3)),  # not beyond what was trained
     ],
 )
 def test_where_it_points_is_shifted_by_the_plan(monkeypatch, plan, decades):

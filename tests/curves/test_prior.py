@@ -136,10 +136,20 @@ def test_a_seed_always_gives_the_same_draws(prior: LRPrior) -> None:
 
 def test_a_person_s_prior_is_a_factor_wide() -> None:
     prior = LRPrior.around(1e-3, factor=5)
-    assert (prior.mode, prior.low, prior.high) == (1e-3, 1e-5, 10.0)
+    assert prior.mode == 1e-3
+    assert (prior.low, prior.high) == pytest.approx((1e-3 / 5**4, 1e-3 * 5**4))  # four standard deviations
     assert prior.log10_std == pytest.approx(math.log10(5))
     assert LRPrior.around(1e-3) == LRPrior.around(1e-3, factor=3.0)
     assert LRPrior.around(0.5, lr_range=(0.1, 1.0)).low == 0.1
+
+
+@pytest.mark.parametrize("lr", [1e-9, 5e-6, 1e-3, 100.0])
+def test_a_person_s_prior_is_around_any_lr(lr: float) -> None:
+    prior = LRPrior.around(lr)
+    assert (prior.low / lr, prior.high / lr) == pytest.approx((0.01, 100.0))
+    assert prior.cdf(lr) == pytest.approx(0.5)
+    with pytest.raises(InvalidInputError, match="lr must be positive and finite, but got lr=0"):
+        LRPrior.around(0.0 * lr)
 
 
 def dip(centre: float, num_steps: int = 601) -> LRCurve:
@@ -245,7 +255,7 @@ def test_other_bad_input_is_an_error() -> None:
     with pytest.raises(InvalidInputError, match="factor must be above 1, and finite, but got factor=1"):
         LRPrior.around(1e-3, factor=1)
     with pytest.raises(InvalidInputError, match="lr must lie inside lr_range, but got lr=100"):
-        LRPrior.around(100)
+        LRPrior.around(100, lr_range=(1e-5, 10.0))
     for share in (-0.1, 1.1, math.nan):
         with pytest.raises(InvalidInputError, match=f"q must be between 0 and 1, but got q={share}"):
             PRIORS["usual"].ppf(share)

@@ -50,6 +50,28 @@ def test_an_lbfgs_ramp_of_twenty_steps_that_blew_up_late():
     assert curve.suggest().lr > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("curve", "first", "second"),
+    [
+        (valley(100), "Range test of 100 steps, LR 0.001 to 100: loss 2.3 to 0.8", "1000 steps of a decaying schedule"),
+        (valley(100, cut=90).planned("triangular2", 300), "Range test of 90 steps, LR 0.001 to 31.3: ", "300 steps of triangular2"),
+        (LRCurve.pool([valley(100)] * 2), "Range tests of 2 seeds, LR 0.001 to 100: loss 2.3 to ", "1000 steps of a decaying schedule"),
+    ],
+    ids=["one", "blown up", "pooled"],
+)  # fmt: skip
+def test_a_curve_is_printed_in_two_lines(curve, first, second):
+    lines = str(curve).splitlines()
+    suggestion = curve.suggest()
+    assert lines[0].startswith(first)
+    assert lines[0].endswith({"finished": "ran to its end", "diverged": "blew up"}[curve.stopped])
+    width = 10**suggestion.log10_std
+    assert lines[1] == f"suggests {suggestion.lr:.3g} ({suggestion.status}), give or take x{width:.2g}, for {second}"
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= 80
+    assert len(repr(curve)) < 80
+    assert "\n" not in repr(curve)
+
+
 def grouped(model, ratios):
     return [
         {"params": [parameter], "lr": 0.1 * ratio} for parameter, ratio in zip(model.parameters(), ratios, strict=True)

@@ -148,10 +148,9 @@ def test_what_it_costs_is_charged_to_each(fuses: list[int]) -> None:
     [
         ({"model": lambda: wide(drop=nn.Dropout(0.2))}, {}),
         ({"optimizer": torch.optim.LBFGS}, {"num_steps": 20, "gain_ratio": False}),
-        ({}, {"extend": True}),
         ({}, {"valid_batches": 1}),
     ],
-    ids=["draws random numbers", "closure", "extend", "validation"],
+    ids=["draws random numbers", "closure", "validation"],
 )
 def test_what_cannot_be_fused_runs_one_after_the_other(
     fuses: list[int], changes: dict[str, Any], settings: dict[str, Any]
@@ -161,6 +160,25 @@ def test_what_cannot_be_fused_runs_one_after_the_other(
     assert fuses == []
     for seed, curve in enumerate(pooled.members):
         np.testing.assert_array_equal(curve.loss, workload.range_test(seed, **{**RAMP, **settings}).loss)
+
+
+def test_a_ramp_that_may_be_extended_is_fused_where_it_need_not_be(fuses: list[int]) -> None:
+    workload = line(model=wide)
+    fused = workload.range_test(seeds=2, **{**RAMP, "extend": True})
+    assert fuses == [2]
+    for seed, curve in enumerate(fused.members):
+        np.testing.assert_allclose(curve.loss, workload.range_test(seed, **{**RAMP, "extend": True}).loss, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "ends", [{"start_lr": 1e-6, "end_lr": 1e-4}, {"start_lr": 3.0, "end_lr": 30.0}], ids=["end", "start"]
+)
+def test_a_ramp_that_is_extended_runs_by_itself(ends: dict[str, float]) -> None:
+    workload, settings = line(model=wide), {"num_steps": 20, "extend": True, **ends}
+    pooled = workload.range_test(seeds=2, **settings)
+    for seed, curve in enumerate(pooled.members):
+        np.testing.assert_array_equal(curve.loss, workload.range_test(seed, **settings).loss)
+        assert curve.lr[0] < ends["start_lr"] / 2 or curve.lr[-1] > 2 * ends["end_lr"]
 
 
 def test_batches_of_other_shapes_by_seed_run_one_after_the_other(fuses: list[int]) -> None:

@@ -16,7 +16,7 @@ good = lrs.regression(
     batch_size=16, num_steps=20, eval_every=5, device="cpu",
 )
 """
-SMALL = ("--strategies", "grid", "--schedules", "constant", "--budget", "2", "--seeds", "1")
+SMALL = ("--strategies", "grid", "--schedules", "constant", "--lr-range", "1e-5,10", "--budget", "2", "--seeds", "1")
 
 
 def write(folder, code="", name="work"):

@@ -232,3 +232,16 @@ def test_tensors_on_a_gpu_that_a_worker_lacks_are_told(monkeypatch):
         WorkloadError, match=r"tensors must be on a device that the worker has, .*CUDA.*Leave the data on the CPU"
     ):
         unpacked(data)
+
+
+def test_a_loader_a_criterion_and_a_module_reach_the_workers_as_they_are():
+    data = torch.utils.data.TensorDataset(torch.randn(64, 4), torch.arange(64) % 2)
+    loader = torch.utils.data.DataLoader(data, 8, shuffle=True, generator=torch.Generator().manual_seed(5))
+    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0]))
+    workload = lrs.Workload(
+        model=nn.Linear(4, 2), optimizer=torch.optim.SGD, loss=weighted, train_data=loader, valid_data=loader, num_epochs=2,
+        eval_every=8, device="cpu",
+    )  # fmt: skip
+    there = unpacked(packed({"SGD": workload}))["SGD"]
+    assert losses(there) == losses(workload)
+    assert (there.num_steps, workload.num_steps) == (16, 16)

@@ -62,6 +62,11 @@ def test_the_lr_the_optimizer_has_does_not_matter(live, cross_entropy):
     assert one.loss.tolist() == other.loss.tolist()
 
 
+def test_a_criterion_is_understood_for_inputs_and_targets(live, cross_entropy):
+    expected = lrs.range_test(*live(), cross_entropy, num_steps=20).loss
+    np.testing.assert_array_equal(lrs.range_test(*live(), nn.CrossEntropyLoss(), num_steps=20).loss, expected)
+
+
 def test_a_loaders_own_generator_draws_on_from_where_it_is(live, cross_entropy, examples):
     generator = torch.Generator().manual_seed(1)
     loader = DataLoader(TensorDataset(*examples), batch_size=8, shuffle=True, generator=generator)

@@ -38,6 +38,14 @@ def test_a_name_gives_its_own_kind(name: str) -> None:
     assert type(by_name(name, lr=0.1, num_steps=300, warmup_steps=0)) is KINDS[name]
 
 
+@pytest.mark.parametrize("name", sorted(KINDS.keys() | CONTROLLERS))
+def test_it_is_printed_in_words_of_80_columns(name: str) -> None:
+    schedule = by_name(name, lr=0.1, num_steps=300, steps_per_epoch=10)
+    lines = str(schedule).splitlines()
+    assert " ".join(lines) == schedule.describe()
+    assert max(map(len, lines)) <= 80
+
+
 def test_the_control_is_constant_whatever_the_length() -> None:
     for num_steps, steps_per_epoch in [(1, None), *LAYOUTS]:
         assert by_name("constant", 0.3, num_steps, steps_per_epoch) == Constant(0.3)

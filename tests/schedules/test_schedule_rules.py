@@ -118,7 +118,7 @@ BAD: list[tuple[Callable[[], Schedule], str, str]] = [
     (lambda: OneCycle(0.1, 100, base_momentum=0.96), MOMENTA, "base_momentum=0.96, max_momentum=0.95"),
     (lambda: OneCycle(0.1, 100, max_momentum=1.0), MOMENTA, "base_momentum=0.85, max_momentum=1.0"),
     (lambda: join([], []), "schedules must be Schedules, at least one", "schedules=()"),
-    (lambda: join([0.1, FLAT], [5]), "schedules must be a sequence of lr_search.Schedules", f"[0.1, {FLAT}]. {MAKE}"),
+    (lambda: join([0.1, FLAT], [5]), "schedules must be a sequence of lr_search.Schedules", f"[0.1, {FLAT!r}]. {MAKE}"),
     (lambda: join([FLAT, FLAT], []), BETWEEN, "boundaries=0, schedules=2"),
     (lambda: join([FLAT], [5]), BETWEEN, "boundaries=1, schedules=1"),
     (lambda: join([FLAT, FLAT], [0]), BOUNDARIES, "boundaries=(0,)"),

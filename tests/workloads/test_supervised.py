@@ -166,7 +166,7 @@ def test_an_output_that_would_be_broadcast_against_the_targets_is_refused(exampl
     ("changes", "message"),
     [
         ({"batch_size": 0}, "batch_size must be at least 1, but got batch_size=0."),
-        ({"batch_size": 2.5}, "batch_size must be a whole number, but got 2.5."),
+        ({"batch_size": 2.5}, "batch_size must be a whole number or None, but got 2.5."),
         ({"train": torch.zeros(8, 6)}, "a pair (inputs, targets) of arrays or tensors, but got Tensor."),
         ({"train": np.zeros((8, 6))}, "a pair (inputs, targets) of arrays or tensors, but got ndarray."),
         ({"train": "digits"}, "a pair (inputs, targets) of arrays or tensors, but got str."),
@@ -174,8 +174,8 @@ def test_an_output_that_would_be_broadcast_against_the_targets_is_refused(exampl
         ({"train": (1, 2, 3)}, "a pair (inputs, targets) of arrays or tensors, but got tuple."),
         ({"train": 5}, "a pair (inputs, targets) of arrays or tensors, but got int."),
         (
-            {"train": DataLoader(TensorDataset(torch.zeros(8)))},
-            "a pair (inputs, targets) of arrays or tensors, but got DataLoader.",
+            {"train": DataLoader(TensorDataset(torch.zeros(8)), batch_size=4)},
+            "batch_size must be that of the loader, but got batch_size=8, loader=4. Leave it out, or give the loader's data set",
         ),
         ({"train": Endless()}, "must be a torch Dataset with a length"),
         (

@@ -19,13 +19,15 @@ from tests.helpers.case_ids import case_id
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": nn.Linear(1, 1)}, "model must be a function that makes the module, not the module: "),
         ({"model": 3}, "model must be a function, but got 3. Pass one that makes the module, such as lambda: ..."),
         ({"optimizer": "sgd"}, "optimizer must be a function, but got 'sgd'."),
         ({"loss": None}, "loss must be a function, but got None."),
-        ({"train_data": [1, 2]}, "train_data must be a function, but got [1, 2]."),
-        ({"valid_data": None}, "valid_data must be a function, but got None."),
-        ({"test_data": [1]}, "test_data must be a function or None, but got [1]."),
+        ({"train_data": 12}, "or a function that makes one, but got 12."),
+        (
+            {"valid_data": None},
+            "valid_data must be a DataLoader or another iterable of batches that can be walked through again, or",
+        ),
+        ({"test_data": {"batches": [1]}}, "or a function that makes one, but got {'batches': [1]}."),
         ({"param_groups": []}, "param_groups must be a function or None, but got []."),
         ({"metrics": {}}, "metrics must be a function or None, but got {}."),
         ({"num_steps": 0}, "num_steps must be a whole number, at least 1, but got 0."),

@@ -20,6 +20,7 @@ from lr_search.training.evaluation import evaluate
 from lr_search.training.step import autocast, checked_loss
 from lr_search.workloads.batches import first_batches, open_data, preserved_generators, rewind
 from lr_search.workloads.combining import COMBINE, Combine
+from lr_search.workloads.forms import GivenBatches
 from lr_search.workloads.workload import Workload
 
 OPTIMIZER_CALL = "optimizer_call"  # how the optimizer is made again: for the report, and never compared
@@ -117,9 +118,18 @@ def _steady_start(workload: Workload, seed: int, seconds: float) -> tuple[dict[s
             raise WorkloadError(
                 f"{name} must give the same each time it is called with the same seed, but {'; '.join(changes)}. Draw random numbers "
                 "from the generators of torch, NumPy and Python, which are seeded before each call, or from generators of "
-                "its own with a seed that it makes anew: torch.Generator().manual_seed(0)."
+                f"its own with a seed that it makes anew: torch.Generator().manual_seed(0).{_as_given(workload, name)}"
             )
     return start, [name for name in UNTRAINED if part_differences(name, start, again)]
+
+
+def _as_given(workload: Workload, name: str) -> str:
+    given = isinstance(getattr(workload, name), GivenBatches)
+    return (
+        f" A loader that keeps more than such a generator from pass to pass must be made anew: {name}=lambda: ..."
+        if given
+        else ""
+    )
 
 
 def _require_new(held: Sequence[weakref.ref[nn.Parameter]], again: Sequence[weakref.ref[nn.Parameter]]) -> None:
