@@ -214,6 +214,12 @@ def test_the_timeline_has_a_row_for_each_worker_and_a_bar_for_each_trial():
     )
 
 
+@pytest.mark.parametrize("workers", [("host 7", "host 7"), ("host 7/1", "host 7/2")])  # lanes of one process run side by side
+def test_there_is_no_timeline_of_one_process(workers):
+    record = at(study([(0.1, 0.5), (0.2, 0.4)]), *((worker, n) for n, worker in enumerate(workers)))
+    assert "timeline" not in by_name([record])
+
+
 def test_the_timeline_shows_the_first_twenty_four_workers():
     record = study([(0.1, 0.5)] * 30)
     found = Findings("", [at(record, *((f"host {n}", n) for n in range(30)))])

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import FixedLocator
 
 from lr_search.report.charts.page_colors import VARIABLES
 
@@ -90,8 +90,7 @@ def _axis(limits: tuple[float, float], scale: str, label: str) -> dict[str, Any]
 
 def _rows(ax: Axes) -> dict[str, Any]:
     """The names of an axis of rows."""
-    formatter = ax.yaxis.get_major_formatter()
-    if not isinstance(formatter, FixedFormatter):
+    if not isinstance(ax.yaxis.get_major_locator(), FixedLocator):
         return {}
     return {"rows": [_words(label.get_text()) for label in ax.get_yticklabels()]}
 

@@ -131,10 +131,11 @@ def _merged(bars: pd.DataFrame) -> pd.DataFrame:
 
 
 def timeline_picture(panels: Panels) -> Picture | None:
-    """All trials of the comparison; None where one worker ran them all, or no start is known."""
+    """All trials of the comparison; None where one process ran them all (in lanes that begin and end together), or no start is known."""
     trials = panels.findings.all_trials
     bars = timeline_bars(trials)
-    if bars["worker"].nunique() < 2:
+    processes = trials["worker"].dropna().astype("str").str.partition("/")[0]
+    if not len(bars) or processes.nunique() < 2:
         return None
     ax = plot_timeline(trials)
     figure = ax.figure.figure

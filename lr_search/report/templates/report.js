@@ -51,6 +51,7 @@
   function alone(svg) {
     const copy = svg.cloneNode(true);
     const style = getComputedStyle(svg);
+    copy.setAttribute("fill", style.color);
     const text = new XMLSerializer().serializeToString(copy).replace(/var\(--(\w+)\)/g, (whole, name) => style.getPropertyValue(`--${name}`) || whole);
     return `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
   }
