@@ -33,13 +33,13 @@ class NextStep:
     place: str
 
 
-def next_step(findings: Findings, best: Recommendation, today: float | None) -> NextStep | None:
+def next_step(findings: Findings, best: Recommendation, *, with_today: bool = False) -> NextStep | None:
     """Confirm it; where that is done and did not tell the best two apart, on more fresh seeds; else None.
 
     Args:
         findings: of a comparison.
         best: its answer.
-        today: the LR used today, which is trained again too; None where it was not told.
+        with_today: whether the LR used today is trained again too.
     """
     count = min(2, len(findings.candidates))
     whom = "the best two" if count == 2 else "it"
@@ -51,10 +51,11 @@ def next_step(findings: Findings, best: Recommendation, today: float | None) -> 
         seeds = 2 * max(done, CONFIRM)
         lead = f"{done} fresh seeds do not tell the best two apart; {seeds} may"
     else:
-        lead = f"This trains {whom} again on {seeds} fresh seeds, so that the numbers are not of the trials it was chosen by"
+        both = f"{whom}{' and what is used today' if with_today else ''}"
+        lead = f"This trains {both} again on {seeds} fresh seeds, so that the numbers are not of the trials it was chosen by"
         if len(findings.confirmations):
             lead = f"There are trainings on fresh seeds, but of others than the present best. {lead}"
-    trained = count + (today is not None)
+    trained = count + with_today
     steps = trained * seeds * best.num_steps - (int(findings.confirmations["steps"].sum()) if best.confirmed else 0)
     cost = f"{max(steps, 0):,} more steps"
     command = _command(findings, seeds)

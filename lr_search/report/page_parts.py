@@ -92,10 +92,11 @@ def answer_part(findings: Findings) -> dict[str, Any]:
         "Optuna parameters": best.optuna_params(),
         "Ray Tune config": best.ray_config(),
     }
-    today = words.today_of(best).lr
+    today = words.today_of(best)
     view = answer_view(findings, best, today)
     return {
         **part,
+        "against": today.sentence,
         "title": words.answer_title(findings, best),
         "badge": words.badge(best),
         "answer": words.answer_facts(findings, best),
@@ -103,7 +104,7 @@ def answer_part(findings: Findings) -> dict[str, Any]:
         "elsewhere": [(name, json.dumps(value, indent=2, ensure_ascii=False)) for name, value in elsewhere.items()],
         "view": view,
         "charts": {} if view is None else {kind: AnswerChart(view, *size) for kind, size in SIZES.items()},
-        "next_step": next_step(findings, best, today),
+        "next_step": next_step(findings, best, with_today=bool(today.sentence)),
     }
 
 

@@ -6,27 +6,35 @@ import math
 from dataclasses import dataclass
 
 from lr_search.report.cells import cell, measured
-from lr_search.report.facts import Facts, lr_words, seconds_taken, steps_taken
+from lr_search.report.facts import Facts, lr_words, steps_taken
 from lr_search.results.findings import Findings
 from lr_search.results.recommendation import Recommendation
 from lr_search.results.statistics import MIN_SEEDS, Interval
-
-_MINUTE = 60.0
-_HOUR = 3600.0
+from lr_search.storage.records import StudyRecord
 
 
 @dataclass(frozen=True)
 class Today:
-    """What the answer is told against. Args: sentence: what was gained; lr: the LR used today, None where it was not told."""
+    """What the answer is told against.
+
+    Args:
+        sentence: what was gained; empty where nothing is told.
+        lr: the LR used today, None where it was not told, or is another optimizer's.
+        value: the objective with it; nan where unknown.
+    """
 
     sentence: str = ""
     lr: float | None = None
+    value: float = math.nan
 
 
 def today_of(best: Recommendation) -> Today:
     """What the recommendation says of the LR used today."""
     against = getattr(best, "against_today", None)
-    return Today() if against is None else Today(against.sentence, against.lr)
+    if against is None:
+        return Today()
+    same = getattr(against, "optimizer", best.optimizer) == best.optimizer
+    return Today(against.sentence, against.lr if same else None, getattr(against, "value", math.nan))
 
 
 def answer_title(findings: Findings, best: Recommendation) -> str:
@@ -43,10 +51,9 @@ def badge(best: Recommendation) -> str:
 
 
 def answer_facts(findings: Findings, best: Recommendation) -> Facts:
-    """What to expect of the recommendation, how sure it is, what it cost and against what it stands."""
-    objective, today = measured(best.objective, on_test_data=best.on_test_data), today_of(best)
+    """What to expect of the recommendation, how sure it is, and what it cost."""
+    objective = measured(best.objective, on_test_data=best.on_test_data)
     facts = [("expect", f"{objective} {best.value:.4g}{_between(best.interval)}")]
-    facts += [("against today", today.sentence)] if today.sentence else []
     facts += [("cost", cost_sentence(findings)), ("how sure", _confirmed(best))]
     if best.bounds is not None and math.isfinite(best.bounds[0]) and best.bounds[0] < best.bounds[1]:
         low, high = best.bounds
@@ -63,23 +70,29 @@ def answer_facts(findings: Findings, best: Recommendation) -> Facts:
 
 
 def cost_sentence(findings: Findings) -> str:
-    """Steps, time and trials of all that was done."""
-    every = sum(len(study.trials) for study in findings.records if study.kind in ("search", "confirm"))
-    tests = sum(len(study.trials) for study in findings.records if study.kind == "range_test")
-    steps = steps_taken(findings, "search", "range_test", "probe", "confirm")
-    parts = [f"{steps:,} steps", f"{duration(seconds_taken(findings))} of training", _count(every, "trial")]
-    return ", ".join([*parts, *([_count(tests, "range test")] if tests else [])])
+    """Steps, trials and time of all that was done to find out; training with today's LR is not counted."""
+    studies = [study for study in findings.records if not _is_todays(study)]
+    spent = [trial for study in studies for trial in study.trials if trial.state != "RUNNING"]
+    tests = sum(trial.state != "RUNNING" for study in studies if study.kind == "range_test" for trial in study.trials)
+    steps, seconds = sum(trial.steps for trial in spent), sum(trial.outcome.get("seconds", 0.0) for trial in spent)
+    whole = "search and confirmation" if any(study.kind == "confirm" for study in studies) else "search"
+    among = f" ({_count(tests, 'range test')} among them)" if tests else ""
+    return f"{steps:,} steps, {_count(len(spent), 'trial')}{among} and {duration(seconds)} of {whole}"
+
+
+def _is_todays(study: StudyRecord) -> bool:
+    return study.kind == "today" or (study.kind, study.plan["strategy"]) == ("confirm", "today")
 
 
 def duration(seconds: float) -> str:
     """A time in a unit that suits it.
 
-    >>> duration(24.4), duration(300.0), duration(7260.0)
-    ('24 s', '5 min', '2 h')
+    >>> duration(0.2), duration(24.3), duration(420), duration(9000)
+    ('1 s', '24 s', '7 min', '2.5 h')
     """
-    if seconds < 2 * _MINUTE:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / _MINUTE:.0f} min" if seconds < 2 * _HOUR else f"{seconds / _HOUR:,.0f} h"
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _between(interval: Interval | None) -> str:

@@ -214,7 +214,9 @@ def test_the_timeline_has_a_row_for_each_worker_and_a_bar_for_each_trial():
     )
 
 
-@pytest.mark.parametrize("workers", [("host 7", "host 7"), ("host 7/1", "host 7/2")])  # lanes of one process run side by side
+@pytest.mark.parametrize(
+    "workers", [("host 7", "host 7"), ("host 7/1", "host 7/2")]
+)  # lanes of one process run side by side
 def test_there_is_no_timeline_of_one_process(workers):
     record = at(study([(0.1, 0.5), (0.2, 0.4)]), *((worker, n) for n, worker in enumerate(workers)))
     assert "timeline" not in by_name([record])

@@ -61,6 +61,7 @@ class AnswerChart:
         view = self.view
         interval = view.best.interval if view.best.confirmed else None
         ends = [] if interval is None else [interval.mean]
+        ends += [view.today_value] if view.today is not None else []
         low, high, log = fitting(
             np.concatenate([view.trials["objective"].to_numpy(dtype=float), view.fitted.mean, ends])
         )
@@ -75,7 +76,7 @@ class AnswerChart:
         }  # fmt: skip
         parts = [
             self._band(), self._prior(), self._grid(), *(self._fit(each.lrs, each.mean, "other") for each in view.others.values()),
-            self._fit(view.fitted.lrs, view.fitted.mean, "fit"), *self._lines(), *self._trials(), self._confirmed(),
+            self._fit(view.fitted.lrs, view.fitted.mean, "fit"), *self._lines(), *self._trials(), self._today(), self._confirmed(),
         ]  # fmt: skip
         return element(
             "svg", Markup("\n").join(part for part in parts if part), class_=f"chart {kind}", role="img",
@@ -141,21 +142,19 @@ class AnswerChart:
 
     def _lines(self) -> list[Markup]:
         """Upright lines with labels at the top, a row each, so that no two meet; a tick below for each range test."""
-        parts = []
+        parts, labels = [], []
         for row, (kind, lr, label) in enumerate(self.lines):
             x, y = self.across.at(lr), 32.0 + _ROW * row
             left = x > self.width - 9.0 * len(label)
-            anchor = "end" if left else "start"
-            parts += [
-                element("path", class_=f"upright {kind}", d=f"M{x:.1f},{self.up.first:.1f}V{y - 10:.1f}"),
-                element("text", label, class_=f"label {kind}", x=x + (-5 if left else 5), y=y, text_anchor=anchor),
-            ]
+            anchor, beside = ("end", x - 5) if left else ("start", x + 5)
+            parts.append(element("path", class_=f"upright {kind}", d=f"M{x:.1f},{self.up.first:.1f}V{y - 10:.1f}"))
+            labels.append(element("text", label, class_="label", x=beside, y=y, text_anchor=anchor))
         for each in self.view.tested if len(self.view.tested) > 1 else ():
             x = self.across.at(each.lr)
             says = f"range test, seed {each.seed}: suggested {each.lr:.3g}"
             tick = f"M{x:.1f},{self.up.first:.1f}v-12"
             parts.append(element("path", element("title", says), class_="upright tested tick", d=tick))
-        return parts
+        return [*parts, *labels]
 
     def _trials(self) -> list[Markup]:
         view, rows = self.view, self.view.trials
@@ -167,6 +166,15 @@ class AnswerChart:
             draw = cross if diverged else marker
             parts.append(draw(view.looks[str(strategy)], self.across.at(lr), self.up.at(value), title=says))
         return parts
+
+    def _today(self) -> Markup:
+        """What today's LR gives."""
+        view = self.view
+        if view.today is None or not math.isfinite(view.today_value):
+            return Markup("")
+        says = f"used today: {view.today:.3g}, {view.objective} {view.today_value:.4g}"
+        x, y = self.across.at(view.today), self.up.at(view.today_value)
+        return element("circle", element("title", says), class_="today point", cx=x, cy=y, r=6)
 
     def _confirmed(self) -> Markup:
         """The mean over fresh seeds, with its interval."""

@@ -16,6 +16,7 @@ from lr_search.report.figures.objective_by_lr import lr_points
 from lr_search.report.figures.panels import Panels
 from lr_search.report.figures.picture import name_list, thinned
 from lr_search.report.plots.style import Look, short_number
+from lr_search.report.sentences import Today
 from lr_search.results.candidates import Candidate
 from lr_search.results.findings import Findings
 from lr_search.results.recommendation import Recommendation
@@ -55,6 +56,7 @@ class AnswerView:
         tested: the range tests' suggestions.
         prior: of the first search that had one.
         today: the LR used today; None where it was not told.
+        today_value: the objective with it; nan where unknown.
         objective: its name, in words.
         lr_name: "learning rate" or "peak learning rate".
         direction: what is better.
@@ -69,6 +71,7 @@ class AnswerView:
     tested: tuple[RangeTested, ...]
     prior: LRPrior | None
     today: float | None
+    today_value: float
     objective: str
     lr_name: str
     direction: Direction
@@ -122,13 +125,13 @@ class AnswerView:
         )
 
 
-def answer_view(findings: Findings, best: Recommendation, today: float | None) -> AnswerView | None:
+def answer_view(findings: Findings, best: Recommendation, today: Today) -> AnswerView | None:
     """What is drawn of an answer; None where fewer than two trials ended under its schedule and optimizer.
 
     Args:
         findings: of a comparison.
         best: its answer.
-        today: the LR used today, None where it was not told.
+        today: what is used today.
     """
     panels, pair = Panels(findings), (best.schedule, best.optimizer)
     fitted = panels.candidates.get(pair)
@@ -143,7 +146,7 @@ def answer_view(findings: Findings, best: Recommendation, today: float | None) -
         best=best, trials=thinned(points, MOST_TRIALS), count=len(points), fitted=fitted,
         others={" with ".join(name if panels.several_optimizers else name[:1]): each for name, each in others[:MOST_OTHERS]},
         tested=_tested(findings, searches), prior=next((s.prior for s in searches if s.prior is not None), None),
-        today=today, objective=measured(best.objective, on_test_data=False),
+        today=today.lr, today_value=today.value, objective=measured(best.objective, on_test_data=False),
         lr_name=lr_words(findings, best.schedule), direction=panels.direction, looks=panels.looks,
     )  # fmt: skip
 
