@@ -86,12 +86,9 @@ def shapes(findings: Findings) -> Facts:
     texts = []
     for name, plan in plans.items():
         searched = ", ".join(plan.get("search_shape") or ())
-        texts.append(
-            (
-                name,
-                f"{plan['schedule_shape']} (numbers for a {lr_words(findings, name)} of 1{f'; searched: {searched}' * bool(searched)})",
-            )
-        )
+        of = lr_words(findings, name).removesuffix(" learning rate")
+        more = f"; searched: {searched}" if searched else ""
+        texts.append((name, f"{plan['schedule_shape']} (numbers for a {of} of 1{more})"))
     return texts
 
 

@@ -134,8 +134,8 @@ def timeline_picture(panels: Panels) -> Picture | None:
     """All trials of the comparison; None where one process ran them all (in lanes that begin and end together), or no start is known."""
     trials = panels.findings.all_trials
     bars = timeline_bars(trials)
-    processes = trials["worker"].dropna().astype("str").str.partition("/")[0]
-    if not len(bars) or processes.nunique() < 2:
+    processes = {str(worker).partition("/")[0] for worker in trials["worker"].dropna().unique()}
+    if not len(bars) or len(processes) < 2:
         return None
     ax = plot_timeline(trials)
     figure = ax.figure.figure
