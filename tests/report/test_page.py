@@ -273,6 +273,20 @@ def test_a_real_difference_and_a_confirmed_answer_are_called_so():
     assert "1000, 1001, 1002" in text
 
 
+def test_few_seeds_are_not_blamed_where_fresh_ones_confirmed_the_answer():
+    records = [
+        study([(0.1, value)], strategy=name, seed=seed)
+        for name, value in (("grid", 0.2), ("random", 0.3))
+        for seed in (0, 1)
+    ]
+    again = [study([(0.1, 0.25)], kind="confirm", seed=seed, strategy="") for seed in (7, 8, 9)]
+    few = "2 seeds cannot tell a difference from chance"
+    assert few in page_of(*records).text
+    text = page_of(*records, *again).text
+    assert few not in text
+    assert "To be surer" not in text  # there is no other schedule or optimizer to tell it from
+
+
 def test_the_cheapest_search_is_named_with_its_share_of_all_steps():
     records = []
     for seed in range(3):  # 10 steps a trial: random is there with its 2nd, grid with its 4th

@@ -12,6 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from lr_search.arrays import FloatArray
+from lr_search.report.cells import measured
 from lr_search.report.charts.answer_view import AnswerView
 from lr_search.report.charts.chart_scale import ChartScale, fitting
 from lr_search.report.charts.marks import cross, element, marker
@@ -176,13 +177,18 @@ class AnswerChart:
         x, y = self.across.at(view.today), self.up.at(view.today_value)
         return element("circle", element("title", says), class_="today point", cx=x, cy=y, r=6)
 
+    @property
+    def _again(self) -> str:
+        """What was measured where the answer was trained again: on test_data, where there is one."""
+        return measured(self.view.best.objective, on_test_data=self.view.best.on_test_data)
+
     def _confirmed(self) -> Markup:
         """The mean over fresh seeds, with its interval."""
         best, up = self.view.best, self.up
         if not best.confirmed or best.interval is None:
             return Markup("")
         x, y = self.across.at(best.lr), up.at(best.value)
-        says = f"trained again on {best.interval.n} fresh seeds: {best.value:.4g}"
+        says = f"trained again on {best.interval.n} fresh seeds: {self._again} {best.value:.4g}"
         parts = []
         if math.isfinite(best.interval.low):
             ends = [up.at(end) for end in (best.interval.low, best.interval.high)]
@@ -217,7 +223,12 @@ class AnswerChart:
         if view.today is not None:
             entries.append((element("path", class_="upright today", d="M0,7H20"), "used today"))
         if view.best.confirmed:
-            entries.append((element("circle", class_="confirmed", cx=10, cy=7, r=5), "trained again on fresh seeds"))
+            entries.append(
+                (
+                    element("circle", class_="confirmed", cx=10, cy=7, r=5),
+                    f"trained again on fresh seeds: {self._again}",
+                )
+            )
         return [(element("svg", picture, width=20, height=14, aria_hidden="true"), text) for picture, text in entries]
 
 
