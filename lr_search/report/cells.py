@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 
 NOTHING = "–"
 MOST_PLAIN = 1e7  # from here on a number has an exponent
+_DATA = re.compile(r"(val|valid|validation|dev|test|eval|train|training)(?![a-z])", re.IGNORECASE)
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of a formula
 
 
@@ -27,6 +29,17 @@ def cell(value: Any, digits: int = 4) -> str:
             return NOTHING
         return f"{number:,.0f}" if min(1000, 10**digits) <= abs(number) < MOST_PLAIN else f"{number:.{digits}g}"
     return str(value)
+
+
+def measured(objective: str, *, on_test_data: bool = False) -> str:
+    """The objective's name with the data that it is judged on, unless it begins with theirs.
+
+    >>> measured("loss"), measured("accuracy", on_test_data=True), measured("val_loss")
+    ('validation loss', 'test accuracy', 'val_loss')
+    """
+    if _DATA.match(objective):
+        return objective
+    return f"{'test' if on_test_data else 'validation'} {objective or 'objective'}"
 
 
 def percent(share: float) -> str:

@@ -26,29 +26,44 @@ def steps_taken(findings: Findings, *kinds: str) -> int:
     return sum(trial.steps for study in findings.records if study.kind in kinds for trial in study.trials)
 
 
+def seconds_taken(findings: Findings) -> float:
+    """Seconds in the trials and range tests of all studies."""
+    return sum(float(t.outcome.get("seconds", 0.0)) for study in findings.records for t in study.trials)
+
+
+def lr_words(findings: Findings, schedule: str) -> str:
+    """What an LR under that schedule is called: a peak only where the LR moves."""
+    plan = next((study.plan for study in findings.searches if study.plan["schedule"] == schedule), {})
+    flat = len(set((plan.get("shape") or {}).get("lr", (0, 1)))) == 1 and not plan.get("controller")
+    return "learning rate" if flat else "peak learning rate"
+
+
 def facts(findings: Findings) -> Facts:
     """What was done and what it cost."""
-    trials, search = findings.trials, findings.searches
+    search = findings.searches
     tests = [t for s in findings.records if s.kind == "range_test" for t in s.trials]
     probes = [(s, t) for s in findings.records if s.kind == "probe" for t in s.trials]
     confirmed = [t for s in findings.records if s.kind == "confirm" for t in s.trials]
     today = [t for s in findings.records if s.kind == "today" for t in s.trials]
-    others = [*tests, *(t for _, t in probes), *confirmed, *today]
-    seconds = float(trials["seconds"].sum()) + sum(t.outcome.get("seconds", 0.0) for t in others)
-    counts = trials["outcome"].astype("object").fillna("running").value_counts()
-    ended = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items() if count)
     return [
         ("objective", f"{search[0].plan['objective']} ({search[0].plan['direction']})" if search else ""),
         ("studies", str(len(search))),
-        ("trials", f"{len(trials):,} ({ended})" if len(trials) else "0"),
+        ("trials", trials_text(findings)),
         ("range tests", f"{len(tests)}"),
         *((f"probe, {s.plan['optimizer']}, seed {s.plan['seed']}", t.outcome.get("reason", "")) for s, t in probes),
         *([("trainings to confirm", str(len(confirmed)))] if confirmed else []),
         *([("trainings with today's learning rate", str(len(today)))] if today else []),
         *_lost_ensembles(search),
         ("steps taken", f"{steps_taken(findings, 'search', 'range_test', 'probe', 'confirm', 'today'):,}"),
-        ("time in trials", f"{seconds:,.0f} s"),
+        ("time in trials", f"{seconds_taken(findings):,.0f} s"),
     ]
+
+
+def trials_text(findings: Findings) -> str:
+    """How many trials there are, and how they ended."""
+    counts = findings.trials["outcome"].astype("object").fillna("running").value_counts()
+    ended = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items() if count)
+    return f"{len(findings.trials):,} ({ended})" if ended else "0"
 
 
 def _lost_ensembles(search: Sequence[StudyRecord]) -> Facts:
@@ -73,9 +88,9 @@ def shapes(findings: Findings) -> Facts:
     texts = []
     for name, plan in plans.items():
         searched = ", ".join(plan.get("search_shape") or ())
-        texts.append(
-            (name, f"{plan['schedule_shape']} (numbers for a peak of 1{f'; searched: {searched}' * bool(searched)})")
-        )
+        of = lr_words(findings, name).removesuffix(" learning rate")
+        more = f"; searched: {searched}" if searched else ""
+        texts.append((name, f"{plan['schedule_shape']} (numbers for a {of} of 1{more})"))
     return texts
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
@@ -20,15 +21,16 @@ from lr_search.report.page_parts import Drawn, draw
 from lr_search.results.findings import Findings
 
 _PAGE = "report.html"
-SECTIONS = [
-    ("answer", "Train with"),
-    ("sure", "How sure is that"),
-    ("cost", "What it cost, and what would have been cheaper"),
-    ("figures", "What happened"),
-    ("trials", "Every trial"),
-    ("environment", "Environment"),
-]
-_SHORT = {"cost": "What it cost"}  # of a title, in the navigation
+SECTIONS = {
+    "answer": "Train with",
+    "objective": "",  # said by what is drawn
+    "next": "To be surer",
+    "ways": "Ways compared",
+    "range-tests": "Range tests",
+    "curves": "Learning curves",
+    "trials": "Every trial",
+    "environment": "Environment",
+}
 
 
 def save_report(findings: Findings, directory: Path) -> Path:
@@ -75,22 +77,34 @@ def page_html(findings: Findings, drawn: Sequence[Drawn] | None = None) -> str:
     )
     script = _part("report.js")
     shown = draw(findings) if drawn is None else drawn
+    parts = {
+        **page_parts.answer_part(findings),
+        **page_parts.ways_part(findings),
+        **page_parts.trials_part(findings),
+        "figures_of": page_parts.figures_of(findings, shown),
+        "failures": facts.failures(findings.records),
+        "surroundings": facts.surroundings(findings),
+        "done": facts.facts(findings),
+        "run_facts": facts.run_facts(findings),
+    }
+    titles = SECTIONS | {"objective": parts["view"].title if parts.get("view") else ""}
+    titles |= {"ways": "The search"} if parts["ways_count"] < 2 else {}
     return environment.get_template("report.html.jinja").render(
         name=findings.name,
         style=Markup(_part("report.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        sections=[(place, title, _SHORT.get(place, title)) for place, title in SECTIONS],
-        **page_parts.answer_part(findings),
-        **page_parts.sure_part(findings),
-        **page_parts.cost_part(findings),
-        **page_parts.trials_part(findings),
-        figures_of=page_parts.figures_of(shown),
-        shapes=facts.shapes(findings),
-        failures=facts.failures(findings.records),
-        surroundings=facts.surroundings(findings),
-        run_facts=facts.run_facts(findings),
+        sections={place: title for place, title in titles.items() if _there(place, parts)},
+        **parts,
     )
+
+
+def _there(place: str, parts: Mapping[str, Any]) -> bool:
+    """Whether a section has something to say."""
+    content = {"objective": "charts", "next": "next_step", "ways": "summary"}
+    if place in ("range-tests", "curves"):
+        return bool(parts["figures_of"][place])
+    return place not in content or bool(parts.get(content[place]))
 
 
 def _part(name: str) -> str:

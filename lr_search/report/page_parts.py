@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,15 +14,24 @@ from markupsafe import Markup
 from lr_search.report import facts, page_tables
 from lr_search.report import sentences as words
 from lr_search.report.cells import csv_text
+from lr_search.report.charts.answer_chart import SIZES, AnswerChart
+from lr_search.report.charts.answer_view import answer_view
+from lr_search.report.charts.page_svg import axes_json, page_svg
 from lr_search.report.figures import Picture, pictures
+from lr_search.report.next_step import next_step
 from lr_search.report.plots.style import png, svg
 from lr_search.results.findings import Findings
 
 _MOST_ROWS = 10_000  # of the trials in the page; all are in trials.csv
 FIRST_ROWS = 200  # of them that are there without a script
 FILTERS = ("strategy", "schedule", "optimizer", "seed", "outcome")
-SURE = ("differences", "objective_by_lr")  # the figures of each section; the others show what happened
-COST = ("best_so_far", "costs")
+# section -> the figures in it, in order
+FIGURES = {
+    "ways": ("objective_by_lr", "best_so_far", "differences", "costs", "pruning", "schedules"),
+    "range-tests": ("range_tests",),
+    "curves": ("learning_curves",),
+    "environment": ("timeline",),
+}
 
 
 @dataclass(frozen=True)
@@ -49,13 +57,15 @@ class Drawn:
 
     @property
     def links(self) -> dict[str, str]:
-        """Data URIs of the picture and its table."""
+        """Data URIs of the picture's table; the script makes the one of the picture."""
         table = csv_text(self.picture.data, float_format="%.7g")
-        return {
-            "svg": f"data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}",
-            "png": f"data:image/png;base64,{base64.b64encode(self.png).decode()}",
-            "csv": f"data:text/csv;charset=utf-8,{quote(table, safe=',;:.-+/ ')}",
-        }
+        return {"csv": f"data:text/csv;charset=utf-8,{quote(table, safe=',;:.-+/ ')}"}
+
+    @property
+    def in_page(self) -> Markup:
+        """The picture as an element of the page."""
+        drawn = self.svg  # which settles where the axes lie
+        return page_svg(drawn, self.picture.name, self.description, axes_json(self.picture.figure))
 
 
 def draw(findings: Findings) -> list[Drawn]:
@@ -63,17 +73,16 @@ def draw(findings: Findings) -> list[Drawn]:
     return [Drawn(picture) for picture in pictures(findings)]
 
 
-def figures_of(drawn: Sequence[Drawn]) -> dict[str, list[Drawn]]:
-    """The figures of each section."""
-    return {
-        "sure": [drawing for drawing in drawn if drawing.picture.name in SURE],
-        "cost": [drawing for drawing in drawn if drawing.picture.name in COST],
-        "figures": [drawing for drawing in drawn if drawing.picture.name not in SURE + COST],
-    }
+def figures_of(findings: Findings, drawn: Sequence[Drawn]) -> dict[str, list[Drawn]]:
+    """The figures of each section; the objective against the LR only where the answer's picture is not the same."""
+    by_name = {drawing.picture.name: drawing for drawing in drawn}
+    if len(findings.candidates) == 1:
+        by_name.pop("objective_by_lr", None)
+    return {place: [by_name[name] for name in names if name in by_name] for place, names in FIGURES.items()}
 
 
 def answer_part(findings: Findings) -> dict[str, Any]:
-    """What to train with."""
+    """What to train with, its picture, and what would make it surer."""
     best = findings.recommendation
     part: dict[str, Any] = {"recommendation": best, "lack": findings.lack, "unfinished": findings.unfinished}
     if best is None:
@@ -83,43 +92,47 @@ def answer_part(findings: Findings) -> dict[str, Any]:
         "Optuna parameters": best.optuna_params(),
         "Ray Tune config": best.ray_config(),
     }
+    today = words.today_mark(best)
+    view = answer_view(findings, best, today)
     return {
         **part,
-        "answer": words.answer_facts(best),
+        "against": today.sentence,
+        "title": words.answer_title(findings, best),
+        "badge": words.badge(best),
+        "answer": words.answer_facts(findings, best),
         "reason": f"{best.reason[:1].upper()}{best.reason[1:]}",
         "elsewhere": [(name, json.dumps(value, indent=2, ensure_ascii=False)) for name, value in elsewhere.items()],
+        "view": view,
+        "charts": {} if view is None else {kind: AnswerChart(view, *size) for kind, size in SIZES.items()},
+        "next_step": next_step(findings, best, with_today=bool(today.sentence)),
     }
 
 
-def sure_part(findings: Findings) -> dict[str, Any]:
-    """How sure that is."""
+def ways_part(findings: Findings) -> dict[str, Any]:
+    """How the ways of searching compare, and what is known of how sure that is."""
     return {
         "seeds_sentence": words.seeds_sentence(findings),
         "confirm_sentence": words.confirm_sentence(findings),
+        "cheapest": words.cheapest_sentence(findings),
         "pairwise": page_tables.pairwise_table(findings),
         "basins": page_tables.basins_table(findings) if len(findings.basins()) else None,
         "confirmations": page_tables.confirmations_table(findings) if len(findings.confirmations) else None,
-    }
-
-
-def cost_part(findings: Findings) -> dict[str, Any]:
-    """What it cost."""
-    return {
-        "cheapest": words.cheapest_sentence(findings),
-        "summary": page_tables.summary_table(findings) if len(findings.summary(full=True)) else None,
-        "done": facts.facts(findings),
+        "summary": page_tables.summary_table(findings, short=False).telling if len(findings.candidates) else None,
+        "shapes": facts.shapes(findings),
+        "ways_count": len(findings.summary(full=True)),
     }
 
 
 def trials_part(findings: Findings) -> dict[str, Any]:
     """Every trial."""
     frame = page_tables.trials_columns(findings.trials)
-    data = page_tables.trials_data(frame.head(_MOST_ROWS))
+    data = [column for column in page_tables.trials_data(frame.head(_MOST_ROWS)) if column["words"] or not len(frame)]
     filters = [
         (place, column) for place, column in enumerate(data) if column["name"] in FILTERS and len(column["words"]) > 1
     ]
     return {
         "trials": page_tables.trials_table(data, FIRST_ROWS),
+        "trials_note": facts.trials_text(findings),
         "trials_count": min(len(frame), _MOST_ROWS),
         "trials_left_out": max(0, len(frame) - _MOST_ROWS),
         "first_rows": FIRST_ROWS,

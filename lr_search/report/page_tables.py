@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lr_search.report.cells import NOTHING, cell, percent
+from lr_search.report.cells import NOTHING, cell, measured, percent
 from lr_search.results.findings import Findings
 from lr_search.results.tables import COLUMNS, shown
 
@@ -64,14 +64,19 @@ class Table:
         return list(zip(*(column.cells for column in self.columns), strict=True))
 
     @property
+    def telling(self) -> Table:
+        """Without the columns that hold nothing."""
+        return replace(self, columns=[column for column in self.columns if set(column.cells) != {NOTHING}])
+
+    @property
     def meanings(self) -> list[tuple[str, str]]:
         """Heading and meaning of the columns that need it."""
         return [(column.head, column.meaning) for column in self.columns if column.meaning]
 
 
-def summary_table(findings: Findings) -> Table:
-    """What each way of searching found and cost."""
-    frame, objective = shown(findings.summary(full=True)), _objective(findings)
+def summary_table(findings: Findings, *, short: bool = True) -> Table:
+    """What each way of searching found and cost. short: whether the objective stands in the heading without its data."""
+    frame, objective = shown(findings.summary(full=True)), _objective(findings) if short else _measured(findings)
     spread = [
         f"{cell(b)} ± {cell(s, 2)}" if math.isfinite(s) else cell(b)
         for b, s in zip(frame["best"], frame["best_std"], strict=True)
@@ -79,7 +84,7 @@ def summary_table(findings: Findings) -> Table:
     better = "lowest" if findings.lines.sign > 0 else "highest"
     columns = [
         *_names(frame),
-        Column(f"best {objective}", tuple(spread), meaning=f"{better} at the end of a study's trainings: {SPREAD}"),
+        Column(f"best {objective}", tuple(spread), meaning=f"{better} {_measured(findings)} at the end of a study's trainings: {SPREAD}"),
         *_numbers(frame, "best_lr", "at LR", "geometric mean over seeds", digits=3),
         *_numbers(frame, "ensemble", "its snapshot ensemble", "the same of the models at the last cycle ends together"),
         *_numbers(frame, "mean_rank", "rank", "mean over seeds of the rank among all rows, 1 is best", digits=3),
@@ -97,9 +102,9 @@ def summary_table(findings: Findings) -> Table:
 
 
 def pairwise_table(findings: Findings) -> Table | None:
-    """How much worse each way of searching is than the best; None where there is nothing to compare."""
-    frame, objective = findings.pairwise(), _objective(findings)
-    if frame.empty:
+    """How much worse each way of searching is than the best; None where no difference has an interval, which few seeds cannot give."""
+    frame, objective = findings.pairwise(), _measured(findings)
+    if not np.isfinite(frame["low"].to_numpy(dtype=float)).any():
         return None
     reference = ", ".join(str(frame[f"than_{name}"].iloc[0]) for name in _NAMES)
     columns = [
@@ -110,12 +115,12 @@ def pairwise_table(findings: Findings) -> Table | None:
         Column("verdict", tuple(frame["verdict"].astype(str)), number=False),
         *_numbers(frame, "seeds", "seeds"),
     ]  # fmt: skip
-    return Table(f"Difference to {reference}, the best of all that searched", columns)
+    return Table(f"Difference to {reference}, the best of all that searched", columns).telling
 
 
 def basins_table(findings: Findings) -> Table:
     """How much the LR matters."""
-    frame, objective = findings.basins(), _objective(findings)
+    frame, objective = findings.basins(), _measured(findings)
     spans = tuple(
         f"{low:.2g} to {high:.2g}" if math.isfinite(low) else NOTHING
         for low, high in zip(frame["low"], frame["high"], strict=True)
@@ -130,7 +135,7 @@ def basins_table(findings: Findings) -> Table:
         *_numbers(frame, "seeds", "seeds"),
         *_numbers(frame, "trials", "trials"),
     ]  # fmt: skip
-    return Table("How much the learning rate matters, by schedule and optimizer", columns)
+    return Table("How much the learning rate matters, by schedule and optimizer", columns).telling
 
 
 def confirmations_table(findings: Findings) -> Table:
@@ -140,7 +145,7 @@ def confirmations_table(findings: Findings) -> Table:
         *(Column(name, tuple(frame[name].astype(str)), number=False) for name in ("schedule", "optimizer")),
         *_numbers(frame, "lr", "LR", digits=3),
         *_numbers(frame, "seed", "fresh seed"),
-        *_numbers(frame, "objective", _objective(findings)),
+        *_numbers(frame, "objective", _measured(findings)),
     ]
     return Table("Trained again on fresh seeds", columns)
 
@@ -202,6 +207,12 @@ def trials_table(data: Sequence[dict[str, Any]], rows: int) -> Table:
 def _objective(findings: Findings) -> str:
     """The objective's name where it is short enough for a heading, else "objective"."""
     return findings.objective if 0 < len(findings.objective) <= _WIDEST else "objective"
+
+
+def _measured(findings: Findings) -> str:
+    """The same with the data that it is judged on."""
+    name = _objective(findings)
+    return name if name == "objective" else measured(name)
 
 
 def _names(frame: pd.DataFrame) -> list[Column]:

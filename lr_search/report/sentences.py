@@ -3,28 +3,68 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-from lr_search.report.cells import cell
-from lr_search.report.facts import Facts, steps_taken
+from lr_search.report.cells import cell, measured
+from lr_search.report.facts import Facts, lr_words, steps_taken
+from lr_search.results.finding_out import finding_out
 from lr_search.results.findings import Findings
 from lr_search.results.recommendation import Recommendation
 from lr_search.results.statistics import MIN_SEEDS, Interval
 
-CONFIRM = 3  # fresh seeds that are proposed
+
+@dataclass(frozen=True)
+class TodayMark:
+    """What the answer is told against.
+
+    Args:
+        sentence: what was gained; empty where nothing is told.
+        lr: the LR used today, None where it was not told, or is another optimizer's.
+        value: the objective with it; nan where unknown.
+    """
+
+    sentence: str = ""
+    lr: float | None = None
+    value: float = math.nan
 
 
-def answer_facts(best: Recommendation) -> Facts:
-    """What to expect of the recommendation, and how sure it is."""
-    facts = [("expect", f"{best.objective} {best.value:.4g}{_between(best.interval)}"), ("confirmed", _confirmed(best))]
-    if best.bounds is not None and math.isfinite(best.bounds[0]):
+def today_mark(best: Recommendation) -> TodayMark:
+    """What the recommendation says of the LR used today."""
+    against = best.against_today
+    if against is None:
+        return TodayMark()
+    return TodayMark(against.sentence, against.lr if against.optimizer == best.optimizer else None, against.value)
+
+
+def answer_title(findings: Findings, best: Recommendation) -> str:
+    """LR, schedule and optimizer."""
+    name = lr_words(findings, best.schedule)
+    return f"{name} {best.lr:.3g}, {best.schedule_text}, {best.optimizer}"
+
+
+def badge(best: Recommendation) -> str:
+    """How sure the answer is, in a word or two."""
+    if best.confirmed:
+        return "confirmed"
+    return "too few seeds" if best.interval is not None and best.interval.n < MIN_SEEDS else "unconfirmed"
+
+
+def answer_facts(findings: Findings, best: Recommendation) -> Facts:
+    """What to expect of the recommendation, how sure it is, and what it cost."""
+    objective = measured(best.objective, on_test_data=best.on_test_data)
+    facts = [("expect", f"{objective} {best.value:.4g}{_between(best.interval)}")]
+    facts += [("cost", finding_out(findings.records).in_words(with_range_tests=True)), ("how sure", _confirmed(best))]
+    if best.bounds is not None and math.isfinite(best.bounds[0]) and best.bounds[0] < best.bounds[1]:
         low, high = best.bounds
-        facts.append(("about as good", f"peak learning rates from {low:.2g} to {high:.2g}"))
+        facts.append(("about as good", f"{lr_words(findings, best.schedule)}s from {low:.2g} to {high:.2g}"))
     if best.num_steps:
-        facts.append(("steps", f"{best.num_steps:,}"))
+        facts.append(("for", f"a training of {best.num_steps:,} steps"))
     runner_up = best.runner_up
     if runner_up is not None:
-        name = f"{runner_up.schedule}, peak learning rate {runner_up.lr:.3g}, {runner_up.optimizer}"
-        facts.append(("runner-up", f"{name}: {best.objective} {runner_up.value:.4g}, {_real(best)}"))
+        name = (
+            f"{lr_words(findings, runner_up.schedule)} {runner_up.lr:.3g}, {runner_up.schedule}, {runner_up.optimizer}"
+        )
+        facts.append(("runner-up", f"{name}: {objective} {runner_up.value:.4g}, {_real(best)}"))
     return facts
 
 
@@ -38,8 +78,8 @@ def _between(interval: Interval | None) -> str:
 
 def _confirmed(best: Recommendation) -> str:
     if best.confirmed:
-        return f"yes: trained again on fresh seeds after the search, judged on {'test' if best.on_test_data else 'valid'}_data"
-    return "no: it was chosen among the very trials that it was measured on, which flatters it"
+        return f"confirmed: trained again on fresh seeds after the search, judged on {'test' if best.on_test_data else 'valid'}_data"
+    return "not confirmed: it was chosen among the very trials that it was measured on, which flatters it"
 
 
 def _real(best: Recommendation) -> str:
@@ -53,33 +93,24 @@ def _real(best: Recommendation) -> str:
 
 
 def seeds_sentence(findings: Findings) -> str:
-    """What so many seeds can tell; empty where they are enough."""
-    seeds = len({study.plan["seed"] for study in findings.searches})
-    if seeds >= MIN_SEEDS or not findings.searches:
+    """That so few seeds cannot tell the ways of searching apart; empty where they are enough, and where the answer is confirmed."""
+    best, seeds = findings.recommendation, len({study.plan["seed"] for study in findings.searches})
+    if seeds >= MIN_SEEDS or len(findings.summary()) < 2 or (best is not None and best.confirmed):
         return ""
-    return (
-        f"{_count(seeds, 'seed')} cannot tell a difference from chance: compare with seeds={MIN_SEEDS} or more. "
-        "Until then the differences below are only what was seen."
-    )
+    return f"{_count(seeds, 'seed')} cannot tell a difference from chance: compare with seeds={MIN_SEEDS} or more."
 
 
 def confirm_sentence(findings: Findings) -> str:
-    """What `confirm=` did, or would do; empty where there is nothing to confirm."""
+    """What `confirm=` did; empty where it did nothing for the present best."""
     best, again = findings.recommendation, findings.confirmations
-    if best is None:
+    if best is None or not best.confirmed:
         return ""
-    if best.confirmed:
-        todays = again["strategy"] == "today"
-        ways = again.loc[~todays, ["schedule", "optimizer", "lr"]].drop_duplicates()
-        spent = f"{_count(len(again), 'training')}, {int(again['steps'].sum()):,} steps"
-        fresh = _count(again["seed"].nunique(), "fresh seed")
-        lead = f"After the search the best {len(ways)}{' and what is used today' * bool(todays.any())} were trained again on {fresh} ({spent})."
-        return f"{lead} The answer's numbers are of these trainings alone."
-    count = min(2, len(findings.candidates))
-    steps = count * CONFIRM * best.num_steps
-    whom = "the best two" if count == 2 else "it"
-    lead = "There are trainings on fresh seeds, but of others than the present best. " if len(again) else ""
-    return f"{lead}confirm={CONFIRM} would train {whom} again on {CONFIRM} fresh seeds: {steps:,} steps."
+    todays = again["strategy"] == "today"
+    ways = again.loc[~todays, ["schedule", "optimizer", "lr"]].drop_duplicates()
+    spent = f"{_count(len(again), 'training')}, {int(again['steps'].sum()):,} steps"
+    fresh = _count(again["seed"].nunique(), "fresh seed")
+    lead = f"After the search the best {len(ways)}{' and what is used today' * bool(todays.any())} were trained again on {fresh} ({spent})."
+    return f"{lead} The answer's numbers are of these trainings alone."
 
 
 def cheapest_sentence(findings: Findings) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lr_search.results.candidates import AS_GOOD, Candidate
-from lr_search.results.costs import duration_text
+from lr_search.results.finding_out import finding_out
 from lr_search.results.statistics import MIN_SEEDS, Interval, paired_interval
 from lr_search.storage.records import StudyRecord
 
@@ -84,9 +84,7 @@ def against_today(
     gains = [best.sign * (todays[seed].value - ours[seed]) for seed in shared]
     difference = paired_interval(gains) if shared else None
     verdict = _verdict(difference, AS_GOOD * best.sign * (best.start - found))
-    spent = [trial for study in records if not _is_todays(study) for trial in study.trials if trial.state != "RUNNING"]
-    steps, seconds = sum(trial.steps for trial in spent), sum(trial.outcome.get("seconds", 0.0) for trial in spent)
-    whole = "search and confirmation" if any(study.kind == "confirm" for study in records) else "search"
+    spent = finding_out(records)
     sentence = _sentence(
         verdict,
         difference,
@@ -95,12 +93,12 @@ def against_today(
         value=f"{value:.4g}",
         diverged=all(todays[seed].diverged for seed in shared),
         seeds=f"{len(shared)} {'fresh ' * confirmed}seed{'s' * (len(shared) != 1)}",
-        cost=f"{steps:,} steps, {len(spent):,} trial{'s' * (len(spent) != 1)} and {duration_text(seconds)} of {whole}",
+        cost=spent.in_words(),
         confirmed=confirmed,
     )
     return AgainstToday(
         sentence, verdict, confirmed, float(plan["lr"]), str(plan["schedule"]), str(plan["optimizer"]), value, found,
-        difference, len(spent), steps, seconds,
+        difference, spent.trials, spent.steps, spent.seconds,
     )  # fmt: skip
 
 
@@ -122,11 +120,6 @@ def _results(studies: Iterable[StudyRecord]) -> dict[int, _Result]:
         for trial in study.trials
         if trial.state == "COMPLETE"
     }
-
-
-def _is_todays(study: StudyRecord) -> bool:
-    """Whether it trains with today's, beside the searches or beside the trainings that confirm them."""
-    return study.kind == "today" or (study.kind, study.plan["strategy"]) == ("confirm", "today")
 
 
 def _confirms(study: StudyRecord, today: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from tests.helpers.workloads import line
 
 pytestmark = pytest.mark.usefixtures("quick_pictures")
 
-FIGURES = ("best_so_far", "costs", "learning_curves", "objective_by_lr", "schedules", "timeline")
+FIGURES = ("best_so_far", "learning_curves", "objective_by_lr")  # of one strategy, under a constant LR, by one process
 TABLES = ("basins", "pairwise", "summary", "trials")
 FILES = {f"{name}.{end}" for name in FIGURES for end in ("png", "svg")} | {f"{name}.csv" for name in TABLES}
 FILES |= {"report.html", "summary.md", "recommendation.json"}

@@ -26,9 +26,8 @@ from lr_search.report.plots.style import log_lr, new_figure, png, strategy_looks
 from lr_search.results.findings import Findings
 from tests.helpers.study_records import study
 
-BOWL = [
-    "best_so_far", "differences", "objective_by_lr", "range_tests", "learning_curves", "schedules", "costs", "timeline",
-]  # fmt: skip
+# of two seeds, which give no interval, and of one worker
+BOWL = ["best_so_far", "objective_by_lr", "range_tests", "learning_curves", "schedules", "costs"]
 DRAW = {  # figure -> (function, the table of Findings that it draws)
     "anytime": (plot_anytime, lambda found: found.anytime()),
     "objective_by_lr": (plot_objective_by_lr, lambda found: found.trials),
@@ -197,13 +196,13 @@ def test_best_so_far_begins_at_step_0_and_ends_at_the_summarys_best(bowl, bowl_p
             assert (line.get_xdata()[0], line.get_ydata()[0]) == (0, pytest.approx(start))
             assert line.get_ydata()[-1] == pytest.approx(summary.loc[(name, ax.get_title()), "best"])
         assert ax.get_xlabel() == "steps spent, range tests included"
-        assert ax.get_ylabel() == "best loss so far (log)"
+        assert ax.get_ylabel() == "best validation loss so far (log)"
 
 
 def test_the_finding_of_best_so_far_has_the_summarys_numbers():
     records = [study([(0.1, 0.9), (0.2, 0.2)]), study([(0.1, 0.2), (0.2, 0.1)], strategy="random")]
     assert by_name(records)["best_so_far"].finding == (
-        "random under constant found the best loss: 0.1 in 20 steps. "
+        "random under constant found the best validation loss: 0.1 in 20 steps. "
         "Steps until it was within 5% of the best known: random 20; not on every seed: grid."
     )
 
@@ -216,7 +215,10 @@ def test_every_trial_is_a_point_at_its_lr_and_diverged_ones_are_crosses_at_the_s
         clipped = np.minimum(here["objective"], here["seed"].map(starts).astype(float))
         expected = np.column_stack([here["lr"], clipped])
         assert np.allclose(points[np.lexsort(points.T)], expected[np.lexsort(expected.T)])
-        assert (ax.get_xscale(), ax.get_xlabel()) == ("log", "peak learning rate (log)")
+        name = (
+            "learning rate" if ax.get_title() == "constant" else "peak learning rate"
+        )  # which only moves where it has one
+        assert (ax.get_xscale(), ax.get_xlabel()) == ("log", f"{name} (log)")
 
 
 @pytest.mark.parametrize(("direction", "edge"), [("minimize", 0.6), ("maximize", 0.4)])
@@ -299,16 +301,25 @@ HALF_DONE = {  # schedule -> trials, objective at step 0
 
 
 @pytest.mark.parametrize(
-    "schedules", [HALF_DONE, {"no loss is finite": ([(0.1, math.inf)], math.inf)}], ids=["mixed", "inf"]
+    ("schedules", "more"),
+    [(HALF_DONE, {"learning_curves", "pruning"}), ({"no loss is finite": ([(0.1, math.inf)], math.inf)}, set())],
+    ids=["mixed", "inf"],
 )
-def test_half_a_comparison_is_drawn_without_a_warning(schedules):
+def test_half_a_comparison_is_drawn_without_a_warning(schedules, more):
     records = [study(points, start=start, schedule=name) for name, (points, start) in schedules.items()]
     found = by_name(records)
-    assert {"best_so_far", "objective_by_lr", "learning_curves", "schedules"} <= found.keys()
+    assert {"best_so_far", "objective_by_lr"} | more == found.keys() - {"costs"}
     for picture in found.values():
         picture.figure.draw_without_rendering()
     titles = [ax.get_title() for ax in found["objective_by_lr"].figure.axes if ax.get_visible()]
     assert sorted(titles) == sorted(schedules)
+
+
+def test_what_says_nothing_is_not_drawn():
+    alike = [study([(0.1, 0.5), (0.2, 0.4)], strategy=name) for name in ("grid", "random")]
+    assert list(by_name(alike)) == ["best_so_far", "objective_by_lr", "learning_curves"]
+    less = [*alike, study([(0.1, 0.5)], strategy="tpe")]
+    assert "costs" in by_name(less)  # of unlike length
 
 
 def test_of_very_many_schedules_the_best_twelve_have_panels():

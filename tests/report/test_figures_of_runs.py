@@ -69,9 +69,9 @@ def test_a_schedule_is_drawn_at_its_best_lr_with_dots_where_cycles_end():
     records = [study([(0.1, 0.5), (1.0, 0.9)]), study([(0.4, 0.3)], schedule="saw", shape=SAW)]
     ax = plot_schedules(shapes_frame(Panels(Findings("", records))))
     lines = labelled(ax)
-    assert list(lines) == ["saw: peak 0.4", "constant: peak 0.1"]
+    assert list(lines) == ["saw: peak 0.4", "constant: 0.1"]
     assert lines["saw: peak 0.4"].get_ydata() == pytest.approx([0.4, 0.08, 0.4, 0.08])
-    assert lines["constant: peak 0.1"].get_ydata() == pytest.approx([0.1, 0.1])
+    assert lines["constant: 0.1"].get_ydata() == pytest.approx([0.1, 0.1])
     dots = [line for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata())]
     assert [(dot.get_xdata().tolist(), dot.get_ydata().tolist()) for dot in dots] == [
         ([4, 9], pytest.approx([0.08, 0.08]))
@@ -92,10 +92,10 @@ def test_what_training_changed_is_drawn_as_the_best_trial_had_it(why):
 
 
 def test_a_schedule_without_a_best_lr_is_named_and_not_drawn():
-    records = [study([(0.1, 0.5)]), study([(0.1, np.inf)], schedule="saw", shape=SAW)]
+    records = [study([(0.1, 0.5)], shape=SAW), study([(0.1, np.inf)], schedule="saw", shape=SAW)]
     found = by_name(records)["schedules"]
     assert list(labelled(found.figure.axes[0])) == ["constant: peak 0.1"]
-    assert found.finding == "Best peak LRs: constant 0.1. No best LR, so not drawn: saw."
+    assert found.finding == "Best LRs, their peaks where they move: constant 0.1. No best LR, so not drawn: saw."
 
 
 def compared(seeds):
@@ -144,7 +144,11 @@ def test_with_too_few_seeds_a_forests_markers_are_hollow_and_it_says_so():
 
 
 def test_a_forest_has_thirty_rows_at_most():
-    records = [study([(0.1, 0.01 * n)], strategy=f"s{n:02d}") for n in range(40)]
+    records = [
+        study([(0.1, 0.01 * n + 0.001 * n * seed)], strategy=f"s{n:02d}", seed=seed)
+        for n in range(40)
+        for seed in range(3)
+    ]
     picture = by_name(records)["differences"]
     labels = [label.get_text() for label in picture.figure.axes[0].get_yticklabels()]
     assert labels == [f"s{n:02d}" for n in range(1, 31)]
@@ -210,6 +214,14 @@ def test_the_timeline_has_a_row_for_each_worker_and_a_bar_for_each_trial():
     )
 
 
+@pytest.mark.parametrize(
+    "workers", [("host 7", "host 7"), ("host 7/1", "host 7/2")]
+)  # lanes of one process run side by side
+def test_there_is_no_timeline_of_one_process(workers):
+    record = at(study([(0.1, 0.5), (0.2, 0.4)]), *((worker, n) for n, worker in enumerate(workers)))
+    assert "timeline" not in by_name([record])
+
+
 def test_the_timeline_shows_the_first_twenty_four_workers():
     record = study([(0.1, 0.5)] * 30)
     found = Findings("", [at(record, *((f"host {n}", n) for n in range(30)))])
@@ -222,7 +234,8 @@ def test_the_timeline_shows_the_first_twenty_four_workers():
 
 def test_of_very_many_trials_those_that_follow_one_another_are_one_bar():
     record = study([(0.1, 0.5)] * 1_500 + [(0.2, np.inf)] + [(0.1, 0.5)] * 1_500)
-    found = Findings("", [at(record, *(("host 1", n // 60) for n in range(3_001)))])
+    other = at(study([(0.1, 0.5)], strategy="random"), ("host 2", 59))
+    found = Findings("", [at(record, *(("host 1", n // 60) for n in range(3_001))), other])
     bars = {group.get_label(): len(group.get_segments()) for group in plot_timeline(found.all_trials).collections}
-    assert bars == {"finished": 2, "diverged": 1}
-    assert by_name(found.records)["timeline"].data["trials"].tolist() == [1_500, 1, 1_500]
+    assert bars == {"finished": 3, "diverged": 1}
+    assert by_name(found.records)["timeline"].data["trials"].tolist() == [1_500, 1, 1_500, 1]

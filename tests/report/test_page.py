@@ -19,6 +19,7 @@ import torch
 import lr_search as lrs
 from lr_search.errors import OutputError
 from lr_search.report.cells import csv_text
+from lr_search.report.charts.page_colors import VARIABLES
 from lr_search.report.page import page_html, save_report
 from lr_search.results.findings import Findings
 from lr_search.results.tables import shown
@@ -31,7 +32,7 @@ VOID = {"meta", "img", "br", "hr", "link", "input"}
 HOSTILE = '<script>window.hacked = "1"'
 IMAGE = "\"><img src='x' onerror='window.hacked = 1'>"
 METRIC = "</td></script><script>window.hacked=1</script>l|o'ss&amp;"
-SECTIONS = ["answer", "sure", "cost", "figures", "trials", "environment"]
+SECTIONS = ["answer", "objective", "next", "ways", "range-tests", "curves", "trials", "environment"]
 TEMPLATES = Path(lrs.__file__).parent / "report" / "templates"
 
 
@@ -165,8 +166,10 @@ def test_the_page_answers_in_order_and_each_section_can_be_linked_to(report):
     ids = [each for each in found.attributes("id") if each in SECTIONS]
     assert ids == SECTIONS
     links = [link for link in found.attributes("href") if link.startswith("#")]
-    assert [link[1:] for link in links if link[1:] in SECTIONS][1:7] == SECTIONS  # the navigation, after the skip link
-    assert all(links.count(f"#{section}") >= 2 for section in SECTIONS)
+    assert [link[1:] for link in links if link[1:] in SECTIONS][1:9] == SECTIONS  # the navigation, after the skip link
+    folds = [attrs for tag, attrs in found.tags if tag == "details" and attrs.get("class") == "fold"]
+    assert len(folds) == 5  # ways, range tests, curves, trials, environment
+    assert not any("open" in fold for fold in folds)
     assert {link[1:] for link in links} <= set(found.attributes("id"))
 
 
@@ -194,17 +197,13 @@ def test_only_the_pages_own_script_may_run(report, hostile):
 
 def test_every_picture_is_in_the_page_with_its_words_and_its_data(report):
     found = page(report)
-    images = [attrs for tag, attrs in found.tags if tag == "img"]
+    images = [attrs for tag, attrs in found.tags if tag == "svg" and attrs.get("class") == "plot"]
     links = {attrs["download"]: attrs["href"] for tag, attrs in found.tags if tag == "a" and "download" in attrs}
-    assert all(len(image["alt"]) > 20 and image["alt"] in found.text for image in images)
-    drawn = [base64.b64decode(image["src"].partition(",")[2]) for image in images]
-    assert sorted(drawn) == sorted(path.read_bytes() for path in report.glob("*.svg"))
-    assert len(drawn) >= 5
-    assert {name for name in links if name.endswith(".png")} == {path.name for path in report.glob("*.png")}
+    assert all(len(image["aria-label"]) > 20 and image["aria-label"] in found.text for image in images)
+    assert len(images) == len(list(report.glob("*.svg"))) >= 5
+    assert {name for name in links if name.endswith(".svg")} == {path.name for path in report.glob("*.svg")}
     for name, link in links.items():
-        if name.endswith(".png"):
-            assert base64.b64decode(link.partition(",")[2]) == (report / name).read_bytes()
-        elif name.endswith(".csv"):
+        if name.endswith(".csv"):
             assert len(pd.read_csv(StringIO(unquote(link.partition(",")[2])))) > 0
         else:
             assert link == name
@@ -213,15 +212,21 @@ def test_every_picture_is_in_the_page_with_its_words_and_its_data(report):
 def test_the_page_says_what_to_train_with_and_what_every_trial_gave(report, bowl_comparison):
     best = bowl_comparison.recommend()
     found = page(report)
-    assert f"{best.schedule}, peak learning rate {best.lr:.3g}, SGD" in found.text
+    words = {"constant": "learning rate", "triangular2": "peak learning rate"}
+    assert f">{words[best.schedule]} {best.lr:.3g}, {best.schedule}, SGD<" in (report / "report.html").read_text()
     assert best.reason[1:] in found.text
-    assert f"loss {best.value:.4g} (2 seeds: too few for an interval)" in found.text
+    assert f"validation loss {best.value:.4g} (2 seeds: too few for an interval)" in found.text
     assert f"from {best.bounds[0]:.2g} to {best.bounds[1]:.2g}" in found.text
-    assert f"{best.runner_up.schedule}, peak learning rate {best.runner_up.lr:.3g}, SGD" in found.text
+    other = best.runner_up
+    assert f"runner-up{words[other.schedule]} {other.lr:.3g}, {other.schedule}, SGD" in found.text
     assert "2 seeds cannot say whether it is worse" in found.text
     assert best.code in found.text
-    frames = [bowl_comparison.trials, bowl_comparison.summary(full=True), bowl_comparison.pairwise(), bowl_comparison.basins()]
-    assert len([tag for tag, _ in found.tags if tag == "tr"]) == sum(map(len, frames)) + 4  # and four heads
+    frames = [
+        bowl_comparison.trials,
+        bowl_comparison.summary(full=True),
+        bowl_comparison.basins(),
+    ]  # no differences: two seeds give no interval
+    assert len([tag for tag, _ in found.tags if tag == "tr"]) == sum(map(len, frames)) + 3  # and three heads
     # two range tests of 20 steps, each with 21 forward passes for the gain ratio
     assert f"{int(bowl_comparison.trials['steps'].sum()) + 2 * (20 + 7):,}" in found.text
 
@@ -251,17 +256,35 @@ def test_a_real_difference_and_a_confirmed_answer_are_called_so():
     ]
     text = page_of(*records).text
     assert "worse indeed: by 0.3 (95% interval 0.3 to 0.3)" in text
-    assert "confirm=3 would train the best two again on 3 fresh seeds: 60 steps." in text
+    assert "trains the best two again on 3 fresh seeds" in text
+    assert "60 more steps" in text
+    assert "confirm=3" in text
     again = [
         study([(0.1, 0.25)], kind="confirm", schedule=name, seed=seed, strategy="")
         for name in ("constant", "cosine")
         for seed in (1000, 1001, 1002)
     ]
     text = page_of(*records, *again).text
-    assert "yes: trained again on fresh seeds" in text
+    assert "confirmed: trained again on fresh seeds" in text
+    assert "SGDconfirmed" in text  # the badge, beside what to train with
+    assert "confirm=6" in text  # what might tell the two apart
     assert "the best 2 were trained again on 3 fresh seeds (6 trainings, 60 steps)" in text
     assert "not told apart: worse by 0 (95% interval 0 to 0)" in text
     assert "1000, 1001, 1002" in text
+
+
+def test_few_seeds_are_not_blamed_where_fresh_ones_confirmed_the_answer():
+    records = [
+        study([(0.1, value)], strategy=name, seed=seed)
+        for name, value in (("grid", 0.2), ("random", 0.3))
+        for seed in (0, 1)
+    ]
+    again = [study([(0.1, 0.25)], kind="confirm", seed=seed, strategy="") for seed in (7, 8, 9)]
+    few = "2 seeds cannot tell a difference from chance"
+    assert few in page_of(*records).text
+    text = page_of(*records, *again).text
+    assert few not in text
+    assert "To be surer" not in text  # there is no other schedule or optimizer to tell it from
 
 
 def test_the_cheapest_search_is_named_with_its_share_of_all_steps():
@@ -368,7 +391,7 @@ def test_only_the_first_trials_of_very_many_are_on_the_page_and_all_are_in_the_c
     assert "The first 10,000 trials; 100 more are in trials.csv" in found.text
     held = json.loads(found.scripts[0])
     assert {len(column["codes"]) for column in held["columns"]} == {10_000}
-    assert len([tag for tag, _ in found.tags if tag == "tr"]) == 1 + 200 + 2  # and the summary
+    assert len([tag for tag, _ in found.tags if tag == "tr"]) == 1 + 200
     assert len(pd.read_csv(tmp_path / "trials.csv")) == 10_100
 
 
@@ -436,7 +459,8 @@ def test_saving_again_replaces_every_file_and_leaves_no_other(tmp_path):
     before = {path.name for path in tmp_path.iterdir()}
     found = saved(tmp_path, study([(0.1, 0.5), (0.2, 0.25)]))
     assert {path.name for path in tmp_path.iterdir()} == before
-    assert "peak learning rate 0.2" in found.text
+    assert "learning rate 0.2, constant, SGD" in found.text
+    assert "peak" not in found.text  # of an LR that stays
 
 
 def luminance(color):
@@ -458,6 +482,14 @@ def test_every_text_has_enough_contrast_in_both_schemes_and_in_print():
     ]
     assert len(schemes) == 3
     for scheme in schemes:
-        for text in ("ink", "soft", "accent"):
+        colors = schemes[0] | scheme
+        for text in ("ink", "soft", "accent", "good", "warn"):
             for ground in ("paper", "panel"):
-                assert contrast(scheme[text], scheme[ground]) >= 4.5, (text, ground)
+                assert contrast(colors[text], colors[ground]) >= 4.5, (text, ground)
+        for ground in ("slow", "rising", "slowname", "descentname", "risingname", "basin"):
+            assert contrast(colors["ink"], colors[ground]) >= 4.5, ground
+    light, dark, _ = schemes
+    assert set(VARIABLES.values()) <= light.keys() == dark.keys()
+    for name in ("blue", "orange", "green", "red", "pink", "sky"):
+        assert light[name] in VARIABLES  # as the files beside the page have it
+        assert contrast(dark[name], dark["paper"]) >= 4.5, name

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from lr_search.kinds.annotations import MaybeNan
 from lr_search.kinds.checked import checked
-from lr_search.report.figures.panels import SHORT, Pair, Panels
+from lr_search.report.figures.panels import NAME, SHORT, Pair, Panels
 from lr_search.report.figures.picture import (
     Picture,
     legend_below,
@@ -72,7 +72,7 @@ def plot_anytime(
         _draw(ax, band, look, LINES[turn % len(LINES)] if varied else look.line, label, strength)
         seeds.append(len(rows["seed"].unique()))
         seen += [rows["best"].to_numpy(dtype=float), band["mean"].to_numpy()]
-    fit_y(ax, np.concatenate(seen), f"best {plain(objective, SHORT)} so far")
+    fit_y(ax, np.concatenate(seen), f"best {plain(objective, NAME)} so far")
     ax.set_xlabel("steps spent, range tests included")
     ax.set_xlim(left=0)
     if legend:
@@ -143,7 +143,7 @@ def anytime_picture(panels: Panels) -> Picture:
 
     def one(ax: Axes, pair: Pair) -> None:
         plot_anytime(
-            parts[pair], ax, starts=panels.starts[pair], objective=findings.objective, looks=panels.looks, legend=False
+            parts[pair], ax, starts=panels.starts[pair], objective=panels.objective, looks=panels.looks, legend=False
         )
 
     figure = panels.draw(one)
@@ -176,7 +176,7 @@ def _reached(panels: Panels) -> str:
     where = panels.name((str(best["schedule"]), str(best["optimizer"])))
     mean = f", the mean of {best['seeds']} seeds," if best["seeds"] > 1 else ""
     return (
-        f"{best['strategy']} under {where} found the best {panels.findings.objective}: "
+        f"{best['strategy']} under {where} found the best {panels.objective}: "
         f"{best['best']:.4g}{mean} in {best['steps']:,.0f} steps."
     )
 

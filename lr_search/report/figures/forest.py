@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from lr_search.kinds.checked import checked
-from lr_search.report.figures.panels import SHORT, Panels
+from lr_search.report.figures.panels import NAME, SHORT, Panels
 from lr_search.report.figures.picture import Picture, legend_below, names_of, new_picture, require_columns
 from lr_search.report.figures.ways import WAY, row_labels, varying, way_name
 from lr_search.report.plots.style import GREY, Look, new_figure, own_axes, plain, strategy_looks
@@ -86,7 +86,7 @@ def forest_rows(pairwise: pd.DataFrame) -> pd.DataFrame:
 
 
 def _label(rows: pd.DataFrame, several: bool, objective: str) -> str:
-    name = plain(objective, SHORT)
+    name = plain(objective, NAME)
     if several or not len(rows):
         return f"worse than the reference by ({name}; left of 0: better)"
     than = ", ".join(plain(str(rows[column].iloc[0]), SHORT) for column in THAN)
@@ -94,13 +94,13 @@ def _label(rows: pd.DataFrame, several: bool, objective: str) -> str:
 
 
 def forest_picture(panels: Panels) -> Picture | None:
-    """Every way of searching against the best; None where there is but one."""
+    """Every way of searching against the best; None where no difference has an interval: what is left is in the summary."""
     findings = panels.findings
     pairwise = findings.pairwise()
     rows = forest_rows(pairwise)
-    if not len(rows):
+    if not np.isfinite(rows["low"].to_numpy(dtype=float)).any():
         return None
-    ax = plot_forest(pairwise, objective=findings.objective, looks=panels.looks)
+    ax = plot_forest(pairwise, objective=panels.objective, looks=panels.looks)
     figure = ax.figure.figure
     names = varying(pd.concat([rows[WAY], rows[THAN].set_axis(WAY, axis=1)]))
     best = way_name(rows.iloc[0][THAN].set_axis(WAY), names)

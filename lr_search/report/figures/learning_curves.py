@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -17,7 +16,8 @@ from matplotlib.ticker import FuncFormatter
 
 from lr_search.kinds.checked import checked
 from lr_search.kinds.direction import Direction
-from lr_search.report.figures.panels import PANEL_COLUMNS, SHORT, WIDTHS, Panels
+from lr_search.report.cells import measured
+from lr_search.report.figures.panels import NAME, PANEL_COLUMNS, WIDTHS, Panels, lr_label
 from lr_search.report.figures.picture import Picture, evenly, new_picture, require_columns
 from lr_search.report.plots.style import WIDE, decade, fit_y, new_figure, own_axes, plain, short_number
 from lr_search.results.tables import KEYS, TRAIN_LOSS
@@ -26,12 +26,11 @@ MOST_LINES = 200  # in one panel
 _TRIAL = [*KEYS, "number"]
 LINE_COLUMNS = [*_TRIAL, "peak_lr", "metric", "step", "value"]
 _HEIGHT = 2.6  # inches of a panel
-LR_LABEL = "peak learning rate (log)"
 
 
 def _colors() -> LinearSegmentedColormap:
-    """Viridis without its palest yellow, which white paper swallows."""
-    return LinearSegmentedColormap.from_list("lr", mpl.colormaps["viridis"](np.linspace(0, 0.92, 256)))
+    """From blue to orange: as light in the middle as at the ends, so that white paper swallows none, nor dark paper."""
+    return LinearSegmentedColormap.from_list("lr", ["#3a6fd0", "#1f9e89", "#dd8500"])
 
 
 @checked
@@ -70,12 +69,12 @@ def plot_learning_curves(
     lines = LineCollection(segments, norm=scale.norm, cmap=scale.cmap, linewidths=1.0, alpha=0.75, label="_lines")
     lines.set_array(groups["peak_lr"].first().to_numpy(dtype=float))
     ax.add_collection(lines, autolim=False)
-    name = "training loss" if metric == TRAIN_LOSS else f"validation {plain(metric, SHORT)}"
+    name = "training loss" if metric == TRAIN_LOSS else plain(measured(metric), NAME)
     fit_y(ax, worth_seeing(rows["value"].to_numpy(dtype=float), direction), name)
     ax.set_xlim(0, max(1.0, float(rows["step"].max())) if len(rows) else 1.0)
     ax.set_xlabel("steps")
     if colorbar:
-        ax.figure.colorbar(scale, ax=ax, label=LR_LABEL)
+        ax.figure.colorbar(scale, ax=ax, label=f"{lr_label(evaluations['schedule'].unique())} (log)")
     return ax
 
 
@@ -113,11 +112,14 @@ def worth_seeing(values: Sequence[float] | npt.NDArray[np.float64], direction: D
     return worth
 
 
-def learning_curves_picture(panels: Panels) -> Picture:
-    """Training loss over the objective, for each schedule and optimizer, under one scale of colours."""
+def learning_curves_picture(panels: Panels) -> Picture | None:
+    """Training loss over the objective, for each schedule and optimizer, under one scale of colours; None where no trial has a line."""
     findings = panels.findings
     whole = findings.evaluations
     rows = whole[whole["metric"].isin([TRAIN_LOSS, findings.objective])]
+    judged = rows[(rows["metric"] == findings.objective) & np.isfinite(rows["value"])]
+    if not judged.groupby(_TRIAL, observed=True).size().gt(1).any():
+        return None
     parts = panels.parts(rows)
     lr_range = _lr_range(rows)
     figure, axes = _grid(len(panels.pairs))
@@ -134,7 +136,7 @@ def learning_curves_picture(panels: Panels) -> Picture:
     figure.colorbar(
         scale,
         ax=figure.axes,
-        label=LR_LABEL,
+        label=f"{lr_label(rows['schedule'].unique())} (log)",
         location="bottom",
         shrink=0.6,
         aspect=45,
@@ -151,7 +153,7 @@ def learning_curves_picture(panels: Panels) -> Picture:
         panels.left_out,
     ]
     complete = drawn >= count and not panels.left_out
-    title = "Training loss and validation objective against steps"
+    title = f"Training loss and {panels.objective} against steps"
     return new_picture("learning_curves", title, finding, figure, pd.concat(data, ignore_index=True), complete)
 
 
@@ -178,6 +180,6 @@ def _ends(panels: Panels) -> str:
     ends = [done.loc[done["lr"].idxmin()], done.loc[done["lr"].idxmax()]]
     low, high = (f"{short_number(float(trial['lr']))}, {trial['objective']:.4g}" for trial in ends)
     return (
-        f"The best training ended with {panels.findings.objective} {best['objective']:.4g} at LR {short_number(float(best['lr']))}; "
+        f"The best training ended with {panels.objective} {best['objective']:.4g} at LR {short_number(float(best['lr']))}; "
         f"at the lowest LR that ended well, {low}; at the highest, {high}."
     )

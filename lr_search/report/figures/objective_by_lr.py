@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from lr_search.kinds.annotations import MaybeNan
 from lr_search.kinds.checked import checked
 from lr_search.kinds.direction import Direction
-from lr_search.report.figures.panels import SHORT, Pair, Panels
+from lr_search.report.figures.panels import NAME, Pair, Panels, lr_label
 from lr_search.report.figures.picture import (
     Picture,
     legend_below,
@@ -89,13 +89,14 @@ def plot_objective_by_lr(
             rasterized=len(drawn) > MANY,
         )  # fmt: skip
     fit = np.zeros(0) if basin is None else basin.mean
-    fit_y(ax, np.concatenate([drawn["objective"].to_numpy(dtype=float), fit]), f"{plain(objective, SHORT)} at the end")
+    fit_y(ax, np.concatenate([drawn["objective"].to_numpy(dtype=float), fit]), f"{plain(objective, NAME)} at the end")
+    name = lr_label(points["schedule"])
     if len(points):
         if not np.isfinite(drawn["objective"].to_numpy(dtype=float)).any():
             ax.set_xlim(points["lr"].min() / 2, points["lr"].max() * 2)
-        log_lr(ax, "peak learning rate (log)")
+        log_lr(ax, f"{name} (log)")
     else:
-        ax.set_xlabel("peak learning rate")
+        ax.set_xlabel(name)
     if legend:
         legend_below(ax)
     return ax
@@ -137,7 +138,7 @@ def objective_by_lr_picture(panels: Panels) -> Picture:
     def one(ax: Axes, pair: Pair) -> None:
         plot_objective_by_lr(
             parts[pair], ax, basin=panels.candidates.get(pair), starts=panels.starts[pair], direction=panels.direction,
-            objective=findings.objective, looks=panels.looks, legend=False,
+            objective=panels.objective, looks=panels.looks, legend=False,
         )  # fmt: skip
         if not len(parts[pair]) or not (parts[pair]["state"] == "COMPLETE").any():
             ax.text(0.5, 0.5, "no trial is complete", transform=ax.transAxes, ha="center", color=GREY)
@@ -151,9 +152,14 @@ def objective_by_lr_picture(panels: Panels) -> Picture:
         _basins(panels), _diverged(findings.trials),
         f"At most {_MOST_POINTS:,} trials a panel are drawn, evenly over the LR." if thin else "", panels.left_out,
     ]  # fmt: skip
-    whole = not thin and not panels.left_out
+    whole, schedules = not thin and not panels.left_out, {schedule for schedule, _ in panels.pairs}
     return new_picture(
-        "objective_by_lr", "Objective at the end against the peak learning rate", finding, figure, data, whole
+        "objective_by_lr",
+        f"{panels.objective[:1].upper()}{panels.objective[1:]} at the end against the {lr_label(schedules)}",
+        finding,
+        figure,
+        data,
+        whole,
     )
 
 
@@ -162,7 +168,9 @@ def _basins(panels: Panels) -> str:
         return "No schedule has a best LR: every complete trial diverged."
     pair, best = next(iter(panels.candidates.items()))
     low, high = best.bounds
-    text = f"The best peak LR of all is {short_number(best.lr)}, under {panels.name(pair)}: {panels.findings.objective} {best.value:.4g}"
+    text = (
+        f"The best LR of all is {short_number(best.lr)}, under {panels.name(pair)}: {panels.objective} {best.value:.4g}"
+    )
     if not np.isfinite(low):
         return f"{text}."
     return f"{text}; from {short_number(low)} to {short_number(high)} it stays within 5% of that."

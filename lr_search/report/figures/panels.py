@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
 import pandas as pd
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lr_search.kinds.direction import Direction
+from lr_search.report.cells import measured
 from lr_search.report.plots.style import Look, new_figure, plain, strategy_looks
 from lr_search.results.candidates import Candidate
 from lr_search.results.findings import Findings
@@ -21,7 +22,9 @@ PANEL_COLUMNS = 3
 WIDTHS = {1: 6.4, 2: 4.3, 3: 3.5}  # inches of a panel, by the columns there are
 _HEIGHT = 3.1
 TITLE = 32  # letters in a line of a panel's title
+UNMOVED = "constant"  # the schedule whose LR is no peak
 SHORT = 16  # letters of a name where there is little room
+NAME = 26  # letters of an objective's name with the data it is judged on
 
 
 class Panels:
@@ -51,6 +54,11 @@ class Panels:
         """A sentence that says how many of all pairs are drawn; empty where all are."""
         count = len(self.all_pairs)
         return f"Of {count} schedules and optimizers the {MOST_PANELS} best are drawn." if count > MOST_PANELS else ""
+
+    @property
+    def objective(self) -> str:
+        """The objective's name in words."""
+        return measured(self.findings.objective)
 
     @cached_property
     def looks(self) -> dict[str, Look]:
@@ -106,6 +114,11 @@ class Panels:
             one(ax, pair)
             ax.set_title(self.title(pair))
         return figure
+
+
+def lr_label(schedules: Iterable[object]) -> str:
+    """What the LR of trials under those schedules is called: a peak only where it moves."""
+    return "learning rate" if set(map(str, schedules)) == {UNMOVED} else "peak learning rate"
 
 
 def panel_grid(

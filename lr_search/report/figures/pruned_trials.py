@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lr_search.kinds.checked import checked
-from lr_search.report.figures.panels import Panels
+from lr_search.report.figures.panels import Panels, lr_label
 from lr_search.report.figures.picture import (
     Picture,
     legend_below,
@@ -61,10 +61,11 @@ def plot_pruning(
         )  # fmt: skip
     ax.set_ylabel("steps it was trained for")
     ax.set_ylim(bottom=0)
+    name = lr_label([*finished["schedule"], *pruned["schedule"]])
     if len(finished) or len(pruned):
-        log_lr(ax, "peak learning rate (log)")
+        log_lr(ax, f"{name} (log)")
     else:
-        ax.set_xlabel("peak learning rate")
+        ax.set_xlabel(name)
     if legend:
         legend_below(ax)
     return ax

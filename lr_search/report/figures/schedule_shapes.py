@@ -49,7 +49,14 @@ def plot_schedules(shapes: pd.DataFrame, ax: Axes | None = None, *, legend: bool
         color, turn = COLORS[place % len(COLORS)], place // len(COLORS)
         line = LINES[turn % len(LINES)] if kind == PLANNED else (0, (5, 2 + turn))
         steps, lr = rows["step"].to_numpy(dtype=float), rows["lr"].to_numpy(dtype=float)
-        ax.plot(steps, lr, color=color, linestyle=line, linewidth=1.8, label=f"{name}: peak {peak}{did}")
+        ax.plot(
+            steps,
+            lr,
+            color=color,
+            linestyle=line,
+            linewidth=1.8,
+            label=f"{name}: {'peak ' * (len(set(lr)) > 1)}{peak}{did}",
+        )
         ends = rows["end_of_cycle"].to_numpy(dtype=bool)
         ax.plot(
             steps[ends],
@@ -130,9 +137,9 @@ def _best(studies: list[StudyRecord], sign: int) -> TrialRecord | None:
 
 
 def schedules_picture(panels: Panels) -> Picture | None:
-    """Every schedule's shape in one panel."""
+    """Every schedule's shape in one panel; None where none moves."""
     shapes = shapes_frame(panels)
-    if not len(shapes):
+    if not shapes.groupby(["schedule", "optimizer"], observed=True)["lr"].nunique().gt(1).any():
         return None
     ax = plot_schedules(shapes)
     figure = ax.figure.figure
@@ -140,13 +147,15 @@ def schedules_picture(panels: Panels) -> Picture | None:
     named = [f"{panels.name(_pair(key))} {short_number(float(lr))}" for key, lr in peaks.items()]
     searched = shapes[shapes["kind"] == TRAINED]["schedule"].unique().tolist()
     lost = [panels.name(pair) for pair in panels.pairs if pair not in panels.candidates] if panels.candidates else []
+    best = f"Best LRs, their peaks where they move: {', '.join(named)}."
     finding = [
-        f"Best peak LRs: {', '.join(named)}." if panels.candidates else "No schedule has a best LR: shapes stand at a peak of 1.",
+        best if panels.candidates else "No schedule has a best LR: shapes stand at a peak of 1.",
         f"As the best training went: {', '.join(map(str, searched))}." if searched else "",
-        f"No best LR, so not drawn: {', '.join(lost)}." if lost else "", panels.left_out,
-    ]  # fmt: skip
+        f"No best LR, so not drawn: {', '.join(lost)}." if lost else "",
+        panels.left_out,
+    ]
     return new_picture(
-        "schedules", "Schedules at their best peak learning rates", finding, figure, shapes, not panels.left_out
+        "schedules", "Schedules at their best learning rates", finding, figure, shapes, not panels.left_out
     )
 
 

@@ -65,10 +65,10 @@ def cost_rows(costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def costs_picture(panels: Panels) -> Picture | None:
-    """Every way of searching, best first; None where no step was spent."""
+    """Every way of searching, best first; None where all spent alike."""
     findings = panels.findings
     costs = findings.costs()
-    if not len(costs) or not costs["steps"].sum() > 0:
+    if not cost_rows(costs)[PARTS].round().nunique().gt(1).any():
         return None
     rank = {
         tuple(map(str, key)): place

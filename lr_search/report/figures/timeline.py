@@ -131,10 +131,11 @@ def _merged(bars: pd.DataFrame) -> pd.DataFrame:
 
 
 def timeline_picture(panels: Panels) -> Picture | None:
-    """All trials of the comparison; None where no start is known."""
+    """All trials of the comparison; None where one process ran them all (in lanes that begin and end together), or no start is known."""
     trials = panels.findings.all_trials
     bars = timeline_bars(trials)
-    if not len(bars):
+    processes = {str(worker).partition("/")[0] for worker in trials["worker"].dropna().unique()}
+    if not len(bars) or len(processes) < 2:
         return None
     ax = plot_timeline(trials)
     figure = ax.figure.figure
@@ -142,7 +143,7 @@ def timeline_picture(panels: Panels) -> Picture | None:
     seconds, unit = _unit(span)
     busy = float(trials["seconds"].sum()) / (count * span) if span else 1.0
     finding = [
-        f"{count} worker{'s' * (count > 1)} ran {int(bars['trials'].sum()):,} trials within {span / seconds:.3g} {unit}, "
+        f"{count} workers ran {int(bars['trials'].sum()):,} trials within {span / seconds:.3g} {unit}, "
         f"busy for {min(1.0, busy):.0%} of that.",
         f"The first {MOST_WORKERS} are drawn." if count > MOST_WORKERS else "",
         "What follows on the same worker with the same end is one bar." if len(trials) > MOST_BARS else "",

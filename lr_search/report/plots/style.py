@@ -189,10 +189,10 @@ def png(figure: Figure) -> bytes:
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as an SVG, the same bytes for the same figure; this settles its layout, as `png` does."""
+    """The figure as an SVG with texts as text, the same bytes for the same figure; this settles its layout, as `png` does."""
     _lay_out(figure)
     out = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "lr-search"}):
+    with mpl.rc_context({"svg.hashsalt": "lr-search", "svg.fonttype": "none"}):
         FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
     return out.getvalue()
 

@@ -34,11 +34,72 @@
     box.append(button, told);
   }
 
-  for (const figure of all("figure")) {
-    one('a[download$=".svg"]', figure).href = one("img", figure).src;
+  addEventListener("beforeprint", () => all("details.meanings").forEach((each) => { each.open = true; }));
+
+  // ---- what a link leads to is unfolded
+  function unfold() {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    const inside = target.matches("section") && one("details.fold", target);
+    for (let each = inside || target; each; each = each.parentElement) if (each.matches("details")) each.open = true;
+    target.scrollIntoView();
+  }
+  addEventListener("hashchange", unfold);
+  unfold();
+
+  // ---- pictures: a file of each, in the colours that it has now, and what lies under the pointer
+  function alone(svg) {
+    const copy = svg.cloneNode(true);
+    const style = getComputedStyle(svg);
+    copy.setAttribute("fill", style.color);
+    const text = new XMLSerializer().serializeToString(copy).replace(/var\(--(\w+)\)/g, (whole, name) => style.getPropertyValue(`--${name}`) || whole);
+    return `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
   }
 
-  addEventListener("beforeprint", () => all("details.meanings").forEach((each) => { each.open = true; }));
+  for (const link of all('figure a[download$=".svg"]')) {
+    link.addEventListener("click", () => { link.href = alone(one("svg", link.closest("figure"))); });
+  }
+
+  const inWords = (value) => (Math.abs(value) >= 1e5 || (value && Math.abs(value) < 1e-3) ? value.toExponential(2) : String(Number(value.toPrecision(3))));
+
+  function read(axis, share) {
+    if (axis.rows) return axis.rows[Math.round(axis.low + share * (axis.high - axis.low))] || "";
+    const value = axis.log ? axis.low * (axis.high / axis.low) ** share : axis.low + share * (axis.high - axis.low);
+    return `${axis.name} ${inWords(value)}`;
+  }
+
+  function reading(svg, points, x, y) {
+    const near = points.map(([text, left, top]) => [text, Math.hypot(left - x, top - y)]).sort((a, b) => a[1] - b[1])[0];
+    if (near && near[1] < 9) return near[0];
+    const axes = JSON.parse(svg.dataset.axes).find(({ box }) => x >= box[0] && x <= box[2] && y >= box[1] && y <= box[3]);
+    if (!axes) return "";
+    const { box, title } = axes;
+    const words = [read(axes.x, (x - box[0]) / (box[2] - box[0])), read(axes.y, (box[3] - y) / (box[3] - box[1]))];
+    return `${title ? `${title}: ` : ""}${words.filter(Boolean).join(", ")}`;
+  }
+
+  for (const drawing of all(".drawing")) {
+    const told = made("p", { className: "reading", hidden: true });
+    drawing.append(told);
+    for (const svg of all("svg", drawing)) {
+      let points = null;
+      svg.addEventListener("pointermove", (event) => {
+        points = points || all("title", svg).map((title) => {  // the browser's own reading would lie over this one
+          const { x, y, width, height } = title.parentElement.getBBox();
+          title.remove();
+          return [title.textContent, x + width / 2, y + height / 2];
+        });
+        const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+        told.textContent = reading(svg, points, x, y);
+        told.hidden = !told.textContent;
+        const box = drawing.getBoundingClientRect();
+        const left = event.clientX - box.left + drawing.scrollLeft;
+        told.style.left = `${Math.max(0, Math.min(left + 14, drawing.scrollLeft + box.width - told.offsetWidth))}px`;
+        told.style.top = `${Math.max(0, event.clientY - box.top - told.offsetHeight - 10)}px`;
+      });
+      svg.addEventListener("pointerleave", () => { told.hidden = true; });
+    }
+  }
 
   // ---- every trial: cells are places in a column's ordered list of words, so that a place is what a row is sorted by
   const source = document.getElementById("trials-data");

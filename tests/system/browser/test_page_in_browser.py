@@ -2,7 +2,7 @@
 
 import base64
 import math
-from io import BytesIO, StringIO
+from io import StringIO
 from itertools import pairwise
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.image import imread
 
 from lr_search.report.page import page_html
 from lr_search.results.findings import Findings
@@ -76,6 +75,7 @@ def long_names():
 def table(browser, pages):
     """The page of many trials, opened anew."""
     browser.open(pages["many"])
+    browser.js(OPEN_ALL)
     return browser
 
 
@@ -121,6 +121,7 @@ def test_nothing_overflows_at_any_width(browser, pages, name):
 
 def test_hostile_names_run_nothing_and_stay_text(browser, pages):
     browser.open(pages["hostile"])
+    browser.js(OPEN_ALL)
     browser.one("#trials-text").send_keys("grid")  # rows are made by the script from here on
     browser.one("#trials-clear").click()
     assert browser.js("window.hacked === undefined")
@@ -203,8 +204,8 @@ def test_the_copy_button_copies_the_code(browser, pages, bowl_comparison):
     browser.open(pages["bowl"])
     browser.one("#answer .code button").click()
     assert browser.one("#answer .code .told").get_attribute("textContent") == "Copied"
-    browser.js("document.getElementById('trials-controls').append(document.createElement('textarea'))")
-    area = browser.one("#trials-controls textarea")
+    browser.js("document.body.append(document.createElement('textarea'))")
+    area = browser.one("body > textarea")
     area.send_keys("\ue009v")
     assert area.get_attribute("value") == bowl_comparison.recommend().code
 
@@ -225,6 +226,7 @@ def test_dark_and_light_differ_and_every_text_can_be_read(browser, pages):
     for scheme in ("light", "dark"):
         with browser.media(scheme=scheme):
             browser.open(pages["bowl"])
+            browser.js(OPEN_ALL)
             grounds[scheme] = browser.js("getComputedStyle(document.body).backgroundColor")
             pairs = browser.js(COLORS)
             assert len(pairs) >= 4
@@ -240,6 +242,7 @@ def rgb(text):
 def test_print_hides_the_controls_and_shows_tables_whole(browser, pages):
     for name in ("bowl", "many", "long"):
         browser.open(pages[name], 794)  # A4 at 96 dots an inch
+        browser.js(OPEN_ALL)
         with browser.media("print"):
             for selector in ("nav", ".controls", ".code button", "#trials-more", ".files", ".permalink"):
                 assert not any(browser.js(SHOWN, each) for each in browser.all(selector)), selector
@@ -250,13 +253,10 @@ def test_print_hides_the_controls_and_shows_tables_whole(browser, pages):
                 ) == [0, "visible"]
             wide, room = browser.js(OVERFLOW)
             assert wide <= room, name
-
-
-def test_it_prints_to_pdf(browser, pages):
     browser.open(pages["bowl"])
     printed = base64.b64decode(browser.cdp("Page.printToPDF")["data"])
     assert printed.startswith(b"%PDF-")
-    assert printed.count(b"/Type /Page\n") >= 3
+    assert 1 <= printed.count(b"/Type /Page\n") <= 5
 
 
 def test_without_scripts_the_first_rows_and_the_links_are_there(browser, pages):
@@ -267,6 +267,7 @@ def test_without_scripts_the_first_rows_and_the_links_are_there(browser, pages):
         assert not browser.one(".controls").is_displayed()
         assert not [each for each in browser.all("button") if each.is_displayed()]
         browser.open(pages["bowl"])
+        assert browser.js("arguments[0].getBoundingClientRect().width > 100", browser.one("#objective svg"))
         for link in browser.all('a[download$=".svg"]'):
             assert (pages["bowl"].parent / link.get_attribute("download")).as_uri() == link.get_attribute("href")
     finally:
@@ -275,40 +276,65 @@ def test_without_scripts_the_first_rows_and_the_links_are_there(browser, pages):
 
 def test_every_figures_links_hold_what_they_say(browser, pages):
     browser.open(pages["bowl"])
+    browser.js(OPEN_ALL)
     links = {each.get_attribute("download"): each.get_attribute("href") for each in browser.all("figure a[download]")}
-    assert len(links) == 3 * len(browser.all("figure")) >= 15
+    assert len(links) == 2 * (len(browser.all("figure")) - 1) >= 10  # all but the answer's
     for name, link in links.items():
-        head, _, body = link.partition(",")
-        if name.endswith(".png"):
-            assert imread(BytesIO(base64.b64decode(body))).shape[2] == 4
-        elif name.endswith(".svg"):
-            assert ElementTree.fromstring(base64.b64decode(body)).tag.endswith("svg")
-        else:
+        if name.endswith(".csv"):
+            head, _, body = link.partition(",")
             assert head == "data:text/csv;charset=utf-8"
             assert len(pd.read_csv(StringIO(unquote(body)))) > 0
-    assert all(
-        browser.js("arguments[0].complete && arguments[0].naturalWidth > 100", each) for each in browser.all("img")
-    )
+    assert all(browser.js("arguments[0].getBoundingClientRect().width > 100", each) for each in browser.all("svg.plot"))
 
 
 def test_a_link_downloads_its_file(browser, pages, tmp_path):
     browser.open(pages["bowl"])
+    browser.js(OPEN_ALL)
     browser.cdp("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
-    for kind in ("csv", "svg", "png"):
+    for kind in ("csv", "svg"):
         browser.one(f'#figure-best_so_far a[download$=".{kind}"]').click()
         wait_for(tmp_path / f"best_so_far.{kind}")
-    beside = pages["bowl"].parent
-    assert (tmp_path / "best_so_far.svg").read_bytes() == (beside / "best_so_far.svg").read_bytes()
-    assert (tmp_path / "best_so_far.png").read_bytes() == (beside / "best_so_far.png").read_bytes()
+    text = (tmp_path / "best_so_far.svg").read_text()
+    assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+    assert "var(" not in text  # the page's colours are not there
+    assert "#0072b2" in text.lower()
+
+
+READING = "[...arguments[0].parentElement.querySelectorAll('.reading')].map(each => each.hidden ? '' : each.textContent).join('')"
+PLACE = """(([svg, x, y]) => {
+  const place = new DOMPoint(x, y).matrixTransform(svg.getScreenCTM());
+  svg.dispatchEvent(new PointerEvent("pointermove", { clientX: place.x, clientY: place.y, bubbles: true }));
+})([...arguments])"""
+
+
+def test_a_picture_is_read_at_the_pointer(browser, pages, bowl_comparison):
+    browser.open(pages["bowl"])
+    svg, best = browser.one("#objective svg.wide"), bowl_comparison.recommend()
+    (axes,) = browser.js("JSON.parse(arguments[0].dataset.axes)", svg)
+    left, top, right, _ = axes["box"]
+    share = math.log(best.lr / axes["x"]["low"]) / math.log(axes["x"]["high"] / axes["x"]["low"])
+    browser.js(PLACE, svg, left + share * (right - left), top + 1)
+    assert f"learning rate {best.lr:.3g}" in browser.js(READING, svg)
+    own = bowl_comparison.trials.query("schedule == @best.schedule").iloc[0]
+    first = (
+        "[...arguments[0].querySelectorAll('circle.point')].map(each => [each.cx.baseVal.value, each.cy.baseVal.value])"
+    )
+    said = []
+    for x, y in browser.js(first, svg):
+        browser.js(PLACE, svg, x, y)
+        said.append(browser.js(READING, svg))
+    assert any(text.startswith(f"grid, seed 0, trial 0: {axes['x']['name']} {own['lr']:.3g}, ") for text in said)
+    browser.js("arguments[0].dispatchEvent(new PointerEvent('pointerleave'))", svg)
+    assert browser.js(READING, svg) == ""
 
 
 def wait_for(path, seconds=10.0):
     import time
 
     until = time.monotonic() + seconds
-    while not path.exists() and time.monotonic() < until:
+    while not (path.exists() and path.stat().st_size) and time.monotonic() < until:
         time.sleep(0.02)
-    assert path.exists()
+    assert path.stat().st_size
 
 
 @pytest.mark.parametrize("name", ["bowl", "hostile", "many", "empty"])
@@ -324,7 +350,9 @@ def test_a_screen_reader_finds_its_way(browser, pages, name):
     assert browser.js("document.documentElement.lang") == "en"
     for landmark in ("main", "header", "nav"):
         assert len(browser.all(landmark)) == 1
-    assert browser.js("[...document.images].every(each => each.alt.length > 10)")
+    assert browser.js(
+        "[...document.querySelectorAll('svg:not([aria-hidden])')].every(each => each.getAttribute('aria-label').length > 10)"
+    )
     assert browser.js("[...document.querySelectorAll('table')].every(each => each.caption?.textContent.trim())")
     assert browser.js("[...document.querySelectorAll('th')].every(each => ['col', 'row'].includes(each.scope))")
     for each in browser.all("a, button, input, select, summary, [role=region], form, section"):
@@ -342,7 +370,10 @@ def test_the_keyboard_reaches_the_answer_first_and_sees_where_it_is(browser, pag
     assert browser.js("getComputedStyle(arguments[0]).outlineStyle", skip) == "solid"
     skip.send_keys("\ue007")
     assert browser.driver.current_url.endswith("#answer")
-    permalink = browser.one("#cost h2 .permalink")
+    permalink = browser.one("#objective h2 .permalink")
     assert browser.js("getComputedStyle(arguments[0]).opacity", permalink) == "0"
     browser.js("arguments[0].focus()", permalink)
     assert browser.js("getComputedStyle(arguments[0]).opacity", permalink) == "1"
+    browser.one('nav a[href="#curves"]').click()  # what a link leads to is unfolded
+    assert browser.js(SHOWN, browser.one("#figure-learning_curves svg"))
+    assert not browser.js(SHOWN, browser.one("#figure-range_tests svg"))
