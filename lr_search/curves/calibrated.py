@@ -36,7 +36,7 @@ MOST_DECADES = 2.5  # how far apart two places on a curve are taken to lie
 FITTED_AS = {"constant": "constant", "plateau": "constant", "wsd": "wsd", "one_cycle": "one_cycle"}
 OTHERS_AS = "cosine"
 STAY_HIGH = ("constant", "wsd")  # until the end, or near to it
-FITTED_EPOCHS, FITTED_STEPS = (
+OFTEN, LONG = (
     (3.0, 100.0),
     (300, 3000),
 )  # from and to which more is learned by heart, as far as was trained
@@ -122,10 +122,7 @@ def repetition(curve: LRCurve) -> float:
     """Decades of the planned epochs beyond those in which nothing is learned by heart, times decades of steps in which it could be."""
     if curve.plan is None or curve.plan.epochs is None or curve.plan.num_steps is None:
         return 0.0
-    often, long = (
-        np.clip(curve.plan.epochs, *FITTED_EPOCHS) / FITTED_EPOCHS[0],
-        np.clip(curve.plan.num_steps, *FITTED_STEPS) / FITTED_STEPS[0],
-    )
+    often, long = np.clip(curve.plan.epochs, *OFTEN) / OFTEN[0], np.clip(curve.plan.num_steps, *LONG) / LONG[0]
     return float(np.log10(often) * np.log10(long))
 
 
