@@ -2,10 +2,9 @@
 
     log10(lr) = anchor + constant + weight_1 * feature_1 + ... + weight_k * feature_k + shift
 
-The anchor is the LR at which the gain ratio falls below 1/2, or, on a curve without one, that of the blow-up. A second such
-line tells what training there may be expected to lose. The shift depends on the plan: it goes to where the expected regret is least under
-the schedule that the LR is the peak of, for too high costs more than too low. All of it is in calibration.json;
-`python benchmarks/fit_rule.py` fits it anew and says how well it does on tasks it has not seen.
+The anchor is the LR at which the gain ratio falls below 1/2, or, on a curve without one, that of the blow-up. A second such line tells
+what training there may be expected to lose. The shift goes to the least expected regret under the schedule that the LR is the peak of.
+All of it is in calibration.json; `python benchmarks/fit_rule.py` fits it anew and says how well it does on tasks it has not seen.
 """
 
 from __future__ import annotations
@@ -40,7 +39,6 @@ OFTEN, LONG = (
     (3.0, 100.0),
     (300, 3000),
 )  # from and to which more is learned by heart, as far as was trained
-MOVES_MOMENTUM = ("one_cycle",)
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,7 @@ class Planned:
     Args:
         shifts: by schedule, for SGD.
         adaptive: more for an optimizer whose steps do not grow with the gradient, as Adam's; in proportion to `1 - scaling`.
-        repeated: more for what is seen often and long, and so learned by heart, under schedules whose LR stays high: for each
-            decade of epochs beyond 3 times each decade of steps beyond 300.
+        repeated: more for what is learned by heart, where the LR stays high: by decades of epochs beyond 3 times those of steps beyond 300.
         log10_std: how far off suggestions are, in decades, under any schedule; see LRPrior.
         flat_log10_std: likewise where no descent stands out.
         skew: how much further above the suggestion than below the best LRs lie; none where no descent stands out.
@@ -119,16 +116,16 @@ def fitted_schedule(curve: LRCurve) -> str:
 
 
 def repetition(curve: LRCurve) -> float:
-    """Decades of the planned epochs beyond those in which nothing is learned by heart, times decades of steps in which it could be."""
-    if curve.plan is None or curve.plan.epochs is None or curve.plan.num_steps is None:
+    """Decades of the planned epochs in which something is learned by heart, times decades of such steps."""
+    plan = curve.plan
+    if plan is None or plan.epochs is None or plan.num_steps is None:
         return 0.0
-    often, long = np.clip(curve.plan.epochs, *OFTEN) / OFTEN[0], np.clip(curve.plan.num_steps, *LONG) / LONG[0]
-    return float(np.log10(often) * np.log10(long))
+    return math.log10(np.clip(plan.epochs, *OFTEN) / OFTEN[0]) * math.log10(np.clip(plan.num_steps, *LONG) / LONG[0])
 
 
 def added_momentum(curve: LRCurve) -> float:
     """Decades by which the planned schedule's own momentum makes the optimizer's steps larger: 1 for one_cycle on plain SGD."""
-    moved = curve.plan is not None and curve.plan.schedule in MOVES_MOMENTUM
+    moved = curve.plan is not None and curve.plan.schedule == "one_cycle"
     return float(np.clip(curve.optimizer.get("cycled", 0.0), 0.0, 2.0)) if moved else 0.0
 
 
