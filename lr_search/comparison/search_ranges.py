@@ -112,10 +112,11 @@ def wide_enough(lr_range: tuple[float, float], suggested: Sequence[float]) -> tu
 
 
 def range_lines(asked: Question) -> list[str]:
-    """The range of each optimizer whose range was not asked for by number, for the printed plan; and what a module as the model means."""
+    """The range of each optimizer that is searched, where it was not asked for by number, for the printed plan; and what a module as the model means."""
     lines = []
     for name, side in asked.sides.items():
-        if side.range_kind:
+        searched = any(strategy.max_trials != 1 for strategy in side.strategies)
+        if side.range_kind and searched:
             tested = ", and further where its range tests show that as too narrow" if _is_open(side) else ""
             lines.append(f"{name}: LRs from {side.lr_range[0]:g} to {side.lr_range[1]:g} ({side.range_kind}){tested}")
     if isinstance(asked.workload.model, ModuleCopies):

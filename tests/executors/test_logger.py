@@ -66,7 +66,7 @@ def test_a_comparison_says_its_plan_and_its_studies(capsys: pytest.CaptureFixtur
     settings = {"strategies": {"mine": 0.1}, "schedules": ["constant"], "seeds": 1, "budget": 1, "storage": None}
     lrs.compare(line(), **settings)
     out, err = capsys.readouterr()
-    plan, cost, study = err.splitlines()
+    plan, cost, study = err.splitlines()  # and no range, since none is searched
     assert out == ""
     assert plan.startswith("comparison: 1 study (")
     assert cost.startswith("at most 1 trial and 30 steps in all: about 1 s at the pace of the first steps on one cpu")
