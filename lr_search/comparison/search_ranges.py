@@ -112,7 +112,7 @@ def wide_enough(lr_range: tuple[float, float], suggested: Sequence[float]) -> tu
 
 
 def range_lines(asked: Question) -> list[str]:
-    """The range of each optimizer that is searched, where it was not asked for by number, for the printed plan; and what a module as the model means."""
+    """For the plan: the range of each optimizer that is searched, where it was not asked for by number; and what a module as the model means."""
     lines = []
     for name, side in asked.sides.items():
         searched = any(strategy.max_trials != 1 for strategy in side.strategies)
