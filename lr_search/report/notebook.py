@@ -31,7 +31,7 @@ def comparison_html(findings: Findings) -> str:
 
 def recommendation_html(best: Recommendation) -> str:
     """What to train with, how sure that is, and the code."""
-    title = f"{best.schedule_text}, peak learning rate {best.lr:.3g}, {best.optimizer}"
+    title = best.training
     first = "" if best.against_today is None else f"{best.against_today.sentence} "
     text = f"{first}Expect {best.objective} {best.value:.4g}: {best.reason}"
     code = f"<details><summary>PyTorch code</summary><pre>{escape(best.code)}</pre></details>" if best.code else ""

@@ -35,9 +35,7 @@ def as_text(findings: Findings, width: int) -> str:
     if best is None:
         lines += textwrap.wrap(findings.lack, width)
     else:
-        lines += textwrap.wrap(
-            f"Train with: {best.schedule_text}, peak learning rate {best.lr:.3g}, {best.optimizer}", width
-        )
+        lines += textwrap.wrap(f"Train with: {best.training}", width)
         lines += textwrap.wrap(f"Expect {best.objective} {best.value:.4g}: {best.reason}", width)
     lines += _table(findings, width)
     if findings.unfinished:

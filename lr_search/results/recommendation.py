@@ -80,13 +80,18 @@ class Recommendation:
 
     def __str__(self) -> str:
         first = "" if self.against_today is None else f"{self.against_today.sentence}\n"
-        best = f"{self.schedule_text}, peak learning rate {self.lr:.3g}, {self.optimizer}: {self.objective} {self.value:.4g}"
-        return f"{first}{best}; {self.reason}"
+        return f"{first}{self.training}: {self.objective} {self.value:.4g}; {self.reason}"
 
     def _repr_html_(self) -> str:
         from lr_search.report.notebook import recommendation_html
 
         return recommendation_html(self)
+
+    @property
+    def training(self) -> str:
+        """What to train with, in words: schedule, LR (a peak, where it moves) and optimizer."""
+        name = "learning rate" if self.schedule == "constant" else "peak learning rate"
+        return f"{self.schedule_text}, {name} {self.lr:.3g}, {self.optimizer}"
 
     @property
     def schedule_text(self) -> str:

@@ -73,7 +73,7 @@ def test_compare_writes_the_report_and_prints_the_winner(cli, folder):
     # two points in a range of six decades are too far apart to speak for each other: the lower wins
     assert math.log10(found["lr"].max() / found["lr"].min()) == pytest.approx(3)
     best = found.loc[found["objective"].idxmin()]
-    assert f"Train with: constant, peak learning rate {best.lr:.3g}, SGD" in result.stdout
+    assert f"Train with: constant, learning rate {best.lr:.3g}, SGD" in result.stdout
     assert f"Expect loss {best.objective:.4g}: " in result.stdout
     assert result.stdout.endswith("Report: report/report.html\n")
     assert result.stderr == ""
@@ -202,7 +202,7 @@ def test_a_report_is_made_from_the_storage_alone_by_name_where_there_are_two(cli
     assert "name must say which comparison, but got none; the storage holds: one, two." in result.stderr
     named = cli("report", "sqlite:///lr_search.db", "one", "--out", "again")
     assert named.stdout.replace("again/", "report/") == unnamed.stdout
-    assert f"Train with: constant, peak learning rate {found.recommend().lr:.3g}, SGD" in named.stdout
+    assert f"Train with: constant, learning rate {found.recommend().lr:.3g}, SGD" in named.stdout
     assert {path.name for path in (folder / "again").iterdir()} == FILES
     assert trials(folder, "again")["objective"].tolist() == found.trials["objective"].tolist()
 

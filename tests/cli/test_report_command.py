@@ -33,7 +33,7 @@ def test_the_table_is_in_the_terminal_and_the_report_in_the_folder(cli, url, tmp
     result = cli("report", url, "--out", tmp_path / "there")
     best = lrs.load(url).recommend()
     lines = result.stdout.splitlines()
-    assert lines[0] == f"Train with: constant, peak learning rate {best.lr:.3g}, SGD"
+    assert lines[0] == f"Train with: constant, learning rate {best.lr:.3g}, SGD"
     table = lines[lines.index("") + 1 :]
     assert table[0].split() == ["strategy", "schedule", "loss", "at", "LR", "steps", "trials"]
     rows = lrs.load(url).trials.groupby(["strategy", "seed"], observed=True)
@@ -142,7 +142,7 @@ def test_watching_follows_a_comparison_to_its_end(cli, tmp_path):
     assert len({line for line in seen.splitlines() if line.startswith("grid")}) > 1  # and changed
     last = seen[seen.rindex("Train with") :]
     assert "running." not in last
-    assert f"Train with: constant, peak learning rate {lrs.load(url).recommend().lr:.3g}" in last
+    assert f"Train with: constant, learning rate {lrs.load(url).recommend().lr:.3g}" in last
 
 
 @pytest.mark.processes

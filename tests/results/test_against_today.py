@@ -44,7 +44,7 @@ def test_without_today_there_is_nothing_to_tell_against():
     best = recommend(searched())
     assert best.against_today is None
     assert best.to_json()["against_today"] is None
-    assert str(best).startswith("constant, peak learning rate 0.1, SGD")
+    assert str(best).startswith("constant, learning rate 0.1, SGD")
 
 
 def test_the_gain_is_paired_over_seeds_and_unconfirmed():

@@ -184,7 +184,7 @@ def test_a_recommendation_is_what_json_optuna_and_ray_take():
 
 def test_a_recommendation_reads_as_a_sentence():
     best = recommend([study([(0.1, 0.5)])])
-    assert str(best).startswith("constant, peak learning rate 0.1, SGD: loss 0.5; lowest smoothed loss over 1 trial")
+    assert str(best).startswith("constant, learning rate 0.1, SGD: loss 0.5; lowest smoothed loss over 1 trial")
 
 
 def test_a_confirmation_of_what_is_no_longer_among_the_two_best_is_left_out():
