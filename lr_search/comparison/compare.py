@@ -145,6 +145,7 @@ def compare(
                         _run(running, ramps, shown, working, name)
                 if not all(task.complete() for task in tasks):  # the time was over before
                     return Comparison(opened, name, budgeted.asked)
+                budgeted = as_recorded(budgeted, recorded_plans(opened, name))  # another process may search by now
                 budgeted, lines = moved(budgeted, tasks)
                 if progress and lines:
                     LOGGER.info("\n".join(lines))

@@ -121,8 +121,6 @@ def question(
     given = dict(range_test or {})
     curves = _curves(given.pop("curves", CURVES))
     searched = None if lr_range is None else _lr_range(lr_range)
-    for each in [searched] if searched is not None else RANGES.values():  # wrong settings are wrong for any optimizer
-        _range_test(given, each, workload.num_steps)
     ways, layouts = resolve_strategies(strategies), layouts_of(schedules, workload, search_shape=search_shape)
     _require_pruner(pruner, ways, search_shape)
     sides = _sides(
@@ -228,7 +226,7 @@ def _sides(
         settings = _range_test(range_test, searched, workload.num_steps)
         if lr_range is None and _pays_for_more(settings, side, budget_steps, curves):
             settings = _range_test(range_test, searched, workload.num_steps, moving=True)
-        own_ends = bool(range_test.keys() & {"start_lr", "end_lr", "extend"})
+        own_ends = frozenset(range_test.keys() & {"start_lr", "end_lr", "extend"})
         sides[name] = replace(
             side, lr_range=searched, range_kind=kind, range_test=settings, tested_range=searched, own_ends=own_ends
         )

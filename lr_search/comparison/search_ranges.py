@@ -14,6 +14,7 @@ from lr_search.curves.calibrated import rule_kind
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.phases import has_descent
 from lr_search.errors import InvalidInputError
+from lr_search.optimizers.lr_ranges import RANGES
 from lr_search.studies.optimizer_side import Side
 from lr_search.studies.study import StudyTask
 from lr_search.workloads.forms import ModuleCopies
@@ -21,6 +22,7 @@ from lr_search.workloads.forms import ModuleCopies
 TOO_NEAR = 10**0.5  # a suggestion as near as that to an end of the range is as good as beyond it
 ROOM = 10.0  # how far beyond a suggestion the range then goes, at least
 _LEAST, _MOST = 1e-12, 1e5
+_ENDS = frozenset({"start_lr", "end_lr", "extend"})  # of a range test's settings
 
 
 def as_recorded(budgeted: Budget, recorded: Sequence[Mapping[str, Any]]) -> Budget:
@@ -40,13 +42,11 @@ def _recorded(name: str, side: Side, recorded: Sequence[Mapping[str, Any]]) -> S
         return side
     mine = [plan for plan in recorded if plan.get("optimizer") == name]
     for plan in mine:
-        if plan["kind"] == "range_test" and not side.own_ends:
-            ends = {
-                key: plan["range_test"][key] for key in ("start_lr", "end_lr", "extend") if key in plan["range_test"]
-            }
-            rest = {key: value for key, value in side.range_test.items() if key not in ("start_lr", "end_lr", "extend")}
+        if plan["kind"] == "range_test":
+            then = {key: plan["range_test"][key] for key in _ENDS - side.own_ends if key in plan["range_test"]}
+            rest = {key: value for key, value in side.range_test.items() if key not in _ENDS or key in side.own_ends}
             low, high = plan["lr_range"]
-            side = replace(side, range_test={**rest, **ends}, tested_range=(low, high), lr_range=(low, high))
+            side = replace(side, range_test={**rest, **then}, tested_range=(low, high), lr_range=(low, high))
             break
     for plan in mine:
         if plan["kind"] in ("search", "probe"):
@@ -118,7 +118,8 @@ def range_lines(asked: Question) -> list[str]:
         searched = any(strategy.max_trials != 1 for strategy in side.strategies)
         if side.range_kind and searched:
             tested = ", and further where its range tests show that as too narrow" if _is_open(side) else ""
-            lines.append(f"{name}: LRs from {side.lr_range[0]:g} to {side.lr_range[1]:g} ({side.range_kind}){tested}")
+            why = side.range_kind if side.lr_range == RANGES[side.range_kind] else "as it began"
+            lines.append(f"{name}: LRs from {side.lr_range[0]:g} to {side.lr_range[1]:g} ({why}){tested}")
     if isinstance(asked.workload.model, ModuleCopies):
         lines.append(
             "model is a module: all seeds begin with its weights (a function that makes it gives each its own)"

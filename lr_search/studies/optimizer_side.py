@@ -35,7 +35,7 @@ class Side:
         range_kind: the kind of optimizer that the range was laid out for; empty where it was asked for by number.
         range_test: the arguments of a range test.
         tested_range: (low, high) of the range tests, before they moved `lr_range`.
-        own_ends: whether the ends of the range tests were asked for by number.
+        own_ends: which of the range tests' start_lr, end_lr and extend were asked for.
         settled: whether range tests move the range no more.
     """
 
@@ -48,7 +48,7 @@ class Side:
     range_kind: str = ""
     range_test: Mapping[str, Any] = field(default_factory=dict)
     tested_range: tuple[float, float] = (1e-5, 10.0)
-    own_ends: bool = False
+    own_ends: frozenset[str] = frozenset()
     settled: bool = False
 
     @property

@@ -132,6 +132,34 @@ def test_a_comparison_that_began_with_a_range_of_its_own_goes_on_with_it(storage
     assert {each for held in ranges(storage).values() for each in held} == {first}
 
 
+def test_a_stored_comparison_whose_range_test_was_given_one_end_goes_on(storage):
+    """As when the range was one for all: it began with an end of that range, not of the optimizer's."""
+    settings = {"range_test": {"num_steps": 20, "start_lr": 1e-4}, "workload": line(optimizer=torch.optim.Adam)}
+    before = compared(storage, lr_range=(1e-5, 10.0), **settings)
+    assert same_trials(compared(storage, **settings), before)
+
+
+def test_a_range_of_the_table_is_told_by_its_kind_and_another_as_what_the_comparison_began_with(storage, caplog):
+    compared(storage, lr_range=(1e-3, 1.0))
+    compared(storage, progress=True)
+    assert "SGD: LRs from 0.001 to 1 (as it began)" in caplog.messages[0].splitlines()
+
+
+def test_the_range_that_another_process_began_to_search_meanwhile_is_searched_here_too(storage):
+    work = scaled(1e-3)  # whose range tests move the range
+
+    class Overtaken(lrs.LocalExecutor):
+        """Another process, without range tests, is through before this one's are."""
+
+        def run(self, tasks, progress):
+            if [task.plan.kind for task in tasks] == ["range_test"]:
+                compared(storage, work, seeds=[1], strategies=["grid"])
+            super().run(tasks, progress)
+
+    compared(storage, work, seeds=[0], executor=Overtaken())
+    assert ranges(storage)["search", "SGD"] == {(1e-4, 10.0)}
+
+
 def test_one_at_a_time_and_fused_it_is_moved_alike(storage):
     work = scaled(1e-3)
     found = [compared(InMemoryStorage(), work, seeds=2, executor=each).trials for each in (None, lrs.FusedExecutor())]
@@ -154,3 +182,11 @@ def test_the_plan_says_that_seeds_share_a_modules_weights(capsys):
         compared(None, line(model=model), dry_run=True)
         assert (words in capsys.readouterr().out) == (isinstance(model, nn.Module) == said)
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("end", [{"start_lr": 1.0}, {"end_lr": 1e-3}])
+def test_one_end_of_a_range_test_may_be_asked_for_wherever_other_kinds_of_optimizers_are_searched(storage, end):
+    """Adam's range ends at 1, Adadelta's begins at 0.001: what is trained is SGD."""
+    compared(storage, scaled(1e-3), range_test={"num_steps": 20, **end})
+    (curve,) = (study.curves[0] for study in lrs.load(storage, "a").records if study.kind == "range_test")
+    assert (curve.lr[0], curve.lr[-1]) == pytest.approx((end.get("start_lr", 1e-4), end.get("end_lr", 10.0)))
