@@ -208,6 +208,8 @@ def name_of(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
+    if type(value) in (tuple, list):
+        return f"({', '.join(map(_short, value))})"[:MOST_QUOTED]
     plain = isinstance(value, bool | int | float | str | None)
     return quoted(value)[:MOST_QUOTED] if plain else name_of(value)
 

@@ -345,6 +345,12 @@ def test_a_workload_is_printed_without_addresses(workload, examples):
     assert " at 0x" not in repr(given)
 
 
+def test_pairs_of_numbers_are_printed_as_numbers(workload):
+    given = workload(optimizer=partial(torch.optim.AdamW, betas=(0.9, 0.95), weight_decay=0.1))
+    assert "AdamW(betas=(0.9, 0.95), weight_decay=0.1)" in str(given)
+    assert "AdamW(betas=(0.9, 0.95), weight_decay=0.1)" in repr(given)
+
+
 def test_long_names_are_wrapped_at_80_columns(workload):
     def a_function_with_a_name_that_says_everything_there_is_to_say_about_the_network():
         return make_net()
