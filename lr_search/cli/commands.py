@@ -113,7 +113,9 @@ def compare(
     pruner: Annotated[
         str, typer.Option(help="auto; an Optuna pruner by name: median, hyperband, ...; or none.")
     ] = "none",
-    confirm: Annotated[int, typer.Option(help="Fresh seeds on which the best two, and today's, are trained again.", min=0)] = 0,
+    confirm: Annotated[
+        int, typer.Option(help="Fresh seeds on which the best two, and today's, are trained again.", min=0)
+    ] = 0,
     snapshots: Annotated[
         int,
         typer.Option(help="Models of a cyclic training's last cycle ends that are judged together; 0: none.", min=0),

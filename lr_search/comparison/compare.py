@@ -10,7 +10,7 @@ from typing import Any
 from lr_search.comparison.budget import Budget
 from lr_search.comparison.comparison import Comparison
 from lr_search.comparison.cost import plan_text
-from lr_search.comparison.plans import confirmation_plans, study_plans
+from lr_search.comparison.plans import confirmation_left, confirmation_plans, study_plans
 from lr_search.comparison.question import Pruner, question
 from lr_search.comparison.search_ranges import as_recorded, may_move, moved
 from lr_search.comparison.tryout import further_starts, tried_starts
@@ -123,7 +123,7 @@ def compare(
         limits = runner.time_limits()
         starts = tried_starts(workloads, seeds_now, own=optimizers is None, on_test_data=confirm > 0, limits=limits)
         if dry_run:
-            print(plan_text(budgeted, confirm, [], pace_of), flush=True)  # noqa: T201
+            print(plan_text(budgeted, budgeted.confirm_steps(confirm), [], pace_of), flush=True)  # noqa: T201
             return Comparison(open_storage(None), name)
         # after the workload was tried, and sent to where it is trained, so that wrong use leaves no file
         with runner.session(workloads) as running:
@@ -134,8 +134,9 @@ def compare(
             plans = study_plans(budgeted)
             require_unchanged(opened, name, plans, starts)
             done = finished_trials(opened, name, plans)
+            to_confirm = confirmation_left(budgeted, read_records(opened, name), confirm) if confirm else (0, 0)
             if progress:
-                LOGGER.info(plan_text(budgeted, confirm, done, pace_of))
+                LOGGER.info(plan_text(budgeted, to_confirm[1], done, pace_of))
             working = working_storage(opened)
             if may_move(budgeted.asked):
                 tasks = open_studies(working, name, plans, starts, kinds=("range_test",))
@@ -153,8 +154,8 @@ def compare(
                 done = finished_trials(opened, name, plans)
             asked = budgeted.asked
             tasks = open_studies(working, name, plans, starts)
-            trials = max(0, budgeted.total_trials() - len(done)) + budgeted.confirm_trials(confirm)
-            steps = budgeted.total_steps() - sum(trial.steps for trial in done) + budgeted.confirm_steps(confirm)
+            trials = max(0, budgeted.total_trials() - len(done)) + to_confirm[0]
+            steps = budgeted.total_steps() - sum(trial.steps for trial in done) + to_confirm[1]
             with closing(Progress(trials, steps, name=name, shown=progress)) as shown:
                 _run(running, tasks, shown, working, name)
                 if confirm and all(task.complete() for task in tasks):  # not where the time was over before

@@ -13,13 +13,13 @@ from lr_search.storage.records import TrialRecord
 
 
 def plan_text(
-    budget: Budget, confirm: int, done: Sequence[TrialRecord], pace_of: Callable[[int], FirstPace | None]
+    budget: Budget, to_confirm: int, done: Sequence[TrialRecord], pace_of: Callable[[int], FirstPace | None]
 ) -> str:
     """The studies, and what is left to run of them.
 
     Args:
         budget: of the question.
-        confirm: fresh seeds on which the best two, and today's, are trained again.
+        to_confirm: steps that are left of the trainings on fresh seeds.
         done: the trials that an earlier call has finished.
         pace_of: how many trials -> how fast they will be run, as measured, or None.
     """
@@ -49,15 +49,14 @@ def plan_text(
         steps = steps if steps >= full else 0
     elif not trials:
         steps = 0
-    confirmed = budget.confirm_steps(confirm)
-    if not steps + confirmed:
+    if not steps + to_confirm:
         return "\n".join([*lines, "nothing is left to train"])
     more = " more" if done else ""
     plan = f"at most {_count(trials, f'trial{more}', f'trials{more}')} and {steps:,} steps in all"
     if asked.prunes_any:  # trials that are cut leave steps for others
         plan = f"at most {steps:,}{more} steps in all"
-    plan += f", and {confirmed:,} steps to confirm" if confirm else ""
-    lines.append(f"{plan}{_time_text(asked, steps + confirmed, pace_of(trials))}")
+    plan += f", and {to_confirm:,} steps to confirm" if to_confirm else ""
+    lines.append(f"{plan}{_time_text(asked, steps + to_confirm, pace_of(trials))}")
     return "\n".join(lines)
 
 

@@ -119,3 +119,13 @@ def confirmation_plans(asked: Question, records: Sequence[StudyRecord], seeds: i
     if best and asked.today is not None:
         plans += [_today_plan(asked, asked.today, first + offset, fresh=True) for offset in range(seeds)]
     return plans
+
+
+def confirmation_left(budget: Budget, records: Sequence[StudyRecord], seeds: int) -> tuple[int, int]:
+    """Trainings on so many fresh seeds that have not ended, and their steps: of the best so far, where there are any already."""
+    plans = confirmation_plans(budget.asked, records, seeds)
+    if not plans:
+        return budget.confirm_trials(seeds), budget.confirm_steps(seeds)
+    ended = {study.name for study in records if any(trial.state != "RUNNING" for trial in study.trials)}
+    left = [plan.budget_steps for plan in plans if plan.name not in ended]
+    return len(left), sum(left)

@@ -128,9 +128,16 @@ def test_confirm_trains_it_on_the_fresh_seeds_and_on_the_test_data(storage: InMe
     assert told.value == pytest.approx(sum(expected.values()) / 2)
 
 
-def test_where_it_joins_after_confirm_only_todays_is_trained_on_the_fresh_seeds(storage: InMemoryStorage) -> None:
+def test_where_it_joins_after_confirm_only_todays_is_trained_on_the_fresh_seeds(
+    storage: InMemoryStorage, caplog: pytest.LogCaptureFixture
+) -> None:
     before = compared(storage, confirm=1, seeds=1).confirmations["started"].tolist()
-    after = compared(storage, confirm=1, seeds=1, today=LR)
+    after = compared(storage, confirm=1, seeds=1, today=LR, progress=True)
+    steps = line().num_steps  # once beside the searches, once on the fresh seed
+    assert f"at most 1 trial more and {steps} steps in all, and {steps} steps to confirm" in caplog.messages[0]
+    caplog.clear()
+    compared(storage, confirm=1, seeds=1, today=LR, progress=True)
+    assert caplog.messages[0].splitlines()[-1] == "nothing is left to train"
     assert after.confirmations.query("strategy != 'today'")["started"].tolist() == before
     assert trained(after, "confirm").keys() == {("constant", FRESH)}
 
