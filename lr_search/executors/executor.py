@@ -67,6 +67,9 @@ class Executor(ABC):
     def run(self, tasks: Sequence[StudyTask], progress: Progress) -> None:
         """Run trials until every study is complete.
 
+        In one session it may be called up to three times: with the range tests that say where all search, with all studies, and with
+        the trainings that confirm.
+
         Raises:
             TrialsFailedError: three trials in a row ended with an exception in the user's code.
             KeyboardInterrupt: on Ctrl-C, after the trials that ran were put back.

@@ -107,9 +107,11 @@ class ExecutorContract:
         assert {"finished", "diverged"} <= set(found.trials["outcome"])
 
     def test_several_seeds(self) -> None:
-        """Each seed has weights and batches of its own."""
-        found = self.same(line_workload(), strategies=["random", "range_test"], budget=4, seeds=[3, 0], **TAME)
+        """Each seed has weights and batches of its own. Its range tests say where all search, and are run by themselves first."""
+        settings: dict[str, Any] = {"lr_range": None, "range_test": {"num_steps": 20}}
+        found = self.same(line_workload(), strategies=["random", "range_test"], budget=4, seeds=[3, 0], **settings)
         assert set(found.trials["seed"]) == {3, 0}
+        assert found.curves["seed"].nunique() == 2
 
     def test_several_seeds_that_end_at_different_steps(self) -> None:
         """Cut, diverged or finished, and evaluated at steps of their own."""
