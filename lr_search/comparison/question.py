@@ -71,7 +71,7 @@ class Question:
 
     @property
     def range_test(self) -> Mapping[str, Any]:
-        """The arguments of the first optimizer's range tests; only the range differs between optimizers."""
+        """The arguments of the first optimizer's range tests; only the ends differ between optimizers."""
         return next(iter(self.sides.values())).range_test
 
     @property

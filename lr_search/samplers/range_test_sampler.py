@@ -144,6 +144,7 @@ class RangeTestSampler(PointSampler):
         require(
             below < above,
             f"the range of {quoted(name)} must overlap the prior's, {prior.low:g} to {prior.high:g}",
+            "Give the prior an lr_range that holds it, or search where the prior lies.",
             low=distribution.low,
             high=distribution.high,
         )

@@ -201,3 +201,11 @@ def test_a_prior_that_is_none_is_an_error(arguments: dict[str, object], message:
 def test_a_point_without_a_study_needs_a_prior() -> None:
     with pytest.raises(InvalidInputError, match="prior must be given, for a point without a study"):
         RangeTestSampler().point(0, "lr", RANGE)
+
+
+def test_a_prior_that_lies_elsewhere_is_an_error_with_the_way_out() -> None:
+    """A person's prior reaches two decades to either side."""
+    sampler = RangeTestSampler(LRPrior.around(1e-3))
+    message = r"must overlap the prior's, 1e-05 to 0\.1, but got low=1\.0, high=10\.0\. Give the prior an lr_range that holds it"
+    with pytest.raises(InvalidInputError, match=message):
+        sampler.point(0, "lr", FloatDistribution(1.0, 10.0, log=True))
