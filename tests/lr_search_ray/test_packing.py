@@ -129,7 +129,7 @@ def test_the_one_optimizer_comes_from_the_factory_where_it_cannot_be_sent(module
         ("__main__:work", r"factory must be in a module that the workers can import, but got '__main__:work'\. Move"),
         ("no_such_module:work", "there is no 'no_such_module'"),
         ("tests.helpers.workloads:liner", "Did you mean 'line'"),
-        ("tests.helpers.workloads", r"pkg\.mod:name, but got 'tests\.helpers\.workloads'"),
+        ("tests.helpers.workloads", r"pkg\.mod:name or path/file\.py:name, but got 'tests\.helpers\.workloads'"),
     ],
 )
 def test_a_factory_that_is_none_is_refused_at_once(factory, told):
