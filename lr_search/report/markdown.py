@@ -29,7 +29,7 @@ def summary_markdown(findings: Findings) -> str:
     else:
         if best.against_today is not None:
             lines += [markdown_text(best.against_today.sentence), ""]
-        answer = f"**{best.schedule_text}, peak LR {best.lr:.4g}, {best.optimizer}**: {best.value:.4g}. {best.reason}"
+        answer = f"**{best.training}**: {best.objective} {best.value:.4g}. {best.reason[:1].upper()}{best.reason[1:]}"
         lines += [markdown_text(answer), ""]
     summary = shown(findings.summary(full=True))
     heads = [SUMMARY_HEADS.get(column, column) for column in summary.columns]

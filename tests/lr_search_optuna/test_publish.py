@@ -70,7 +70,7 @@ def test_every_study_has_a_note_with_the_recommendation_and_the_summary(publishe
     for record in published.records:
         note = page_of(published, record.name)["note"]["body"]
         assert note.startswith("# lr_search: bowl\n")
-        assert f"**{best.schedule}, peak LR {best.lr:.4g}, SGD**" in note
+        assert f"learning rate {best.lr:.3g}, SGD**" in note
         rows = [row for row in note.splitlines() if "SGD" in row and row.count("|") > 10]
         assert len(rows) == len(published.summary(full=True)) == 6
 

@@ -327,7 +327,7 @@ def test_summary_md_is_a_table_with_a_row_for_each_line_of_the_summary(report, b
     assert {len(cells(line)) for line in table} == {len(shown(bowl_comparison.summary(full=True)).columns)}
     assert [cells(line)[:3] for line in table[2:]] == bowl_comparison.summary(full=True).iloc[:, :3].to_numpy().tolist()
     best = bowl_comparison.recommend()
-    assert f"**{best.schedule}, peak LR {best.lr:.4g}, SGD**" in lines[2]
+    assert f"learning rate {best.lr:.3g}, SGD**" in lines[2]
 
 
 def test_hostile_names_break_neither_the_markdown_table_nor_the_page_it_is_shown_in(hostile):
