@@ -198,7 +198,9 @@ def test_where_todays_is_better_it_is_to_be_kept_and_nothing_says_to_train_with_
     best = findings.recommendation
     assert stats.ttest_rel(values, (0.5, 0.6, 0.7)).pvalue < 0.05
     assert (best.against_today.verdict, best.against_today.keep) == ("worse", True)
-    sentence = "Today's 0.0003 is better: keep it (0.03, where loss 0.6 was found, for 30 steps, 3 trials and 2 s of search)."
+    sentence = (
+        "Today's 0.0003 is better: keep it (0.03, where loss 0.6 was found, for 30 steps, 3 trials and 2 s of search)."
+    )
     assert best.against_today.sentence == sentence
     text = " ".join(as_text(findings, 80).splitlines())
     assert text.startswith(f"{sentence} Best of the search: constant, learning rate 0.1, SGD")
