@@ -105,8 +105,17 @@ def _print_way_on(storage: str | None, name: str | None) -> None:
         from lr_search.storage.masking import masked_url, masked_words
 
         again = masked_words(["lr-search", *(word for word in sys.argv[1:] if word != "--fresh")])
+        if _is_missing_file(storage):
+            typer.echo(f"Nothing is finished yet. Go on with:  {again}", err=True)
+            return
         typer.echo(f"What is finished is kept in {masked_url(storage)}. Go on with:  {again}", err=True)
         typer.echo(f"See it as it is with:  {masked_words(['lr-search', 'report', storage, name or ''])}", err=True)
+
+
+def _is_missing_file(storage: str) -> bool:
+    """Whether it is an SQLite file that is not there: stopped while it was tried out, a comparison has made none."""
+    _, sqlite, place = storage.partition("sqlite:///")
+    return bool(sqlite) and place not in ("", ":memory:") and not Path(place.partition("?")[0]).exists()
 
 
 def _print_error(error: LRSearchError) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Out = Annotated[Path, typer.Option(help="Folder the report is written to.")]
 PAGE_SECONDS = 30.0  # between two pages of a comparison that runs: drawing them takes time from it
 QUIET_LOOKS = 3  # looks in a row at which nobody is at work, after which watching ends
-PIPED_COLUMNS = 160  # where there is no terminal, nor COLUMNS
+PIPED_COLUMNS = 80  # where there is no terminal, nor COLUMNS
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 

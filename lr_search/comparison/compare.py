@@ -13,6 +13,7 @@ from lr_search.comparison.cost import plan_text
 from lr_search.comparison.plans import confirmation_left, confirmation_plans, study_plans
 from lr_search.comparison.question import Pruner, question
 from lr_search.comparison.search_ranges import as_recorded, may_move, moved
+from lr_search.comparison.today import UsedToday
 from lr_search.comparison.tryout import further_starts, tried_starts
 from lr_search.comparison.unchanged import require_unchanged
 from lr_search.errors import require
@@ -43,7 +44,7 @@ def compare(
     optimizers: NamedOptimizers | None = None,
     lr_range: tuple[float, float] | None = None,
     range_test: Mapping[str, Any] | None = None,
-    today: float | Mapping[str, Any] | None = None,
+    today: UsedToday = None,
     budget: float = 8,
     seeds: int | Sequence[int] = 3,
     pruner: Pruner = None,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from optuna.pruners import BasePruner
 
-from lr_search.comparison.today import Today, today_of
+from lr_search.comparison.today import Today, UsedToday, today_of
 from lr_search.errors import require
 from lr_search.kinds.checked import taken
 from lr_search.kinds.kind import WHOLE_NUMBER
@@ -114,7 +114,7 @@ def question(
     pruner: Pruner,
     snapshots: int = 0,
     search_shape: bool = False,
-    today: float | Mapping[str, Any] | None = None,
+    today: UsedToday = None,
 ) -> Question:
     """Check what the user asked for. Raises: InvalidInputError, UnknownNameError: it breaks a rule."""
     require_name("name", name)

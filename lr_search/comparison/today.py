@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from lr_search.errors import require, unknown_name
 from lr_search.kinds.checked import taken
@@ -19,6 +19,7 @@ from lr_search.workloads.workload import Workload
 TODAY = "today"  # the name of the strategy
 _HOLDS = ("lr", "schedule", "optimizer")
 _EXAMPLE = 'For example: today=3e-4, or today={"lr": 3e-4, "schedule": "cosine"}.'
+UsedToday = Annotated[float | Mapping[str, Any] | None, _EXAMPLE]  # the LR, or it and what it is used with
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Today:
 
 
 def today_of(
-    given: float | Mapping[str, Any] | None,
+    given: UsedToday,
     strategies: Sequence[Strategy],
     layouts: Mapping[str, ScheduleLayout],
     sides: Mapping[str, Side],

@@ -26,7 +26,10 @@ from lr_search.kinds.printable_names import require_name
 if TYPE_CHECKING:
     import torch
 
-OptimizerFactory = Callable[..., "torch.optim.Optimizer"]  # (params, lr=...) -> Optimizer
+OptimizerFactory = Annotated[  # (params, lr=...) -> Optimizer
+    Callable[..., "torch.optim.Optimizer"],
+    "Pass a class, or a function of (params, lr=...) that makes one: torch.optim.Adam, functools.partial(torch.optim.SGD, momentum=0.9).",
+]
 NamedOptimizers = Annotated[
     str | Sequence[str] | Mapping[str, str | OptimizerFactory], "Such as ['adam', 'sgd'], or {'mine': torch.optim.SGD}."
 ]

@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from lr_search.results.findings import Findings
 from lr_search.results.recommendation import Recommendation
+from lr_search.results.statistics import MIN_SEEDS
 
 CONFIRM = 3  # fresh seeds that are proposed
 _OURS = ("lr-search", "lr-search.exe", "__main__.py")
@@ -34,7 +35,7 @@ class NextStep:
 
 
 def next_step(findings: Findings, best: Recommendation, *, with_today: bool = False) -> NextStep | None:
-    """Confirm it; where that is done and did not tell the best two apart, on more fresh seeds; else None.
+    """Confirm it; where that is done on too few fresh seeds, or did not tell the best two apart, on more; else None.
 
     Args:
         findings: of a comparison.
@@ -45,11 +46,14 @@ def next_step(findings: Findings, best: Recommendation, *, with_today: bool = Fa
     whom = "the best two" if count == 2 else "it"
     seeds = CONFIRM
     if best.confirmed:
-        if best.is_real or best.runner_up is None:
-            return None
         done = best.interval.n if best.interval is not None else CONFIRM
-        seeds = 2 * max(done, CONFIRM)
-        lead = f"{done} fresh seeds do not tell the best two apart; {seeds} may"
+        if done < MIN_SEEDS:
+            lead = f"{done} fresh seed{'s give' if done > 1 else ' gives'} no interval, {seeds} do"
+        elif best.is_real or best.runner_up is None:
+            return None
+        else:
+            seeds = 2 * done
+            lead = f"{done} fresh seeds do not tell the best two apart; {seeds} may"
     else:
         both = f"{whom}{' and what is used today' if with_today else ''}"
         lead = f"This trains {both} again on {seeds} fresh seeds, so that the numbers are not of the trials it was chosen by"

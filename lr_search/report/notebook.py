@@ -31,7 +31,7 @@ def comparison_html(findings: Findings) -> str:
 
 def recommendation_html(best: Recommendation) -> str:
     """What to train with, how sure that is, and the code."""
-    title = best.training
+    title = f"{best.heading}: {best.training}"
     first = "" if best.against_today is None else f"{best.against_today.sentence} "
     text = f"{first}Expect {best.objective} {best.value:.4g}: {best.reason}"
     code = f"<details><summary>PyTorch code</summary><pre>{escape(best.code)}</pre></details>" if best.code else ""

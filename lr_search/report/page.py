@@ -88,6 +88,7 @@ def page_html(findings: Findings, drawn: Sequence[Drawn] | None = None) -> str:
         "run_facts": facts.run_facts(findings),
     }
     titles = SECTIONS | {"objective": parts["view"].title if parts.get("view") else ""}
+    titles |= {"answer": best.heading} if (best := findings.recommendation) is not None else {}
     titles |= {"ways": "The search"} if parts["ways_count"] < 2 else {}
     return environment.get_template("report.html.jinja").render(
         name=findings.name,

@@ -44,9 +44,9 @@ def answer_title(findings: Findings, best: Recommendation) -> str:
 
 def badge(best: Recommendation) -> str:
     """How sure the answer is, in a word or two."""
-    if best.confirmed:
-        return "confirmed"
-    return "too few seeds" if best.interval is not None and best.interval.n < MIN_SEEDS else "unconfirmed"
+    if best.interval is not None and best.interval.n < MIN_SEEDS:
+        return "too few seeds"
+    return "confirmed" if best.confirmed else "unconfirmed"
 
 
 def answer_facts(findings: Findings, best: Recommendation) -> Facts:
@@ -109,14 +109,17 @@ def confirm_sentence(findings: Findings) -> str:
     ways = again.loc[~todays, ["schedule", "optimizer", "lr"]].drop_duplicates()
     spent = f"{_count(len(again), 'training')}, {int(again['steps'].sum()):,} steps"
     fresh = _count(again["seed"].nunique(), "fresh seed")
-    lead = f"After the search the best {len(ways)}{' and what is used today' * bool(todays.any())} were trained again on {fresh} ({spent})."
+    best_ones = "the best" if len(ways) == 1 else f"the best {len(ways)}"
+    was = "was" if len(ways) == 1 and not todays.any() else "were"
+    lead = f"After the search {best_ones}{' and what is used today' * bool(todays.any())} {was} trained again on {fresh} ({spent})."
     return f"{lead} The answer's numbers are of these trainings alone."
 
 
 def cheapest_sentence(findings: Findings) -> str:
     """Which way of searching came close to the best with the fewest steps, and what all took."""
-    frame = findings.summary(full=True).dropna(subset=["steps_to_close"])
-    if frame.empty:
+    ways = findings.summary(full=True)
+    frame = ways.dropna(subset=["steps_to_close"])
+    if frame.empty or len(ways) < 2:
         return ""
     row = frame.iloc[int(frame["steps_to_close"].argmin())]
     spent = steps_taken(findings, "search", "range_test", "probe")

@@ -35,7 +35,7 @@ def as_text(findings: Findings, width: int) -> str:
     if best is None:
         lines += textwrap.wrap(findings.lack, width)
     else:
-        lines += textwrap.wrap(f"Train with: {best.training}", width)
+        lines += textwrap.wrap(f"{best.heading}: {best.training}", width)
         lines += textwrap.wrap(f"Expect {best.objective} {best.value:.4g}: {best.reason}", width)
     lines += _table(findings, width)
     if findings.unfinished:

@@ -12,7 +12,7 @@ from lr_search.results.finding_out import finding_out
 from lr_search.results.statistics import MIN_SEEDS, Interval, paired_interval
 from lr_search.storage.records import StudyRecord
 
-TodayVerdict = Literal["better", "as good", "not told apart", "too few seeds", "not trained"]
+TodayVerdict = Literal["better", "as good", "worse", "not told apart", "too few seeds", "not trained"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class AgainstToday:
 
     Args:
         sentence: all of it in words.
-        verdict: what was found is "better"; or today's is "as good", and can stay; or the seeds do not tell them apart, or are too
-            few to; or today's was not trained (yet).
+        verdict: what was found is "better", or "worse"; or today's is "as good", and can stay; or the seeds do not tell them apart,
+            or are too few to; or today's was not trained (yet).
         confirmed: whether both were trained on fresh seeds.
         lr: today's (peak) LR.
         schedule: today's, by name.
@@ -51,6 +51,11 @@ class AgainstToday:
     trials: int
     steps: int
     seconds: float
+
+    @property
+    def keep(self) -> bool:
+        """Whether today's is to be kept, rather than what was found."""
+        return self.verdict in ("as good", "worse")
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ def _verdict(gain: Interval | None, little: float) -> TodayVerdict:
     if gain is None:
         return "not trained"
     if gain.mean <= 0:
-        return "as good"
+        return "worse" if gain.n >= MIN_SEEDS and gain.high < 0 else "as good"
     if gain.n < MIN_SEEDS:
         return "too few seeds"
     if gain.low > 0:
@@ -158,6 +163,8 @@ def _sentence(
     between = f"95% interval of the gain: {gain.low:.2g} to {gain.high:.2g}"
     if verdict == "as good":
         return f"{today[:1].upper()}{today[1:]} is as good: keep it ({value}, where {found} was found, for {cost})."
+    if verdict == "worse":
+        return f"{today[:1].upper()}{today[1:]} is better: keep it ({value}, where {found} was found, for {cost})."
     if verdict == "not told apart":
         return f"{seeds} cannot tell what was found from {today}: {found} against {value} ({between}), for {cost}."
     gained = f"{found} where {today} {'diverges' if diverged else f'gives {value}'}, for {cost}"

@@ -94,6 +94,12 @@ class Recommendation:
         return f"{self.schedule_text}, {name} {self.lr:.3g}, {self.optimizer}"
 
     @property
+    def heading(self) -> str:
+        """What `training` is to its reader: what to train with, or, where today's is to be kept, the best of what was searched."""
+        keep = self.against_today is not None and self.against_today.keep
+        return "Best of the search" if keep else "Train with"
+
+    @property
     def schedule_text(self) -> str:
         """The schedule's name, and its shape where that was searched."""
         shape = ", ".join(f"{name} {value:.3g}" for name, value in self.shape.items())

@@ -63,7 +63,7 @@ class CriterionLoss:
     criterion: Any
 
     def __call__(self, model: nn.Module, batch: Any) -> torch.Tensor:
-        """The loss. Raises: WorkloadError: the batch is no (input, target)."""
+        """The loss. Raises: WorkloadError: the batch is no (input, target), or one example of it."""
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             came = (
                 f"{type(batch).__name__} of {len(batch)}" if isinstance(batch, tuple | list) else type(batch).__name__
@@ -73,6 +73,11 @@ class CriterionLoss:
                 f"{came}. Write one of (model, batch): {_written(self.criterion)}."
             )
         inputs, targets = batch
+        if isinstance(targets, int | float) or getattr(targets, "ndim", 1) == 0:
+            raise WorkloadError(
+                f"A loss such as {name_of(self.criterion)} is understood for batches of several examples, but got a target without "
+                "dimensions: one example. Put a loader around the data: torch.utils.data.DataLoader(data, batch_size=32, shuffle=True)."
+            )
         outputs = model(inputs)
         if isinstance(self.criterion, nn.Module) and isinstance(outputs, torch.Tensor):
             _move(self.criterion, outputs.device)

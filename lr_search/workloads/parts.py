@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import nn
 
 from lr_search.errors import require
 
-Loss = Callable[[nn.Module, Any], torch.Tensor]
+Loss = Annotated[
+    Callable[[nn.Module, Any], torch.Tensor],
+    "Pass one of (model, batch), or one of torch's criteria for batches (input, target): torch.nn.CrossEntropyLoss().",
+]
 Metrics = Callable[[nn.Module, Any], Mapping[str, Any]]
 Precision = Literal["fp32", "bf16", "fp16"]
 

@@ -7,7 +7,9 @@ import sys
 
 import optuna
 import pytest
+import typer
 
+from lr_search.cli.command_support import errors_printed
 from tests.helpers.command_line import SMALL, write
 
 WORKLOADS = {
@@ -268,3 +270,16 @@ def test_the_installed_command_ends_with_2_and_without_a_traceback(folder):
     assert found.returncode == 2
     assert found.stderr.startswith("error: storage must be a database URL")
     assert len(found.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_is_stopped_before_it_stored_anything_names_no_storage_to_look_into(there, tmp_path, monkeypatch, capsys):
+    """`lr-search report`, as proposed, would say that there is no such file."""
+    monkeypatch.setattr(sys, "argv", ["lr-search", "compare", "w.py:workload"])
+    if there:
+        (tmp_path / "kept.db").touch()
+    with pytest.raises(typer.Exit), errors_printed(f"sqlite:///{tmp_path}/kept.db", "w"):
+        raise KeyboardInterrupt
+    told = capsys.readouterr().err
+    assert "Go on with:  lr-search compare w.py:workload\n" in told
+    assert ("Nothing is finished yet." in told, "lr-search report" in told) == (not there, there)

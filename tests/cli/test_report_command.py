@@ -34,6 +34,7 @@ def test_the_table_is_in_the_terminal_and_the_report_in_the_folder(cli, url, tmp
     best = lrs.load(url).recommend()
     lines = result.stdout.splitlines()
     assert lines[0] == f"Train with: constant, learning rate {best.lr:.3g}, SGD"
+    assert 70 < max(map(len, lines[:-1])) <= 80  # as by print, also where it goes to a pipe; last is the report's path
     table = lines[lines.index("") + 1 :]
     assert table[0].split() == ["strategy", "schedule", "loss", "at", "LR", "steps", "trials"]
     rows = lrs.load(url).trials.groupby(["strategy", "seed"], observed=True)

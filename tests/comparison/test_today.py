@@ -161,6 +161,10 @@ def test_it_is_in_the_plan_and_its_cost(capsys: pytest.CaptureFixture[str]) -> N
         ({"today": math.inf}, "today's lr must be positive and finite"),
         ({"today": math.nan}, "today must be a number, a mapping of texts or None, but got nan"),
         ({"today": "3e-4"}, "today must be a number, a mapping of texts or None, but got '3e-4'"),
+        (
+            {"today": (LR, "cosine")},
+            r"but got \(0.01, 'cosine'\)\. For example: today=3e-4, or today={\"lr\": 3e-4, \"sched",
+        ),
         ({"today": {"lr": "3e-4"}}, "today's lr must be a number, but got '3e-4'"),
         ({"today": {"schedule": "cosine"}}, "today must hold the lr that you train with now"),
         ({"today": {"lr": LR, "momentum": 0.9}}, r"today may hold lr, schedule, optimizer, but got \['momentum'\]"),

@@ -48,8 +48,17 @@ def test_a_loader_whose_workers_die_fails_its_trials_and_leaves_none_waiting(exe
         metrics=None, valid_data=lambda: [torch.ones(4, 1)], num_steps=20, eval_every=10,
     )  # fmt: skip
     url = f"sqlite:///{tmp_path}/a.db"
-    settings = {"strategies": ["grid"], "budget": 6, "seeds": 1, "executor": executor, "storage": url, "name": "dead"}
-    lrs.compare(work, **{**settings, "storage": None}, progress=False)  # without the plan, which reads as long as it has time
+    settings = {
+        "strategies": ["grid"],
+        "schedules": ["constant"],
+        "budget": 6,
+        "seeds": 1,
+        "executor": executor,
+        "storage": url,
+        "name": "dead",
+    }
+    # without the plan, which reads batches for as long as it has time
+    lrs.compare(work, **{**settings, "storage": None}, progress=False)
     healthy = len(opened) + len(opened) // 2  # the same again, until half of it is done
     with pytest.raises(TrialsFailedError, match="3 trials in a row failed"):
         lrs.compare(work, **settings, progress=False)

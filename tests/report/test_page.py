@@ -287,6 +287,17 @@ def test_few_seeds_are_not_blamed_where_fresh_ones_confirmed_the_answer():
     assert "To be surer" not in text  # there is no other schedule or optimizer to tell it from
 
 
+def test_too_few_fresh_seeds_are_called_so_and_more_are_proposed():
+    """Confirmed on two seeds, it would stand beside a sentence that two seeds cannot tell."""
+    records = [study([(0.1, 0.2)], seed=seed) for seed in range(3)]
+    again = [study([(0.1, 0.25)], kind="confirm", seed=seed, strategy="") for seed in (1000, 1001)]
+    text = page_of(*records, *again).text
+    assert "SGDtoo few seeds" in text
+    assert "2 fresh seeds give no interval, 3 do: 10 more steps" in text  # a third training of 10 steps
+    assert "the best was trained again on 2 fresh seeds (2 trainings, 20 steps)" in text
+    assert "came within 5%" not in text  # of one way to search, that says nothing
+
+
 def test_the_cheapest_search_is_named_with_its_share_of_all_steps():
     records = []
     for seed in range(3):  # 10 steps a trial: random is there with its 2nd, grid with its 4th

@@ -10,6 +10,7 @@ from scipy import stats
 
 from lr_search.report.markdown import summary_markdown
 from lr_search.report.notebook import recommendation_html
+from lr_search.report.page import page_html
 from lr_search.report.terminal import as_text
 from lr_search.results.findings import Findings
 from lr_search.results.recommendation import recommend
@@ -188,3 +189,34 @@ def test_where_nothing_else_ends_well_todays_is_to_be_kept():
         " Today's 0.0003 under constant gives loss 0.6: keep it until then."
     )
     assert "oday's" not in Findings("by hand", [*lost, *todays((math.inf, "FAIL"))]).lack
+
+
+def test_where_todays_is_better_it_is_to_be_kept_and_nothing_says_to_train_with_what_was_found():
+    """Beyond what the seeds differ: a wrong range was searched."""
+    values = (0.02, 0.04, 0.03)
+    findings = Findings("by hand", [*searched((0.5, 0.6, 0.7)), *todays(values)])
+    best = findings.recommendation
+    assert stats.ttest_rel(values, (0.5, 0.6, 0.7)).pvalue < 0.05
+    assert (best.against_today.verdict, best.against_today.keep) == ("worse", True)
+    sentence = (
+        "Today's 0.0003 is better: keep it (0.03, where loss 0.6 was found, for 30 steps, 3 trials and 2 s of search)."
+    )
+    assert best.against_today.sentence == sentence
+    text = " ".join(as_text(findings, 80).splitlines())
+    assert text.startswith(f"{sentence} Best of the search: constant, learning rate 0.1, SGD")
+    for told in (text, recommendation_html(best), page_html(findings, drawn=[])):
+        assert "Best of the search" in told
+        assert "Train with" not in told
+
+
+def test_accuracy_of_todays_that_is_better():
+    up = {"direction": "maximize", "objective": "accuracy", "start": 0.1}
+    found = told([*searched((0.5, 0.52, 0.51), **up), *todays((0.9, 0.91, 0.92), **up)])
+    assert found.verdict == "worse"
+    assert found.sentence.startswith("Today's 0.0003 is better: keep it (0.91, where accuracy 0.51 was found, ")
+
+
+@pytest.mark.parametrize(("schedule", "words"), [("constant", "learning rate"), ("cosine", "peak learning rate")])
+def test_in_markdown_too_there_is_a_peak_only_where_the_lr_moves(schedule, words):
+    lines = summary_markdown(Findings("by hand", searched(schedule=schedule))).splitlines()
+    assert lines[2].startswith(f"**{schedule}, {words} 0.1, SGD**: loss 0.2. Lowest smoothed loss over 3 trials")

@@ -97,11 +97,16 @@ def test_a_loader_that_keeps_its_own_state_is_refused_by_a_comparison(workload, 
 
 
 class Rows(Dataset):
+    """Its examples, by default the numbers below 8."""
+
+    def __init__(self, rows=range(8)):
+        self.rows = rows
+
     def __getitem__(self, i):
-        return i
+        return self.rows[i]
 
     def __len__(self):
-        return 8
+        return len(self.rows)
 
 
 class Indexed:
@@ -235,6 +240,28 @@ def test_a_criterion_does_not_understand_other_batches(workload, examples):
         ),
     ):
         losses_of(workload(loss=nn.CrossEntropyLoss(), train_data=batches, valid_data=batches))
+
+
+@pytest.mark.parametrize("of", [list, lambda pairs: lambda: Rows(pairs)], ids=["a list", "a function's data set"])
+def test_a_criterion_does_not_train_on_single_examples(workload, examples, of):
+    """A data set where batches should be would train one example a step, and no error would tell."""
+    pairs = of(list(zip(*examples, strict=True)))
+    with pytest.raises(WorkloadError, match=r"a target without dimensions: one example\. Put a loader around the data"):
+        losses_of(workload(loss=nn.CrossEntropyLoss(), train_data=pairs))
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"optimizer": "adam"}, "must be a function, but got 'adam'. Pass a class, or a function of (params, lr=...)"),
+        ({"optimizer": torch.optim.SGD([torch.zeros(1)], lr=1.0)}, "Pass a class, or a function of (params, lr=...)"),
+        ({"loss": "cross_entropy"}, "but got 'cross_entropy'. Pass one of (model, batch), or one of torch's criteria"),
+    ],
+    ids=["optimizer's name", "optimizer", "loss's name"],
+)
+def test_what_is_no_function_is_refused_with_what_to_write(workload, changes, remedy):
+    with pytest.raises(InvalidInputError, match=re.escape(remedy)):
+        workload(**changes)
 
 
 class Own(nn.Module):
