@@ -42,7 +42,8 @@ class TestRayExecutor(ExecutorContract):
         assert set(found.trials["outcome"]) == {"finished", "diverged", "pruned"}
         assert set(found.trials["strategy"]) == set(SEARCHES)
         assert len(found.curves)
-        assert found.trials["worker"].nunique() >= 2
+        # a range test or the probe may be all that one of the two has run
+        assert found.all_trials["worker"].nunique() >= 2
 
     def test_every_schedule_and_optimizer_and_all_that_a_workload_says_and_a_second_call_trains_nothing(self) -> None:
         workload = line_workload(clip_norm=0.5, accumulate=2, combine="mean", test_data=shifted)
