@@ -107,6 +107,7 @@ def compared():
     return run(lrs.LocalExecutor()), run(FusedExecutor(width=4))
 
 
+@pytest.mark.long
 def test_a_comparison_from_end_to_end(compared, tmp_path):
     comparison = compared[0]
     counts = comparison.trials.groupby(["optimizer", "schedule", "strategy"], observed=True).size().to_dict()

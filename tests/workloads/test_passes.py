@@ -127,6 +127,7 @@ def test_a_pass_that_is_shorter_than_it_says(data, error):
         list(one_pass(data(error), "valid_data"))
 
 
+@pytest.mark.long
 def test_a_walk_ends_no_pass_early():
     walk = BatchWalk(lambda: DataLoader(Pairs(8), 4), "train_data", CPU)
     assert len([next(walk), next(walk)]) == 2
