@@ -35,10 +35,8 @@ MOST_DECADES = 2.5  # how far apart two places on a curve are taken to lie
 FITTED_AS = {"constant": "constant", "plateau": "constant", "wsd": "wsd", "one_cycle": "one_cycle"}
 OTHERS_AS = "cosine"
 STAY_HIGH = ("constant", "wsd")  # until the end, or near to it
-OFTEN, LONG = (
-    (3.0, 100.0),
-    (300, 3000),
-)  # from and to which more is learned by heart, as far as was trained
+# epochs and steps from which on more is learned by heart, as far as was trained
+OFTEN, LONG = (3.0, 100.0), (300, 3000)
 
 
 @dataclass(frozen=True)

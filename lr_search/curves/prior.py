@@ -28,11 +28,8 @@ TAILS = 0.05  # the share that is spread evenly over the whole range: a curve's 
 NORMAL = NormalDist()
 
 MOST_DRAWN = 10**6
-AROUND, AROUND_STDS, MOST_AROUND = (
-    2.0,
-    4.0,
-    30.0,
-)  # how far a person's prior reaches: decades, standard deviations, and at most decades
+# how far a person's prior reaches: decades, or standard deviations where those are more, and at most decades
+AROUND, AROUND_STDS, MOST_AROUND = 2.0, 4.0, 30.0
 
 
 @checked

@@ -18,10 +18,7 @@ from lr_search.workloads.workload import PROBE_LR, Workload
 
 CHUNK_STEPS = 5  # are timed together
 MOST_CHUNKS = 20  # at most, after one to warm up
-ENOUGH_SECONDS, MOST_SECONDS = (
-    0.15,
-    5.0,
-)  # of chunks: no more are timed after that; those that warm up count in the second
+ENOUGH_SECONDS, MOST_SECONDS = 0.15, 5.0  # of chunks: no more are timed then; those that warm up count in the second
 
 
 @dataclass(frozen=True)
