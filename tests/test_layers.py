@@ -14,6 +14,7 @@ LAYERS = (
     "demo", "testing",
 )  # fmt: skip
 RAY_LAYERS = ("cluster", "tune", "jobs", "ray_executor")
+TRAINERS = ("lr_search_keras", "lr_search_lightning", "lr_search_skorch", "lr_search_transformers")
 ABOVE_ALL = {"lr_search", "lr_search.__main__", "lr_search_ray"}
 
 # delegating calls that import, inside a function or for types, what stands higher
@@ -49,6 +50,7 @@ ONLY_IN = {
     "ray": (),
     "lr_search_optuna": (),
     "lr_search_ray": (),
+    **dict.fromkeys(["accelerate", "keras", "lightning", "pytorch_lightning", "skorch", "transformers", *TRAINERS], ()),
 }
 REACHES_OUT = {("lr_search.curves.prior", "optuna")}  # prior.distribution
 

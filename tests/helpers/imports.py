@@ -8,7 +8,15 @@ from typing import NamedTuple
 import lr_search
 
 ROOT = Path(lr_search.__file__).parent.parent
-PACKAGES = {"lr_search": ROOT, "lr_search_optuna": ROOT / "integrations", "lr_search_ray": ROOT / "integrations"}
+BESIDE = (
+    "lr_search_keras",
+    "lr_search_lightning",
+    "lr_search_optuna",
+    "lr_search_ray",
+    "lr_search_skorch",
+    "lr_search_transformers",
+)
+PACKAGES = {"lr_search": ROOT, **dict.fromkeys(BESIDE, ROOT / "integrations")}
 
 
 class Import(NamedTuple):

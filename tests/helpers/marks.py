@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-MARKS = ("ray", "browser", "postgresql", "processes", "conformance", "bench", "long")
+MARKS = ("ray", "browser", "postgresql", "processes", "conformance", "bench", "long", "trainers")
 
 
 def needs_of(path: Path) -> set[str]:
