@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from lr_search.errors import WorkloadError
-from lr_search_lightning.lightning_names import Callback, home_of, quiet
+from lr_search_lightning.lightning_names import Callback, home_of, quiet, require_data
 from lr_search_lightning.ramp_in_fit import muted, require_automatic
 
 NEVER = 2**62  # batches until Lightning's loop validates: it does where this is 1
@@ -46,6 +46,7 @@ class FitTrial:
         home = home_of(module, "make_module()", "LightningModule")
         with quiet(home):
             data, trainer = _made(self.datamodule), self.trainer()
+            require_data(module, data, home)
             home_of(trainer, "trainer()", "Trainer")
             kept = [each for each in trainer.callbacks if type(each) in self.keep_callbacks]
             trainer.callbacks, trainer.loggers, trainer.num_sanity_val_steps = [follower, *kept], [], 0
@@ -107,7 +108,8 @@ class FitFollower(Callback):  # type: ignore[misc]  # of whichever package is in
         self._scheduler.step()
         self._lrs = _lrs(trainer)
         if losses:
-            self._run.loss(losses[0] if len(losses) == 1 else torch.stack(losses).mean())
+            # Lightning has divided each by accumulate_grad_batches
+            self._run.loss(torch.stack(losses).mean() * trainer.accumulate_grad_batches)
         if self._run.due:
             self._meanwhile.enter_context(self._run.evaluating())
             trainer.val_check_batch = 1

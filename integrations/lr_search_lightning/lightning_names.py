@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from lr_search.errors import InvalidInputError, MissingPackageError
+from lr_search.errors import InvalidInputError, MissingPackageError, require
 
 HOMES = ("lightning.pytorch", "pytorch_lightning")
 
@@ -66,3 +66,14 @@ def overridden(module: Any, home: str, names: tuple[str, ...]) -> list[str]:
     """Those of its methods that are the user's own, not Lightning's."""
     base = lightning_object(home, "core.module", "LightningModule")
     return [name for name in names if getattr(type(module), name) is not getattr(base, name)]
+
+
+def require_data(module: Any, datamodule: Any, home: str) -> None:
+    """Refuse a fit without training data."""
+    own = "train_dataloader" in vars(module) or overridden(module, home, ("train_dataloader",))
+    require(
+        datamodule is not None or bool(own),
+        "the fit must have training data",
+        "Give a LightningDataModule, or the module a train_dataloader().",
+        datamodule=datamodule,
+    )

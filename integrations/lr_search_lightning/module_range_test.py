@@ -13,7 +13,7 @@ from lr_search.curves.training_plan import Plan
 from lr_search.errors import WorkloadError, require
 from lr_search.kinds.checked import checked
 from lr_search.rng import preserved_rng
-from lr_search_lightning.lightning_names import Callback, home_of, lightning_object, quiet
+from lr_search_lightning.lightning_names import Callback, home_of, lightning_object, quiet, require_data
 from lr_search_lightning.ramp_in_fit import ramp_in_fit
 
 
@@ -60,6 +60,7 @@ def range_test(
     home = home_of(trainer, "trainer", "Trainer")
     home_of(module, "module", "LightningModule")
     require_unfitted(trainer)
+    require_data(module, datamodule, home)
     found = _RampAndLeave({
         "start_lr": start_lr, "end_lr": end_lr, "num_steps": num_steps, "ramp": ramp, "extend": extend,
         "gain_ratio": gain_ratio, **({} if plan is None else {"plan": plan}),

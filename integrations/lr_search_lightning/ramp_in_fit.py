@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -15,6 +16,7 @@ from lr_search.curves.curve import LRCurve
 from lr_search.curves.training_plan import Plan
 from lr_search.errors import InvalidInputError, WorkloadError, require
 from lr_search.ramp.range_test import range_test as live_range_test
+from lr_search.ramp.settings import ramp_steps
 from lr_search.workloads.batches import preserved_generators
 from lr_search_lightning.lightning_names import home_of, lightning_object, overridden
 
@@ -22,7 +24,7 @@ _OWN_STEPS = ("optimizer_step", "optimizer_zero_grad", "backward")
 _UNENDING = float("inf")
 
 
-def ramp_in_fit(trainer: Any, **settings: Any) -> LRCurve:
+def ramp_in_fit(trainer: Any, *, num_steps: int | None = None, plan: Plan | None = None, **settings: Any) -> LRCurve:
     """Run a ramp on the module, the optimizer and the batches of a fit, as it would train with them.
 
     Precision, accumulation, clipping and the batches' way to the device are the Trainer's, and the module's hooks around a step
@@ -30,7 +32,9 @@ def ramp_in_fit(trainer: Any, **settings: Any) -> LRCurve:
 
     Args:
         trainer: a fit that is in `on_train_start`.
-        **settings: as of `lr_search.range_test`: start_lr, end_lr, num_steps, ramp, extend, gain_ratio, plan.
+        num_steps: optimizer steps of the ramp. Default: by the fit's length.
+        plan: the training that is to follow. Default: as long as the fit.
+        **settings: as of `lr_search.range_test`: start_lr, end_lr, ramp, extend, gain_ratio.
 
     Raises:
         InvalidInputError: a ramp cannot be run in a fit of this kind.
@@ -39,13 +43,14 @@ def ramp_in_fit(trainer: Any, **settings: Any) -> LRCurve:
     home = home_of(trainer, "trainer", "Trainer")
     _require_plain_steps(trainer, home)
     (optimizer,) = trainer.optimizers
-    settings = {"plan": Plan(num_steps=steps_of(trainer)), **settings}
+    planned = steps_of(trainer)
     batches = FitBatches(trainer, home)
     with muted(trainer), _apart(trainer), _hooked(trainer.lightning_module, optimizer):
-        return live_range_test(
-            trainer.strategy.model, optimizer, batches, batches.loss,
+        curve = live_range_test(
+            trainer.strategy.model, optimizer, batches, batches.loss, num_steps=ramp_steps(num_steps, planned), plan=plan,
             accumulate=trainer.accumulate_grad_batches, scaler=getattr(trainer.precision_plugin, "scaler", None), **settings,
         )  # fmt: skip
+    return curve if plan is not None else replace(curve, plan=(curve.plan or Plan()).but(num_steps=planned))
 
 
 def steps_of(trainer: Any) -> int | None:
@@ -114,7 +119,7 @@ class FitBatches:
         parameters = inspect.signature(self._module.training_step).parameters.values()
         places = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
         self._takes_index = len(places) > 1 or any(each.kind is each.VAR_POSITIONAL for each in parameters)
-        self._output: Any = None
+        self._ended: tuple[Any, Any, int] | None = None  # of the last batch, what the hook at its end is told
 
     def __len__(self) -> int:
         """Batches a pass. Raises: TypeError: that is not known."""
@@ -123,15 +128,12 @@ class FitBatches:
         return int(self._trainer.num_training_batches)
 
     def __iter__(self) -> Iterator[FitBatch]:
-        """A pass; the module's hooks before and after a batch are called."""
+        """A pass."""
         loader = self._trainer.fit_loop._combined_loader
         source, limit = self._combined(loader.iterables, loader._mode), self._trainer.num_training_batches
         iterator = iter(source)
         for index, (batch, _, _) in enumerate(islice(iterator, None if limit == _UNENDING else int(limit))):
-            transferred = self._transferred(batch)
-            self._module.on_train_batch_start(transferred, index)
-            yield FitBatch(transferred, index)
-            self._module.on_train_batch_end(self._output, transferred, index)
+            yield FitBatch(self._transferred(batch), index)
 
     def _transferred(self, batch: Any) -> Any:
         batch = self._trainer.precision_plugin.convert_input(batch)
@@ -139,7 +141,14 @@ class FitBatches:
         return self._trainer.strategy.batch_to_device(batch, dataloader_idx=0)
 
     def loss(self, model: Any, drawn: FitBatch) -> torch.Tensor:
-        """What training_step returns of a batch, in the precision of the fit, through whatever spreads the model over processes."""
+        """What training_step returns of a batch, in the fit's precision, through whatever spreads the model over processes.
+
+        In a step, not where the loss is evaluated again, the module's hooks at the batch's start and at the last one's end are called.
+        """
+        if torch.is_grad_enabled():
+            if self._ended is not None:
+                self._module.on_train_batch_end(*self._ended)
+            self._module.on_train_batch_start(drawn.batch, drawn.index)
         arguments = (drawn.batch, drawn.index) if self._takes_index else (drawn.batch,)
         output = self._trainer.strategy.training_step(*arguments)
         loss = output.get("loss") if isinstance(output, dict) else output
@@ -149,7 +158,8 @@ class FitBatches:
                 f"returned {type(output).__name__}."
             )
         if torch.is_grad_enabled():
-            self._output = {"loss": loss.detach()}
+            outputs = {"loss": loss.detach() / self._trainer.accumulate_grad_batches}  # as a fit hands it on
+            self._ended = outputs, drawn.batch, drawn.index
         return loss
 
 
