@@ -1,0 +1,91 @@
+"""A comparison under DDP: the first process decides and writes, the others train with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import distributed
+
+from lr_search.rng import preserved_rng, seed_everything
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the first process tells the others of a fit before it begins.
+
+    Args:
+        seed: of the trial.
+        ramping: whether it is a range test.
+    """
+
+    seed: int
+    ramping: bool
+
+
+class LedRun:
+    """In the other processes, in the place of a trial's run: the first one decides, and tells the LRs at each step.
+
+    Args:
+        order: of the fit.
+        device: whose random state an evaluation leaves alone.
+    """
+
+    def __init__(self, order: Order, device: torch.device) -> None:
+        self.ramping, self.due, self._device = order.ramping, False, device
+
+    def attach(self, optimizers: Any) -> LedRun:
+        """No schedule."""
+        return self
+
+    def step(self) -> None:
+        """Is counted by the first process."""
+
+    def loss(self, value: torch.Tensor) -> None:
+        """Is recorded by the first process."""
+
+    def report(self, **metrics: float) -> None:
+        """Is recorded by the first process."""
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """The training's random state is kept."""
+        return preserved_rng(self._device)
+
+
+def is_led() -> bool:
+    """Whether this process is one of several that train together, and not the first."""
+    return num_processes() > 1 and distributed.get_rank() > 0
+
+
+def num_processes() -> int:
+    """That train together."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def tell(order: Order | None) -> None:
+    """From the first process to the others: the next fit, or that there is none."""
+    if num_processes() > 1:
+        distributed.broadcast_object_list([order], src=0)
+
+
+def follow(fit: Callable[[LedRun], None]) -> None:
+    """In another process than the first: train with it until there is nothing more to train."""
+    while (order := _told()) is not None:
+        seed_everything(order.seed)
+        try:
+            fit(LedRun(order, _device()))
+        except Exception:  # noqa: S112  the first process has met it as well, and records it
+            continue
+
+
+def _told() -> Order | None:
+    received: list[Order | None] = [None]
+    distributed.broadcast_object_list(received, src=0)
+    return received[0]
+
+
+def _device() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
