@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from lr_search.training.trainable import Trainable
-
 from lr_search.comparison.compare import compare as compare_trainable
 from lr_search.comparison.comparison import Comparison
 from lr_search.errors import require
 from lr_search.executors.display.logger import LOGGER
+from lr_search.executors.local import LocalExecutor
 from lr_search.kinds.checked import checked
+from lr_search.workloads.trainable import Trainable
 from lr_search_lightning.fit_facts import FitFacts, facts_of
+from lr_search_lightning.fit_follower import FitFollower
 from lr_search_lightning.fit_trial import FitTrial
+from lr_search_lightning.led_processes import follow, is_led, num_processes, tell
 
 PASTED = """\
 def configure_optimizers(self):  # in your LightningModule, in the place of the schedulers it has
     optimizer = ...  # as you make it now
     schedule = {schedule}
-    return {{"optimizer": optimizer, "lr_scheduler": {{"scheduler": schedule.attach(optimizer), "interval": "step"}}}}
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule.attach(optimizer), "interval": "step"}}
 """
 
 
@@ -35,7 +37,7 @@ def compare(
     eval_every: int | None = None,
     keep_callbacks: Sequence[type] = (),
     **comparison: Any,
-) -> Comparison:
+) -> Comparison | None:
     """Search the learning rate of a module in several ways under several schedules, each trial a fit of your own.
 
     A trial calls the factories after the seeds are set, takes what configure_optimizers makes, leaves out its schedulers, and
@@ -43,7 +45,7 @@ def compare(
     Accumulation, clipping, precision and devices are the Trainer's. Its loggers, its checkpoints and its callbacks are left out,
     also those of the module's configure_callbacks. Validation runs at the checkpoints of the comparison, the last step among them.
 
-    Started by torchrun, under DDP: all processes call it, the first one decides, and it alone writes.
+    Under DDP all processes call it; the first one decides, and it alone writes.
 
     Args:
         make_module: () -> LightningModule.
@@ -58,6 +60,9 @@ def compare(
         keep_callbacks: classes of the Trainer's callbacks that a trial needs, such as StochasticWeightAveraging.
         **comparison: as of `lr_search.compare`: strategies, schedules, budget, seeds, pruner, executor, storage, name, ...
 
+    Returns:
+        The comparison; None in other processes than the first.
+
     Raises:
         InvalidInputError: an argument breaks a rule, or the fit cannot be a trial.
         WorkloadError: the fit cannot be trained, or does not log the monitor.
@@ -66,9 +71,25 @@ def compare(
     trial = FitTrial(make_module, datamodule, trainer, monitor, tuple(keep_callbacks))
     facts = facts_of(trial)
     trainable = _trainable(trial, facts, direction, num_steps, eval_every)
+    if num_processes() > 1:
+        return _led(trial, trainable, comparison)
     if facts.has_schedulers and comparison.get("progress", True):
         LOGGER.info("The module's own LR schedulers are left out: the schedules that are compared take their place.")
     return compare_trainable(trainable, **comparison)
+
+
+def _led(trial: FitTrial, trainable: Trainable, comparison: dict[str, Any]) -> Comparison | None:
+    """The comparison in the first of several processes; the others train with it."""
+    if is_led():
+        follow(lambda run: trial.fit(FitFollower(run, trial.monitor)))
+        return None
+    executor = comparison.get("executor")
+    rule = "under DDP a comparison runs its trials one after the other, in the processes that train together"
+    require(executor is None or isinstance(executor, LocalExecutor), rule, "Leave executor out.", executor=executor)
+    try:
+        return compare_trainable(trainable, **comparison)
+    finally:
+        tell(None)
 
 
 def _trainable(

@@ -1,20 +1,18 @@
-"""One trial of a comparison: the user's own fit, followed by one callback."""
+"""One trial of a comparison: the user's own fit, with one callback of ours."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from lr_search.errors import WorkloadError
-from lr_search_lightning.lightning_names import Callback, home_of, quiet, require_data
-from lr_search_lightning.ramp_in_fit import muted, require_automatic
-
-NEVER = 2**62  # batches until Lightning's loop validates: it does where this is 1
+from lr_search.own_loops.training_run import TrainingRun
+from lr_search.workloads.forms import name_of
+from lr_search_lightning.fit_follower import FitFollower
+from lr_search_lightning.led_processes import Order, tell
+from lr_search_lightning.lightning_names import home_of, quiet, require_data
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,24 @@ class FitTrial:
     monitor: str
     keep_callbacks: Sequence[type] = ()
 
-    def __call__(self, run: Any) -> None:
-        """Fit once. Raises: Stop: the run was ended; the Trainer has been torn down by then."""
+    @property
+    def __name__(self) -> str:
+        return f"fit of {name_of(self.make_module)}"
+
+    def __call__(self, run: TrainingRun) -> None:
+        """Fit once, from the beginning; under DDP together with the other processes.
+
+        Raises:
+            Stop: nothing more is wanted of this training; the Trainer has been torn down.
+            WorkloadError: the fit ended too early.
+        """
+        tell(Order(run.seed, run.ramping))
         self.fit(FitFollower(run, self.monitor))
+        if not run.done and not run.ramping:
+            raise WorkloadError(
+                f"The fit must take num_steps={run.num_steps} optimizer steps, but it took {run.steps_done}. Give the number it takes: "
+                f"compare(..., num_steps={run.steps_done}); or look for what ends it: max_epochs, max_steps, batches that lack a step."
+            )
 
     def fit(self, follower: Any) -> None:
         """Fit once, with this callback, without loggers, checkpoints, and all that shows something."""
@@ -63,115 +76,3 @@ def _made(datamodule: Any) -> Any:
         return datamodule()
     used_by = getattr(datamodule, "trainer", None)  # of a fit before
     return copy.deepcopy(datamodule, {} if used_by is None else {id(used_by): None})
-
-
-class FitFollower(Callback):  # type: ignore[misc]  # of whichever package is installed
-    """Puts a fit under the schedule of a run, and reports to it: the loss of every step, the objective at every checkpoint.
-
-    Lightning's loop validates exactly at the run's checkpoints, whatever rhythm the Trainer has.
-
-    Args:
-        run: of the trial.
-        monitor: what is reported.
-    """
-
-    def __init__(self, run: Any, monitor: str) -> None:
-        self._run, self._monitor = run, monitor
-        self._scheduler: Any = None
-        self._lrs: list[Any] = []
-        self._losses: list[torch.Tensor] = []  # of the batches of the present step
-        self._global_step = 0
-        self._meanwhile = contextlib.ExitStack()
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """The fit is set up: the run's schedule takes the place of the module's schedulers."""
-        self._scheduler = attach_run(self._run, trainer)
-        self._lrs = _lrs(trainer)
-        if self._run.ramping:
-            require_automatic(pl_module)
-            self._meanwhile.enter_context(muted(trainer))
-            trainer.fit_loop.max_epochs = trainer.fit_loop.epoch_loop.max_steps = -1
-        trainer.check_val_every_n_epoch = trainer._val_check_time_interval = None
-        trainer.val_check_batch = NEVER
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Count a step where one was taken, and have the validation run where one is due."""
-        trainer.val_check_batch = NEVER
-        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
-        if isinstance(loss, torch.Tensor):
-            self._losses.append(loss.detach())
-        if trainer.global_step == self._global_step:
-            return
-        self._global_step = trainer.global_step
-        self._require_own_lrs(trainer)
-        losses, self._losses = self._losses, []
-        self._scheduler.step()
-        self._lrs = _lrs(trainer)
-        if losses:
-            # Lightning has divided each by accumulate_grad_batches
-            self._run.loss(torch.stack(losses).mean() * trainer.accumulate_grad_batches)
-        if self._run.due:
-            self._meanwhile.enter_context(self._run.evaluating())
-            trainer.val_check_batch = 1
-
-    def _require_own_lrs(self, trainer: Any) -> None:
-        if any(now != before for now, before in zip(_lrs(trainer), self._lrs, strict=True)):
-            raise WorkloadError(
-                "The learning rates of a trial must be its schedule's, but something else has set them: look for param_groups in "
-                "the module's optimizer_step, training_step and hooks."
-            )
-
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        """Report the objective."""
-        self._meanwhile.close()
-        metrics = trainer.callback_metrics
-        if self._monitor not in metrics:
-            raise WorkloadError(
-                f"monitor must be a name that the module logs in validation_step, but got {self._monitor!r}; logged: "
-                f"{', '.join(sorted(metrics)) or 'nothing'}."
-            )
-        self._run.report(**{self._monitor: float(metrics[self._monitor])})
-
-    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """The fit is over."""
-        self._meanwhile.close()
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """The fit was ended."""
-        self._meanwhile.close()
-
-
-def attach_run(run: Any, trainer: Any) -> Any:
-    """Put the optimizers under the run's schedule, from the LRs that configure_optimizers built them with; its schedulers do nothing."""
-    optimizers = list(trainer.optimizers)
-    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-        if "initial_lr" in group:
-            group["lr"] = group["initial_lr"]
-    scheduler = run.attach(optimizers[0] if len(optimizers) == 1 else optimizers)
-    for config in trainer.lr_scheduler_configs:
-        config.scheduler, config.interval, config.reduce_on_plateau = StillScheduler(optimizers[0]), "never", False
-    return scheduler
-
-
-class StillScheduler:
-    """What a module finds under `self.lr_schedulers()` in a trial: it shows the LRs, and changes none.
-
-    Args:
-        optimizer: whose LRs.
-    """
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.optimizer = optimizer
-
-    def step(self, *_: Any, **__: Any) -> None:
-        """Nothing: the run's schedule sets the LR."""
-
-    def get_last_lr(self) -> list[float]:
-        """Of each parameter group."""
-        return [float(group["lr"]) for group in self.optimizer.param_groups]
-
-
-def _lrs(trainer: Any) -> list[float]:
-    """Those that can be read without waiting for a device."""
-    groups = (group for optimizer in trainer.optimizers for group in optimizer.param_groups)
-    return [group["lr"] for group in groups if isinstance(group["lr"], float)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,8 @@ import torch
 from torch import distributed
 
 from lr_search.rng import preserved_rng, seed_everything
+
+_MOVED = ("lr", "momentum", "betas")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,47 @@ class Order:
 
     seed: int
     ramping: bool
+
+
+@dataclass(frozen=True)
+class FitState:
+    """What holds in all processes between two steps.
+
+    Args:
+        due: whether a validation comes next.
+        over: whether the first process has ended the training.
+        groups: of each parameter group, the LR and what a schedule moves beside it; empty where one process trains.
+    """
+
+    due: bool
+    over: bool
+    groups: tuple[dict[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, optimizers: Sequence[torch.optim.Optimizer], *, due: bool, over: bool) -> FitState:
+        """As it is in this process."""
+        if num_processes() == 1:
+            return cls(due, over)
+        held = (group for optimizer in optimizers for group in optimizer.param_groups)
+        return cls(due, over, tuple({name: group[name] for name in _MOVED if name in group} for group in held))
+
+    def set_on(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        """Write it to this process's optimizers."""
+        held = (group for optimizer in optimizers for group in optimizer.param_groups)
+        for group, values in zip(held, self.groups, strict=True):
+            for name, value in values.items():
+                if isinstance(group[name], torch.Tensor):
+                    group[name].fill_(float(value))
+                else:
+                    group[name] = value
+
+
+def agreed(trainer: Any, mine: FitState) -> FitState:
+    """The first process's."""
+    if num_processes() == 1:
+        return mine
+    theirs: FitState = trainer.strategy.broadcast(mine, 0)
+    return mine if distributed.get_rank() == 0 else theirs
 
 
 class LedRun:
@@ -77,7 +120,7 @@ def follow(fit: Callable[[LedRun], None]) -> None:
         seed_everything(order.seed)
         try:
             fit(LedRun(order, _device()))
-        except Exception:  # noqa: S112  the first process has met it as well, and records it
+        except Exception:
             continue
 
 
