@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.training_plan import Plan
-from lr_search.errors import InvalidInputError, WorkloadError, require
+from lr_search.errors import WorkloadError, require
 from lr_search.ramp.range_test import range_test as live_range_test
 from lr_search.ramp.settings import ramp_steps
 from lr_search.workloads.batches import preserved_generators
@@ -38,7 +38,7 @@ def ramp_in_fit(trainer: Any, *, num_steps: int | None = None, plan: Plan | None
 
     Raises:
         InvalidInputError: a ramp cannot be run in a fit of this kind.
-        WorkloadError: there are no batches, or the steps move no weight.
+        WorkloadError: there are no batches, the steps move no weight, or they are the module's own.
     """
     home = home_of(trainer, "trainer", "Trainer")
     _require_plain_steps(trainer, home)
@@ -87,7 +87,7 @@ def _require_plain_steps(trainer: Any, home: str) -> None:
 def require_automatic(module: Any) -> None:
     """Refuse a module that steps by itself: which of its losses and steps belong together is not known."""
     if not module.automatic_optimization:
-        raise InvalidInputError(
+        raise WorkloadError(
             "A range test of a LightningModule needs automatic optimization, but got automatic_optimization=False: the steps are "
             'training_step\'s own. Compare with strategies that need no range test, such as "grid" and "random".'
         )

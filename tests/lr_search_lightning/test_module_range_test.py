@@ -197,7 +197,7 @@ def fitted_trainer():
     ("arguments", "error", "message"),
     [
         (lambda: (fitted_trainer(), Net(), Data()), InvalidInputError, "must not have trained yet, but got global_step=1. Make a new"),
-        (lambda: (bare_trainer(), Manual(), Data()), InvalidInputError, "needs automatic optimization"),
+        (lambda: (bare_trainer(), Manual(), Data()), WorkloadError, "needs automatic optimization"),
         (lambda: (bare_trainer(), WarmsUp(), Data()), InvalidInputError, r"overridden=\['optimizer_step'\]"),
         (lambda: (bare_trainer(), Silent(), Data()), WorkloadError, "training_step must return its loss.*NoneType"),
         (lambda: (3, Net(), Data()), InvalidInputError, "trainer must be a Lightning Trainer, but got int"),
