@@ -1,6 +1,8 @@
 """Comparisons of a LightningModule: each trial is a fit of its own under our schedule, and leaves nothing behind."""
 
+import runpy
 from functools import partial
+from pathlib import Path
 
 import lightning.pytorch as pl
 import numpy as np
@@ -210,3 +212,11 @@ def test_the_data_given_are_copied_for_each_trial(in_empty_folder):
     assert len(set(trials["objective"])) == 1
     again = lrl.compare(Net, Moving, **settings).trials
     pd.testing.assert_frame_equal(trials.drop(columns=TIMES), again.drop(columns=TIMES), check_exact=True)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_the_example_runs_and_is_short(capsys):
+    example = Path(__file__).parents[2] / "examples" / "lightning_compare.py"
+    assert len(example.read_text().splitlines()) <= 30
+    runpy.run_path(str(example))
+    assert "Train with: " in capsys.readouterr().out
