@@ -1,6 +1,7 @@
 """Comparisons of a LightningModule: each trial is a fit of its own under our schedule, and leaves nothing behind."""
 
 import runpy
+import types
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import lr_search_lightning as lrl
 from lr_search.errors import InvalidInputError, WorkloadError
 from lr_search.rng import seed_everything
 from tests.helpers.lightning_nets import LRS, Data, Net, bare_trainer, examples
+from tests.test_readme import printed_with
 
 pytestmark = [pytest.mark.trainers, pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")]
 
@@ -219,4 +221,13 @@ def test_the_example_runs_and_is_short(capsys):
     example = Path(__file__).parents[2] / "examples" / "lightning_compare.py"
     assert len(example.read_text().splitlines()) <= 30
     runpy.run_path(str(example))
+    assert "Train with: " in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_the_document_prints_runs(capsys):
+    names = {"pl": types.SimpleNamespace(Trainer=bare_trainer), "Net": Net, "Data": Data}
+    exec(printed_with("callbacks=[lrl.RangeTest("), names)
+    assert 0 < names["curve"].suggest().lr < 10
+    assert len(names["comparison"].trials) == 10  # three of each grid, two after each range test
     assert "Train with: " in capsys.readouterr().out
