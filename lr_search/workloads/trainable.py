@@ -110,10 +110,6 @@ class Trainable(Subject):
     def __name__(self) -> str:
         return name_of(self.train)
 
-    def __call__(self, run: TrainingRun) -> object:
-        """Train; the function itself."""
-        return self.train(run)
-
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
@@ -175,6 +171,7 @@ class Trainable(Subject):
         return curves[0] if seeds is None else LRCurve.pool(curves)
 
 
+@checked
 def trainable(
     *,
     num_steps: int,
