@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from lr_search.curves.curve import LRCurve, Ramp
-from lr_search.errors import WorkloadError, require
+from lr_search.errors import InvalidInputError, WorkloadError, require
 from lr_search.kinds.checked import checked
 from lr_search.kinds.direction import Direction
 from lr_search.kinds.functions import require_takes
@@ -212,10 +212,8 @@ def require_workload_for(what: str, subject: Subject) -> None:
     Raises:
         InvalidInputError: it is a training function.
     """
-    remedy = "Describe the training as lr_search.Workload(...), or leave that out."
-    require(
-        not isinstance(subject, Trainable),
-        f"{what} needs a Workload, which lr_search trains itself",
-        remedy,
-        got=subject,
-    )
+    if isinstance(subject, Trainable):
+        raise InvalidInputError(
+            f"{what} needs a Workload, which lr_search trains itself, but got the training function {subject.__name__}. "
+            "Describe the training as lr_search.Workload(...), or leave that out."
+        )
