@@ -11,7 +11,7 @@ from lr_search.executors.outcomes import cut, finish, tell_curve
 from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
 from lr_search.executors.trial_run import Report, SoloRun, TrialRun
 from lr_search.own_loops.function_thread import FunctionThread
-from lr_search.own_loops.training_run import TrainingRun
+from lr_search.own_loops.training_run import TrainingRun, stop_swallowed_told
 from lr_search.own_loops.trial_listener import TrialListener
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.studies.trial import Outcome, TrialSpec
@@ -77,8 +77,9 @@ class FunctionRun(SoloRun):
 
     def _call(self, run: TrainingRun, listener: TrialListener) -> None:
         try:
-            self._trainable.train(run)
-            run.end()
+            with stop_swallowed_told():
+                self._trainable.train(run)
+                run.end()
         except Stop:
             if not run.stopped:
                 raise WorkloadError(
@@ -86,11 +87,12 @@ class FunctionRun(SoloRun):
                 ) from None
         except WorkloadError:
             raise
-        except Exception:
+        except Exception as error:
             with suppress(Stop):
                 run.end()
-            if not listener.diverged:
+            if not listener.diverged and not isinstance(error, OverflowError | FloatingPointError):
                 raise
+            listener.diverged = listener.diverged or f"a number became too large after step {run.steps_done}"
 
     def _conclude(self, run: TrainingRun, listener: TrialListener) -> None:
         outcome, trainable = self.outcome, self._trainable

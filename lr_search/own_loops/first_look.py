@@ -12,7 +12,7 @@ import torch
 from torch.nn.parameter import UninitializedParameter
 
 from lr_search.errors import LRSearchError, Stop, WorkloadError, error_text, user_code
-from lr_search.own_loops.training_run import TrainingRun
+from lr_search.own_loops.training_run import TrainingRun, stop_swallowed_told
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.decay import Constant
@@ -127,7 +127,7 @@ def _call(trainable: Trainable, run: TrainingRun, seed: int) -> Any:
     with preserved_rng(trainable.torch_device):
         seed_everything(seed)
         try:
-            with user_code, suppress(Stop):
+            with user_code, suppress(Stop), stop_swallowed_told():
                 trainable.train(run)
             run.end()
         except LRSearchError:
