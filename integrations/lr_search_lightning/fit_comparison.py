@@ -15,9 +15,9 @@ from lr_search.workloads.trainable import Trainable
 from lr_search_lightning.fit_facts import FitFacts, facts_of
 from lr_search_lightning.fit_follower import FitFollower
 from lr_search_lightning.fit_trial import FitTrial
-from lr_search_lightning.led_processes import follow, is_led, num_processes, tell
+from lr_search_lightning.led_processes import is_led, num_processes, tell, train_led
 
-PASTED = """\
+CONFIGURE_OPTIMIZERS = """\
 def configure_optimizers(self):  # in your LightningModule, in the place of the schedulers it has
     optimizer = ...  # as you make it now
     schedule = {schedule}
@@ -81,7 +81,7 @@ def compare(
 def _led(trial: FitTrial, trainable: Trainable, comparison: dict[str, Any]) -> Comparison | None:
     """The comparison in the first of several processes; the others train with it."""
     if is_led():
-        follow(lambda run: trial.fit(FitFollower(run, trial.monitor)))
+        train_led(lambda run: trial.fit(FitFollower(run, trial.monitor)))
         return None
     executor = comparison.get("executor")
     rule = "under DDP a comparison runs its trials one after the other, in the processes that train together"
@@ -110,5 +110,5 @@ def _trainable(
     every = eval_every or (facts.validation_steps and min(facts.validation_steps, steps))
     return Trainable(
         trial, num_steps=steps, objective=trial.monitor, direction=direction, eval_every=every,
-        steps_per_epoch=facts.steps_per_epoch, batch_size=facts.batch_size, pasted=PASTED,
+        steps_per_epoch=facts.steps_per_epoch, batch_size=facts.batch_size, pasted=CONFIGURE_OPTIMIZERS,
     )  # fmt: skip

@@ -61,7 +61,7 @@ def _validation_steps(trainer: Any, steps_per_epoch: int | None) -> int | None:
         return None
     if epochs is not None and steps_per_epoch is not None and batches >= trainer.num_training_batches:
         return steps_per_epoch * int(epochs)
-    return max(1, round(batches / trainer.accumulate_grad_batches))
+    return max(1, round(int(batches) / int(trainer.accumulate_grad_batches)))
 
 
 class _Looker(Callback):  # type: ignore[misc]  # of whichever package is installed

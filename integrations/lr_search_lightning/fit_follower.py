@@ -37,6 +37,7 @@ class FitFollower(Callback):  # type: ignore[misc]  # of whichever package is in
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """The fit is set up: the run's schedule takes the place of the module's schedulers."""
+        trainer._signal_connector.teardown()  # SIGTERM ends the comparison, which goes on later, not this fit alone
         if self._run.ramping:
             require_automatic(pl_module)
             self._meanwhile.enter_context(muted(trainer))

@@ -12,7 +12,7 @@ from lr_search.own_loops.training_run import TrainingRun
 from lr_search.workloads.forms import name_of
 from lr_search_lightning.fit_follower import FitFollower
 from lr_search_lightning.led_processes import Order, tell
-from lr_search_lightning.lightning_names import home_of, quiet, require_data
+from lr_search_lightning.lightning_names import ctrl_c, home_of, require_data, without_advice
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class FitTrial:
         """Fit once, with this callback, without loggers, checkpoints, and all that shows something."""
         module = self.make_module()
         home = home_of(module, "make_module()", "LightningModule")
-        with quiet(home):
+        with without_advice(home), ctrl_c():
             data, trainer = _made(self.datamodule), self.trainer()
             require_data(module, data, home)
             home_of(trainer, "trainer()", "Trainer")

@@ -114,7 +114,7 @@ def tell(order: Order | None) -> None:
         distributed.broadcast_object_list([order], src=0)
 
 
-def follow(fit: Callable[[LedRun], None]) -> None:
+def train_led(fit: Callable[[LedRun], None]) -> None:
     """In another process than the first: train with it until there is nothing more to train."""
     while (order := _told()) is not None:
         seed_everything(order.seed)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -47,7 +49,7 @@ Callback: Any = lightning_object(installed_home(), "callbacks", "Callback")
 
 
 @contextlib.contextmanager
-def quiet(home: str) -> Iterator[None]:
+def without_advice(home: str) -> Iterator[None]:
     """Inside, Lightning gives no advice: it gives it at every fit, of which a comparison has many."""
     logger = logging.getLogger(home)
     advice = lightning_object(home, "utilities.warnings", "PossibleUserWarning")
@@ -60,6 +62,21 @@ def quiet(home: str) -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def ctrl_c() -> Iterator[None]:
+    """Inside a fit is interrupted as any code: Lightning makes a SystemExit of Ctrl-C, and leaves the next one without effect."""
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 def overridden(module: Any, home: str, names: tuple[str, ...]) -> list[str]:

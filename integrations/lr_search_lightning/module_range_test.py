@@ -13,7 +13,14 @@ from lr_search.curves.training_plan import Plan
 from lr_search.errors import WorkloadError, require
 from lr_search.kinds.checked import checked
 from lr_search.rng import preserved_rng
-from lr_search_lightning.lightning_names import Callback, home_of, lightning_object, quiet, require_data
+from lr_search_lightning.lightning_names import (
+    Callback,
+    ctrl_c,
+    home_of,
+    lightning_object,
+    require_data,
+    without_advice,
+)
 from lr_search_lightning.ramp_in_fit import ramp_in_fit
 
 
@@ -65,7 +72,7 @@ def range_test(
         "start_lr": start_lr, "end_lr": end_lr, "num_steps": num_steps, "ramp": ramp, "extend": extend,
         "gain_ratio": gain_ratio, **({} if plan is None else {"plan": plan}),
     })  # fmt: skip
-    with preserved_rng(_device(trainer)), quiet(home), _borrowed(trainer, module, found, home):
+    with preserved_rng(_device(trainer)), without_advice(home), ctrl_c(), _borrowed(trainer, module, found, home):
         trainer.fit(module, datamodule)
     if found.curve is None:
         raise WorkloadError("The fit must have training batches and steps, but it ended before its first one.")

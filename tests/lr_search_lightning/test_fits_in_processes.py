@@ -26,16 +26,16 @@ SETTINGS = {"strategies": ["random", "range_test"], "schedules": ["cosine"], "bu
 class Killed(Net):
     """Kills its process at some step of all that the process takes."""
 
-    steps_left = 10**9
+    steps_left, sent = 10**9, signal.SIGKILL
 
     def on_before_optimizer_step(self, optimizer):
         Killed.steps_left -= 1
         if Killed.steps_left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), Killed.sent)
 
 
-def compare_killed(url, steps):
-    Killed.steps_left = steps
+def compare_killed(url, steps, sent=signal.SIGKILL):
+    Killed.steps_left, Killed.sent = steps, sent
     return lrl.compare(Killed, Data(), trainer=partial(bare_trainer, max_epochs=4), storage=url, **SETTINGS)
 
 
@@ -44,16 +44,26 @@ def undisturbed():
     return compare_killed(None, 10**9).trials.drop(columns=TIMES)
 
 
-@pytest.mark.parametrize("steps", [20, 90])  # in the range test, and in a trial
-def test_killed_it_goes_on_as_if_undisturbed(tmp_path, steps, undisturbed):
+# in the range test, and in a trial
+@pytest.mark.parametrize(("steps", "sent"), [(20, signal.SIGKILL), (90, signal.SIGTERM)], ids=["SIGKILL", "SIGTERM"])
+def test_killed_it_goes_on_as_if_undisturbed(tmp_path, steps, sent, undisturbed):
     url = f"sqlite:///{tmp_path}/a.db"
-    process = FORKED.Process(target=compare_killed, args=(url, steps))
+    process = FORKED.Process(target=compare_killed, args=(url, steps, sent))
     process.start()
     process.join(60)
-    assert process.exitcode == -signal.SIGKILL
+    assert process.exitcode == -sent
     after = compare_killed(url, 10**9).trials.drop(columns=TIMES)
     pd.testing.assert_frame_equal(after, undisturbed, check_exact=True)
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("a.db")] == []
+
+
+def test_after_ctrl_c_it_goes_on_as_if_undisturbed(tmp_path, undisturbed):
+    url, handler = f"sqlite:///{tmp_path}/a.db", signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        compare_killed(url, 90, signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == handler
+    after = compare_killed(url, 10**9).trials.drop(columns=TIMES)
+    pd.testing.assert_frame_equal(after, undisturbed, check_exact=True)
 
 
 # ---- two processes under DDP ----
