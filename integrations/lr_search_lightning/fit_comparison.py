@@ -81,7 +81,7 @@ def compare(
 def _led(trial: FitTrial, trainable: Trainable, comparison: dict[str, Any]) -> Comparison | None:
     """The comparison in the first of several processes; the others train with it."""
     if is_led():
-        train_led(lambda run: trial.fit(FitFollower(run, trial.monitor)))
+        train_led(lambda run: trial.fit(FitFollower(run, trial.monitor)), trial.ramp)
         return None
     executor = comparison.get("executor")
     rule = "under DDP a comparison runs its trials one after the other, in the processes that train together"
@@ -111,4 +111,5 @@ def _trainable(
     return Trainable(
         trial, num_steps=steps, objective=trial.monitor, direction=direction, eval_every=every,
         steps_per_epoch=facts.steps_per_epoch, batch_size=facts.batch_size, pasted=CONFIGURE_OPTIMIZERS,
+        own_range_test=trial.own_range_test if facts.has_plain_steps else None,
     )  # fmt: skip

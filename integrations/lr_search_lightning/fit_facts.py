@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from lr_search.errors import InvalidInputError, require
+from lr_search.errors import require
 from lr_search.rng import preserved_rng, seed_everything
+from lr_search_lightning.at_train_start import AtTrainStart
 from lr_search_lightning.fit_trial import FitTrial
-from lr_search_lightning.lightning_names import Callback, home_of, lightning_object
-from lr_search_lightning.ramp_in_fit import steps_of
+from lr_search_lightning.ramp_in_fit import has_plain_steps, steps_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class FitFacts:
         validation_steps: optimizer steps between two validations; None: not known.
         batch_size: examples a step, over all processes; None: not known.
         validates: whether it has a validation.
-        is_automatic: whether Lightning takes the steps.
+        has_plain_steps: whether a ramp can be run in it that measures the gain ratio.
         has_schedulers: whether the module configures schedulers of its own.
     """
 
@@ -34,7 +34,7 @@ class FitFacts:
     validation_steps: int | None
     batch_size: int | None
     validates: bool
-    is_automatic: bool
+    has_plain_steps: bool
     has_schedulers: bool
 
     @classmethod
@@ -49,7 +49,7 @@ class FitFacts:
             validation_steps=_validation_steps(trainer, steps_per_epoch),
             batch_size=size * trainer.accumulate_grad_batches * trainer.world_size if isinstance(size, int) else None,
             validates=bool(trainer.enable_validation),
-            is_automatic=bool(trainer.lightning_module.automatic_optimization),
+            has_plain_steps=has_plain_steps(trainer),
             has_schedulers=bool(trainer.lr_scheduler_configs),
         )
 
@@ -64,30 +64,16 @@ def _validation_steps(trainer: Any, steps_per_epoch: int | None) -> int | None:
     return max(1, round(int(batches) / int(trainer.accumulate_grad_batches)))
 
 
-class _Looker(Callback):  # type: ignore[misc]  # of whichever package is installed
-    """Reads the facts in the place of the training."""
-
-    def __init__(self) -> None:
-        self.facts: FitFacts | None = None
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """The fit is set up."""
-        self.facts = FitFacts.of(trainer)
-        home = home_of(trainer, "trainer", "Trainer")
-        raise lightning_object(home, "utilities.exceptions", "_TunerExitException")
-
-
 def facts_of(trial: FitTrial) -> FitFacts:
     """Set the fit of a trial up, and look. Raises: InvalidInputError: it cannot be a trial."""
-    looker = _Looker()
+    looker = AtTrainStart(FitFacts.of)
     with preserved_rng(torch.device("cpu")):
         seed_everything(0)
         trial.fit(looker)
-    if looker.facts is None:
-        raise InvalidInputError("The fit must have training batches and steps, but it ended before its first one.")
+    facts: FitFacts = looker.found
     require(
-        looker.facts.validates,
+        facts.validates,
         f"the fit must validate: monitor={trial.monitor!r} is what the module logs in validation_step",
         "Give the module a validation_step, and a loader of validation data; leave limit_val_batches above 0.",
     )
-    return looker.facts
+    return facts

@@ -5,14 +5,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import torch
+
+from lr_search.curves.curve import LRCurve
 from lr_search.errors import WorkloadError
 from lr_search.own_loops.training_run import TrainingRun
+from lr_search.ramp.settings import RampSettings
+from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workloads.forms import name_of
+from lr_search_lightning.at_train_start import AtTrainStart
 from lr_search_lightning.fit_follower import FitFollower
 from lr_search_lightning.led_processes import Order, tell
 from lr_search_lightning.lightning_names import ctrl_c, home_of, require_data, without_advice
+from lr_search_lightning.ramp_in_fit import ramp_in_fit
 
 
 @dataclass(frozen=True)
@@ -45,13 +53,29 @@ class FitTrial:
             Stop: nothing more is wanted of this training; the Trainer has been torn down.
             WorkloadError: the fit ended too early.
         """
-        tell(Order(run.seed, run.ramping))
+        tell(Order(run.seed, ramping=run.ramping))
         self.fit(FitFollower(run, self.monitor))
         if not run.done and not run.ramping:
             raise WorkloadError(
                 f"The fit must take num_steps={run.num_steps} optimizer steps, but it took {run.steps_done}. Give the number it takes: "
                 f"compare(..., num_steps={run.steps_done}); or look for what ends it: max_epochs, max_steps, batches that lack a step."
             )
+
+    def own_range_test(self, seed: int, settings: RampSettings) -> LRCurve:
+        """The range test of a fit of that seed, with its gain ratio."""
+        tell(Order(seed, ramp=settings))
+        with preserved_rng(torch.device("cpu")):
+            seed_everything(seed)
+            return self.ramp(settings)
+
+    def ramp(self, settings: RampSettings) -> LRCurve:
+        """Set a fit up, and run the ramp in the place of its training."""
+        ramped = AtTrainStart(
+            partial(ramp_in_fit, **{name: value for name, value in vars(settings).items() if name != "valid_batches"})
+        )
+        self.fit(ramped)
+        curve: LRCurve = ramped.found
+        return curve
 
     def fit(self, follower: Any) -> None:
         """Fit once, with this callback, without loggers, checkpoints, and all that shows something."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import distributed
 
+from lr_search.ramp.settings import RampSettings
 from lr_search.rng import preserved_rng, seed_everything
 
 _MOVED = ("lr", "momentum", "betas")
@@ -21,11 +22,13 @@ class Order:
 
     Args:
         seed: of the trial.
-        ramping: whether it is a range test.
+        ramping: whether it is a training under a rising LR.
+        ramp: of a range test in the place of a training; None: it is one.
     """
 
     seed: int
-    ramping: bool
+    ramping: bool = False
+    ramp: RampSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -114,12 +117,15 @@ def tell(order: Order | None) -> None:
         distributed.broadcast_object_list([order], src=0)
 
 
-def train_led(fit: Callable[[LedRun], None]) -> None:
+def train_led(fit: Callable[[LedRun], None], ramp: Callable[[RampSettings], object]) -> None:
     """In another process than the first: train with it until there is nothing more to train."""
     while (order := _told()) is not None:
         seed_everything(order.seed)
         try:
-            fit(LedRun(order, _device()))
+            if order.ramp is None:
+                fit(LedRun(order, _device()))
+            else:
+                ramp(order.ramp)
         except Exception:
             continue
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 
 from lr_search.curves.curve import LRCurve, Ramp
 from lr_search.curves.training_plan import Plan
-from lr_search.errors import WorkloadError, require
+from lr_search.errors import require
 from lr_search.kinds.checked import checked
 from lr_search.rng import preserved_rng
+from lr_search_lightning.at_train_start import AtTrainStart
 from lr_search_lightning.lightning_names import (
-    Callback,
     ctrl_c,
     home_of,
     lightning_object,
@@ -68,15 +69,12 @@ def range_test(
     home_of(module, "module", "LightningModule")
     require_unfitted(trainer)
     require_data(module, datamodule, home)
-    found = _RampAndLeave({
-        "start_lr": start_lr, "end_lr": end_lr, "num_steps": num_steps, "ramp": ramp, "extend": extend,
-        "gain_ratio": gain_ratio, **({} if plan is None else {"plan": plan}),
-    })  # fmt: skip
-    with preserved_rng(_device(trainer)), without_advice(home), ctrl_c(), _borrowed(trainer, module, found, home):
+    settings = {"start_lr": start_lr, "end_lr": end_lr, "ramp": ramp, "extend": extend, "gain_ratio": gain_ratio}
+    ramped = AtTrainStart(partial(ramp_in_fit, num_steps=num_steps, plan=plan, **settings))
+    with preserved_rng(_device(trainer)), without_advice(home), ctrl_c(), _borrowed(trainer, module, ramped, home):
         trainer.fit(module, datamodule)
-    if found.curve is None:
-        raise WorkloadError("The fit must have training batches and steps, but it ended before its first one.")
-    return found.curve
+    curve: LRCurve = ramped.found
+    return curve
 
 
 def _device(trainer: Any) -> torch.device:
@@ -89,20 +87,6 @@ def require_unfitted(trainer: Any) -> None:
     fitted = trainer.global_step > 0 or (trainer.state.fn is not None and trainer.state.fn == "fit")
     remedy = "Make a new one: L.Trainer(...)."
     require(not fitted, "trainer must not have trained yet", remedy, global_step=trainer.global_step)
-
-
-class _RampAndLeave(Callback):  # type: ignore[misc]  # of whichever package is installed
-    """Runs the ramp in the place of the training."""
-
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self._settings = settings
-        self.curve: LRCurve | None = None
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """The fit is set up."""
-        self.curve = ramp_in_fit(trainer, **self._settings)
-        home = home_of(trainer, "trainer", "Trainer")
-        raise lightning_object(home, "utilities.exceptions", "_TunerExitException")
 
 
 @contextlib.contextmanager

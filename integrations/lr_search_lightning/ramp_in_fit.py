@@ -84,6 +84,15 @@ def _require_plain_steps(trainer: Any, home: str) -> None:
     )
 
 
+def has_plain_steps(trainer: Any) -> bool:
+    """Whether a ramp can be run in this fit."""
+    try:
+        _require_plain_steps(trainer, home_of(trainer, "trainer", "Trainer"))
+    except ValueError:
+        return False
+    return True
+
+
 def require_automatic(module: Any) -> None:
     """Refuse a module that steps by itself: which of its losses and steps belong together is not known."""
     if not module.automatic_optimization:

@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader, TensorDataset
 import lr_search as lrs
 import lr_search_lightning as lrl
 from lr_search.errors import InvalidInputError, WorkloadError
+from lr_search.ramp.settings import RampSettings
 from lr_search.rng import seed_everything
+from lr_search_lightning.fit_trial import FitTrial
 from tests.helpers.lightning_nets import LRS, Data, Net, bare_trainer, examples
 from tests.test_readme import printed_with
 
@@ -44,11 +46,11 @@ def own_trainer(**settings):
 @pytest.mark.usefixtures("in_empty_folder")
 def test_two_strategies_and_two_schedules_of_three_parameter_groups_and_the_answers_code():
     comparison = lrl.compare(
-        Net, OwnData(), trainer=own_trainer, strategies=["grid", "range_test"], schedules=["constant", "cosine"], budget=2, **QUIET
+        Net, OwnData(), trainer=own_trainer, strategies=["grid", "range_test"], schedules=["constant", "cosine"], budget=3, **QUIET
     )  # fmt: skip
     trials = comparison.trials
     assert trials.groupby(["strategy", "schedule"]).size().to_dict() == {
-        ("grid", "constant"): 2, ("grid", "cosine"): 2, ("range_test", "constant"): 1, ("range_test", "cosine"): 1,
+        ("grid", "constant"): 3, ("grid", "cosine"): 3, ("range_test", "constant"): 1, ("range_test", "cosine"): 1,
     }  # fmt: skip
     assert set(trials["steps"][trials["outcome"] == "finished"]) == {24}
     answer = comparison.recommend()
@@ -62,6 +64,17 @@ def test_two_strategies_and_two_schedules_of_three_parameter_groups_and_the_answ
     trainer.fit(Pasted(), OwnData())
     same = trials[(trials["schedule"] == answer.schedule) & np.isclose(trials["lr"], answer.lr, rtol=1e-3)]
     assert float(trainer.callback_metrics["val_loss"]) == pytest.approx(same["objective"].iloc[0], rel=1e-4)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_comparisons_range_test_is_that_of_the_module_at_the_same_seed():
+    settings = RampSettings(num_steps=20, end_lr=1.0)
+    curve = FitTrial(Net, Data(), bare_trainer, "val_loss").own_range_test(3, settings)
+    seed_everything(3)
+    expected = lrl.range_test(bare_trainer(), Net(), Data(), num_steps=20, end_lr=1.0)
+    np.testing.assert_array_equal(curve.loss, expected.loss)
+    np.testing.assert_array_equal(curve.gain_ratio, expected.gain_ratio)
+    assert np.isfinite(curve.gain_ratio).any()
 
 
 class Watched(Net):

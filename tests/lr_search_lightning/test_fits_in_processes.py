@@ -96,7 +96,9 @@ def train_as(rank, port, folder):
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE="2"
     )
     os.chdir(folder)
-    comparison = lrl.compare(Telling, Data(), trainer=two_processes, storage="sqlite:///a.db", name="ddp", **SETTINGS)
+    comparison = lrl.compare(
+        Telling, Data(), trainer=two_processes, storage="sqlite:///a.db", name="ddp", **SETTINGS | {"budget": 4}
+    )
     assert (comparison is None) == (rank == 1)
 
 
