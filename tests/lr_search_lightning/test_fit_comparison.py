@@ -149,6 +149,21 @@ def test_manual_optimization_of_two_optimizers_is_compared_and_its_range_test_re
         lrl.compare(Adversarial, Data(), trainer=own_trainer, **{**ONE, "budget": 3, "strategies": ["range_test"]})
 
 
+class OwnStep(Net):
+    """Takes its steps by a method of its own, in which no ramp with a gain ratio can be run."""
+
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None):
+        optimizer.step(closure=optimizer_closure)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_module_with_steps_of_its_own_is_range_tested_by_its_fit():
+    settings = {**ONE, "strategies": ["range_test"], "lr_range": (1e-3, 1.0), "budget": 3}
+    trials = lrl.compare(OwnStep, Data(), trainer=own_trainer, **settings).trials
+    assert set(trials["steps"]) == {24}
+    assert np.isfinite(trials["objective"]).any()
+
+
 class Counted(Callback):
     """Counts the fits that it is in."""
 
