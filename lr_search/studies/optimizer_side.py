@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from lr_search.errors import InvalidInputError, user_code
 from lr_search.optimizers.character import character
 from lr_search.optimizers.lr_ranges import UNKNOWN_KIND, kind_of_optimizer
 from lr_search.optimizers.names import Rules, default_lr, rules_of
+from lr_search.optimizers.param_groups import as_list
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.samplers.strategies import Strategy, defaults
 from lr_search.studies.schedule_layout import PEAK, ScheduleLayout
@@ -86,8 +87,8 @@ def side_of(
     Raises:
         InvalidInputError: a strategy needs the optimizer's default LR, and it has none.
     """
-    kind = _class_of(workload)
-    rules, lr = rules_of(kind), default_lr(workload.optimizer, kind)
+    kind, factory = _class_of(workload), cast("Any", workload.optimizer)
+    rules, lr = rules_of(kind), default_lr(factory, kind)
     run = strategies if rules.searched else [next((s for s in strategies if s.needs_default), defaults)]
     for strategy in run:
         if strategy.needs_default and lr is None:
@@ -135,13 +136,14 @@ def _note(
 def range_kind(workload: Workload) -> str:
     """The row of `lr_ranges.RANGES` for the workload's optimizer, tried on a weight of its own, else on the model's."""
     with preserved_rng(workload.torch_device):
+        factory: Any = workload.optimizer
         try:
             with user_code:
-                optimizer = workload.optimizer([nn.Parameter(torch.zeros(1, 1))], lr=PROBE_LR)
+                optimizer = factory([nn.Parameter(torch.zeros(1, 1))], lr=PROBE_LR)
         except Exception:  # it wants the parameters that the model has
             try:
                 seed_everything(0)
-                optimizer = workload.build()[1]
+                optimizer = as_list(workload.build()[1])[0]
             except Exception:  # which a training will report
                 return UNKNOWN_KIND
     if not isinstance(optimizer, torch.optim.Optimizer):
@@ -159,6 +161,6 @@ def _class_of(workload: Workload) -> type[torch.optim.Optimizer] | None:
     try:
         with preserved_rng(workload.torch_device):
             seed_everything(0)
-            return type(workload.build()[1])
+            return type(as_list(workload.build()[1])[0])
     except Exception:
         return None
