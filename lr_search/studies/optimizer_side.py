@@ -19,6 +19,7 @@ from lr_search.optimizers.param_groups import as_list
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.samplers.strategies import Strategy, defaults
 from lr_search.studies.schedule_layout import PEAK, ScheduleLayout
+from lr_search.workloads.optimizer_forms import ModelOptimizers
 from lr_search.workloads.workload import PROBE_LR, Workload
 
 
@@ -136,11 +137,8 @@ def _note(
 def range_kind(workload: Workload) -> str:
     """The row of `lr_ranges.RANGES` for the workload's optimizer, tried on a weight of its own, else on the model's."""
     with preserved_rng(workload.torch_device):
-        factory: Any = workload.optimizer
-        try:
-            with user_code:
-                optimizer = factory([nn.Parameter(torch.zeros(1, 1))], lr=PROBE_LR)
-        except Exception:  # it wants the parameters that the model has
+        optimizer = _on_own_weight(workload.optimizer)
+        if optimizer is None:  # it wants the parameters that the model has, or the model
             try:
                 seed_everything(0)
                 optimizer = as_list(workload.build()[1])[0]
@@ -149,6 +147,17 @@ def range_kind(workload: Workload) -> str:
     if not isinstance(optimizer, torch.optim.Optimizer):
         return UNKNOWN_KIND
     return kind_of_optimizer(type(optimizer), character(optimizer))
+
+
+def _on_own_weight(factory: Any) -> Any:
+    """What a factory makes of one weight; None where it takes the model, or raises an exception."""
+    if isinstance(factory, ModelOptimizers):
+        return None
+    try:
+        with user_code:
+            return factory([nn.Parameter(torch.zeros(1, 1))], lr=PROBE_LR)
+    except Exception:
+        return None
 
 
 def _class_of(workload: Workload) -> type[torch.optim.Optimizer] | None:
