@@ -51,17 +51,20 @@ class Workload:
 
     Args:
         model: () -> nn.Module, a new one each time; or a module, of which each training gets a copy: seeds then share its weights.
-        optimizer: (params, lr=float) -> Optimizer: a class, or a `functools.partial` of one.
+        optimizer: (params, lr=float) -> Optimizer: a class, or a `functools.partial` of one. Or (model, lr) -> Optimizer, or a list
+            of several, whose LRs keep their ratios to the first's: a function that needs two arguments, the first not called `params`;
+            or a list of such functions.
         loss: (model, batch) -> scalar tensor. Any batch format. For batches (input, target) also one of torch's criteria:
-            nn.CrossEntropyLoss().
+            nn.CrossEntropyLoss(). A list: one for each of several optimizers, which then step in turn on the same batches (GANs).
         train_data: a DataLoader, another iterable of batches that can be walked through again, or () -> such an iterable; at least 2
-            batches a pass. A generator of a loader's own starts from its seed in every training.
-        valid_data: in the forms of train_data.
+            batches a pass. A generator of a loader's own starts from its seed in every training. Or (model) -> the batches of a pass,
+            made without gradients of the model as it is when the pass begins (PPO).
+        valid_data: in the forms of train_data; of (model), made of the model in eval mode at each evaluation.
         test_data: in the forms of train_data; judges only to confirm a result.
         param_groups: (model) -> parameters or torch parameter groups; each group's LR keeps its ratio to the first's (all
-            name one, or none). Default: all the model's parameters.
+            name one, or none). Default: all the model's parameters. None where the optimizer is made of the model.
         metrics: (model, batch) -> {name: (examples,) tensor, or (sum, count), or a scalar weighted by the batch's first
-            dimension}. Default: {"loss": loss}.
+            dimension}. Default: {"loss": loss}, the sum of several.
         objective: the metric that decides.
         direction: "minimize" or "maximize" the objective.
         num_steps: optimizer steps in a full training, >= 1. Default: 300.
@@ -70,7 +73,7 @@ class Workload:
         batch_size: examples a batch, for the report; None where it varies.
         device: "auto" takes a GPU where there is one: CUDA's, else Apple's (mps).
         precision: fp32, or bf16 / fp16 under autocast.
-        clip_norm: the largest norm of all gradients together, > 0, or None.
+        clip_norm: the largest norm of all gradients of a loss together, > 0, or None.
         accumulate: batches a step, >= 1.
         combine: how the outputs of an ensemble of such models become one: "softmax" (logits (examples, classes, ...)),
             "sigmoid" (logits of yes or no), "mean" (regression), or a function of the stacked outputs (members, ...). None:
