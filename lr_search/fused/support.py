@@ -158,7 +158,7 @@ def _require(condition: bool, rule: str) -> None:
 
 def _require_plain(workload: Workload, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """What can be seen without trying."""
-    for name in ("train_data", "valid_data"):
+    for name in ("train_data", "valid_data", "test_data"):
         of_model = isinstance(getattr(workload, name), ModelBatches)
         _require(not of_model, f"{name} that are the same whatever the model, but got some that are made of it")
     _require(

@@ -115,9 +115,9 @@ class BatchWalk:
         if not 0 <= back < len(self._newest):
             return None
         draw = self._newest[-1 - back]
-        if isinstance(self.data, ModelPasses):  # no model is as it was when an earlier pass was made
-            now = draw.pass_number == self.passes
-            return (draw, to_device(self.data.batches[draw.number - 1], self._device)) if now else None
+        if isinstance(self._source, ModelBatches):  # no model is as it was when an earlier pass was made
+            made = self.data.batches if isinstance(self.data, ModelPasses) and draw.pass_number == self.passes else []
+            return (draw, to_device(made[draw.number - 1], self._device)) if made else None
         walk = BatchWalk(self._source, self.name, self._device, rewound=False)
         try:
             walk._go_to(draw.pass_start, draw.pass_number, draw.number - 1)

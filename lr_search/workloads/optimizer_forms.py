@@ -20,7 +20,7 @@ from lr_search.workloads.forms import as_loss, name_of
 from lr_search.workloads.parts import Loss
 
 PROBE_LR = 1e-3  # the LR an optimizer is built with; every step sets its own
-_PARAMETERS = {"params", "parameters", "param_groups", "param", "groups", "weights", "ps", "p"}
+_PARAMETERS = {"groups", "weights", "tensors", "ps", "p"}  # and whatever has "param" in it
 _SEVERAL = (
     "Several optimizers must each be made of the model, by a function of (model, lr), so that each takes the parameters that are "
     "its own, but got {name}. Write lambda model, lr: torch.optim.Adam(model.generator.parameters(), lr)."
@@ -137,7 +137,10 @@ def takes_model(function: Any) -> bool:
     needed = _needed(function)
     is_class = isinstance(inner, type) and issubclass(inner, torch.optim.Optimizer)
     by_place = len(needed) == 2 and needed[0].kind is not inspect.Parameter.KEYWORD_ONLY
-    return by_place and not is_class and needed[0].name.strip("_").lower() not in _PARAMETERS
+    if not by_place or is_class:
+        return False
+    name = needed[0].name.lower()
+    return "param" not in name and name not in _PARAMETERS
 
 
 def built_optimizer(optimizer: Any, losses: Sequence[Loss], groups: Any, model: nn.Module) -> Optimizers:

@@ -40,6 +40,7 @@ def decayed(net, decay, lr):
         (lambda params, lr=0.1: SGD(params, lr), False),
         (lambda params, **settings: SGD(params, **settings), False),
         (lambda p, lr: SGD(p, lr), False),
+        (lambda model_params, lr: SGD(model_params, lr), False),
         (keyword_only, False),
         (Mine, False),  # a class of optimizers takes parameters, whatever it calls them
         (configured, True),

@@ -63,8 +63,9 @@ def recipe(call: Mapping[str, Any], schedule: Schedule | None, lr: float, num_st
     imports = sorted([*optimizer_imports(call), *sorted(needs)], key=_order)
     scheduler = [code.lines] if code.lines else ["# the learning rate stays constant: no scheduler"]
     if several and code.lines:
-        inner = textwrap.indent(f"{code.lines}\nschedulers.append(scheduler)", "    ")
-        scheduler = [f"schedulers = []\nfor optimizer in optimizers:\n{inner}"]
+        function, apart, made = code.lines.rpartition("\n\n\n")
+        inner = textwrap.indent(f"{made}\nschedulers.append(scheduler)", "    ")
+        scheduler = [f"{function}{apart}schedulers = []\nfor optimizer in optimizers:\n{inner}"]
     lines = [
         *([*imports, ""] if imports else []),
         *optimizer_lines(call, code.first_lr),
@@ -102,7 +103,7 @@ def _loop_in_turn(num_steps: int, scheduled: bool) -> list[str]:
     return [
         "",
         f"# for batch in batches:  # {num_steps} steps",
-        "#     for optimizer, loss_of in zip(optimizers, losses):  # in turn, as the search had it; one loss: backward once, then step all",
+        "#     for optimizer, loss_of in zip(optimizers, losses):  # in turn; one loss for all: backward once, then step each",
         "#         optimizer.zero_grad()",
         "#         loss_of(model, batch).backward()",
         "#         optimizer.step()",
