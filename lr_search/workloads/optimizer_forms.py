@@ -135,10 +135,8 @@ def takes_model(function: Any) -> bool:
     while isinstance(inner, functools.partial):
         inner = inner.func
     needed = _needed(function)
-    is_class = isinstance(inner, type) and issubclass(inner, torch.optim.Optimizer)
-    by_place = len(needed) == 2 and needed[0].kind is not inspect.Parameter.KEYWORD_ONLY
-    if not by_place or is_class:
-        return False
+    if isinstance(inner, type) or len(needed) != 2 or needed[0].kind is inspect.Parameter.KEYWORD_ONLY:
+        return False  # a class of optimizers takes parameters, whatever it calls them
     name = needed[0].name.lower()
     return "param" not in name and name not in _PARAMETERS
 
