@@ -16,7 +16,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from lr_search.errors import WorkloadError, quoted, user_code
-from lr_search.state.capture import preserved_modes
+from lr_search.rng import preserved_rng
+from lr_search.state.capture import device_of, preserved_modes
 from lr_search.state.forward_state import ForwardState
 from lr_search.state.plain_state import Decoder, Encoder
 
@@ -43,7 +44,7 @@ class ModelBatches:
     def passed(self, model: nn.Module, name: str) -> list[Any]:
         """A whole pass, without gradients; of the training data in the mode that the model is in, else in eval mode.
 
-        What it changes in the model is kept of the training data, and undone of others.
+        What it changes in the model and in the random states is kept of the training data, and undone of others.
 
         Args:
             model: as it is now.
@@ -52,10 +53,12 @@ class ModelBatches:
         Raises:
             WorkloadError: the function returns no batches, or more than a pass may have.
         """
-        training = name == "train_data"
-        kept = contextlib.nullcontext() if training else ForwardState(model, [self.make]).preserved()
-        with torch.no_grad(), preserved_modes(model), kept:
-            if not training:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(preserved_modes(model))
+            if name != "train_data":
+                stack.enter_context(ForwardState(model, [self.make]).preserved())
+                stack.enter_context(preserved_rng(device_of(model)))
                 model.eval()
             made = self.make(model)
             if not isinstance(made, Iterable) and not hasattr(made, "__getitem__"):

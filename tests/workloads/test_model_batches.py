@@ -106,6 +106,11 @@ def test_a_range_test_within_changes_nothing_and_sees_the_present_policy(weights
     assert curves[0].loss[0] != curves[1].loss[0]
 
 
+def test_what_is_evaluated_on_the_way_moves_no_random_state():
+    curves = [ppo_workload().range_test(num_steps=20, valid_batches=count, extend=False) for count in (0, 2)]
+    assert curves[0].loss.tolist() == curves[1].loss.tolist()
+
+
 def test_the_first_steps_of_two_lrs_see_the_same_rollouts(seen):
     """Common random numbers: before the first step the policies are the same, and so is what they meet."""
 

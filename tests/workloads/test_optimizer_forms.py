@@ -111,6 +111,10 @@ def of_all(model, lr):
     [
         ({"optimizer": []}, "optimizer must be a function, or a list of at least one, but got []"),
         ({"loss": []}, "loss must be a function, or a list of at least one, but got []"),
+        (
+            {"optimizer": lrs.LRCurve},
+            "optimizer must be a function of (params, lr=...), but got LRCurve, which takes (lr",
+        ),
         ({"optimizer": [SGD, SGD]}, "Several optimizers must each be made of the model, by a function of (model, lr)"),
         (
             {"param_groups": lambda model: model.parameters()},
