@@ -12,7 +12,6 @@ from lr_search.ramp.range_test import range_test
 from lr_search.rng import preserved_rng
 from lr_search.state.capture import device_of
 from lr_search_skorch.skorch_net import modules_of, optimizers_of, require_skorch, training_batches
-from lr_search_skorch.skorch_schedule import Schedule
 
 require_skorch()
 
@@ -27,10 +26,11 @@ if TYPE_CHECKING:
 class RangeTest(Callback):  # type: ignore[misc]
     """Runs a range test when `fit` begins, puts the net back, and trains on with the LR that it suggests.
 
-    The LR is suggested for the net's epochs and for the schedule that its `Schedule` follows; without one, for a constant LR.
-    Parameter groups keep the ratios of their LRs. Every `fit` and `partial_fit` runs it anew, at about 100 steps.
+    Parameter groups keep the ratios of their LRs. Every `fit` and `partial_fit` runs it anew. A `Schedule` stands after it: its
+    peak is the LR that was set.
 
     Args:
+        schedule: the name of the one that the net trains under, for which the LR is suggested.
         start_lr: LR at the first step of the ramp, > 0.
         end_lr: LR at its last; default: 10, and on from there where nothing broke.
         num_steps: of the ramp, >= 20; default: 100, for a training shorter than 300 steps a third.
@@ -40,8 +40,15 @@ class RangeTest(Callback):  # type: ignore[misc]
         suggestion_: what was read off it: lr, status, reason.
     """
 
-    def __init__(self, *, start_lr: float = 1e-7, end_lr: float | None = None, num_steps: int | None = None) -> None:
-        self.start_lr, self.end_lr, self.num_steps = start_lr, end_lr, num_steps
+    def __init__(
+        self,
+        *,
+        schedule: str = "constant",
+        start_lr: float = 1e-7,
+        end_lr: float | None = None,
+        num_steps: int | None = None,
+    ) -> None:
+        self.schedule, self.start_lr, self.end_lr, self.num_steps = schedule, start_lr, end_lr, num_steps
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Test, and set the LR."""
@@ -54,26 +61,13 @@ class RangeTest(Callback):  # type: ignore[misc]
 
         with preserved_rng(device_of(model)):
             batches = training_batches(net, X, y)
-            plan = Plan(num_steps=net.max_epochs * len(batches), schedule=self._followed(net))
+            plan = Plan(num_steps=net.max_epochs * len(batches), schedule=self.schedule)
             self.curve_ = range_test(
                 model, optimizers, batches, loss,
                 start_lr=self.start_lr, end_lr=self.end_lr, num_steps=self.num_steps, plan=plan,
             )  # fmt: skip
         self.suggestion_ = self.curve_.suggest()
         set_lr(optimizers, self.suggestion_.lr, group_ratios(optimizers))
-
-    def _followed(self, net: Any) -> str | None:
-        """The name of the schedule that the net trains under, None where it is not known."""
-        callbacks = [callback for _, callback in net.callbacks_]
-        followed = [callback for callback in callbacks if isinstance(callback, Schedule)]
-        if not followed:
-            return "constant"
-        if callbacks.index(followed[0]) < callbacks.index(self):
-            raise InvalidInputError(
-                "RangeTest must come before Schedule, which begins from the LR that it sets, but got it after. "
-                "Write callbacks=[RangeTest(), Schedule(...)]."
-            )
-        return followed[0].schedule if isinstance(followed[0].schedule, str) else None
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the curve. Returns: its Axes; `.figure.savefig(path)` saves the picture."""
