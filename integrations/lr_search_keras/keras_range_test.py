@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from lr_search.curves.curve import LRCurve, RampEnd
 from lr_search.curves.noise import blow_up
 from lr_search.curves.training_plan import Plan
-from lr_search.errors import InvalidInputError, WorkloadError
+from lr_search.errors import InvalidInputError, WorkloadError, require
 from lr_search.kinds.checked import checked
 from lr_search.ramp.settings import RampSettings, ramp_steps
 from lr_search_keras.keras_model import (
@@ -39,7 +40,7 @@ class RangeTest(Callback):  # type: ignore[misc]
     the losses alone, without the gain ratio. A `Schedule` stands after it: its peak is the LR that was set.
 
     Args:
-        x: inputs, or whatever `fit` takes in their place: a data set, a loader.
+        x: inputs, or what `fit` takes in their place and can be walked through again: a data set, a loader.
         y: targets, where `x` does not hold them.
         schedule: the name of the one that the model trains under, for which the LR is suggested.
         start_lr: LR at the first step of the ramp, > 0.
@@ -64,6 +65,9 @@ class RangeTest(Callback):  # type: ignore[misc]
         **fit: Any,
     ) -> None:
         super().__init__()
+        rule = "x must be something that can be walked through again"
+        remedy = "Give arrays, a data set or a loader: batches that a generator has given are lost to the training."
+        require(not isinstance(x, Iterator), rule, remedy, got=type(x).__name__)
         self.data, self.fit_arguments, self.plan = (x, y), fit, Plan(schedule=schedule)
         self.start_lr, self.end_lr, self.num_steps = start_lr, end_lr, num_steps
 

@@ -9,6 +9,7 @@ from lr_search.errors import InvalidInputError
 from lr_search.kinds.checked import checked
 from lr_search.optimizers.param_groups import group_ratios, set_lr
 from lr_search.ramp.range_test import range_test
+from lr_search.ramp.settings import ramp_steps
 from lr_search.rng import preserved_rng
 from lr_search.state.capture import device_of
 from lr_search_skorch.skorch_net import modules_of, optimizers_of, require_skorch, training_batches
@@ -48,6 +49,7 @@ class RangeTest(Callback):  # type: ignore[misc]
         end_lr: float | None = None,
         num_steps: int | None = None,
     ) -> None:
+        Plan(schedule=schedule)  # which refuses a name that no schedule has
         self.schedule, self.start_lr, self.end_lr, self.num_steps = schedule, start_lr, end_lr, num_steps
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
@@ -61,11 +63,12 @@ class RangeTest(Callback):  # type: ignore[misc]
 
         with preserved_rng(device_of(model)):
             batches = training_batches(net, X, y)
-            plan = Plan(num_steps=net.max_epochs * len(batches), schedule=self.schedule)
-            self.curve_ = range_test(
-                model, optimizers, batches, loss,
-                start_lr=self.start_lr, end_lr=self.end_lr, num_steps=self.num_steps, plan=plan,
-            )  # fmt: skip
+            planned = net.max_epochs * len(batches)
+            num_steps = ramp_steps(self.num_steps, planned)
+            curve = range_test(
+                model, optimizers, batches, loss, start_lr=self.start_lr, end_lr=self.end_lr, num_steps=num_steps
+            )
+        self.curve_ = curve.planned(self.schedule, planned)
         self.suggestion_ = self.curve_.suggest()
         set_lr(optimizers, self.suggestion_.lr, group_ratios(optimizers))
 
