@@ -54,7 +54,7 @@ def lr_of(optimizer: Any) -> float:
     return float(optimizer.learning_rate)
 
 
-def steps_taken(optimizer: Any) -> int:
+def iterations_of(optimizer: Any) -> int:
     """Optimizer steps so far: batches whose gradients were only accumulated, or overflowed in fp16, are none."""
     return int(optimizer.iterations)  # Keras waits for the device at every step as it is, for the LR
 

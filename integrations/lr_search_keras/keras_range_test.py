@@ -21,7 +21,7 @@ from lr_search_keras.keras_model import (
     require_keras_on_torch,
     require_settable,
     steps_of,
-    steps_taken,
+    iterations_of,
 )
 
 require_keras_on_torch()
@@ -103,14 +103,14 @@ class _Ramp(Callback):  # type: ignore[misc]
         self._stopped: RampEnd = "finished"
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._begun, self._loss = steps_taken(self.model.optimizer), StepLoss(self.model)
+        self._begun, self._loss = iterations_of(self.model.optimizer), StepLoss(self.model)
         self.model.optimizer.learning_rate = self._lrs[0]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._loss.begin()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if steps_taken(self.model.optimizer) - self._begun == len(self._losses):
+        if iterations_of(self.model.optimizer) - self._begun == len(self._losses):
             return
         self._losses.append(self._loss.since())
         if not np.isfinite(self._losses[-1]):

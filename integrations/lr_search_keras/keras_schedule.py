@@ -15,7 +15,7 @@ from lr_search_keras.keras_model import (
     require_settable,
     set_momentum_of,
     steps_of,
-    steps_taken,
+    iterations_of,
 )
 
 require_keras_on_torch()
@@ -46,7 +46,7 @@ class Schedule(Callback):  # type: ignore[misc]
         """Set the first LR."""
         optimizer = self.model.optimizer
         require_settable(optimizer)
-        self._begun, self._step = steps_taken(optimizer), 0
+        self._begun, self._step = iterations_of(optimizer), 0
         self._followed = self._laid_out() if self.run is None else self.run.schedule
         self._loss = StepLoss(self.model)
         self._set()
@@ -81,7 +81,7 @@ class Schedule(Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Set the next LR, where a step was taken."""
-        if steps_taken(self.model.optimizer) - self._begun == self._step:
+        if iterations_of(self.model.optimizer) - self._begun == self._step:
             return
         self._step += 1
         if self.run is not None:

@@ -112,6 +112,7 @@ class AttachedSchedule(LRScheduler):
         super().__init__(optimizer, last_epoch)
         if wrapper is not optimizer:
             self._steps = StepsTaken(optimizer)
+            self._step_count += 1  # torch warns at the first where the scaler of fp16 has put back `optimizer.step`
 
     def step(self, epoch: int | None = None) -> None:
         """The LRs of the next step."""
