@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 from lr_search.errors import InvalidInputError, require
 from lr_search.kinds.checked import checked
+from lr_search.own_loops.training_run import TrainingRun
 from lr_search.schedules import base, by_name
 from lr_search_keras.keras_model import (
     StepLoss,
@@ -22,6 +22,10 @@ require_keras_on_torch()
 
 from keras.callbacks import Callback  # noqa: E402
 
+PASTED = """from lr_search_keras import Schedule
+
+callbacks = [Schedule({schedule})]  # of model.fit, in the place of Schedule(run=run)"""
+
 
 @checked
 class Schedule(Callback):  # type: ignore[misc]
@@ -36,7 +40,7 @@ class Schedule(Callback):  # type: ignore[misc]
         InvalidInputError: a schedule and a run are given, or neither.
     """
 
-    def __init__(self, schedule: str | base.Schedule | None = None, *, run: Any = None) -> None:
+    def __init__(self, schedule: str | base.Schedule | None = None, *, run: TrainingRun | None = None) -> None:
         super().__init__()
         rule = "Schedule needs either a schedule or a run"
         require((schedule is None) != (run is None), rule, 'Write Schedule("cosine"), or Schedule(run=run).')
@@ -47,7 +51,9 @@ class Schedule(Callback):  # type: ignore[misc]
         optimizer = self.model.optimizer
         require_settable(optimizer)
         self._begun, self._step = iterations_of(optimizer), 0
-        self._followed = self._laid_out() if self.run is None else self.run.schedule
+        self._followed = self._laid_out() if self.run is None else None
+        if self.run is not None:
+            self.run.pasted = PASTED
         self._loss = StepLoss(self.model)
         self._set()
 
@@ -70,8 +76,9 @@ class Schedule(Callback):  # type: ignore[misc]
         return made
 
     def _set(self) -> None:
-        self.model.optimizer.learning_rate = self._followed(self._step)
-        momentum = self._followed.momentum(self._step)
+        schedule = self._followed if self.run is None else self.run.schedule
+        self.model.optimizer.learning_rate = schedule(self._step)
+        momentum = schedule.momentum(self._step)
         if momentum is not None:
             set_momentum_of(self.model.optimizer, momentum)
 
@@ -85,11 +92,12 @@ class Schedule(Callback):  # type: ignore[misc]
             return
         self._step += 1
         if self.run is not None:
-            self.run.step()
             self.run.loss(self._loss.since())
+            self.run.step()
         self._set()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Report, where a trial's checkpoint has been reached."""
         if self.run is not None and self.run.due:
-            self.run.report(**{name: float(value) for name, value in (logs or {}).items() if isinstance(value, Real)})
+            self.run.report(**{name: float(value) for name, value in (logs or {}).items()})
+            self._set()  # a controller may have changed it

@@ -8,6 +8,7 @@ from typing import Any
 from lr_search.errors import InvalidInputError, require
 from lr_search.kinds.checked import checked
 from lr_search.optimizers.param_groups import groups
+from lr_search.own_loops.training_run import TrainingRun
 from lr_search.rng import preserved_rng
 from lr_search.schedules import base, by_name
 from lr_search.state.capture import device_of
@@ -17,6 +18,9 @@ require_skorch()
 
 from skorch.callbacks import Callback  # noqa: E402
 
+PASTED = """from lr_search_skorch import Schedule
+
+callbacks = [Schedule({schedule})]  # of the net, in the place of Schedule(run=run)"""
 NOT_RESULTS = ("epoch", "dur")  # of the numbers in a row of a net's history
 
 
@@ -33,7 +37,7 @@ class Schedule(Callback):  # type: ignore[misc]
         InvalidInputError: a schedule and a run are given, or neither.
     """
 
-    def __init__(self, schedule: str | base.Schedule | None = None, *, run: Any = None) -> None:
+    def __init__(self, schedule: str | base.Schedule | None = None, *, run: TrainingRun | None = None) -> None:
         rule = "Schedule needs either a schedule or a run"
         require((schedule is None) != (run is None), rule, 'Write Schedule("cosine"), or Schedule(run=run).')
         self.schedule, self.run = schedule, run
@@ -43,6 +47,7 @@ class Schedule(Callback):  # type: ignore[misc]
         optimizers = optimizers_of(net)
         self.within_epoch_ = False
         if self.run is not None:
+            self.run.pasted = PASTED
             self.scheduler_ = self.run.attach(optimizers[0] if len(optimizers) == 1 else optimizers)
             return
         if len(optimizers) != 1:
@@ -71,9 +76,9 @@ class Schedule(Callback):  # type: ignore[misc]
     def on_batch_end(self, net: Any, batch: Any = None, training: bool | None = None, **step: Any) -> None:
         """Set the next LR, after a training batch."""
         if training:
-            self.scheduler_.step()
             if self.run is not None:
                 self.run.loss(step["loss"])
+            self.scheduler_.step()
 
     def on_epoch_end(self, net: Any, *args: Any, **kwargs: Any) -> None:
         """Report, where a trial's checkpoint has been reached."""

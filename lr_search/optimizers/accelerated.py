@@ -7,10 +7,9 @@ from typing import Any
 import torch
 
 
-def unwrapped(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """The optimizer within Accelerate's wrapper, whose `step` is a step indeed; any other optimizer as it is."""
-    within = getattr(optimizer, "optimizer", None) if hasattr(optimizer, "step_was_skipped") else None
-    return within if isinstance(within, torch.optim.Optimizer) else optimizer
+def is_accelerated(optimizer: Any) -> bool:
+    """Whether Accelerate has wrapped it: each `step` of the optimizer within is a step indeed."""
+    return hasattr(optimizer, "step_was_skipped") and isinstance(optimizer.optimizer, torch.optim.Optimizer)
 
 
 class StepsTaken:
