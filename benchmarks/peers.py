@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from lr_search import Workload
-from lr_search.optimizers.param_groups import group_ratios, set_lr
+from lr_search.optimizers.param_groups import group_ratios, held_tensors, set_lr
 from lr_search.rng import preserved_rng, seed_everything
 
 NUM_STEPS = 100
