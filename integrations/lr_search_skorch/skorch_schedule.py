@@ -21,7 +21,11 @@ from skorch.callbacks import Callback  # noqa: E402
 PASTED = """from lr_search_skorch import Schedule
 
 callbacks = [Schedule({schedule})]  # of the net, in the place of Schedule(run=run)"""
-NOT_RESULTS = ("epoch", "dur")  # of the numbers in a row of a net's history
+NOT_RESULTS = (
+    "epoch",
+    "dur",
+    "train_loss",
+)  # of the numbers in a row of a net's history; the last is told step by step
 
 
 @checked

@@ -23,10 +23,11 @@ def module():
     return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.Linear(8, 2))
 
 
-def net(callbacks, **settings):
+def net(callbacks, seed=0, **settings):
     from skorch import NeuralNetClassifier
 
-    torch.manual_seed(0)
+    if seed is not None:
+        torch.manual_seed(seed)
     settings = {"lr": 0.01, "optimizer": torch.optim.SGD, "iterator_train__shuffle": True, **settings}
     return NeuralNetClassifier(
         module(), criterion=nn.CrossEntropyLoss, max_epochs=EPOCHS, batch_size=BATCH, verbose=0, callbacks=callbacks,
