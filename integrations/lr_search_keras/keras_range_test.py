@@ -17,11 +17,11 @@ from lr_search.ramp.settings import RampSettings, ramp_steps
 from lr_search_keras.keras_model import (
     StepLoss,
     accumulated,
+    iterations_of,
     preserved_model,
     require_keras_on_torch,
     require_settable,
     steps_of,
-    iterations_of,
 )
 
 require_keras_on_torch()

@@ -10,12 +10,12 @@ from lr_search.own_loops.training_run import TrainingRun
 from lr_search.schedules import base, by_name
 from lr_search_keras.keras_model import (
     StepLoss,
+    iterations_of,
     lr_of,
     require_keras_on_torch,
     require_settable,
     set_momentum_of,
     steps_of,
-    iterations_of,
 )
 
 require_keras_on_torch()

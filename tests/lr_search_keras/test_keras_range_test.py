@@ -84,7 +84,7 @@ def test_data_that_end_too_soon_are_refused(keras):
     from lr_search_keras import RangeTest
 
     class Once(torch.utils.data.IterableDataset):
-        left = [data()] * 5  # noqa: RUF012
+        left = [data()] * 5
 
         def __iter__(self):
             while self.left:
@@ -120,5 +120,5 @@ def test_it_is_drawn_when_it_has_run(fitted):
     from lr_search_keras import RangeTest
 
     assert fitted[0].plot().get_xscale() == "log"
-    with pytest.raises(InvalidInputError, match="Call model.fit"):
+    with pytest.raises(InvalidInputError, match=r"Call model\.fit"):
         RangeTest(*data()).plot()

@@ -14,13 +14,7 @@ from lr_search.errors import InvalidInputError, WorkloadError
 from tests.helpers.functions import STEPS, descend, fit_line, partial_fits, trainable_of
 
 TIMES = ["seconds", "started", "ended", "worker"]
-SMALL = {
-    "strategies": ["random", "range_test"],
-    "schedules": ["constant", "cosine"],
-    "seeds": 1,
-    "storage": None,
-    "progress": False,
-}
+SMALL = {"strategies": ["random", "range_test"], "schedules": ["constant", "cosine"], "seeds": 1, "storage": None, "progress": False}
 
 
 def compared(train, **settings):
@@ -117,9 +111,7 @@ def test_pasted_code_gives_the_trials_objective_at_the_same_seed():
 def test_what_an_evaluation_draws_does_not_change_the_training():
     def finals(eval_every):
         trained = lrs.compare(
-            trainable_of(fit_line, eval_every=eval_every),
-            **{**SMALL, "strategies": {"mine": 0.05}, "schedules": ["constant"]},
-            budget=1,
+            trainable_of(fit_line, eval_every=eval_every), **{**SMALL, "strategies": {"mine": 0.05}, "schedules": ["constant"]}, budget=1
         )
         return trained.trials["objective"].item()
 
@@ -168,16 +160,12 @@ def test_of_several_losses_a_step_the_mean_counts():
             x -= run.lr * 2 * (x - 3)
             run.step()
 
-    one, other = (
-        trainable_of(train).range_test(start_lr=1e-3, end_lr=1e4, num_steps=40) for train in (descend, accumulating)
-    )
+    one, other = (trainable_of(train).range_test(start_lr=1e-3, end_lr=1e4, num_steps=40) for train in (descend, accumulating))
     np.testing.assert_allclose(one.loss, other.loss)
 
 
 def test_a_loss_that_is_not_finite_ends_the_trial_as_diverged():
-    comparison = compared(
-        descend, strategies={"high": 1e200, "fine": 0.1}, schedules=["constant"], budget=1, lr_range=(1e-3, 1.0)
-    )
+    comparison = compared(descend, strategies={"high": 1e200, "fine": 0.1}, schedules=["constant"], budget=1, lr_range=(1e-3, 1.0))
     by_strategy = comparison.trials.set_index("strategy")
     assert by_strategy.loc["high", "outcome"] == "diverged"
     assert by_strategy.loc["high", "objective"] == math.inf
@@ -203,9 +191,7 @@ def test_an_exception_is_the_trials_failure():
 
 def test_a_pruner_cuts_a_function_at_a_report():
     pruner = optuna.pruners.ThresholdPruner(upper=5.0)
-    comparison = compared(
-        descend, strategies={"low": 1e-4, "fine": 0.1}, schedules=["constant"], budget=1, pruner=pruner
-    )
+    comparison = compared(descend, strategies={"low": 1e-4, "fine": 0.1}, schedules=["constant"], budget=1, pruner=pruner)
     by_strategy = comparison.trials.set_index("strategy")
     assert by_strategy.loc["low", "outcome"] == "pruned"
     assert by_strategy.loc["low", "steps"] == STEPS // 10  # the first report
@@ -337,10 +323,7 @@ def raises(run):
         (takes_fewer, r"takes_fewer\(run\) must take num_steps=40 steps, but returned after 5"),
         (never_steps, r"never_steps\(run\) must take num_steps=40 steps, but took none. Call scheduler.step\(\)"),
         (never_reports, r"never_reports\(run\) must report val_loss after its last step"),
-        (
-            reports_another,
-            r"objective must be among what run.report\(...\) is given, but got 'val_loss'; reported: loss",
-        ),
+        (reports_another, r"objective must be among what run.report\(...\) is given, but got 'val_loss'; reported: loss"),
         (swallows, r"swallows\(run\) must let lr_search.Stop pass, but it went on after Stop was raised"),
         (steps_twice, r"steps_twice\(run\) must take num_steps=40 steps, but called step\(\) again after the 40th"),
         (raises, r"raises\(run\) must get through its first steps, but it raised OSError: no such file"),
