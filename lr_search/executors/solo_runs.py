@@ -12,7 +12,7 @@ from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
 from lr_search.executors.trial_run import Report, SoloRun, TrialRun
 from lr_search.own_loops.function_state import seeded_call
 from lr_search.own_loops.function_thread import FunctionThread
-from lr_search.own_loops.training_run import TrainingRun
+from lr_search.own_loops.training_run import TrainingRun, stop_swallowed_told
 from lr_search.own_loops.trial_listener import TrialListener
 from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.controller import Controller, first_schedule
@@ -76,8 +76,9 @@ class FunctionRun(SoloRun):
 
     def _call(self, run: TrainingRun, listener: TrialListener) -> None:
         try:
-            self._trainable.train(run)
-            run.end()
+            with stop_swallowed_told():
+                self._trainable.train(run)
+                run.end()
         except Stop:
             if not run.stopped:
                 raise WorkloadError(
@@ -85,11 +86,12 @@ class FunctionRun(SoloRun):
                 ) from None
         except WorkloadError:
             raise
-        except Exception:
+        except Exception as error:
             with suppress(Stop):
                 run.end()
-            if not listener.diverged:
+            if not listener.diverged and not isinstance(error, OverflowError | FloatingPointError):
                 raise
+            listener.diverged = listener.diverged or f"a number became too large after step {run.steps_done}"
 
     def _conclude(self, run: TrainingRun, listener: TrialListener) -> None:
         outcome, trainable = self.outcome, self._trainable

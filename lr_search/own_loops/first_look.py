@@ -13,7 +13,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from lr_search.errors import LRSearchError, Stop, WorkloadError, error_text, user_code
 from lr_search.own_loops.function_state import seeded_call
-from lr_search.own_loops.training_run import TrainingRun
+from lr_search.own_loops.training_run import TrainingRun, stop_swallowed_told
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.decay import Constant
 from lr_search.training.evaluation import Evaluation
@@ -129,7 +129,7 @@ def seconds_a_step(trainable: Trainable, seed: int) -> float:
 def _call(trainable: Trainable, run: TrainingRun, seed: int) -> Any:
     with seeded_call(trainable.torch_device, seed):
         try:
-            with user_code, suppress(Stop):
+            with user_code, suppress(Stop), stop_swallowed_told():
                 trainable.train(run)
             run.end()
         except LRSearchError:

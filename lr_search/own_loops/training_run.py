@@ -21,6 +21,17 @@ from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.trainable import Trainable
 
 Purpose = Literal["trial", "ramp", "look"]
+MOST_SWALLOWED = 100  # exceptions after Stop that a function may catch before it is ended by one that it does not
+
+
+class StopSwallowed(BaseException):
+    """A training function goes on whatever is raised. No `Exception`, for it catches all of these; it holds the error."""
+
+    @property
+    def error(self) -> WorkloadError:
+        """What to tell the user."""
+        error: WorkloadError = self.args[0]
+        return error
 
 
 class Listener(Protocol):
@@ -75,6 +86,7 @@ class TrainingRun:
         self._evaluation: Evaluation | None = None
         self._attached: FollowedSchedule | FollowedSchedules | None = None
         self._stop: Stop | None = None
+        self._went_on = 0
 
     @property
     def ramping(self) -> bool:
@@ -209,7 +221,9 @@ class TrainingRun:
         self._stop_for(reason)
 
     def end(self) -> None:
-        """The function has returned: take note of the losses that were not read, and of what is missing."""
+        """The function has returned: take note of the losses that were not read, and of a Stop that it let not pass."""
+        if self._went_on:
+            self._require_going_on()
         self._read(whole=True)
 
     def _follow(self, schedule: Schedule) -> None:
@@ -228,11 +242,14 @@ class TrainingRun:
             raise self._stop
 
     def _require_going_on(self) -> None:
-        if self._stop is not None:
-            raise WorkloadError(
-                f"{self._trainable.__name__}(run) must let lr_search.Stop pass, but it went on after Stop was raised "
-                f"({self._stop}). Catch the exceptions that you expect, not all, or raise lr_search.Stop again."
-            )
+        if self._stop is None:
+            return
+        self._went_on += 1
+        error = WorkloadError(
+            f"{self._trainable.__name__}(run) must let lr_search.Stop pass, but it went on after Stop was raised "
+            f"({self._stop}). Catch the exceptions that you expect, not all, or raise lr_search.Stop again."
+        )
+        raise error if self._went_on <= MOST_SWALLOWED else StopSwallowed(error)
 
 
 def _number(name: str, value: Any) -> float:
@@ -241,3 +258,12 @@ def _number(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, RuntimeError):
         raise WorkloadError(f"run.report(...) must be given numbers, but got {name}={quoted(value)}.") from None
+
+
+@contextmanager
+def stop_swallowed_told() -> Iterator[None]:
+    """A function that caught Stop, and all that came after it, is told so. Raises: WorkloadError."""
+    try:
+        yield
+    except StopSwallowed as swallowed:
+        raise swallowed.error from None
