@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
 NUMBER = r"\d[\d,]*(?:\.\d+)?"
-# the Python of the documents, each by a line that no other has: the tests below run it; those of Ray, tests/system/ray/test_ray_readme.py; the
-# schedule of one's own, tests/schedules/test_plugged_in.py
+# the Python of the documents, each by a line that no other has: the tests below run it; those of Ray, tests/system/ray/test_ray_readme.py; those
+# of trainers, the test_*_docs.py of each; the schedule of one's own, tests/schedules/test_plugged_in.py
 SNIPPETS = [
     "curve = lrs.range_test(model, optimizer, loader, loss)",
     "comparison.save(",
@@ -35,6 +35,11 @@ SNIPPETS = [
     "class Halving(Schedule)",
     "RayExecutor(resources_per_trial",
     "StudySearcher(study, space",
+    "accelerator.prepare(*make_training())",
+    "net = make_net(callbacks=[test",
+    "make_net(callbacks=[Schedule(run=run)])",
+    "model.fit(x, y, batch_size=32, epochs=3, callbacks=[test",
+    "make_model().fit(",
 ]
 
 
