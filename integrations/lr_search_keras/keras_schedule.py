@@ -94,6 +94,8 @@ class Schedule(Callback):  # type: ignore[misc]
         if self.run is not None:
             self.run.loss(self._loss.since())
             self.run.step()
+            if self.run.done:
+                self.model.stop_training = True  # after the validation of this epoch, which is reported
         self._set()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

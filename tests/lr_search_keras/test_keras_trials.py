@@ -7,7 +7,7 @@ import pytest
 
 import lr_search as lrs
 from lr_search.rng import seed_everything
-from tests.lr_search_keras.keras_models import STEPS, compiled, fit
+from tests.lr_search_keras.keras_models import STEPS, compiled, data, fit
 
 pytestmark = [pytest.mark.trainers, pytest.mark.usefixtures("keras")]
 
@@ -105,6 +105,21 @@ def test_a_trials_losses_are_those_of_keras_epochs(comparison):
     evaluations = comparison.evaluations
     told, logged = (evaluations[evaluations["metric"] == name]["value"] for name in ("train_loss", "loss"))
     assert told.to_list() == pytest.approx(logged.to_list(), rel=1e-5)
+
+
+def test_a_first_look_ends_with_the_objective_of_the_untrained_model():
+    import keras
+
+    seed_everything(0)
+    model = compiled(keras.optimizers.SGD(0.5), seed=None)
+    untrained = model.evaluate(*data(), verbose=0)
+    assert train.first_look(0).metrics["val_loss"] == pytest.approx(untrained, rel=1e-6)
+
+
+def test_a_fit_ends_at_the_trials_steps_however_many_epochs_it_is_given():
+    shorter = lrs.Trainable(train.train, num_steps=STEPS - 12, eval_every=8)
+    comparison = lrs.compare(shorter, strategies={"mine": 0.1}, schedules=["cosine"], budget=1, seeds=1, storage=None, progress=False)
+    assert comparison.evaluations["step"].unique().tolist() == [8, 12]
 
 
 def test_the_range_test_of_the_function_ends_the_fit():
