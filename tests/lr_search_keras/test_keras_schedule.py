@@ -74,9 +74,14 @@ def test_a_step_that_the_scaler_of_fp16_skips_is_no_step(keras):
 def test_a_schedule_and_a_run_or_neither_are_refused():
     from lr_search_keras import Schedule
 
-    for arguments in ({}, {"schedule": "cosine", "run": object()}):
+    def train(run):
         with pytest.raises(InvalidInputError, match="either a schedule or a run"):
-            Schedule(**arguments)
+            Schedule("cosine", run=run)
+        run.step()
+
+    lrs.Trainable(train, num_steps=1).first_look()
+    with pytest.raises(InvalidInputError, match="either a schedule or a run"):
+        Schedule()
 
 
 def test_data_of_unknown_length_need_a_schedule_that_is_laid_out(keras):

@@ -24,4 +24,5 @@ def test_a_fit_is_a_trial(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {**NAMES, "X": data()[0], "y": data()[1]}
     exec(printed_with("make_net(callbacks=[Schedule(run=run)])"), names)
-    assert (names["comparison"].trials["steps"] == 24).all()
+    trials = names["comparison"].trials
+    assert set(trials["steps"][trials["outcome"] == "finished"]) == {24}

@@ -66,9 +66,14 @@ def test_validation_batches_are_no_steps():
 def test_a_schedule_and_a_run_or_neither_are_refused():
     from lr_search_skorch import Schedule
 
-    for arguments in ({}, {"schedule": "cosine", "run": object()}):
+    def train(run):
         with pytest.raises(InvalidInputError, match="either a schedule or a run"):
-            Schedule(**arguments)
+            Schedule("cosine", run=run)
+        run.step()
+
+    lrs.Trainable(train, num_steps=1).first_look()
+    with pytest.raises(InvalidInputError, match="either a schedule or a run"):
+        Schedule()
 
 
 def test_a_controller_is_refused():
