@@ -33,7 +33,7 @@ SNIPPETS = [
     "lrs.branches(workload",
     "lrs.refind(workload",
     "class Halving(Schedule)",
-    "run.attach(optimizer)",
+    "torch.optim.AdamW(model.parameters(), lr=run.lr)",
     "model.eta0 = run.lr",
     "RayExecutor(resources_per_trial",
     "StudySearcher(study, space",
@@ -178,7 +178,7 @@ def test_the_training_functions_are_compared_and_tested(tmp_path: Path, monkeypa
         "batches": lambda steps: ((x, 3 * x) for _ in range(steps)),
         "evaluate": lambda model: (model(x) - 3 * x).square().mean(),
     }
-    block = printed_with("run.attach(optimizer)").replace("num_steps=300", "num_steps=60")
+    block = printed_with("torch.optim.AdamW(model.parameters(), lr=run.lr)").replace("num_steps=300", "num_steps=60")
     exec(block.replace("budget=4)", "budget=2, seeds=1, progress=False)"), names)
     assert names["comparison"].recommend().value < 1.0  # untrained, the mean of (w x - 3 x)^2 is about 3
     exec(printed_with("model.eta0 = run.lr"), names)

@@ -22,7 +22,7 @@ require_keras_on_torch()
 
 from keras.callbacks import Callback  # noqa: E402
 
-PASTED = """from lr_search_keras import Schedule
+_PASTED = """from lr_search_keras import Schedule
 
 callbacks = [Schedule({schedule})]  # of model.fit, in the place of Schedule(run=run)"""
 
@@ -51,9 +51,9 @@ class Schedule(Callback):  # type: ignore[misc]
         optimizer = self.model.optimizer
         require_settable(optimizer)
         self._begun, self._step = iterations_of(optimizer), 0
-        self._followed = self._laid_out() if self.run is None else None
+        self._followed = self._laid_out() if self.run is None else self.run.schedule
         if self.run is not None:
-            self.run.pasted = PASTED
+            self.run.pasted = _PASTED
         self._loss = StepLoss(self.model)
         self._set()
 

@@ -18,7 +18,7 @@ require_skorch()
 
 from skorch.callbacks import Callback  # noqa: E402
 
-PASTED = """from lr_search_skorch import Schedule
+_PASTED = """from lr_search_skorch import Schedule
 
 callbacks = [Schedule({schedule})]  # of the net, in the place of Schedule(run=run)"""
 NOT_RESULTS = (
@@ -51,8 +51,8 @@ class Schedule(Callback):  # type: ignore[misc]
         optimizers = optimizers_of(net)
         self.within_epoch_ = False
         if self.run is not None:
-            self.run.pasted = PASTED
-            self.scheduler_ = self.run.attach(optimizers[0] if len(optimizers) == 1 else optimizers)
+            self.run.pasted = _PASTED
+            self.scheduler_: Any = self.run.attach(optimizers[0] if len(optimizers) == 1 else optimizers)
             return
         if len(optimizers) != 1:
             raise InvalidInputError(

@@ -118,7 +118,9 @@ def test_a_first_look_ends_with_the_objective_of_the_untrained_model():
 
 def test_a_fit_ends_at_the_trials_steps_however_many_epochs_it_is_given():
     shorter = lrs.Trainable(train.train, num_steps=STEPS - 12, eval_every=8)
-    comparison = lrs.compare(shorter, strategies={"mine": 0.1}, schedules=["cosine"], budget=1, seeds=1, storage=None, progress=False)
+    comparison = lrs.compare(
+        shorter, strategies={"mine": 0.1}, schedules=["cosine"], budget=1, seeds=1, storage=None, progress=False
+    )
     assert comparison.evaluations["step"].unique().tolist() == [8, 12]
 
 

@@ -15,7 +15,11 @@ def test_the_loop_is_a_trial(tmp_path, monkeypatch):
 
     def make_training():
         model = nn.Linear(2, 1)
-        return model, torch.optim.SGD(model.parameters(), lr=0.1), torch.utils.data.DataLoader(torch.randn(64, 2), batch_size=2)
+        return (
+            model,
+            torch.optim.SGD(model.parameters(), lr=0.1),
+            torch.utils.data.DataLoader(torch.randn(64, 2), batch_size=2),
+        )
 
     def loss_of(model, batch):
         return (model(batch) - batch.sum(1, keepdim=True)).square().mean()
@@ -25,7 +29,13 @@ def test_the_loop_is_a_trial(tmp_path, monkeypatch):
             return loss_of(model, torch.eye(2))
 
     monkeypatch.chdir(tmp_path)
-    names = {"lrs": lrs, "Accelerator": Accelerator, "make_training": make_training, "loss_of": loss_of, "evaluate": evaluate}
+    names = {
+        "lrs": lrs,
+        "Accelerator": Accelerator,
+        "make_training": make_training,
+        "loss_of": loss_of,
+        "evaluate": evaluate,
+    }
     exec(printed_with("accelerator.prepare(*make_training())"), names)
     trials = names["comparison"].trials
     assert set(trials["steps"][trials["outcome"] == "finished"]) == {80}

@@ -21,7 +21,11 @@ def parts(num_batches):
     inputs = torch.randn(2 * num_batches, 2)
     data = torch.utils.data.TensorDataset(inputs, inputs.sum(1, keepdim=True))
     model = nn.Linear(2, 1)
-    return model, torch.optim.SGD(model.parameters(), lr=0.1), torch.utils.data.DataLoader(data, batch_size=2, shuffle=True)
+    return (
+        model,
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        torch.utils.data.DataLoader(data, batch_size=2, shuffle=True),
+    )
 
 
 def loop(attach, loss_told=lambda loss: None):
@@ -121,7 +125,9 @@ def test_a_step_that_the_scaler_of_fp16_skips_is_none_of_the_trial():
             skipped += optimizer.step_was_skipped
         run.report(val_loss=float(skipped))
 
-    comparison = compared(lrs.Trainable(train, num_steps=STEPS), strategies={"mine": 1e-3}, schedules=["constant"], budget=1)
+    comparison = compared(
+        lrs.Trainable(train, num_steps=STEPS), strategies={"mine": 1e-3}, schedules=["constant"], budget=1
+    )
     assert (comparison.trials["objective"].item(), comparison.trials["steps"].item()) == (2.0, STEPS)
 
 
