@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
 NUMBER = r"\d[\d,]*(?:\.\d+)?"
-# the Python of the documents, each by a line that no other has: the tests below run it; those of Ray, tests/system/ray/test_ray_readme.py; the
-# schedule of one's own, tests/schedules/test_plugged_in.py
+# the Python of the documents, each by a line that no other has: the tests below run it; those of Ray, tests/system/ray/test_ray_readme.py; those
+# of trainers, the test_*_docs.py of each; the schedule of one's own, tests/schedules/test_plugged_in.py
 SNIPPETS = [
     "curve = lrs.range_test(model, optimizer, loader, loss)",
     "comparison.save(",
@@ -35,10 +35,15 @@ SNIPPETS = [
     "lrs.branches(workload",
     "lrs.refind(workload",
     "class Halving(Schedule)",
-    "run.attach(optimizer)",
+    "torch.optim.AdamW(model.parameters(), lr=run.lr)",
     "model.eta0 = run.lr",
     "RayExecutor(resources_per_trial",
     "StudySearcher(study, space",
+    "accelerator.prepare(*make_training())",
+    "net = make_net(callbacks=[test",
+    "make_net(callbacks=[Schedule(run=run)])",
+    "model.fit(x, y, batch_size=32, epochs=3, callbacks=[test",
+    "make_model().fit(",
 ]
 
 
@@ -193,7 +198,7 @@ def test_the_training_functions_are_compared_and_tested(tmp_path: Path, monkeypa
         "batches": lambda steps: ((x, 3 * x) for _ in range(steps)),
         "evaluate": lambda model: (model(x) - 3 * x).square().mean(),
     }
-    block = printed_with("run.attach(optimizer)").replace("num_steps=300", "num_steps=60")
+    block = printed_with("torch.optim.AdamW(model.parameters(), lr=run.lr)").replace("num_steps=300", "num_steps=60")
     exec(block.replace("budget=4)", "budget=2, seeds=1, progress=False)"), names)
     assert names["comparison"].recommend().value < 1.0  # untrained, the mean of (w x - 3 x)^2 is about 3
     exec(printed_with("model.eta0 = run.lr"), names)
