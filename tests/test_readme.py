@@ -44,6 +44,7 @@ SNIPPETS = [
     "make_net(callbacks=[Schedule(run=run)])",
     "model.fit(x, y, batch_size=32, epochs=3, callbacks=[test",
     "make_model().fit(",
+    "callbacks=[lrl.RangeTest(",
 ]
 
 

@@ -259,7 +259,8 @@ def _sides(
 
 
 def _without_gain_ratio(subject: Subject) -> dict[str, Any]:
-    return {"gain_ratio": False} if isinstance(subject, Trainable) else {}
+    measures = not isinstance(subject, Trainable) or subject.own_range_test is not None
+    return {} if measures else {"gain_ratio": False}
 
 
 def _pays_for_more(settings: Mapping[str, Any], side: Side, budget_steps: float, curves: int) -> bool:
