@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from lr_search_transformers.hf_checks import require_transformers
 
 if TYPE_CHECKING:
+    from lr_search_transformers.hf_best import BestTraining, best
+    from lr_search_transformers.hf_compare import compare
     from lr_search_transformers.hf_range_test import range_test
 
-__all__ = ["range_test"]
+__all__ = ["BestTraining", "best", "compare", "range_test"]
 
-_HOMES = {"range_test": "hf_range_test"}
+_HOMES = {"BestTraining": "hf_best", "best": "hf_best", "compare": "hf_compare", "range_test": "hf_range_test"}
 
 
 def __getattr__(name: str) -> Any:

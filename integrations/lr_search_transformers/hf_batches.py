@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -55,3 +56,14 @@ def steps_of_training(trainer: Trainer, loader: Any) -> int:
     if args.max_steps > 0 or per_epoch is None:  # the Trainer itself refuses data without a length and no max_steps
         return int(args.max_steps)
     return math.ceil(args.num_train_epochs * per_epoch)
+
+
+@contextmanager
+def loaders_forgotten(trainer: Trainer) -> Iterator[None]:
+    """Accelerate remembers for the whole process which loaders are walked through; those that a training left midway are forgotten."""
+    state = trainer.accelerator.gradient_state
+    walked = state.dataloader_references
+    try:
+        yield
+    finally:
+        state.dataloader_references = walked

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
-from accelerate.state import GradientState
 from torch import nn
 from transformers import Trainer
 
@@ -21,7 +20,13 @@ from lr_search.rng import preserved_rng
 from lr_search.state.capture import preserved_modes
 from lr_search.workloads.parts import Precision
 from lr_search.workloads.passes import length
-from lr_search_transformers.hf_batches import StepBatches, batches_a_step, steps_in_epoch, steps_of_training
+from lr_search_transformers.hf_batches import (
+    StepBatches,
+    batches_a_step,
+    loaders_forgotten,
+    steps_in_epoch,
+    steps_of_training,
+)
 from lr_search_transformers.hf_checks import require_one_process, require_untrained
 from lr_search_transformers.hf_schedules import planned_schedule
 
@@ -49,19 +54,19 @@ def range_test(trainer: Trainer, **settings: Any) -> LRCurve:
         raise InvalidInputError(
             f"range_test takes {', '.join(own)} from the Trainer. Set it in its TrainingArguments, and leave it out here."
         )
-    with _left_as_it_was(trainer):
+    with left_as_it_was(trainer):
         loader = trainer.get_train_dataloader()
         accumulate = batches_a_step(trainer, loader)
         loss = partial(_loss_of_batch, trainer.compute_loss, trainer._prepare_inputs, _loss_scale(trainer, accumulate))
         return range_test_of_objects(
-            trainer.model, trainer.create_optimizer(), StepBatches(trainer, loader, accumulate), loss,
+            cast("nn.Module", trainer.model), trainer.create_optimizer(), StepBatches(trainer, loader, accumulate), loss,
             accumulate=accumulate, clip_norm=trainer.args.max_grad_norm or None, precision=_precision(trainer),
             plan=_plan(trainer, loader), **settings,
         )  # fmt: skip
 
 
 def _loss_of_batch(
-    compute_loss: Callable[..., torch.Tensor],
+    compute_loss: Callable[..., Any],
     prepare: Callable[[Any], Any],
     scale: Callable[[Any], float],
     model: nn.Module,
@@ -70,7 +75,8 @@ def _loss_of_batch(
     """The loss of one batch, whose mean over the batches of a step is the Trainer's loss of that step."""
     inputs, num_items = batch
     inputs = prepare(inputs)  # a new mapping: compute_loss may take the labels out of it
-    return compute_loss(model, inputs, num_items_in_batch=num_items) * scale(num_items)
+    loss: torch.Tensor = compute_loss(model, inputs, num_items_in_batch=num_items)
+    return loss * scale(num_items)
 
 
 def _loss_scale(trainer: Trainer, accumulate: int) -> Callable[[Any], float]:
@@ -103,16 +109,15 @@ def _plan(trainer: Trainer, loader: Any) -> Plan:
 
 
 @contextmanager
-def _left_as_it_was(trainer: Trainer) -> Iterator[None]:
+def left_as_it_was(trainer: Trainer) -> Iterator[None]:
     """The Trainer's attributes, what Accelerate remembers of loaders, modes and random states are put back; the rest is the range test's."""
     before, prepared = dict(vars(trainer)), list(trainer.accelerator._dataloaders)
-    walked = GradientState().dataloader_references
-    with preserved_rng(trainer.args.device), preserved_modes(trainer.model):
-        trainer.model.train()
+    model = cast("nn.Module", trainer.model)
+    with loaders_forgotten(trainer), preserved_rng(trainer.args.device), preserved_modes(model):
+        model.train()
         try:
             yield
         finally:
             vars(trainer).clear()
             vars(trainer).update(before)
             trainer.accelerator._dataloaders[:] = prepared
-            GradientState().dataloader_references = walked

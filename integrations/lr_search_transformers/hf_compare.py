@@ -1,0 +1,137 @@
+"""compare() of a Trainer: learning rates and schedules, each trial a Trainer like it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lr_search.workloads.trainable import Trainable
+from transformers import Trainer, TrainerCallback
+
+from lr_search.comparison.compare import compare as compare_trainable
+from lr_search.comparison.comparison import Comparison
+from lr_search.errors import require
+from lr_search.kinds.checked import checked
+from lr_search.schedules.base import Schedule
+from lr_search.schedules.named import by_name
+from lr_search_transformers.hf_batches import steps_in_epoch, steps_of_training
+from lr_search_transformers.hf_checks import require_one_process, require_untrained
+from lr_search_transformers.hf_range_test import left_as_it_was
+from lr_search_transformers.hf_schedules import planned_schedule
+from lr_search_transformers.hf_trainer_like import TrainerLike
+from lr_search_transformers.hf_trial import TrainerTrial
+
+PASTED = """\
+{schedule}
+
+
+def create_scheduler(num_training_steps, optimizer=None):
+    trainer.lr_scheduler = schedule.attach(trainer.optimizer)
+    return trainer.lr_scheduler
+
+
+trainer.create_scheduler = create_scheduler  # of your Trainer, before trainer.train()
+"""
+
+
+@checked
+def compare(
+    trainer: Trainer,
+    *,
+    objective: str = "eval_loss",
+    direction: Literal["minimize", "maximize"] | None = None,
+    schedules: str | Sequence[str] | Mapping[str, Any] | None = None,
+    eval_every: int | None = None,
+    callbacks: Sequence[type[TrainerCallback]] = (),
+    **settings: Any,
+) -> Comparison:
+    """Search the learning rate of a Trainer under several schedules; each trial trains a Trainer of its own, made like it.
+
+    A trial's Trainer has its class, data, collator, metrics and functions, and its TrainingArguments but for the schedule, the
+    seed, and what reports, saves or logs. It starts from model_init at the trial's seed, and evaluates when a trial is to be judged.
+
+    Args:
+        trainer: with model_init and eval_dataset, that has not trained, on one device. It is left as it was.
+        objective: a metric of `trainer.evaluate()`, with or without its "eval_".
+        direction: "minimize" or "maximize"; default: a loss is minimized, any other metric maximized, as by metric_for_best_model.
+        schedules: as of `lr_search.compare`; default: the one that lr_scheduler_type names. Those given by name begin with the
+            warm-up of the Trainer's arguments, where they have one.
+        eval_every: optimizer steps between two evaluations, >= 1; default: a tenth of the training.
+        callbacks: classes of TrainerCallback that every trial has, made without arguments. The Trainer's own callbacks are not
+            in the trials.
+        **settings: of `lr_search.compare`: strategies, lr_range, today, budget, seeds, pruner, executor, storage, name, ...
+
+    Returns:
+        The comparison; `best(comparison)` has the TrainingArguments of its recommendation.
+
+    Raises:
+        InvalidInputError: the Trainer has no model_init or eval_dataset, has trained, or uses DeepSpeed, FSDP or several devices;
+            or a setting breaks its rule.
+    """
+    require_one_process(trainer)
+    require_untrained(trainer)
+    _require_comparable(trainer)
+    objective = objective if objective.startswith("eval_") else f"eval_{objective}"
+    trial = TrainerTrial(TrainerLike.of(trainer, callbacks), objective)
+    with left_as_it_was(trainer):
+        loader = trainer.get_train_dataloader()
+        num_steps, per_epoch = steps_of_training(trainer, loader), steps_in_epoch(trainer, loader)
+    trainable = Trainable(
+        trial, num_steps=num_steps, objective=objective, eval_every=eval_every, steps_per_epoch=per_epoch,
+        direction=direction or ("minimize" if objective.endswith("loss") else "maximize"),
+        batch_size=trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps, pasted=PASTED,
+    )  # fmt: skip
+    if schedules is None:
+        schedules = planned_schedule(trainer.args.lr_scheduler_type) or "constant"
+    asked = _warmed(schedules, num_steps, per_epoch, trainer.args.get_warmup_steps(num_steps))
+    return compare_trainable(trainable, schedules=asked, **settings)
+
+
+def _require_comparable(trainer: Trainer) -> None:
+    require(
+        trainer.model_init is not None,
+        "the Trainer must have a model_init, from which every trial begins anew",
+        "Trainer(model_init=make_model, ...), a function that returns the model, in place of model=.",
+        model_init=trainer.model_init,
+    )
+    require(
+        trainer.eval_dataset is not None,
+        "the Trainer must have an eval_dataset, by which the trials are judged",
+        "Trainer(..., eval_dataset=...).",
+        eval_dataset=trainer.eval_dataset,
+    )
+
+
+@dataclass(frozen=True)
+class WarmedUp:
+    """A schedule by name, after the warm-up of a Trainer's arguments; called with the peak LR.
+
+    Args:
+        name: of the schedule.
+        num_steps: of the training, the warm-up's among them.
+        steps_per_epoch: or None where the data has no length.
+        warmup_steps: >= 1.
+    """
+
+    name: str
+    num_steps: int
+    steps_per_epoch: float | None
+    warmup_steps: int
+
+    def __call__(self, lr: float) -> Schedule:
+        """The schedule at that peak."""
+        return by_name(self.name, lr, self.num_steps, self.steps_per_epoch, warmup_steps=self.warmup_steps)
+
+
+def _warmed(schedules: Any, num_steps: int, per_epoch: float | None, warmup_steps: int) -> Any:
+    """What is asked for, with the warm-up before each schedule that is given by its name."""
+    if not warmup_steps:
+        return schedules
+    if isinstance(schedules, str):
+        schedules = [schedules]
+    named = schedules if isinstance(schedules, Mapping) else {name: name for name in schedules}
+    return {
+        key: WarmedUp(value, num_steps, per_epoch, warmup_steps) if isinstance(value, str) else value
+        for key, value in named.items()
+    }
