@@ -20,7 +20,7 @@ README = ROOT / "README.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
 NUMBER = r"\d[\d,]*(?:\.\d+)?"
 # the Python of the documents, each by a line that no other has: the tests below run it; those of Ray, tests/system/ray/test_ray_readme.py; the
-# schedule of one's own, tests/schedules/test_plugged_in.py
+# schedule of one's own, tests/schedules/test_plugged_in.py; those of Transformers, tests/lr_search_transformers/test_hf_documents.py
 SNIPPETS = [
     "curve = lrs.range_test(model, optimizer, loader, loss)",
     "comparison.save(",
@@ -35,6 +35,8 @@ SNIPPETS = [
     "class Halving(Schedule)",
     "RayExecutor(resources_per_trial",
     "StudySearcher(study, space",
+    "best.training_arguments()",
+    "trainer.hyperparameter_search(",
 ]
 
 

@@ -20,7 +20,7 @@ from lr_search.schedules.sgdr import SGDR
 from lr_search.schedules.wsd import WSD
 
 # which of ours a lr_scheduler_type is nearest to: what a suggestion of a range test is for
-PLANNED = MappingProxyType(
+NEAREST = MappingProxyType(
     {
         "constant": "constant",
         "constant_with_warmup": "constant",
@@ -35,12 +35,12 @@ PLANNED = MappingProxyType(
         "warmup_stable_decay": "wsd",
     }
 )
-ROUNDING = 1e-9  # of an LR, relative to the peak
+LR_ROUNDING = 1e-9  # of an LR, relative to the peak
 
 
 def planned_schedule(lr_scheduler_type: Any) -> str | None:
     """The schedule of ours that is nearest to a lr_scheduler_type; None where none is."""
-    return PLANNED.get(getattr(lr_scheduler_type, "value", lr_scheduler_type))
+    return NEAREST.get(getattr(lr_scheduler_type, "value", lr_scheduler_type))
 
 
 def lr_arguments(schedule: Schedule, num_steps: int) -> dict[str, Any] | None:
@@ -104,4 +104,4 @@ def _agree(
         return False
     factor = scheduler.lr_lambdas[0]
     theirs = peak * np.array([factor(step) for step in range(num_steps)])
-    return bool(np.allclose(schedule(np.arange(num_steps)), theirs, rtol=0, atol=ROUNDING * peak))
+    return bool(np.allclose(schedule(np.arange(num_steps)), theirs, rtol=0, atol=LR_ROUNDING * peak))

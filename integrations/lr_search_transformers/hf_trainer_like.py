@@ -22,7 +22,7 @@ TAKEN = (
     "optimizer_cls_and_kwargs", "preprocess_logits_for_metrics",
 )  # fmt: skip
 LEFT_OUT = ("self", "model", "args", "callbacks", "optimizers")
-MOST_STEPS = 10**9  # of a range test, which ends by itself
+UNENDING = 10**9  # of a range test, which ends by itself
 # no report, no checkpoint, no evaluation but ours, and nothing that would change the batches
 QUIET: dict[str, Any] = {
     "report_to": "none", "logging_strategy": "no", "logging_first_step": False, "logging_nan_inf_filter": False, "log_level": "error",
@@ -73,7 +73,7 @@ class TrainerLike:
             self.args,
             **QUIET,
             output_dir=folder,
-            max_steps=MOST_STEPS if run.ramping else run.num_steps,
+            max_steps=UNENDING if run.ramping else run.num_steps,
             seed=run.seed,
             data_seed=None if self.args.data_seed is None else run.seed,
         )
