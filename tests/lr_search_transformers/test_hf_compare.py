@@ -168,3 +168,40 @@ found = lr_search_transformers.compare(
     budget=6, seeds=1, storage="sqlite:///" + sys.argv[1] + "/killed.db", name="killed", progress=False,
 )
 """
+
+
+def frame(folder):
+    return lrs.load(f"sqlite:///{folder}/killed.db", "killed").trials.drop(columns=TIMES)
+
+
+def program(folder, killed_after=0):
+    """The program, killed when so many trials are complete. Returns: its exit code."""
+    folder.mkdir(exist_ok=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder)], env=environment)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if killed_after and complete(folder) >= killed_after:
+            process.send_signal(signal.SIGKILL)
+        time.sleep(0.02)
+    return process.wait(1)
+
+
+def complete(folder):
+    import sqlite3
+
+    if not Path(folder, "killed.db").exists():
+        return 0
+    with sqlite3.connect(f"file:{folder}/killed.db?mode=ro", uri=True) as connection:
+        try:
+            return connection.execute("SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'").fetchone()[0]
+        except sqlite3.OperationalError:  # not made yet
+            return 0
+
+
+def test_a_comparison_that_is_killed_goes_on_as_if_it_had_not_been(tmp_path):
+    assert program(tmp_path / "killed", killed_after=3) == -signal.SIGKILL
+    assert "COMPLETE" in set(frame(tmp_path / "killed")["state"])
+    assert program(tmp_path / "killed") == 0
+    assert program(tmp_path / "undisturbed") == 0
+    pd.testing.assert_frame_equal(frame(tmp_path / "killed"), frame(tmp_path / "undisturbed"), check_exact=True)
