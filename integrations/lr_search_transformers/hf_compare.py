@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lr_search.workloads.trainable import Trainable
 from transformers import Trainer, TrainerCallback
 
 from lr_search.comparison.compare import compare as compare_trainable
@@ -15,6 +14,7 @@ from lr_search.errors import require
 from lr_search.kinds.checked import checked
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.named import by_name
+from lr_search.workloads.trainable import Trainable
 from lr_search_transformers.hf_batches import steps_in_epoch, steps_of_training
 from lr_search_transformers.hf_checks import require_one_process, require_untrained
 from lr_search_transformers.hf_range_test import left_as_it_was
@@ -23,7 +23,7 @@ from lr_search_transformers.hf_trainer_like import TrainerLike
 from lr_search_transformers.hf_trial import TrainerTrial
 
 PASTED = """\
-{schedule}
+schedule = {schedule}
 
 
 def create_scheduler(num_training_steps, optimizer=None):
@@ -77,14 +77,14 @@ def compare(
     with left_as_it_was(trainer):
         loader = trainer.get_train_dataloader()
         num_steps, per_epoch = steps_of_training(trainer, loader), steps_in_epoch(trainer, loader)
-    trainable = Trainable(
-        trial, num_steps=num_steps, objective=objective, eval_every=eval_every, steps_per_epoch=per_epoch,
-        direction=direction or ("minimize" if objective.endswith("loss") else "maximize"),
-        batch_size=trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps, pasted=PASTED,
-    )  # fmt: skip
     if schedules is None:
         schedules = planned_schedule(trainer.args.lr_scheduler_type) or "constant"
     asked = _warmed(schedules, num_steps, per_epoch, trainer.args.get_warmup_steps(num_steps))
+    trainable = Trainable(
+        trial, num_steps=num_steps, objective=objective, eval_every=eval_every, steps_per_epoch=per_epoch,
+        direction=direction or ("minimize" if objective.endswith("loss") else "maximize"),
+        batch_size=trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps, pasted=_pasted(asked),
+    )  # fmt: skip
     return compare_trainable(trainable, schedules=asked, **settings)
 
 
@@ -135,3 +135,14 @@ def _warmed(schedules: Any, num_steps: int, per_epoch: float | None, warmup_step
         key: WarmedUp(value, num_steps, per_epoch, warmup_steps) if isinstance(value, str) else value
         for key, value in named.items()
     }
+
+
+def _pasted(asked: Any) -> str:
+    """The template of the answer's code, which also says what schedules with a warm-up are."""
+    warmed = [each for each in asked.values() if isinstance(each, WarmedUp)] if isinstance(asked, Mapping) else []
+    if not warmed:
+        return PASTED
+    first, *others = warmed
+    name = f"lrs.schedules.by_name({first.name!r}, lr, {first.num_steps}, {first.steps_per_epoch}, warmup_steps={first.warmup_steps})"
+    remark = f"  # or {', '.join(repr(each.name) for each in others)}: as the answer says" if others else ""
+    return f"def your_schedule(lr):\n    return {name}{remark}\n\n\n{PASTED}"

@@ -14,7 +14,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from lr_search.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from lr_search.workloads.training_run import TrainingRun
+    from lr_search.own_loops.training_run import TrainingRun
 
 # of Trainer's constructor, which keeps each as an attribute of that name
 TAKEN = (

@@ -17,7 +17,7 @@ from lr_search_transformers.hf_batches import loaders_forgotten
 from lr_search_transformers.hf_trainer_like import TrainerLike
 
 if TYPE_CHECKING:
-    from lr_search.workloads.training_run import TrainingRun
+    from lr_search.own_loops.training_run import TrainingRun
 
 _SPEED = ("_runtime", "_per_second", "_preparation_time")  # metrics that differ from run to run
 

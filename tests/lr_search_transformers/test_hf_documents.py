@@ -19,12 +19,13 @@ def test_the_snippet_of_a_comparison_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # the default storage
     names = {"trainer": tiny_trainer(tmp_path / "out"), "dataclasses": dataclasses}
     exec(printed_with("best.training_arguments()"), names)
-    assert "suggests" in capsys.readouterr().out
+    assert "Suggestion(lr=" in capsys.readouterr().out
     best, args = names["best"], names["args"]
     assert args.learning_rate == best.lr
     assert args.lr_scheduler_type == best.recommendation.schedule
 
 
+@pytest.mark.long
 def test_the_snippet_of_a_search_runs(tmp_path):
     names = {"trainer": tiny_trainer(tmp_path, eval_strategy="epoch", save_strategy="no"), "lrs": lrs}
     verbosity = optuna.logging.get_verbosity()
