@@ -95,7 +95,8 @@ def _schedule_of(comparison: Comparison, found: Recommendation) -> Schedule:
         schedule = by_name(name, found.lr, found.num_steps, per_epoch, **found.shape) if name else None
     if not isinstance(schedule, Schedule):
         raise InvalidInputError(
-            f"best() needs a schedule that is known by its name, but got {found.schedule!r}. "
-            "Call compare(...) as before: what is finished is not trained again, and its result knows the schedule."
+            f"best() needs a schedule that depends on the step alone and is known, but got {found.schedule!r}. A controller such as "
+            "plateau goes by the evaluations. For a schedule of your own call compare(...) as before: what is finished is not "
+            "trained again, and its result knows the schedule."
         )
     return schedule

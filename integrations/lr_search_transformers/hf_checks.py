@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from typing import TYPE_CHECKING
 
 from lr_search.errors import MissingPackageError, require
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 def require_transformers() -> None:
     """Raises: MissingPackageError: Transformers, or the Accelerate that its Trainer needs, is not installed."""
     for package in ("transformers", "accelerate"):
-        if importlib.util.find_spec(package) is None:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
             raise MissingPackageError(
                 f'lr_search_transformers needs {package.title()}: pip install "lr-search[transformers]".'
-            )
+            ) from error
 
 
 def require_one_process(trainer: Trainer) -> None:

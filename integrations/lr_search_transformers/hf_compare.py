@@ -14,6 +14,7 @@ from lr_search.errors import require
 from lr_search.kinds.checked import checked
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.named import by_name
+from lr_search.studies.schedule_layout import PEAK
 from lr_search.workloads.trainable import Trainable
 from lr_search_transformers.hf_batches import steps_in_epoch, steps_of_training
 from lr_search_transformers.hf_checks import require_one_process, require_untrained
@@ -125,16 +126,17 @@ class WarmedUp:
 
 
 def _warmed(schedules: Any, num_steps: int, per_epoch: float | None, warmup_steps: int) -> Any:
-    """What is asked for, with the warm-up before each schedule that is given by its name."""
+    """What is asked for, with the warm-up before each schedule that is given by its name; controllers have none."""
     if not warmup_steps:
         return schedules
     if isinstance(schedules, str):
         schedules = [schedules]
     named = schedules if isinstance(schedules, Mapping) else {name: name for name in schedules}
-    return {
-        key: WarmedUp(value, num_steps, per_epoch, warmup_steps) if isinstance(value, str) else value
-        for key, value in named.items()
-    }
+    asked = dict(named)
+    for key, name in named.items():
+        if isinstance(name, str) and isinstance(by_name(name, PEAK, num_steps, per_epoch), Schedule):
+            asked[key] = WarmedUp(name, num_steps, per_epoch, warmup_steps)
+    return asked
 
 
 def _pasted(asked: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
@@ -23,12 +24,12 @@ TAKEN = (
 )  # fmt: skip
 LEFT_OUT = ("self", "model", "args", "callbacks", "optimizers")
 UNENDING = 10**9  # of a range test, which ends by itself
-# no report, no checkpoint, no evaluation but ours, and nothing that would change the batches
+# no report, no checkpoint, no schedule and no evaluation but ours, and nothing that would change the batches
 QUIET: dict[str, Any] = {
     "report_to": "none", "logging_strategy": "no", "logging_first_step": False, "logging_nan_inf_filter": False, "log_level": "error",
     "disable_tqdm": True, "save_strategy": "no", "push_to_hub": False, "eval_strategy": "no", "eval_on_start": False,
     "load_best_model_at_end": False, "metric_for_best_model": None, "greater_is_better": None, "resume_from_checkpoint": None,
-    "auto_find_batch_size": False,
+    "auto_find_batch_size": False, "lr_scheduler_type": "constant", "lr_scheduler_kwargs": None, "warmup_steps": 0,
 }  # fmt: skip
 
 
@@ -78,7 +79,9 @@ class TrainerLike:
             data_seed=None if self.args.data_seed is None else run.seed,
         )
         kind = type(self.kind.__name__, (extension, self.kind), {})
-        trainer = kind(args=args, callbacks=[each() for each in self.callbacks], **self.constructor)
+        collator = copy.deepcopy(self.constructor["data_collator"])  # it may have a generator of its own
+        constructor = {**self.constructor, "data_collator": collator}
+        trainer = kind(args=args, callbacks=[each() for each in self.callbacks], **constructor)
         for shown in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(shown)
         return trainer

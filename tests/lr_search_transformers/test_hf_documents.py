@@ -37,6 +37,7 @@ def test_the_snippet_of_a_search_runs(tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning")  # the Trainer's default, where there is no GPU
 def test_the_example_is_short_and_runs(tmp_path, monkeypatch, capsys):
     example = Path(ROOT, "examples", "transformers_compare.py")
     assert len(example.read_text().splitlines()) <= 30
