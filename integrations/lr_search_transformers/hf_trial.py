@@ -52,8 +52,10 @@ class FollowsRun(Trainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
         """The run's schedule in place of the one that the arguments name."""
-        self.lr_scheduler = self.run.attach(self.optimizer if optimizer is None else optimizer)
-        return self.lr_scheduler
+        steps: Any = self.optimizer if optimizer is None else optimizer
+        follows: Any = self.run.attach(steps)
+        self.lr_scheduler = follows
+        return follows
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The Trainer's, its loss kept: a batch's part of the loss of a step."""
