@@ -8,13 +8,15 @@ from pathlib import Path
 import optuna
 import pandas as pd
 import pytest
-from transformers import Trainer, TrainerCallback
+import torch
+from torch.utils.data import IterableDataset
+from transformers import Trainer, TrainerCallback, default_data_collator
 from transformers.utils import logging
 
 import lr_search_transformers
 from lr_search.errors import InvalidInputError, LRSearchError
 from tests.helpers.processes import python
-from tests.lr_search_transformers.tiny_trainers import make_bert, tiny_trainer
+from tests.lr_search_transformers.tiny_trainers import make_bert, sentences, tiny_trainer
 
 pytestmark = pytest.mark.trainers
 
@@ -130,6 +132,37 @@ def test_a_trial_that_is_pruned_stops_at_once(tmp_path):
     trials = compared(tiny_trainer(tmp_path), pruner=pruner, **settings).trials
     assert set(trials["state"]) == {"COMPLETE", "PRUNED"}
     assert trainings[-len(trials) :] == list(trials["steps"])  # the first few only look
+
+
+class Endless(IterableDataset):
+    """Data without a length."""
+
+    def __iter__(self):
+        return iter(sentences(40, 1))
+
+
+class Masks:
+    """Collates, and masks words drawn from a generator of its own."""
+
+    def __init__(self):
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __call__(self, examples):
+        batch = default_data_collator(examples)
+        masked = torch.rand(batch["input_ids"].shape, generator=self.generator) < 0.3
+        return {**batch, "input_ids": batch["input_ids"].masked_fill(masked, 0)}
+
+
+def test_data_without_a_length_and_several_sets_to_evaluate_on(tmp_path):
+    judged = {"easy": sentences(16, 3), "hard": sentences(16, 4)}
+    trainer = tiny_trainer(
+        tmp_path, max_steps=20, made_with={"train_dataset": Endless(), "eval_dataset": judged, "data_collator": Masks()}
+    )
+    # the same LR twice: each trial has the collator as it was
+    trials = compared(trainer, objective="eval_hard_loss", strategies={"a": 1e-3, "b": 1e-3}, budget=1).trials
+    assert len(set(trials["objective"])) == 1
+    assert {"eval_easy_loss", "eval_hard_accuracy"} <= set(trials.columns)
+    assert trials["steps"].tolist() == [20, 20]
 
 
 def test_the_evaluations_are_reported_without_their_times(tmp_path):
