@@ -23,7 +23,7 @@ from lr_search_transformers.hf_schedules import planned_schedule
 from lr_search_transformers.hf_trainer_like import TrainerLike
 from lr_search_transformers.hf_trial import TrainerTrial
 
-PASTED = """\
+TRAINER_CODE = """\
 schedule = {schedule}
 
 
@@ -44,7 +44,7 @@ def compare(
     direction: Literal["minimize", "maximize"] | None = None,
     schedules: str | Sequence[str] | Mapping[str, Any] | None = None,
     eval_every: int | None = None,
-    callbacks: Sequence[type[TrainerCallback]] = (),
+    callbacks: Sequence[type[TrainerCallback]] | None = None,
     **settings: Any,
 ) -> Comparison:
     """Search the learning rate of a Trainer under several schedules; each trial trains a Trainer of its own, made like it.
@@ -59,8 +59,8 @@ def compare(
         schedules: as of `lr_search.compare`; default: the one that lr_scheduler_type names. Those given by name begin with the
             warm-up of the Trainer's arguments, where they have one.
         eval_every: optimizer steps between two evaluations, >= 1; default: a tenth of the training.
-        callbacks: classes of TrainerCallback that every trial has, made without arguments. The Trainer's own callbacks are not
-            in the trials.
+        callbacks: classes of TrainerCallback that every trial has, made without arguments. Must be given where the Trainer has
+            callbacks of your own; those of Transformers, which log, save or stop, are in no trial.
         **settings: of `lr_search.compare`: strategies, lr_range, today, budget, seeds, pruner, executor, storage, name, ...
 
     Returns:
@@ -72,9 +72,9 @@ def compare(
     """
     require_one_process(trainer)
     require_untrained(trainer)
-    _require_comparable(trainer)
+    _require_comparable(trainer, callbacks)
     objective = objective if objective.startswith("eval_") else f"eval_{objective}"
-    trial = TrainerTrial(TrainerLike.of(trainer, callbacks), objective)
+    trial = TrainerTrial(TrainerLike.of(trainer, callbacks or ()), objective)
     with left_as_it_was(trainer):
         loader = trainer.get_train_dataloader()
         num_steps, per_epoch = steps_of_training(trainer, loader), steps_in_epoch(trainer, loader)
@@ -89,7 +89,7 @@ def compare(
     return compare_trainable(trainable, schedules=asked, **settings)
 
 
-def _require_comparable(trainer: Trainer) -> None:
+def _require_comparable(trainer: Trainer, callbacks: Sequence[type] | None) -> None:
     require(
         trainer.model_init is not None,
         "the Trainer must have a model_init, from which every trial begins anew",
@@ -101,6 +101,14 @@ def _require_comparable(trainer: Trainer) -> None:
         "the Trainer must have an eval_dataset, by which the trials are judged",
         "Trainer(..., eval_dataset=...).",
         eval_dataset=trainer.eval_dataset,
+    )
+    held = [type(each) for each in trainer.callback_handler.callbacks]
+    own = [each.__name__ for each in held if not each.__module__.startswith("transformers.")]
+    require(
+        not own or callbacks is not None,
+        "callbacks must name those of the Trainer's callbacks that every trial is to have",
+        f"callbacks=[{', '.join(own)}]; or callbacks=[], for none of them.",
+        got=own,
     )
 
 
@@ -143,8 +151,8 @@ def _pasted(asked: Any) -> str:
     """The template of the answer's code, which also says what schedules with a warm-up are."""
     warmed = [each for each in asked.values() if isinstance(each, WarmedUp)] if isinstance(asked, Mapping) else []
     if not warmed:
-        return PASTED
+        return TRAINER_CODE
     first, *others = warmed
     name = f"lrs.schedules.by_name({first.name!r}, lr, {first.num_steps}, {first.steps_per_epoch}, warmup_steps={first.warmup_steps})"
     remark = f"  # or {', '.join(repr(each.name) for each in others)}: as the answer says" if others else ""
-    return f"def your_schedule(lr):\n    return {name}{remark}\n\n\n{PASTED}"
+    return f"def your_schedule(lr):\n    return {name}{remark}\n\n\n{TRAINER_CODE}"

@@ -29,7 +29,8 @@ QUIET: dict[str, Any] = {
     "report_to": "none", "logging_strategy": "no", "logging_first_step": False, "logging_nan_inf_filter": False, "log_level": "error",
     "disable_tqdm": True, "save_strategy": "no", "push_to_hub": False, "eval_strategy": "no", "eval_on_start": False,
     "load_best_model_at_end": False, "metric_for_best_model": None, "greater_is_better": None, "resume_from_checkpoint": None,
-    "auto_find_batch_size": False, "lr_scheduler_type": "constant", "lr_scheduler_kwargs": None, "warmup_steps": 0,
+    "auto_find_batch_size": False, "enable_jit_checkpoint": False, "skip_memory_metrics": True,
+    "lr_scheduler_type": "constant", "lr_scheduler_kwargs": None, "warmup_steps": 0,
 }  # fmt: skip
 
 
@@ -70,9 +71,10 @@ class TrainerLike:
             folder: its output_dir.
             extension: a class to derive from first.
         """
+        known = {field.name for field in dataclasses.fields(self.args)}  # by this version of Transformers
         args = dataclasses.replace(
             self.args,
-            **QUIET,
+            **{name: value for name, value in QUIET.items() if name in known},
             output_dir=folder,
             max_steps=UNENDING if run.ramping else run.num_steps,
             seed=run.seed,

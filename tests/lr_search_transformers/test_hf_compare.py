@@ -189,6 +189,12 @@ def test_a_trainer_that_cannot_be_compared_is_refused_with_what_to_do(tmp_path):
 
     with pytest.raises(InvalidInputError, match=r"got no attribute factor. Set self.factor = factor"):
         compared(tiny_trainer(tmp_path, kind=Loses))
+
+    class Unfreezes(TrainerCallback):
+        pass
+
+    with pytest.raises(InvalidInputError, match=r"callbacks=\[Unfreezes\]; or callbacks=\[\], for none"):
+        compared(tiny_trainer(tmp_path, made_with={"callbacks": [Unfreezes()]}))
     trainer = tiny_trainer(tmp_path, max_steps=2)
     trainer.train()
     with pytest.raises(InvalidInputError, match="must not have trained yet"):
