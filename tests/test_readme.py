@@ -45,6 +45,8 @@ SNIPPETS = [
     "model.fit(x, y, batch_size=32, epochs=3, callbacks=[test",
     "make_model().fit(",
     "callbacks=[lrl.RangeTest(",
+    "best.training_arguments()",
+    "trainer.hyperparameter_search(",
 ]
 
 
