@@ -60,7 +60,12 @@ def test_two_strategies_under_two_schedules_and_on_after_an_interruption(shape, 
 
 def test_optimizers_by_name_may_be_of_the_model_too():
     made = {"own": configured, "plain": torch.optim.AdamW, "two": [one, other]}
-    found = lrs.compare(tokens_workload(), optimizers=made, storage=None, **SETTINGS | {"strategies": ["grid"]})
+    found = lrs.compare(
+        tokens_workload(),
+        optimizers=made,
+        storage=None,
+        **SETTINGS | {"strategies": {"mine": 0.01}, "schedules": ["constant"], "budget": 1},
+    )
     assert set(found.trials["optimizer"]) == {"own", "plain", "two"}
     with pytest.raises(WorkloadError, match="but got 2 for 1 optimizer"):
         lrs.compare(gan_workload(), optimizers=["adam"], storage=None, **SETTINGS)
