@@ -126,3 +126,15 @@ def test_the_pasted_code_trains_at_the_lrs_of_the_search(shape, schedule):
         assert not several or math.isclose(optimizers[1].param_groups[0]["lr"], 0.5 * wanted(step), rel_tol=1e-6)
         for each in (*optimizers, *scheduler):
             each.step()
+
+
+def test_an_optimizer_of_torch_that_is_made_of_the_model_is_fused():
+    settings = SETTINGS | {
+        "strategies": ["grid"],
+        "schedules": ["one_cycle"],
+        "storage": None,
+    }  # which moves betas, too
+    alone = lrs.compare(tokens_workload(), **settings).trials
+    fused = lrs.compare(tokens_workload(), executor=lrs.FusedExecutor(), **settings).trials  # where it cannot, it warns
+    assert fused["objective"].to_numpy() == pytest.approx(alone["objective"].to_numpy(), rel=1e-3)
+    assert fused["lr"].tolist() == alone["lr"].tolist()
