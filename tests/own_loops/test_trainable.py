@@ -470,3 +470,21 @@ def test_the_decorator_makes_what_the_class_makes():
     decorated = lrs.trainable(num_steps=STEPS, direction="maximize", eval_every=5)(descend)
     assert decorated == lrs.Trainable(descend, num_steps=STEPS, direction="maximize", eval_every=5)
     assert partial(lrs.Trainable, descend, num_steps=STEPS)().eval_every == 4
+
+
+def test_without_an_objective_at_step_0_a_diverged_trial_counts_as_the_middle_of_the_first_reports():
+    def train(run):
+        x = 1.0
+        for step in range(run.num_steps):
+            x -= run.lr * 2 * x
+            run.step()
+            if step % 4 == 3 and run.due:  # as a trainer that reports epochs
+                run.report(val_loss=x * x)
+        run.loss(x * x if abs(x) < 1e3 else math.inf)
+
+    settings = {**SMALL, "strategies": {"low": 1e-4, "mid": 0.1, "high": 50.0}, "schedules": ["constant"]}
+    comparison = lrs.compare(trainable_of(train, eval_every=4), **settings, budget=1)
+    best = comparison.recommend()
+    assert comparison.trials["outcome"].tolist().count("diverged") == 1
+    assert math.isfinite(best.value)
+    assert best.lr == pytest.approx(0.1)
