@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.training_plan import Plan
-from lr_search.errors import WorkloadError, require
+from lr_search.errors import InvalidInputError, WorkloadError, require
 from lr_search.ramp.range_test import range_test as live_range_test
 from lr_search.ramp.settings import ramp_steps
 from lr_search.workloads.batches import preserved_generators
@@ -89,7 +89,7 @@ def has_plain_steps(trainer: Any) -> bool:
     """Whether a ramp can be run in this fit."""
     try:
         _require_plain_steps(trainer, home_of(trainer, "trainer", "Trainer"))
-    except ValueError:
+    except InvalidInputError:
         return False
     return True
 

@@ -20,6 +20,7 @@ import lr_search_lightning as lrl
 from lr_search.errors import InvalidInputError, WorkloadError
 from lr_search.ramp.settings import RampSettings
 from lr_search.rng import seed_everything
+from lr_search_lightning.fit_facts import facts_of
 from lr_search_lightning.fit_trial import FitTrial
 from tests.helpers.lightning_nets import LRS, Data, Net, bare_trainer, examples
 from tests.test_readme import printed_with
@@ -102,6 +103,25 @@ def test_the_lrs_of_each_step_are_the_schedules_and_validations_fall_on_its_chec
     np.testing.assert_allclose([each[1:] for each in last], expected)
     assert [each[1] for each in Watched.seen if each[0] == "validation"][-3:] == [3, 6, 8]
     assert trials["steps"].tolist() == [steps]
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "every"),
+    [
+        ({}, 24, 6),
+        ({"val_check_interval": 0.5}, 24, 3),
+        ({"check_val_every_n_epoch": 2, "accumulate_grad_batches": 4}, 8, 4),
+        ({"check_val_every_n_epoch": None, "val_check_interval": 12}, 24, 12),
+        ({"limit_train_batches": 4, "max_steps": 10}, 10, 4),
+        ({"val_check_interval": "00:00:01:00"}, 24, None),
+    ],
+    ids=["each epoch", "twice an epoch", "accumulated", "by batches", "limited", "by time"],
+)  # fmt: skip
+@pytest.mark.usefixtures("in_empty_folder")
+def test_the_steps_and_validations_of_a_fit_are_the_trainers(settings, steps, every):
+    facts = facts_of(FitTrial(Net, Data(), partial(own_trainer, **settings), "val_loss"))
+    assert (facts.num_steps, facts.validation_steps) == (steps, every)
+    assert facts.batch_size == 8 * settings.get("accumulate_grad_batches", 1)
 
 
 @pytest.mark.usefixtures("in_empty_folder")
