@@ -44,7 +44,7 @@ def ramp_in_fit(trainer: Any, *, num_steps: int | None = None, plan: Plan | None
     home = home_of(trainer, "trainer", "Trainer")
     _require_plain_steps(trainer, home)
     (optimizer,) = trainer.optimizers
-    planned = steps_of(trainer)
+    planned = steps_of_fit(trainer)
     batches = FitBatches(trainer, home)
     with muted(trainer), _apart(trainer), _out_of_sight(trainer), _hooked(trainer, optimizer):
         curve = live_range_test(
@@ -54,7 +54,7 @@ def ramp_in_fit(trainer: Any, *, num_steps: int | None = None, plan: Plan | None
     return curve if plan is not None else replace(curve, plan=(curve.plan or Plan()).but(num_steps=planned))
 
 
-def steps_of(trainer: Any) -> int | None:
+def steps_of_fit(trainer: Any) -> int | None:
     """The optimizer steps of a fit; None where it has no end."""
     steps = trainer.estimated_stepping_batches
     return None if steps in (-1, _UNENDING) else int(steps)
