@@ -413,6 +413,19 @@ def test_fused_training_says_that_it_needs_a_workload_and_trains_one_by_one():
     pd.testing.assert_frame_equal(*(each.trials.drop(columns=TIMES) for each in (fused, alone)), check_exact=True)
 
 
+def test_a_range_test_of_the_librarys_own_takes_the_place_of_the_functions():
+    asked = []
+
+    def own_range_test(seed, settings):
+        asked.append((seed, settings.num_steps, settings.gain_ratio))
+        return trainable_of(descend).range_test(seed, start_lr=1e-3, end_lr=1e4)
+
+    trainable = lrs.Trainable(descend, num_steps=STEPS, own_range_test=own_range_test)
+    assert trainable.range_test(3, num_steps=30, gain_ratio=True).plan.num_steps == STEPS
+    lrs.compare(trainable, **{**SMALL, "budget": 3, "range_test": {"num_steps": 20}})
+    assert asked == [(3, 30, True), (0, 20, None)]
+
+
 def test_a_range_test_without_losses_is_refused():
     def silent(run):
         for _ in range(run.num_steps):
