@@ -64,7 +64,7 @@ def accumulated(optimizer: Any) -> int:
     return getattr(optimizer, "inner_optimizer", optimizer).gradient_accumulation_steps or 1
 
 
-def steps_of(optimizer: Any, batches: int) -> int:
+def steps_of_batches(optimizer: Any, batches: int) -> int:
     """Optimizer steps that so many batches are, at least 1."""
     return max(1, batches // accumulated(optimizer))
 

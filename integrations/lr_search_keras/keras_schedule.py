@@ -15,7 +15,7 @@ from lr_search_keras.keras_model import (
     require_keras_on_torch,
     require_settable,
     set_momentum_of,
-    steps_of,
+    steps_of_batches,
 )
 
 require_keras_on_torch()
@@ -66,7 +66,7 @@ class Schedule(Callback):  # type: ignore[misc]
                 "A schedule by name must know how many batches an epoch has, but the fit's data do not tell. "
                 "Give fit(..., steps_per_epoch=...), or a schedule of lr_search.schedules."
             )
-        accumulated = steps_of(self.model.optimizer, batches * epochs)
+        accumulated = steps_of_batches(self.model.optimizer, batches * epochs)
         made = by_name(
             self.schedule, lr=lr_of(self.model.optimizer), num_steps=accumulated, steps_per_epoch=accumulated / epochs
         )
