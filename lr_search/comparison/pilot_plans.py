@@ -71,9 +71,10 @@ def require_pilots(strategies: Sequence[Strategy], layouts: Mapping[str, Schedul
         if strategy.pilots is None:
             continue
         rung, shortest = strategy.pilots.rungs[0], strategy.pilots.shortest
+        least = math.ceil(shortest / rung.share)
         require(
             rung.num_steps(workload.num_steps) >= shortest,
-            f"{strategy.name!r} needs a training of at least {math.ceil(shortest / rung.share)} steps: pilots of {rung.share:g} of it have at least {shortest}",
+            f"{strategy.name!r} needs a training of at least {least} steps: pilots of {rung.share:g} of it have at least {shortest}",
             "Use 'range_test', whose full trainings of that length are cheap.",
             num_steps=workload.num_steps,
         )

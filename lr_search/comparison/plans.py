@@ -35,7 +35,9 @@ def study_plans(budget: Budget) -> list[StudyPlan]:
                 for schedule, layout in side.layouts.items():
                     first = firsts.get(strategy.probe or strategy.needs_curves)
                     if strategy.pilots is not None and first is not None:
-                        pilots = pilot_plans(asked.name, budget.rungs_of(strategy), strategy, schedule, layout, first, common)
+                        pilots = pilot_plans(
+                            asked.name, budget.rungs_of(strategy), strategy, schedule, layout, first, common
+                        )
                         plans += pilots
                         first = pilots[-1]
                     plans.append(

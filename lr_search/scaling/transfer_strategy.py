@@ -34,9 +34,7 @@ def prior_of_belief(belief: TargetBelief, prior: LRPrior) -> LRPrior:
 
 def _prior(search: Search) -> LRPrior:
     assert search.prior is not None
-    belief = target_belief(
-        search.pilots, search.prior, target_steps=search.target_steps, schedule=search.schedule
-    )
+    belief = target_belief(search.pilots, search.prior, target_steps=search.target_steps, schedule=search.schedule)
     return prior_of_belief(belief, search.prior)
 
 
