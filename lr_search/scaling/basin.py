@@ -1,0 +1,129 @@
+"""What a few trainings of one length show of where the best LR lies, and of what every LR loses.
+
+    drop_i = depth * (1 - regret(x_i - best) - e_i),   e ~ Gaussian process: the task's own misfit, and noise
+
+A Gaussian process whose mean is the usual lopsided basin. Its place, its widths and its depth are not chosen but averaged over, by how
+well each explains the trainings (Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, sections 2.7 and 5.4.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from lr_search.arrays import BoolArray, FloatArray
+from lr_search.scaling.transfer_constants import BasinShape
+
+WIDTHS = (-1.4, 0.0, 1.4)  # of a side, in spreads of its logarithm; of a normal distribution's weights there
+WIDTH_WEIGHTS = (0.23, 0.54, 0.23)
+MOST_DEPTH, DEPTHS = 4.0, 24  # the best training may gain so many times what the best pilot gained
+
+
+@dataclass(frozen=True)
+class BasinBelief:
+    """What is believed after the pilots of one length, at the places of a grid.
+
+    Args:
+        density: the share of belief that the best LR lies at each place, (places,), of sum 1.
+        regrets: the expected regret of each place, (places,).
+    """
+
+    density: FloatArray
+    regrets: FloatArray
+
+
+def basin_belief(
+    places: FloatArray, drops: FloatArray, too_high: BoolArray, at: FloatArray, prior: FloatArray, shape: BasinShape
+) -> BasinBelief:
+    """The belief about the basin after the trainings.
+
+    Args:
+        places: log10 LRs of the trainings, (n,); with none the prior stays.
+        drops: how far each lowered the objective, >= 0, 0 where it diverged, (n,).
+        too_high: which of them diverged: the best LR does not lie above them, (n,).
+        at: the grid of log10 LRs, rising evenly, (places,).
+        prior: the share of belief at each place of the grid before, (places,), of sum 1.
+        shape: of basins.
+    """
+    sides = [
+        (np.exp(low * shape.width_spread), np.exp(high * shape.width_spread), weight_low * weight_high)
+        for (low, weight_low), (high, weight_high) in product(zip(WIDTHS, WIDTH_WEIGHTS, strict=True), repeat=2)
+    ]
+    parts = [
+        _of_widths(places, drops, too_high, at, below * shape.below, above * shape.above, shape)
+        for below, above, _ in sides
+    ]
+    evidence = np.array([part[0] for part in parts])  # (widths, places)
+    with np.errstate(divide="ignore"):
+        logs = evidence + np.log(prior) + np.log([weight for *_, weight in sides])[:, None]
+    weights = np.exp(logs - logs.max())
+    weights /= weights.sum()
+    regrets = sum(of_widths @ part[1] for of_widths, part in zip(weights, parts, strict=True))
+    return BasinBelief(weights.sum(axis=0), np.asarray(regrets))
+
+
+def basin_regret(decades: FloatArray, below: float, above: float, shape: BasinShape) -> FloatArray:
+    """The usual regret so many decades from the best LR, for these widths. (...,) -> (...,)."""
+    width = np.where(decades < 0, below, above)
+    power = np.where(decades < 0, shape.below_power, shape.above_power)
+    return np.asarray(1 - np.exp(-((np.abs(decades) / width) ** power)))
+
+
+def _of_widths(
+    places: FloatArray,
+    drops: FloatArray,
+    too_high: BoolArray,
+    at: FloatArray,
+    below: float,
+    above: float,
+    shape: BasinShape,
+) -> tuple[FloatArray, FloatArray]:
+    """For each place where the best may lie: the evidence for it, and what every place is then expected to lose.
+
+    Returns: (places,) and (places, places).
+    """
+    usual = basin_regret(at - at[:, None], below, above, shape)  # (best, places)
+    if not len(places):
+        return np.zeros(len(at)), usual
+    away = places - at[:, None]  # (best, n)
+    expected = np.where(too_high & (away < 0), 0.0, basin_regret(away, below, above, shape))
+    deviation, alike = _misfit(expected, shape), _alike(places[:, None] - places, shape.length)
+    noise = shape.noise + 0.5 * deviation  # some of what strays is no smooth function of the LR
+    covariance = deviation[:, :, None] * deviation[:, None, :] * alike + np.eye(len(places)) * noise[:, :, None] ** 2
+    inverse = np.linalg.inv(covariance)  # (best, n, n)
+    evidence, scale = _depths(drops, 1 - expected, inverse, covariance)
+    left = inverse @ ((1 - expected) - scale[:, None] * drops)[:, :, None]  # (best, n, 1): the misfits, whitened
+    across = _misfit(usual, shape)[:, :, None] * deviation[:, None, :] * _alike(at[:, None] - places, shape.length)
+    return evidence, usual + (across @ left)[:, :, 0]
+
+
+def _misfit(regret: FloatArray, shape: BasinShape) -> FloatArray:
+    """How far a task's own regret strays from the usual one: most on the slopes. (...,) -> (...,)."""
+    return np.asarray(4 * shape.misfit * regret * (1 - regret))
+
+
+def _depths(
+    drops: FloatArray, kept: FloatArray, inverse: FloatArray, covariance: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """The evidence for each place of the best, averaged over the basin's depth, and the mean of 1 / depth.
+
+    Args: drops: (n,); kept: what remains of the depth at each training, (best, n); inverse, covariance: (best, n, n).
+    """
+    largest = float(drops.max())
+    scales = np.exp(np.linspace(np.log(1.1), -np.log(MOST_DEPTH), DEPTHS)) / largest if largest > 0 else np.ones(1)
+    left = kept[:, None, :] - scales[:, None] * drops  # (best, depths, n)
+    squared = np.einsum("bdi,bij,bdj->bd", left, inverse, left)
+    moved = (drops > 0).sum() * np.log(scales * max(largest, 1e-300)) if largest > 0 else np.zeros(1)
+    logs = moved - 0.5 * squared - 0.5 * np.linalg.slogdet(covariance)[1][:, None]
+    highest = logs.max(axis=1, keepdims=True)
+    weights = np.exp(logs - highest)
+    total = weights.sum(axis=1)
+    return np.asarray(highest[:, 0] + np.log(total / len(scales))), np.asarray(weights @ scales / total)
+
+
+def _alike(distances: FloatArray, length: float) -> FloatArray:
+    """A Matern-5/2 correlation."""
+    scaled = np.sqrt(5) * np.abs(distances) / length
+    return np.asarray((1 + scaled + scaled**2 / 3) * np.exp(-scaled))
