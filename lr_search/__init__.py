@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lr_search.ramp.range_test import range_test
     from lr_search.ramp.refinding import Refinding, refind
     from lr_search.results.recommendation import Recommendation
+    from lr_search.scaling.transfer import Transfer, transfer
     from lr_search.training.branching import Branch, branches
     from lr_search.training.evaluation import Evaluation
     from lr_search.training.training import Training, train
@@ -44,6 +45,7 @@ __all__ = [
     "SnapshotEnsemble",
     "Suggestion",
     "Training",
+    "Transfer",
     "Workload",
     "__version__",
     "average_weights",
@@ -61,6 +63,7 @@ __all__ = [
     "schedules",
     "suggest",
     "train",
+    "transfer",
 ]
 
 _HOMES = {
@@ -77,6 +80,7 @@ _HOMES = {
     "SnapshotEnsemble": "ensembles.ensemble",
     "Suggestion": "curves.suggest",
     "Training": "training.training",
+    "Transfer": "scaling.transfer",
     "Workload": "workloads.workload",
     "average_weights": "ensembles.averaging",
     "branches": "training.branching",
@@ -87,6 +91,7 @@ _HOMES = {
     "refind": "ramp.refinding",
     "regression": "workloads.supervised",
     "train": "training.training",
+    "transfer": "scaling.transfer",
 }
 _MODULES = {
     "controllers": "controllers",

@@ -48,8 +48,15 @@ class Budget:
         )
         return InvalidInputError(
             f"budget must pay for {first}one full training of {full} steps in {strategy.name!r}, "
-            f"but got budget={self.asked.budget:g}. Give at least {_up(need)}.{self._shorter(strategy, full)}"
+            f"but got budget={self.asked.budget:g}. Give at least {_up(need)}.{self._shorter(strategy, full)}{self._below_one(side)}"
         )
+
+    def _below_one(self, side: Side) -> str:
+        """Why a budget below one full training pays for nothing here."""
+        if self.asked.budget >= 1:
+            return ""
+        own = f" {side.note}." if side.note else ""
+        return f"{own} Below one full training only a strategy of shorter ones can search: transfer."
 
     def _no_pilots(self, strategy: Strategy, pilots: Pilots) -> InvalidInputError:
         rung, num_steps = pilots.rungs[0], self._num_steps

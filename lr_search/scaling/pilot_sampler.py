@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -13,52 +14,63 @@ from lr_search.curves.prior import LRPrior
 from lr_search.kinds.checked import checked
 from lr_search.kinds.ranges import Seed
 from lr_search.samplers.points import PointSampler
-from lr_search.samplers.strategies import PARAM, PilotResult
+from lr_search.samplers.strategies import PARAM
 from lr_search.samplers.trial_results import results_of
-from lr_search.scaling.belief import first_pilots, target_belief
+from lr_search.scaling.pilot_lrs import first_pilot_lrs, next_pilot_lr
+from lr_search.scaling.posterior import Pilot
+
+FIRST_PILOTS = 3  # of a rung, whose LRs depend on nothing but what shorter pilots came to
 
 
 @checked
 class PilotSampler(PointSampler):
-    """The first pilots at the mode of the range tests' prior, above and below it; every other where the best LR is expected.
+    """The first three at the prior's mode, moved to the pilots' length, and half a decade around it; then towards the best.
 
     Args:
-        prior: of the range tests, at the full length.
-        earlier: what the pilots of shorter lengths came to.
-        num_steps: of this study's pilots.
-        target_steps: of the full training.
-        schedule: its name; None where it has none.
-        seed: of nothing so far, >= 0.
+        prior: of the full training, from its range tests and shorter pilots.
+        num_steps: of the full training, >= 1.
+        pilot_steps: of these pilots, >= 1.
+        schedule: its name.
+        seed: of other parameters than the LR, >= 0.
+
+    >>> import optuna
+    >>> prior = LRPrior(low=1e-5, high=10.0, mode=0.01, log10_std=0.5)
+    >>> sampler = PilotSampler(prior, num_steps=3200, pilot_steps=200, schedule="cosine")
+    >>> study = optuna.create_study(sampler=sampler)
+    >>> [round(study.ask().suggest_float("lr", 1e-5, 10.0, log=True), 4) for _ in range(3)]
+    [0.01, 0.0032, 0.0316]
     """
 
-    def __init__(
-        self,
-        prior: LRPrior,
-        earlier: Sequence[PilotResult] = (),
-        *,
-        num_steps: int,
-        target_steps: int,
-        schedule: str | None = None,
-        seed: Seed = 0,
-    ) -> None:
+    def __init__(self, prior: LRPrior, *, num_steps: int, pilot_steps: int, schedule: str, seed: Seed = 0) -> None:
         super().__init__(PARAM, seed)
-        self.prior, self.earlier = prior, tuple(earlier)
-        self.num_steps, self.target_steps, self.schedule = num_steps, target_steps, schedule
+        self.prior, self.schedule = prior, schedule
+        self.num_steps, self.pilot_steps = num_steps, pilot_steps
 
     def point(self, number: int, name: str, distribution: BaseDistribution) -> Any:
-        """The first pilots' LRs, which depend on no results."""
-        assert isinstance(distribution, FloatDistribution)
-        points = first_pilots(self.prior)
-        return min(max(points[number % len(points)], distribution.low), distribution.high)
+        """The first pilots' LRs, which depend on none of them."""
+        lrs = first_pilot_lrs(
+            self.prior, schedule=self.schedule, num_steps=self.num_steps, pilot_steps=self.pilot_steps
+        )
+        return _inside(lrs[number % len(lrs)], distribution)
 
     def value(self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
         """See the class."""
         number = self.place(study, trial, name)
-        if not self.earlier and number < len(first_pilots(self.prior)):
+        known = results_of(study, name, without=trial.number)
+        if number < FIRST_PILOTS or not len(known.places):
             return self.point(number, name, distribution)
-        assert isinstance(distribution, FloatDistribution)
-        own = results_of(study, name, without=trial.number)
-        pairs = zip(own.places, own.values, strict=True)
-        pilots = [*self.earlier, *(PilotResult(float(10**x), float(y), self.num_steps) for x, y in pairs)]
-        found = target_belief(pilots, self.prior, target_steps=self.num_steps, schedule=self.schedule)
-        return min(max(found.lr, distribution.low), distribution.high)
+        pilots = _pilots(known.places.tolist(), known.values.tolist(), self.pilot_steps)
+        lr = next_pilot_lr(
+            pilots, self.prior, schedule=self.schedule, num_steps=self.num_steps, pilot_steps=self.pilot_steps
+        )
+        return _inside(lr, distribution)
+
+
+def _pilots(places: Sequence[float], values: Sequence[float], num_steps: int) -> list[Pilot]:
+    """Of log10 LRs and objectives, inf where they diverged."""
+    return [Pilot(10**x, y, num_steps, not np.isfinite(y)) for x, y in zip(places, values, strict=True)]
+
+
+def _inside(lr: float, distribution: BaseDistribution) -> float:
+    assert isinstance(distribution, FloatDistribution)
+    return float(min(max(lr, distribution.low), distribution.high))

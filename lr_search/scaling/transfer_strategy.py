@@ -1,41 +1,56 @@
-"""The strategy `transfer`: a range test, then pilots, then full trainings where the pilots point."""
+"""The strategy `transfer`: a range test, then pilots of two lengths, then full trainings where these point."""
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from collections.abc import Sequence
 
 from lr_search.curves.prior import LRPrior
 from lr_search.samplers.range_test_sampler import PRIOR_POINTS, RangeTestSampler
-from lr_search.samplers.strategies import PARAM, Pilots, Rung, Search, Strategy
-from lr_search.scaling.belief import TargetBelief, target_belief
-from lr_search.scaling.pilot_sampler import PilotSampler
+from lr_search.samplers.strategies import PARAM, PilotResult, Pilots, Rung, Search, Strategy
+from lr_search.scaling.pilot_sampler import FIRST_PILOTS, PilotSampler
+from lr_search.scaling.posterior import Pilot, TransferPosterior, transfer_posterior
 
-RUNGS = (Rung(1 / 16, 3, independent=3), Rung(1 / 4, 3))
-SHORTEST = 20  # steps of a pilot: shorter ones learn too little to be told apart
+RUNGS = (Rung(1 / 16, 3, independent=FIRST_PILOTS), Rung(1 / 4, 3, independent=FIRST_PILOTS))
+SHORTEST = 20  # steps of a pilot
+MOST_SKEW = 0.8
 
 
-def _pilot_sampler(search: Search) -> PilotSampler:
-    assert search.prior is not None
-    return PilotSampler(
-        search.prior,
-        search.pilots,
-        num_steps=search.num_steps,
-        target_steps=search.target_steps,
-        schedule=search.schedule,
-        seed=search.seed,
+def posterior_of(pilots: Sequence[PilotResult], prior: LRPrior, *, num_steps: int, schedule: str) -> TransferPosterior:
+    """What pilots, as a storage keeps them, tell of the training of `num_steps` steps. Args: prior: of its range tests."""
+    known = [pilot.untrained for pilot in pilots if math.isfinite(pilot.untrained)]
+    told = [Pilot(pilot.lr, pilot.value, pilot.num_steps, not math.isfinite(pilot.value)) for pilot in pilots]
+    return transfer_posterior(
+        told, num_steps=num_steps, schedule=schedule, prior=prior, untrained=known[0] if known else None
     )
 
 
-def prior_of_belief(belief: TargetBelief, prior: LRPrior) -> LRPrior:
-    """The prior at the full length, over the range tests' range. Args: prior: of the range tests."""
-    lr = float(np.clip(belief.lr, prior.low, prior.high))
-    return LRPrior(prior.low, prior.high, lr, belief.log10_std)
+def prior_of(posterior: TransferPosterior, prior: LRPrior) -> LRPrior:
+    """The posterior as a prior over the range of the range tests' prior: its LR, and as wide and lopsided as its interval."""
+    low, high = posterior.interval
+    below, above = math.log10(posterior.lr / low), math.log10(high / posterior.lr)
+    skew = (above - below) / (above + below) if above + below > 0 else 0.0
+    skew = min(max(skew, -MOST_SKEW), MOST_SKEW)
+    return LRPrior(prior.low, prior.high, posterior.lr, posterior.log10_std, skew=skew)
 
 
 def _prior(search: Search) -> LRPrior:
+    """Of the full training, from the range tests' prior and the pilots so far."""
     assert search.prior is not None
-    belief = target_belief(search.pilots, search.prior, target_steps=search.target_steps, schedule=search.schedule)
-    return prior_of_belief(belief, search.prior)
+    if not search.pilots:
+        return search.prior
+    found = posterior_of(search.pilots, search.prior, num_steps=search.target_steps, schedule=search.schedule)
+    return prior_of(found, search.prior)
+
+
+def _pilot_sampler(search: Search) -> PilotSampler:
+    return PilotSampler(
+        _prior(search),
+        num_steps=search.target_steps,
+        pilot_steps=search.num_steps,
+        schedule=search.schedule,
+        seed=search.seed,
+    )
 
 
 def _sampler(search: Search) -> RangeTestSampler:
@@ -46,7 +61,7 @@ def _sampler(search: Search) -> RangeTestSampler:
 by_pilots = Strategy(
     "transfer",
     _sampler,
-    "a range test, then whole trainings of a sixteenth to a quarter of the length; the budget may be below 1",
+    "a range test, then whole trainings of a sixteenth and a quarter of the length, then full ones where these point",
     needs_curves=True,
     independent=PRIOR_POINTS,
     pilots=Pilots(RUNGS, _pilot_sampler, _prior, shortest=SHORTEST),

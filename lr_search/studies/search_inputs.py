@@ -57,7 +57,7 @@ def search_for(
         epoch_steps=None if epoch_end is None else plan.steps_at(epoch_end),
         num_steps=plan.workload.num_steps,
         target_steps=plan.target_steps or plan.workload.num_steps,
-        schedule=plan.schedule if plan.schedule in plugins.registered(plugins.SCHEDULES) else None,
+        schedule="" if plan.layout is None else plan.layout.name,
         pilots=pilots(),
     )
     return replace(search, prior=_prior(plan, study, search, findings)) if strategy.needs_curves else search
@@ -69,9 +69,8 @@ def _prior(plan: StudyPlan, study: optuna.Study, search: Search, findings: Found
     def make_prior() -> dict[str, float]:
         assert findings is not None
         curves = [result for result in findings() if isinstance(result, LRCurve)]
-        prior = LRPrior.from_curves(
-            curves, schedule=search.schedule, num_steps=search.target_steps, lr_range=plan.lr_range
-        )
+        schedule = plan.schedule if plan.schedule in plugins.registered(plugins.SCHEDULES) else None
+        prior = LRPrior.from_curves(curves, schedule=schedule, num_steps=search.target_steps, lr_range=plan.lr_range)
         if plan.kind == "search" and plan.strategy is not None and plan.strategy.pilots is not None:
             prior = plan.strategy.pilots.prior(replace(search, prior=prior))
         return prior.to_json()
