@@ -19,7 +19,7 @@ from lr_search.storage.foreign import as_written
 from lr_search.storage.keys import EVALUATIONS
 from lr_search.storage.working.working_storage import kept
 from lr_search.studies.plan import StudyPlan
-from lr_search.workloads.workload import Workload
+from lr_search.workloads.subject import Subject
 
 Found = Callable[[], Sequence[LRCurve | Probe]]
 
@@ -80,7 +80,7 @@ def _prior(plan: StudyPlan, study: optuna.Study, search: Search, findings: Found
         return LRPrior.from_json(record)
 
 
-def pilot_result(trial: FrozenTrial, record: Mapping[str, Any], workload: Workload) -> PilotResult:
+def pilot_result(trial: FrozenTrial, record: Mapping[str, Any], workload: Subject) -> PilotResult:
     """What a pilot came to, lower is better. Args: record: of its outcome; workload: the pilot's."""
     sign = 1.0 if workload.direction == "minimize" else -1.0
     untrained = record[EVALUATIONS]["metrics"].get(workload.objective) or [math.nan]
