@@ -8,7 +8,7 @@ from typing import Any
 
 from lr_search.errors import require
 from lr_search.samplers.strategies import Rung, Strategy
-from lr_search.studies.pilot_layout import shortened, shortened_layout
+from lr_search.studies.pilot_layout import as_pilot, pilot_layout
 from lr_search.studies.plan import StudyPlan
 from lr_search.studies.schedule_layout import ScheduleLayout
 from lr_search.workloads.workload import Workload
@@ -44,10 +44,10 @@ def pilot_plans(
             kind="pilot",
             strategy=strategy.of_rung(rung, count),
             schedule=schedule,
-            layout=shortened_layout(schedule, layout, work, num_steps),
+            layout=pilot_layout(schedule, layout, work, num_steps),
             waits_for=(plans or [first])[-1].name,
             target_steps=work.num_steps,
-            **{**common, "workload": shortened(work, num_steps), "snapshots": 0},
+            **{**common, "workload": as_pilot(work, num_steps), "snapshots": 0},
         )
         plans.append(plan)
     return plans
@@ -80,4 +80,4 @@ def require_pilots(strategies: Sequence[Strategy], layouts: Mapping[str, Schedul
         )
         for each in strategy.pilots.rungs:
             for name, layout in layouts.items():
-                shortened_layout(name, layout, workload, each.num_steps(workload.num_steps))
+                pilot_layout(name, layout, workload, each.num_steps(workload.num_steps))

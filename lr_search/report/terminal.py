@@ -71,6 +71,7 @@ def as_json(findings: Findings) -> str:
         "name": findings.name,
         "recommendation": None if best is None else best.to_json(),
         "lack": findings.lack if best is None else None,
+        "transfers": [told.to_json() for told in transfers_of(findings.records)],
         "running": findings.unfinished,
         "summary": _rows(findings.summary(full=True)),
         "pairwise": _rows(findings.pairwise()),

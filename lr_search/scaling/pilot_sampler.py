@@ -11,6 +11,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from lr_search.curves.prior import LRPrior
+from lr_search.errors import require
 from lr_search.kinds.checked import checked
 from lr_search.kinds.ranges import Seed
 from lr_search.samplers.points import PointSampler
@@ -19,31 +20,33 @@ from lr_search.samplers.trial_results import results_of
 from lr_search.scaling.pilot_lrs import first_pilot_lrs, next_pilot_lr
 from lr_search.scaling.posterior import Pilot
 
-FIRST_PILOTS = 3  # of a rung, whose LRs depend on nothing but what shorter pilots came to
-
 
 @checked
 class PilotSampler(PointSampler):
-    """The first three at the prior's mode, moved to the pilots' length, and half a decade around it; then towards the best.
+    """The first at the prior's mode, moved to the pilots' length, and half a decade around it; then from the best of them on.
 
     Args:
         prior: of the full training, from its range tests and shorter pilots.
         num_steps: of the full training, >= 1.
         pilot_steps: of these pilots, >= 1.
         schedule: its name.
+        fixed: how many depend on no other pilot of this length, 1 to 3.
         seed: of other parameters than the LR, >= 0.
 
     >>> import optuna
     >>> prior = LRPrior(low=1e-5, high=10.0, mode=0.01, log10_std=0.5)
-    >>> sampler = PilotSampler(prior, num_steps=3200, pilot_steps=200, schedule="cosine")
+    >>> sampler = PilotSampler(prior, num_steps=3200, pilot_steps=200, schedule="cosine", fixed=3)
     >>> study = optuna.create_study(sampler=sampler)
     >>> [round(study.ask().suggest_float("lr", 1e-5, 10.0, log=True), 4) for _ in range(3)]
     [0.01, 0.0032, 0.0316]
     """
 
-    def __init__(self, prior: LRPrior, *, num_steps: int, pilot_steps: int, schedule: str, seed: Seed = 0) -> None:
+    def __init__(
+        self, prior: LRPrior, *, num_steps: int, pilot_steps: int, schedule: str, fixed: int = 1, seed: Seed = 0
+    ) -> None:
         super().__init__(PARAM, seed)
-        self.prior, self.schedule = prior, schedule
+        require(1 <= fixed <= 3, "fixed must be from 1 to 3", fixed=fixed)
+        self.prior, self.schedule, self.fixed = prior, schedule, fixed
         self.num_steps, self.pilot_steps = num_steps, pilot_steps
 
     def point(self, number: int, name: str, distribution: BaseDistribution) -> Any:
@@ -57,7 +60,7 @@ class PilotSampler(PointSampler):
         """See the class."""
         number = self.place(study, trial, name)
         known = results_of(study, name, without=trial.number)
-        if number < FIRST_PILOTS or not len(known.places):
+        if number < self.fixed or not len(known.places):
             return self.point(number, name, distribution)
         pilots = _pilots(known.places.tolist(), known.values.tolist(), self.pilot_steps)
         lr = next_pilot_lr(

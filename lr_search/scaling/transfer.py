@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from lr_search.executors.executor import Executor
 
-TABLE = ["num_steps", "lr", "objective", "outcome", "steps"]
+_TABLE = ["num_steps", "lr", "objective", "outcome", "steps"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +82,15 @@ class Transfer:
     def _lengths(self) -> list[tuple[int, int]]:
         counts = self.table["num_steps"].value_counts()
         return [(int(length), int(counts[length])) for length in sorted(counts.index)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and texts, for other programs."""
+        plain = ("schedule", "optimizer", "seed", "num_steps", "lr", "log10_std", "exponent", "steps")
+        return {
+            **{name: getattr(self, name) for name in plain},
+            "interval": list(self.interval),
+            "remarks": list(self.remarks),
+        }
 
     def to_prior(self) -> LRPrior:
         """A prior for what budget is left: `lrs.samplers.RangeTestSampler(transfer.to_prior())`."""
@@ -218,4 +227,4 @@ def _table(studies: Sequence[StudyRecord]) -> pd.DataFrame:
         for study in studies
         for trial in study.trials
     ]
-    return pd.DataFrame(rows, columns=TABLE)
+    return pd.DataFrame(rows, columns=_TABLE)

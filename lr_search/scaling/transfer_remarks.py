@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-REMARKS = {
+_WORDS = {
     "learns_nothing": "Pilots of a length learned nothing, and say little: give longer ones (a larger cost), or look at the range test.",
     "all_diverged": "All pilots of a length diverged: the LR lies below theirs.",
     "edge_of_pilots": "The best pilot of a length is its lowest or highest LR: the best may lie beyond it.",
@@ -15,4 +15,4 @@ REMARKS = {
 
 def in_words(remarks: Sequence[str]) -> tuple[str, ...]:
     """A sentence for each remark of a `TransferPosterior`."""
-    return tuple(REMARKS[remark] for remark in remarks)
+    return tuple(_WORDS[remark] for remark in remarks)

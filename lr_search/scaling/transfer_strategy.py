@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from lr_search.curves.prior import LRPrior
 from lr_search.samplers.range_test_sampler import PRIOR_POINTS, RangeTestSampler
 from lr_search.samplers.strategies import PARAM, PilotResult, Pilots, Rung, Search, Strategy
-from lr_search.scaling.pilot_sampler import FIRST_PILOTS, PilotSampler
+from lr_search.scaling.pilot_sampler import PilotSampler
 from lr_search.scaling.posterior import Pilot, TransferPosterior, transfer_posterior
 
-RUNGS = (Rung(1 / 16, 3, independent=FIRST_PILOTS), Rung(1 / 4, 3, independent=FIRST_PILOTS))
-SHORTEST = 20  # steps of a pilot
+PILOTS_AT_ONCE = 3  # pilots of the first rung, which may be trained at once
+RUNGS = (Rung(1 / 16, 3, independent=PILOTS_AT_ONCE), Rung(1 / 4, 3, independent=1))
+SHORTEST_PILOT = 20  # steps of a pilot
 MOST_SKEW = 0.8
 
 
@@ -49,6 +50,7 @@ def _pilot_sampler(search: Search) -> PilotSampler:
         num_steps=search.target_steps,
         pilot_steps=search.num_steps,
         schedule=search.schedule,
+        fixed=1 if search.pilots else PILOTS_AT_ONCE,
         seed=search.seed,
     )
 
@@ -64,5 +66,5 @@ by_pilots = Strategy(
     "a range test, then whole trainings of a sixteenth and a quarter of the length, then full ones where these point",
     needs_curves=True,
     independent=PRIOR_POINTS,
-    pilots=Pilots(RUNGS, _pilot_sampler, _prior, shortest=SHORTEST),
+    pilots=Pilots(RUNGS, _pilot_sampler, _prior, shortest=SHORTEST_PILOT),
 )

@@ -10,12 +10,12 @@ from lr_search.training.controller import Controller
 from lr_search.workloads.workload import Workload
 
 
-def shortened(workload: Workload, num_steps: int) -> Workload:
+def as_pilot(workload: Workload, num_steps: int) -> Workload:
     """The workload with a training of so many steps, evaluated at its ends (and its schedule's cycle ends) alone."""
     return replace(workload, num_steps=num_steps, eval_every=num_steps)
 
 
-def shortened_layout(schedule: str, layout: ScheduleLayout, workload: Workload, num_steps: int) -> ScheduleLayout:
+def pilot_layout(schedule: str, layout: ScheduleLayout, workload: Workload, num_steps: int) -> ScheduleLayout:
     """The schedule as it is laid out for a pilot of so many steps.
 
     Args:

@@ -46,7 +46,7 @@ def plot_transfer(transfer: Transfer, ax: Axes | None = None) -> Axes:
     _draw_expected(ax, transfer)
     log_lr(ax)
     ax.set_title(f"{transfer.schedule} with {transfer.optimizer}, seed {transfer.seed}")
-    ax.legend(fontsize=8, frameon=False, loc="best")
+    ax.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return ax
 
 
