@@ -83,6 +83,7 @@ def measured(name: str, truths: Sequence[RegretCurve]) -> dict[str, Any]:
             pilots[schedule] = trained(workload, support, schedule, grid(best_place(truths, schedule)), NUM_STEPS)
     return {
         "initial": short(initial),
+        "steps_per_epoch": workload.steps_per_epoch,
         "pilots": pilots,
         "priors": priors(name, known | {(schedule, LONG) for schedule in ("cosine", "one_cycle")}),
         "cpu_seconds": round(time.process_time() - begun, 1),

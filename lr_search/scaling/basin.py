@@ -8,7 +8,7 @@ well each explains the trainings (Rasmussen and Williams, "Gaussian Processes fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -18,6 +18,7 @@ from lr_search.scaling.transfer_constants import BasinShape
 
 WIDTHS = (-1.4, 0.0, 1.4)  # of a side, in spreads of its logarithm; of a normal distribution's weights there
 WIDTH_WEIGHTS = (0.23, 0.54, 0.23)
+STRAYING = ((1.0, 0.85), (4.0, 0.15))  # how much further than usual all pilots stray, and how likely that is
 MOST_DEPTH, DEPTHS = 4.0, 24  # the best training may gain so many times what the best pilot gained
 
 
@@ -47,53 +48,56 @@ def basin_belief(
         prior: the share of belief at each place of the grid before, (places,), of sum 1.
         shape: of basins.
     """
-    sides = [
-        (np.exp(low * shape.width_spread), np.exp(high * shape.width_spread), weight_low * weight_high)
-        for (low, weight_low), (high, weight_high) in product(zip(WIDTHS, WIDTH_WEIGHTS, strict=True), repeat=2)
+    kinds = [
+        (
+            replace(
+                shape,
+                below=shape.below * float(np.exp(low * shape.below_spread)),
+                above=shape.above * float(np.exp(high * shape.above_spread)),
+                noise=shape.noise * straying,
+                misfit=shape.misfit * straying,
+            ),
+            weight_low * weight_high * likely,
+        )
+        for (low, weight_low), (high, weight_high), (straying, likely) in product(
+            zip(WIDTHS, WIDTH_WEIGHTS, strict=True), zip(WIDTHS, WIDTH_WEIGHTS, strict=True), STRAYING
+        )
     ]
-    parts = [
-        _of_widths(places, drops, too_high, at, below * shape.below, above * shape.above, shape)
-        for below, above, _ in sides
-    ]
-    evidence = np.array([part[0] for part in parts])  # (widths, places)
+    parts = [_of_shape(places, drops, too_high, at, kind) for kind, _ in kinds]
+    evidence = np.array([part[0] for part in parts])  # (kinds, places)
     with np.errstate(divide="ignore"):
-        logs = evidence + np.log(prior) + np.log([weight for *_, weight in sides])[:, None]
+        logs = evidence + np.log(prior) + np.log([weight for _, weight in kinds])[:, None]
     weights = np.exp(logs - logs.max())
     weights /= weights.sum()
-    regrets = sum(of_widths @ part[1] for of_widths, part in zip(weights, parts, strict=True))
+    regrets = sum(of_kind @ part[1] for of_kind, part in zip(weights, parts, strict=True))
     return BasinBelief(weights.sum(axis=0), np.asarray(regrets))
 
 
-def basin_regret(decades: FloatArray, below: float, above: float, shape: BasinShape) -> FloatArray:
-    """The usual regret so many decades from the best LR, for these widths. (...,) -> (...,)."""
-    width = np.where(decades < 0, below, above)
+def basin_regret(decades: FloatArray, shape: BasinShape) -> FloatArray:
+    """The usual regret so many decades from the best LR. (...,) -> (...,)."""
+    width = np.where(decades < 0, shape.below, shape.above)
     power = np.where(decades < 0, shape.below_power, shape.above_power)
     return np.asarray(1 - np.exp(-((np.abs(decades) / width) ** power)))
 
 
-def _of_widths(
-    places: FloatArray,
-    drops: FloatArray,
-    too_high: BoolArray,
-    at: FloatArray,
-    below: float,
-    above: float,
-    shape: BasinShape,
+def _of_shape(
+    places: FloatArray, drops: FloatArray, too_high: BoolArray, at: FloatArray, shape: BasinShape
 ) -> tuple[FloatArray, FloatArray]:
     """For each place where the best may lie: the evidence for it, and what every place is then expected to lose.
 
     Returns: (places,) and (places, places).
     """
-    usual = basin_regret(at - at[:, None], below, above, shape)  # (best, places)
+    usual = basin_regret(at - at[:, None], shape)  # (best, places)
     if not len(places):
         return np.zeros(len(at)), usual
     away = places - at[:, None]  # (best, n)
-    expected = np.where(too_high & (away < 0), 0.0, basin_regret(away, below, above, shape))
+    expected = np.where(too_high & (away < 0), 0.0, basin_regret(away, shape))
     deviation, alike = _misfit(expected, shape), _alike(places[:, None] - places, shape.length)
-    noise = shape.noise + 0.5 * deviation  # some of what strays is no smooth function of the LR
+    # some of what strays is no smooth function of the LR; and from where on trainings diverge is not known well
+    noise = np.where(too_high, shape.cliff, shape.noise + 0.5 * deviation)
     covariance = deviation[:, :, None] * deviation[:, None, :] * alike + np.eye(len(places)) * noise[:, :, None] ** 2
     inverse = np.linalg.inv(covariance)  # (best, n, n)
-    evidence, scale = _depths(drops, 1 - expected, inverse, covariance)
+    evidence, scale = _depths(drops, 1 - expected, inverse, np.linalg.slogdet(covariance)[1])
     left = inverse @ ((1 - expected) - scale[:, None] * drops)[:, :, None]  # (best, n, 1): the misfits, whitened
     across = _misfit(usual, shape)[:, :, None] * deviation[:, None, :] * _alike(at[:, None] - places, shape.length)
     return evidence, usual + (across @ left)[:, :, 0]
@@ -105,18 +109,22 @@ def _misfit(regret: FloatArray, shape: BasinShape) -> FloatArray:
 
 
 def _depths(
-    drops: FloatArray, kept: FloatArray, inverse: FloatArray, covariance: FloatArray
+    drops: FloatArray, kept: FloatArray, inverse: FloatArray, log_determinant: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """The evidence for each place of the best, averaged over the basin's depth, and the mean of 1 / depth.
 
-    Args: drops: (n,); kept: what remains of the depth at each training, (best, n); inverse, covariance: (best, n, n).
+    Args:
+        drops: (n,).
+        kept: what remains of the depth at each training, (best, n).
+        inverse: of the covariance, (best, n, n).
+        log_determinant: of the covariance, (best,).
     """
     largest = float(drops.max())
     scales = np.exp(np.linspace(np.log(1.1), -np.log(MOST_DEPTH), DEPTHS)) / largest if largest > 0 else np.ones(1)
     left = kept[:, None, :] - scales[:, None] * drops  # (best, depths, n)
-    squared = np.einsum("bdi,bij,bdj->bd", left, inverse, left)
+    squared = np.asarray(np.einsum("bdi,bij,bdj->bd", left, inverse, left))
     moved = (drops > 0).sum() * np.log(scales * max(largest, 1e-300)) if largest > 0 else np.zeros(1)
-    logs = moved - 0.5 * squared - 0.5 * np.linalg.slogdet(covariance)[1][:, None]
+    logs = moved - 0.5 * squared - 0.5 * log_determinant[:, None]
     highest = logs.max(axis=1, keepdims=True)
     weights = np.exp(logs - highest)
     total = weights.sum(axis=1)

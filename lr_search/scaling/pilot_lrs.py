@@ -13,7 +13,9 @@ from lr_search.scaling.transfer_constants import transfer_constants
 PILOT_STEP = 0.5  # decades between pilots
 
 
-def first_pilot_lrs(prior: LRPrior, *, schedule: str, num_steps: int, pilot_steps: int) -> list[float]:
+def first_pilot_lrs(
+    prior: LRPrior, *, schedule: str, num_steps: int, pilot_steps: int, epochs: float | None = None
+) -> list[float]:
     """Three LRs that depend on no pilot, so that they can be trained together: the prior's mode, below it and above it.
 
     Args:
@@ -21,14 +23,22 @@ def first_pilot_lrs(prior: LRPrior, *, schedule: str, num_steps: int, pilot_step
         schedule: its name.
         num_steps: of that training.
         pilot_steps: of a pilot: the mode is moved to that length.
+        epochs: passes over the training data in num_steps; None: not known.
     """
-    decades = float(np.log10(num_steps / pilot_steps))
-    middle = np.log10(prior.mode) - transfer_constants().drift(schedule).exponent * decades
+    middle = np.log10(prior.mode) - transfer_constants().drift(schedule).decades(num_steps, pilot_steps, epochs)
     places = [middle, middle - PILOT_STEP, middle + PILOT_STEP]
     return [float(np.clip(10**place, prior.low, prior.high)) for place in places]
 
 
-def next_pilot_lr(pilots: Sequence[Pilot], prior: LRPrior, *, schedule: str, num_steps: int, pilot_steps: int) -> float:
+def next_pilot_lr(
+    pilots: Sequence[Pilot],
+    prior: LRPrior,
+    *,
+    schedule: str,
+    num_steps: int,
+    pilot_steps: int,
+    epochs: float | None = None,
+) -> float:
     """The LR of the next pilot of `pilot_steps` steps, after those of that length in `pilots`; others are not looked at.
 
     The first at the prior's mode; then a step beyond the best while that is the highest or the lowest (down first where it
@@ -36,7 +46,8 @@ def next_pilot_lr(pilots: Sequence[Pilot], prior: LRPrior, *, schedule: str, num
     """
     tried = {np.log10(p.lr): np.inf if p.diverged else p.objective for p in pilots if p.num_steps == pilot_steps}
     if not tried:
-        return first_pilot_lrs(prior, schedule=schedule, num_steps=num_steps, pilot_steps=pilot_steps)[0]
+        length = {"num_steps": num_steps, "pilot_steps": pilot_steps}
+        return first_pilot_lrs(prior, schedule=schedule, epochs=epochs, **length)[0]
     places = sorted(tried)
     best = min(places, key=lambda place: (tried[place], place))
     lowest, highest = best == places[0], best == places[-1]

@@ -1,9 +1,11 @@
 """Where the best LR of a long training lies, after pilots: whole, shorter trainings under its own schedule.
 
-    x* = argmin over x of   sum_r w_r (R_r * N(0, argmin_std^2 + scatter^2 L_r^2))(x - exponent L_r),   L_r = log10(T / T_r)
+    x* = argmin over x of   sum_r w_r (R_r * N(0, argmin_std^2 + scatter^2 L_r^2))(x - drift_r),   L_r = log10(T / T_r)
+    drift_r = exponent L_r + repeated (decades of passes over the data beyond three that the training makes and the pilots do not)
 
-x is a log10 LR, R_r what the pilots of T_r steps, a rung, show that every LR loses there (basin.py), * a convolution; exponent and scatter
-depend on the schedule (transfer_constants.py). A task's own slope is not fitted: rungs lie too close, and best LRs are too noisy for that.
+x is a log10 LR, R_r what the pilots of T_r steps, a rung, show that every LR loses there (basin.py), * a convolution; exponent, repeated
+and scatter depend on the schedule (transfer_constants.py). A task's own slope is not fitted: rungs lie too close, and best LRs are too
+noisy for that.
 Knows neither trainings nor storages: pilots in, LR out.
 """
 
@@ -19,7 +21,7 @@ from lr_search.arrays import BoolArray, FloatArray
 from lr_search.curves.prior import LRPrior
 from lr_search.errors import require
 from lr_search.scaling.basin import BasinBelief, basin_belief
-from lr_search.scaling.transfer_constants import Drift, TransferConstants, transfer_constants
+from lr_search.scaling.transfer_constants import TransferConstants, transfer_constants
 
 TransferRemark = Literal["learns_nothing", "all_diverged", "edge_of_pilots", "edge_of_range", "schedule_not_measured"]
 GRID_STEP = 0.05  # decades
@@ -80,6 +82,7 @@ def transfer_posterior(
     schedule: str,
     prior: LRPrior,
     untrained: float | None = None,
+    epochs: float | None = None,
     constants: TransferConstants | None = None,
 ) -> TransferPosterior:
     """What the pilots say of the LR of a training of `num_steps` steps under `schedule`.
@@ -90,6 +93,7 @@ def transfer_posterior(
         schedule: its name.
         prior: the range test's, for that training.
         untrained: the objective before the first step, lower is better; None: guessed from the pilots, which costs certainty.
+        epochs: passes over the training data in num_steps; None: not known. What is learned by heart moves the best LR of long trainings down.
         constants: default: those fitted.
 
     Raises:
@@ -100,45 +104,63 @@ def transfer_posterior(
     drift, places = known.drift(schedule), _grid(prior, pilots)
     before = _shares(prior, places)
     remarks: list[TransferRemark] = [] if schedule in known.drifts else ["schedule_not_measured"]
-    moved: list[tuple[float, BasinBelief]] = []
+    moved: list[_Rung] = []
     for length in sorted({pilot.num_steps for pilot in pilots}):
         rung = [pilot for pilot in pilots if pilot.num_steps == length]
         told, remark = _informative(rung, untrained)
         remarks += [remark] if remark else []
         if told:
             decades = float(np.log10(num_steps / length))
-            there = _moved(before, places, -drift.exponent * decades, 0.0)
-            belief = basin_belief(*_trainings(told, untrained), places, there, known.shape)
-            moved.append((_weight(told, decades, drift, known), _at_target(belief, places, decades, drift, known)))
+            shift = drift.decades(num_steps, length, epochs)
+            belief = basin_belief(
+                *_trainings(told, untrained), places, _moved(before, places, -shift, 0.0), known.shape
+            )
+            std = float(np.hypot(known.argmin_std, drift.scatter * decades))
+            moved.append(
+                _Rung(len(told) / std**2, shift / decades if decades else 0.0, _at_target(belief, places, shift, std))
+            )
     if not moved:
         nothing = basin_belief(np.empty(0), np.empty(0), np.empty(0, dtype=bool), places, before, known.shape)
-        moved = [(1.0, nothing)]
-    return _answer(moved, places, prior, drift, remarks)
+        moved = [_Rung(1.0, drift.alone if epochs is None else drift.exponent, nothing)]
+    return _answer(moved, places, prior, remarks)
+
+
+@dataclass(frozen=True)
+class _Rung:
+    """What the pilots of one length say of the training.
+
+    Args:
+        weight: what they count for: their number, by how uncertain their way to the training is.
+        exponent: the decades by which they were moved, for each decade of steps.
+        belief: moved there.
+    """
+
+    weight: float
+    exponent: float
+    belief: BasinBelief
 
 
 def _answer(
-    moved: Sequence[tuple[float, BasinBelief]],
-    places: FloatArray,
-    prior: LRPrior,
-    drift: Drift,
-    remarks: Sequence[TransferRemark],
+    moved: Sequence[_Rung], places: FloatArray, prior: LRPrior, remarks: list[TransferRemark]
 ) -> TransferPosterior:
-    """The rungs' beliefs about the target together. Args: moved: each with its weight."""
-    total = sum(weight for weight, _ in moved)
-    density = np.asarray(sum(weight * belief.density for weight, belief in moved) / total)
-    regrets = np.asarray(sum(weight * belief.regrets for weight, belief in moved) / total)
+    """The rungs' beliefs about the training together."""
+    weights = np.array([rung.weight for rung in moved])
+    weights /= weights.sum()
+    density = weights @ np.array([rung.belief.density for rung in moved])
+    regrets = weights @ np.array([rung.belief.regrets for rung in moved])
     inside = (places >= np.log10(prior.low) - 1e-9) & (places <= np.log10(prior.high) + 1e-9)
     best = int(np.argmin(np.where(inside, regrets, np.inf)))
     low, high = _quantiles(places, density)
     here = float(places[best])
-    at_end = min(here - np.log10(prior.low), np.log10(prior.high) - here) < 2 * GRID_STEP
+    if min(here - np.log10(prior.low), np.log10(prior.high) - here) < 2 * GRID_STEP:
+        remarks = [*remarks, "edge_of_range"]
     return TransferPosterior(
         lr=float(np.clip(10**here, prior.low, prior.high)),
         log10_std=float(np.sqrt(density @ (places - here) ** 2)),
         interval=(10 ** min(low, here), 10 ** max(high, here)),
-        exponent=drift.exponent,
+        exponent=float(weights @ [rung.exponent for rung in moved]),
         expected_regret=float(regrets[best]),
-        remarks=tuple(dict.fromkeys([*remarks, *(["edge_of_range"] if at_end else [])])),
+        remarks=tuple(dict.fromkeys(remarks)),
         places=places,
         density=density,
         regrets=regrets,
@@ -195,18 +217,10 @@ def _shares(prior: LRPrior, places: FloatArray) -> FloatArray:
     return np.asarray(density / density.sum())
 
 
-def _weight(told: Sequence[Pilot], decades: float, drift: Drift, known: TransferConstants) -> float:
-    """What a rung counts for: its pilots, by how uncertain their way to the target is."""
-    return len(told) / (known.argmin_std**2 + (drift.scatter * decades) ** 2)
-
-
-def _at_target(
-    belief: BasinBelief, places: FloatArray, decades: float, drift: Drift, known: TransferConstants
-) -> BasinBelief:
+def _at_target(belief: BasinBelief, places: FloatArray, shift: float, std: float) -> BasinBelief:
     """A rung's belief, moved to the length of the training and as much less certain."""
-    std = float(np.hypot(known.argmin_std, drift.scatter * decades))
-    density = _moved(belief.density, places, drift.exponent * decades, std)
-    return BasinBelief(density / density.sum(), _moved(belief.regrets, places, drift.exponent * decades, std))
+    density = _moved(belief.density, places, shift, std)
+    return BasinBelief(density / density.sum(), _moved(belief.regrets, places, shift, std))
 
 
 def _moved(values: FloatArray, places: FloatArray, shift: float, std: float) -> FloatArray:

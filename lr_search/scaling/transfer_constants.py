@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
-from lr_search.curves.calibrated import FITTED_AS, OTHERS_AS
+import numpy as np
+
+from lr_search.curves.calibrated import FITTED_AS, OFTEN, OTHERS_AS
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,11 @@ class BasinShape:
         above: the width above it, in decades.
         below_power: of the rise below.
         above_power: of the rise above.
-        width_spread: standard deviation of the natural logarithm of a task's own widths, on each side by itself.
+        below_spread: standard deviation of the natural logarithm of a task's own width below.
+        above_spread: that of its width above.
         noise: standard deviation of a training's regret at the best LR.
         misfit: standard deviation of a task's own regret from the usual one, where that is 1/2.
+        cliff: that of the regret at which a training diverges, from the usual one there.
         length: decades over which a task's own misfit is alike.
     """
 
@@ -32,9 +37,11 @@ class BasinShape:
     above: float
     below_power: float
     above_power: float
-    width_spread: float
+    below_spread: float
+    above_spread: float
     noise: float
     misfit: float
+    cliff: float
     length: float
 
 
@@ -44,11 +51,23 @@ class Drift:
 
     Args:
         exponent: decades of LR for each decade of steps.
-        scatter: standard deviation of that between tasks.
+        repeated: more for each decade of passes over the training data, from 3 passes to 100: what is learned by heart.
+        alone: the exponent where the passes are not known.
+        scatter: standard deviation of the exponent between tasks.
     """
 
     exponent: float
+    repeated: float
+    alone: float
     scatter: float
+
+    def decades(self, num_steps: int, pilot_steps: int, epochs: float | None) -> float:
+        """How far the best LR of the training lies from that of its pilots. Args: epochs: passes in `num_steps`."""
+        longer = math.log10(num_steps / pilot_steps)
+        if epochs is None:
+            return self.alone * longer
+        passes = np.clip([epochs, epochs * pilot_steps / num_steps], *OFTEN)
+        return self.exponent * longer + self.repeated * float(np.log10(passes[0] / passes[1]))
 
 
 @dataclass(frozen=True)
@@ -72,7 +91,7 @@ class TransferConstants:
         if schedule in self.drifts:
             return self.drifts[schedule]
         likest = self.drifts[FITTED_AS.get(schedule, OTHERS_AS)]
-        return Drift(likest.exponent, self.unmeasured * likest.scatter)
+        return replace(likest, scatter=self.unmeasured * likest.scatter)
 
 
 @cache
