@@ -30,6 +30,7 @@ class PilotSampler(PointSampler):
         num_steps: of the full training, >= 1.
         pilot_steps: of these pilots, >= 1.
         schedule: its name.
+        epochs: passes over the training data in the full training; None: not known.
         fixed: how many depend on no other pilot of this length, 1 to 3.
         seed: of other parameters than the LR, >= 0.
 
@@ -42,17 +43,30 @@ class PilotSampler(PointSampler):
     """
 
     def __init__(
-        self, prior: LRPrior, *, num_steps: int, pilot_steps: int, schedule: str, fixed: int = 1, seed: Seed = 0
+        self,
+        prior: LRPrior,
+        *,
+        num_steps: int,
+        pilot_steps: int,
+        schedule: str,
+        epochs: float | None = None,
+        fixed: int = 1,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(PARAM, seed)
         require(1 <= fixed <= 3, "fixed must be from 1 to 3", fixed=fixed)
         self.prior, self.schedule, self.fixed = prior, schedule, fixed
+        self._epochs = epochs
         self.num_steps, self.pilot_steps = num_steps, pilot_steps
 
     def point(self, number: int, name: str, distribution: BaseDistribution) -> Any:
         """The first pilots' LRs, which depend on none of them."""
         lrs = first_pilot_lrs(
-            self.prior, schedule=self.schedule, num_steps=self.num_steps, pilot_steps=self.pilot_steps
+            self.prior,
+            schedule=self.schedule,
+            num_steps=self.num_steps,
+            pilot_steps=self.pilot_steps,
+            epochs=self._epochs,
         )
         return _inside(lrs[number % len(lrs)], distribution)
 
@@ -64,7 +78,12 @@ class PilotSampler(PointSampler):
             return self.point(number, name, distribution)
         pilots = _pilots(known.places.tolist(), known.values.tolist(), self.pilot_steps)
         lr = next_pilot_lr(
-            pilots, self.prior, schedule=self.schedule, num_steps=self.num_steps, pilot_steps=self.pilot_steps
+            pilots,
+            self.prior,
+            schedule=self.schedule,
+            num_steps=self.num_steps,
+            pilot_steps=self.pilot_steps,
+            epochs=self._epochs,
         )
         return _inside(lr, distribution)
 

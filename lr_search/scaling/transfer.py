@@ -198,7 +198,10 @@ def _transfer_of(studies: Sequence[StudyRecord], before: Sequence[StudyRecord]) 
     """Args: studies: of the pilots, rung by rung; before: what the last one waited for."""
     plan, prior = studies[0].plan, studies[0].prior
     assert prior is not None
-    found = posterior_of(_told(studies), prior, num_steps=plan["target_steps"], schedule=plan["by_name"])
+    full, epoch = plan["target_steps"], plan["steps_per_epoch"]
+    found = posterior_of(
+        _told(studies), prior, num_steps=full, schedule=plan["by_name"], epochs=full / epoch if epoch else None
+    )
     spent = {id(study): study for study in (*before, *studies)}
     return Transfer(
         lr=found.lr,
@@ -208,7 +211,7 @@ def _transfer_of(studies: Sequence[StudyRecord], before: Sequence[StudyRecord]) 
         schedule=plan["schedule"],
         optimizer=plan["optimizer"],
         seed=plan["seed"],
-        num_steps=plan["target_steps"],
+        num_steps=full,
         steps=sum(trial.steps for study in spent.values() for trial in study.trials),
         remarks=in_words(found.remarks),
         table=_table(studies),

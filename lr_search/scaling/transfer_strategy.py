@@ -17,12 +17,14 @@ SHORTEST_PILOT = 20  # steps of a pilot
 MOST_SKEW = 0.8
 
 
-def posterior_of(pilots: Sequence[PilotResult], prior: LRPrior, *, num_steps: int, schedule: str) -> TransferPosterior:
-    """What pilots, as a storage keeps them, tell of the training of `num_steps` steps. Args: prior: of its range tests."""
+def posterior_of(
+    pilots: Sequence[PilotResult], prior: LRPrior, *, num_steps: int, schedule: str, epochs: float | None
+) -> TransferPosterior:
+    """What pilots, as a storage keeps them, tell of the training of `num_steps` steps. Args: prior: of its range tests; epochs: passes in it."""
     known = [pilot.untrained for pilot in pilots if math.isfinite(pilot.untrained)]
     told = [Pilot(pilot.lr, pilot.value, pilot.num_steps, not math.isfinite(pilot.value)) for pilot in pilots]
     return transfer_posterior(
-        told, num_steps=num_steps, schedule=schedule, prior=prior, untrained=known[0] if known else None
+        told, num_steps=num_steps, schedule=schedule, prior=prior, untrained=known[0] if known else None, epochs=epochs
     )
 
 
@@ -40,7 +42,9 @@ def _prior(search: Search) -> LRPrior:
     assert search.prior is not None
     if not search.pilots:
         return search.prior
-    found = posterior_of(search.pilots, search.prior, num_steps=search.target_steps, schedule=search.schedule)
+    found = posterior_of(
+        search.pilots, search.prior, num_steps=search.target_steps, schedule=search.schedule, epochs=search.epochs
+    )
     return prior_of(found, search.prior)
 
 
@@ -50,6 +54,7 @@ def _pilot_sampler(search: Search) -> PilotSampler:
         num_steps=search.target_steps,
         pilot_steps=search.num_steps,
         schedule=search.schedule,
+        epochs=search.epochs,
         fixed=1 if search.pilots else PILOTS_AT_ONCE,
         seed=search.seed,
     )
