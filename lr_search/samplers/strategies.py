@@ -60,6 +60,7 @@ class Search:
         epoch_steps: what a trial is charged at most that is cut there; None where that is the training's end.
         num_steps: of each of the study's trainings: of a pilot, in a study of pilots.
         target_steps: of a full training.
+        steps_per_epoch: in one pass over the training data; None where that is not known.
         schedule: the name that the schedule is laid out by; empty for a user's own.
         pilots: what the strategy's pilots came to before this study began.
     """
@@ -74,6 +75,7 @@ class Search:
     epoch_steps: int | None = None
     num_steps: int = 1
     target_steps: int = 1
+    steps_per_epoch: float | None = None
     schedule: str = ""
     pilots: Sequence[PilotResult] = ()
 

@@ -30,6 +30,7 @@ class PilotSampler(PointSampler):
         num_steps: of the full training, >= 1.
         pilot_steps: of these pilots, >= 1.
         schedule: its name.
+        steps_per_epoch: in one pass over the training data, > 0; None: not known.
         fixed: how many depend on no other pilot of this length, 1 to 3.
         seed: of other parameters than the LR, >= 0.
 
@@ -42,17 +43,29 @@ class PilotSampler(PointSampler):
     """
 
     def __init__(
-        self, prior: LRPrior, *, num_steps: int, pilot_steps: int, schedule: str, fixed: int = 1, seed: Seed = 0
+        self,
+        prior: LRPrior,
+        *,
+        num_steps: int,
+        pilot_steps: int,
+        schedule: str,
+        steps_per_epoch: float | None = None,
+        fixed: int = 1,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(PARAM, seed)
         require(1 <= fixed <= 3, "fixed must be from 1 to 3", fixed=fixed)
         self.prior, self.schedule, self.fixed = prior, schedule, fixed
-        self.num_steps, self.pilot_steps = num_steps, pilot_steps
+        self.num_steps, self.pilot_steps, self.steps_per_epoch = num_steps, pilot_steps, steps_per_epoch
 
     def point(self, number: int, name: str, distribution: BaseDistribution) -> Any:
         """The first pilots' LRs, which depend on none of them."""
         lrs = first_pilot_lrs(
-            self.prior, schedule=self.schedule, num_steps=self.num_steps, pilot_steps=self.pilot_steps
+            self.prior,
+            schedule=self.schedule,
+            num_steps=self.num_steps,
+            pilot_steps=self.pilot_steps,
+            steps_per_epoch=self.steps_per_epoch,
         )
         return _inside(lrs[number % len(lrs)], distribution)
 
@@ -64,7 +77,12 @@ class PilotSampler(PointSampler):
             return self.point(number, name, distribution)
         pilots = _pilots(known.places.tolist(), known.values.tolist(), self.pilot_steps)
         lr = next_pilot_lr(
-            pilots, self.prior, schedule=self.schedule, num_steps=self.num_steps, pilot_steps=self.pilot_steps
+            pilots,
+            self.prior,
+            schedule=self.schedule,
+            num_steps=self.num_steps,
+            pilot_steps=self.pilot_steps,
+            steps_per_epoch=self.steps_per_epoch,
         )
         return _inside(lr, distribution)
 

@@ -191,7 +191,8 @@ def _transfer_of(studies: Sequence[StudyRecord], before: Sequence[StudyRecord]) 
     """Args: studies: of the pilots, rung by rung; before: what the last one waited for."""
     plan, prior = studies[0].plan, studies[0].prior
     assert prior is not None
-    found = posterior_of(_told(studies), prior, num_steps=plan["target_steps"], schedule=plan["by_name"])
+    length = {"num_steps": plan["target_steps"], "steps_per_epoch": plan["steps_per_epoch"]}
+    found = posterior_of(_told(studies), prior, schedule=plan["by_name"], **length)
     spent = {id(study): study for study in (*before, *studies)}
     return Transfer(
         lr=found.lr,

@@ -57,6 +57,7 @@ def search_for(
         epoch_steps=None if epoch_end is None else plan.steps_at(epoch_end),
         num_steps=plan.workload.num_steps,
         target_steps=plan.target_steps or plan.workload.num_steps,
+        steps_per_epoch=plan.workload.steps_per_epoch,
         schedule="" if plan.layout is None else plan.layout.name,
         pilots=pilots(),
     )
