@@ -16,10 +16,10 @@ import numpy as np
 from lr_search.arrays import BoolArray, FloatArray
 from lr_search.scaling.transfer_constants import BasinShape
 
-WIDTHS = (-1.4, 0.0, 1.4)  # of a side, in spreads of its logarithm; of a normal distribution's weights there
-WIDTH_WEIGHTS = (0.23, 0.54, 0.23)
-STRAYING = ((1.0, 0.85), (4.0, 0.15))  # how much further than usual all pilots stray, and how likely that is
-MOST_DEPTH, DEPTHS = 4.0, 24  # the best training may gain so many times what the best pilot gained
+WIDTHS = (-1.73, 0.0, 1.73)  # of a side, in spreads of its logarithm: the nodes and weights of Gauss and Hermite
+WIDTH_WEIGHTS = (1 / 6, 2 / 3, 1 / 6)
+STRAYING = ((1.0, 0.6), (3.0, 0.3), (10.0, 0.1))  # how much further than usual all pilots stray, and how likely that is
+MOST_DEPTH, DEPTHS = 2.0, 12  # the best training may gain so many times what the best pilot gained
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ def basin_belief(
             zip(WIDTHS, WIDTH_WEIGHTS, strict=True), zip(WIDTHS, WIDTH_WEIGHTS, strict=True), STRAYING
         )
     ]
-    parts = [_of_shape(places, drops, too_high, at, kind) for kind, _ in kinds]
-    evidence = np.array([part[0] for part in parts])  # (kinds, places)
+    guesses = [_Guess(places, drops, too_high, at, kind) for kind, _ in kinds]
     with np.errstate(divide="ignore"):
-        logs = evidence + np.log(prior) + np.log([weight for _, weight in kinds])[:, None]
+        logs = np.array([guess.evidence for guess in guesses]) + np.log(prior)  # (kinds, places)
+        logs += np.log([weight for _, weight in kinds])[:, None]
     weights = np.exp(logs - logs.max())
     weights /= weights.sum()
-    regrets = sum(of_kind @ part[1] for of_kind, part in zip(weights, parts, strict=True))
-    return BasinBelief(weights.sum(axis=0), np.asarray(regrets))
+    regrets = np.array([guess.regrets(of_kind) for guess, of_kind in zip(guesses, weights, strict=True)])
+    return BasinBelief(weights.sum(axis=0), regrets.sum(axis=0))
 
 
 def basin_regret(decades: FloatArray, shape: BasinShape) -> FloatArray:
@@ -80,27 +80,38 @@ def basin_regret(decades: FloatArray, shape: BasinShape) -> FloatArray:
     return np.asarray(1 - np.exp(-((np.abs(decades) / width) ** power)))
 
 
-def _of_shape(
-    places: FloatArray, drops: FloatArray, too_high: BoolArray, at: FloatArray, shape: BasinShape
-) -> tuple[FloatArray, FloatArray]:
-    """For each place where the best may lie: the evidence for it, and what every place is then expected to lose.
+class _Guess:
+    """A basin of one shape, for each place where its best LR may lie. Args: as of `basin_belief`.
 
-    Returns: (places,) and (places, places).
+    Attributes:
+        evidence: for each place, (places,).
     """
-    usual = basin_regret(at - at[:, None], shape)  # (best, places)
-    if not len(places):
-        return np.zeros(len(at)), usual
-    away = places - at[:, None]  # (best, n)
-    expected = np.where(too_high & (away < 0), 0.0, basin_regret(away, shape))
-    deviation, alike = _misfit(expected, shape), _alike(places[:, None] - places, shape.length)
-    # some of what strays is no smooth function of the LR; and from where on trainings diverge is not known well
-    noise = np.where(too_high, shape.cliff, shape.noise + 0.5 * deviation)
-    covariance = deviation[:, :, None] * deviation[:, None, :] * alike + np.eye(len(places)) * noise[:, :, None] ** 2
-    inverse = np.linalg.inv(covariance)  # (best, n, n)
-    evidence, scale = _depths(drops, 1 - expected, inverse, np.linalg.slogdet(covariance)[1])
-    left = inverse @ ((1 - expected) - scale[:, None] * drops)[:, :, None]  # (best, n, 1): the misfits, whitened
-    across = _misfit(usual, shape)[:, :, None] * deviation[:, None, :] * _alike(at[:, None] - places, shape.length)
-    return evidence, usual + (across @ left)[:, :, 0]
+
+    def __init__(
+        self, places: FloatArray, drops: FloatArray, too_high: BoolArray, at: FloatArray, shape: BasinShape
+    ) -> None:
+        self._at, self._shape, self._places = at, shape, places
+        self.evidence, self._left = np.zeros(len(at)), np.zeros((len(at), len(places)))
+        if not len(places):
+            return
+        away = places - at[:, None]  # (best, n)
+        expected = np.where(too_high & (away < 0), 0.0, basin_regret(away, shape))
+        deviation = _misfit(expected, shape)
+        # some of what strays is no smooth function of the LR; and from where on trainings diverge is not known well
+        noise = np.where(too_high, shape.cliff, shape.noise + 0.5 * deviation)
+        alike = _alike(places[:, None] - places, shape.length)
+        covariance = deviation[:, :, None] * deviation[:, None, :] * alike
+        covariance = covariance + np.eye(len(places)) * noise[:, :, None] ** 2
+        inverse = np.linalg.inv(covariance)  # (best, n, n)
+        self.evidence, scale = _depths(drops, 1 - expected, inverse, np.linalg.slogdet(covariance)[1])
+        misfits = (1 - expected) - scale[:, None] * drops
+        self._left = deviation * (inverse @ misfits[:, :, None])[:, :, 0]  # (best, n)
+
+    def regrets(self, weights: FloatArray) -> FloatArray:
+        """What every place is expected to lose, times its share of belief. Args: weights: of where the best may lie, (places,)."""
+        usual = basin_regret(self._at - self._at[:, None], self._shape)  # (best, places)
+        strays = self._left @ _alike(self._places[:, None] - self._at, self._shape.length)
+        return np.asarray(weights @ (usual + _misfit(usual, self._shape) * strays))
 
 
 def _misfit(regret: FloatArray, shape: BasinShape) -> FloatArray:
@@ -122,7 +133,7 @@ def _depths(
     largest = float(drops.max())
     scales = np.exp(np.linspace(np.log(1.1), -np.log(MOST_DEPTH), DEPTHS)) / largest if largest > 0 else np.ones(1)
     left = kept[:, None, :] - scales[:, None] * drops  # (best, depths, n)
-    squared = np.asarray(np.einsum("bdi,bij,bdj->bd", left, inverse, left))
+    squared = ((left @ inverse) * left).sum(axis=2)
     moved = (drops > 0).sum() * np.log(scales * max(largest, 1e-300)) if largest > 0 else np.zeros(1)
     logs = moved - 0.5 * squared - 0.5 * log_determinant[:, None]
     highest = logs.max(axis=1, keepdims=True)

@@ -26,6 +26,7 @@ from lr_search.scaling.transfer_constants import TransferConstants, transfer_con
 TransferRemark = Literal["learns_nothing", "all_diverged", "edge_of_pilots", "edge_of_range", "schedule_not_measured"]
 GRID_STEP = 0.05  # decades
 INTERVAL = 0.8
+BEYOND = 0.2  # so much of the belief outside the range is said
 LITTLE = 1e-3  # of the objective untrained: a rung whose pilots gain no more has learned nothing
 
 
@@ -57,7 +58,7 @@ class TransferPosterior:
         exponent: the decades by which the best LR is taken to move for each decade of steps.
         expected_regret: at `lr`.
         remarks: what makes it less certain: "learns_nothing" (the pilots of a length), "all_diverged" (likewise), "edge_of_pilots" (the best
-            pilot of a length is its highest or lowest LR), "edge_of_range" (the LR lies at an end of the prior's range),
+            pilot of a length is its highest or lowest LR), "edge_of_range" (the best may well lie beyond the prior's range),
             "schedule_not_measured".
         places: log10 LRs, (places,).
         density: the share of belief that the best LR lies there, (places,), of sum 1.
@@ -82,7 +83,7 @@ def transfer_posterior(
     schedule: str,
     prior: LRPrior,
     untrained: float | None = None,
-    epochs: float | None = None,
+    steps_per_epoch: float | None = None,
     constants: TransferConstants | None = None,
 ) -> TransferPosterior:
     """What the pilots say of the LR of a training of `num_steps` steps under `schedule`.
@@ -93,7 +94,8 @@ def transfer_posterior(
         schedule: its name.
         prior: the range test's, for that training.
         untrained: the objective before the first step, lower is better; None: guessed from the pilots, which costs certainty.
-        epochs: passes over the training data in num_steps; None: not known. What is learned by heart moves the best LR of long trainings down.
+        steps_per_epoch: optimizer steps in one pass over the training data; None: not known. What is learned by heart moves the best LR
+            of long trainings down.
         constants: default: those fitted.
 
     Raises:
@@ -111,7 +113,7 @@ def transfer_posterior(
         remarks += [remark] if remark else []
         if told:
             decades = float(np.log10(num_steps / length))
-            shift = drift.decades(num_steps, length, epochs)
+            shift = drift.decades(num_steps, length, steps_per_epoch)
             belief = basin_belief(
                 *_trainings(told, untrained), places, _moved(before, places, -shift, 0.0), known.shape
             )
@@ -121,8 +123,8 @@ def transfer_posterior(
             )
     if not moved:
         nothing = basin_belief(np.empty(0), np.empty(0), np.empty(0, dtype=bool), places, before, known.shape)
-        moved = [_Rung(1.0, drift.alone if epochs is None else drift.exponent, nothing)]
-    return _answer(moved, places, prior, remarks)
+        moved = [_Rung(1.0, drift.alone if steps_per_epoch is None else drift.exponent, nothing)]
+    return _answer(moved, places, prior, remarks, min((p.lr for p in pilots if p.diverged), default=np.inf))
 
 
 @dataclass(frozen=True)
@@ -141,18 +143,20 @@ class _Rung:
 
 
 def _answer(
-    moved: Sequence[_Rung], places: FloatArray, prior: LRPrior, remarks: list[TransferRemark]
+    moved: Sequence[_Rung], places: FloatArray, prior: LRPrior, remarks: list[TransferRemark], too_high: float
 ) -> TransferPosterior:
-    """The rungs' beliefs about the training together."""
+    """The rungs' beliefs about the training together. Args: too_high: the lowest LR at which a pilot diverged: the answer lies below."""
     weights = np.array([rung.weight for rung in moved])
     weights /= weights.sum()
     density = weights @ np.array([rung.belief.density for rung in moved])
     regrets = weights @ np.array([rung.belief.regrets for rung in moved])
     inside = (places >= np.log10(prior.low) - 1e-9) & (places <= np.log10(prior.high) + 1e-9)
-    best = int(np.argmin(np.where(inside, regrets, np.inf)))
+    stable = inside & (places < np.log10(too_high))
+    stable = stable if stable.any() else places == places[inside][0]
+    best = int(np.argmin(np.where(stable, regrets, np.inf)))
     low, high = _quantiles(places, density)
     here = float(places[best])
-    if min(here - np.log10(prior.low), np.log10(prior.high) - here) < 2 * GRID_STEP:
+    if density[~inside].sum() > BEYOND:
         remarks = [*remarks, "edge_of_range"]
     return TransferPosterior(
         lr=float(np.clip(10**here, prior.low, prior.high)),
