@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from lr_search import Workload
-from lr_search.optimizers.param_groups import group_ratios, set_lr, trainable
+from lr_search.optimizers.param_groups import group_ratios, held_tensors, set_lr
 from lr_search.rng import preserved_rng, seed_everything
 
 NUM_STEPS = 100
@@ -90,7 +90,7 @@ class _Live:
     def clip(self, norm: float | None) -> None:
         """Before a step: clip the gradients, where the workload does."""
         if norm is not None:
-            nn.utils.clip_grad_norm_(trainable(self.optimizer.param_groups), norm)
+            nn.utils.clip_grad_norm_(held_tensors(self.optimizer.param_groups), norm)
 
     def count(self) -> None:
         """One more step."""

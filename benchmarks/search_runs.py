@@ -16,7 +16,7 @@ from tasks import TASKS
 import lr_search as lrs
 from lr_search.executors import Executor
 from lr_search.executors.progress import Progress
-from lr_search.executors.trial_run import run_trial
+from lr_search.executors.solo_runs import run_trial
 from lr_search.samplers import RangeTestSampler
 from lr_search.samplers.strategies import Search, Strategy
 from lr_search.samplers.strategy_names import resolve_strategies

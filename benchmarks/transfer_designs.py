@@ -39,7 +39,9 @@ PLAN_OF: dict[str, Design] = {
     "3 of T/16, 3 of T/8": ((16, 3, 2), (8, 3, 1)),
     "5 of T/8": ((8, 5, 2),),
     "3 of T/16, 5 of T/8": ((16, 3, 2), (8, 5, 1)),
+    "3 of T/16, 1 of T/3": ((16, 3, 2), (3, 1, 1)),
     "3 of T/16, 2 of T/3": ((16, 3, 2), (3, 2, 1)),
+    "3 of T/16, 3 of T/8, 1 of T/3": ((16, 3, 2), (8, 3, 1), (3, 1, 1)),
 }
 RANGE_TEST = 133  # steps that a range test of 100 is charged
 
@@ -61,6 +63,11 @@ class TransferCase:
     rungs: dict[int, RegretCurve]
     family: str
     steps_per_epoch: float
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the training data."""
+        return self.truth.num_steps / self.steps_per_epoch
 
     @property
     def untrained(self) -> float:
@@ -126,7 +133,7 @@ def pilots_of(case: TransferCase, design: Design) -> list[Pilot]:
     found: list[Pilot] = []
     for divisor, count, at_once in design:
         steps, prior = case.steps(divisor), case.prior if not found else narrowed(case, answer(case, found))
-        length = {"num_steps": case.truth.num_steps, "pilot_steps": steps, "steps_per_epoch": case.steps_per_epoch}
+        length = {"num_steps": case.truth.num_steps, "pilot_steps": steps, "epochs": case.epochs}
         first = first_pilot_lrs(prior, schedule=case.truth.schedule, **length)
         for number in range(count):
             if number < at_once:
@@ -152,6 +159,6 @@ def answer(
         schedule=case.truth.schedule,
         prior=case.prior,
         untrained=case.untrained,
-        steps_per_epoch=case.steps_per_epoch,
+        epochs=case.epochs,
         constants=constants,
     )

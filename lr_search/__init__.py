@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from lr_search.curves.training_plan import Plan
     from lr_search.ensembles.averaging import average_weights
     from lr_search.ensembles.ensemble import SnapshotEnsemble
+    from lr_search.errors import Stop
     from lr_search.executors import FusedExecutor, LocalExecutor
+    from lr_search.own_loops.training_run import TrainingRun
     from lr_search.ramp.range_test import range_test
     from lr_search.ramp.refinding import Refinding, refind
     from lr_search.results.recommendation import Recommendation
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from lr_search.training.evaluation import Evaluation
     from lr_search.training.training import Training, train
     from lr_search.workloads.supervised import classification, regression
+    from lr_search.workloads.trainable import Trainable, trainable
     from lr_search.workloads.workload import Workload
 
 __all__ = [
@@ -43,8 +46,11 @@ __all__ = [
     "Recommendation",
     "Refinding",
     "SnapshotEnsemble",
+    "Stop",
     "Suggestion",
+    "Trainable",
     "Training",
+    "TrainingRun",
     "Transfer",
     "Workload",
     "__version__",
@@ -63,6 +69,7 @@ __all__ = [
     "schedules",
     "suggest",
     "train",
+    "trainable",
     "transfer",
 ]
 
@@ -78,8 +85,11 @@ _HOMES = {
     "Recommendation": "results.recommendation",
     "Refinding": "ramp.refinding",
     "SnapshotEnsemble": "ensembles.ensemble",
+    "Stop": "errors",
     "Suggestion": "curves.suggest",
+    "Trainable": "workloads.trainable",
     "Training": "training.training",
+    "TrainingRun": "own_loops.training_run",
     "Transfer": "scaling.transfer",
     "Workload": "workloads.workload",
     "average_weights": "ensembles.averaging",
@@ -91,6 +101,7 @@ _HOMES = {
     "refind": "ramp.refinding",
     "regression": "workloads.supervised",
     "train": "training.training",
+    "trainable": "workloads.trainable",
     "transfer": "scaling.transfer",
 }
 _MODULES = {

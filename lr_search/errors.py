@@ -65,6 +65,10 @@ class ClusterError(LRSearchError):
     """The Ray cluster does not answer, or cannot do what is asked."""
 
 
+class Stop(Exception):  # noqa: N818  the name that a training function meets
+    """Nothing more is wanted of a training function: pruned, diverged, or the end of its range test. It must let it pass."""
+
+
 class TimeUpError(BaseException):
     """A time limit is over: raised inside the user's code. No `Exception`, so that no code takes it for a failure of its own."""
 

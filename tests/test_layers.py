@@ -10,8 +10,8 @@ from tests.helpers.imports import PACKAGES, ROOT, circle, imports_of, modules_im
 # lowest first
 LAYERS = (
     "errors", "kinds", "plugins", "arrays", "plain", "schedules", "curves", "rng", "optimizers", "state", "workloads", "training", "ramp",
-    "controllers", "ensembles", "fused", "samplers", "storage", "studies", "executors", "results", "comparison", "scaling", "report", "cli",
-    "demo", "testing",
+    "controllers", "own_loops", "ensembles", "fused", "samplers", "storage", "studies", "executors", "results", "comparison", "scaling",
+    "report", "cli", "demo", "testing",
 )  # fmt: skip
 RAY_LAYERS = ("cluster", "tune", "jobs", "ray_executor")
 TRAINERS = ("lr_search_keras", "lr_search_lightning", "lr_search_skorch", "lr_search_transformers")
@@ -28,6 +28,10 @@ REACHES = {
     ("lr_search.curves.prior", "lr_search.samplers.study_prior"),  # LRPrior.from_study
     ("lr_search.workloads.workload", "lr_search.ramp.range_test"),  # workload.range_test
     ("lr_search.workloads.workload", "lr_search.ramp.settings"),
+    ("lr_search.workloads.trainable", "lr_search.ramp.settings"),  # trainable.range_test
+    ("lr_search.workloads.trainable", "lr_search.own_loops.function_ramp"),
+    ("lr_search.workloads.trainable", "lr_search.own_loops.first_look"),  # what a comparison begins with
+    ("lr_search.workloads.trainable", "lr_search.own_loops.training_run"),  # the type of what a function is given
     ("lr_search.training.training", "lr_search.ramp.range_test"),  # training.range_test
     ("lr_search.training.training", "lr_search.ramp.settings"),
     ("lr_search.ramp.range_test", "lr_search.fused.range_tests"),  # several seeds in one ramp

@@ -15,6 +15,7 @@ from lr_search.kinds.checked import checked
 from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import TrialSpec
 from lr_search.training.training import Training
+from lr_search.workloads.subject import Subject
 from lr_search.workloads.workload import Workload
 from lr_search_ray.cluster.resources import checked_resources
 from lr_search_ray.jobs.session import Session, opened
@@ -121,7 +122,7 @@ class RayExecutor(Executor):
         return TimeLimits(self.time_budget_seconds, self.trial_seconds)
 
     @contextmanager
-    def session(self, workloads: Mapping[str, Workload]) -> Iterator[Session]:
+    def session(self, workloads: Mapping[str, Subject]) -> Iterator[Session]:
         """Ray with the workloads in its store; its `run` drains studies.
 
         Args:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from lr_search.comparison.question import Question
 from lr_search.errors import InvalidInputError, require
-from lr_search.ramp.settings import RampSettings, ramp_steps
+from lr_search.ramp.settings import LEAST_RAMP_STEPS, RampSettings, ramp_steps
 from lr_search.samplers.strategies import Pilots, Rung, Strategy
 from lr_search.studies.optimizer_side import Side
 from lr_search.studies.schedule_layout import ScheduleLayout
@@ -60,10 +60,16 @@ class Budget:
 
     def _no_pilots(self, strategy: Strategy, pilots: Pilots) -> InvalidInputError:
         rung, num_steps = pilots.rungs[0], self._num_steps
+        asked = RampSettings(**self.asked.range_test)
         first, each = self.pilots_after, rung.num_steps(num_steps)
+        shortest = math.ceil(first / asked.most_steps() * replace(asked, num_steps=LEAST_RAMP_STEPS).most_steps())
+        need, enough = (_up((steps + rung.pilots * each) / num_steps) for steps in (first, shortest))
+        shorter = (
+            f' Or have a shorter range test (range_test={{"num_steps": {LEAST_RAMP_STEPS}}}): then {enough} is enough.'
+        )
         return InvalidInputError(
             f"{strategy.name!r} must have steps for its range test and {rung.pilots} pilots of {each} steps, but got "
-            f"{self.asked.budget:g} full trainings of {num_steps} steps. Give at least {_up((first + rung.pilots * each) / num_steps)}."
+            f"{self.asked.budget:g} full trainings of {num_steps} steps. Give at least {need}.{shorter if enough != need else ''}"
         )
 
     def _shorter(self, strategy: Strategy, full: int) -> str:
@@ -138,12 +144,24 @@ class Budget:
 
     def confirm_steps(self, confirm: int) -> int:
         """Steps that the best two, and today's, take to be confirmed. Args: confirm: on how many fresh seeds."""
+        if not self._trains:
+            return 0
         today = self.asked.today
         return confirm * (2 * self._num_steps + (0 if today is None else today.steps))
 
     def confirm_trials(self, confirm: int) -> int:
-        """How many trainings these are."""
-        return confirm * (2 if self.asked.today is None else 3)
+        """How many trainings these are; none where the budget pays for pilots alone, and there will be no best."""
+        return self._trains * confirm * (2 if self.asked.today is None else 3)
+
+    @property
+    def _trains(self) -> bool:
+        """Whether any study has a full training."""
+        ways = (
+            (strategy, layout, side)
+            for side in self.asked.sides.values()
+            for strategy, layout in itertools.product(side.strategies, side.layouts.values())
+        )
+        return any(self.trials_of(*way) for way in ways)
 
     def _searched(self, side: Side) -> tuple[int, int]:
         """Pilots and full trainings with one optimizer and seed, and their steps."""

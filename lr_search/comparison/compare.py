@@ -32,12 +32,13 @@ from lr_search.storage.working.working_storage import WorkingStorage
 from lr_search.storage.working.wrapped import working_storage
 from lr_search.studies.opening import delete_comparison, finished_trials, open_studies, recorded_plans
 from lr_search.studies.study import StudyTask
+from lr_search.workloads.trainable import Trainable
 from lr_search.workloads.workload import Workload
 
 
 @checked
 def compare(
-    workload: Workload,
+    workload: Workload | Trainable,
     *,
     strategies: str | Sequence[Any] | Mapping[str, Any] = ("grid", "random", "range_test"),
     schedules: str | Sequence[str] | Mapping[str, Any] = ("constant", "triangular2", "sgdr"),
@@ -65,7 +66,7 @@ def compare(
     where it was; a larger budget extends it.
 
     Args:
-        workload: what is trained.
+        workload: what is trained; or a training function of your own, see `Trainable`.
         strategies: names (see `lr-search list`), Optuna's samplers among them; or name -> Optuna sampler (its class, a
             function that makes it, or itself), or name -> the LR used today.
         schedules: names (see `lr-search list`), or name -> (peak LR -> Schedule or Controller). The range tests of a

@@ -11,6 +11,7 @@ from lr_search.samplers.strategies import Rung, Strategy
 from lr_search.studies.pilot_layout import as_pilot, pilot_layout
 from lr_search.studies.plan import StudyPlan
 from lr_search.studies.schedule_layout import ScheduleLayout
+from lr_search.workloads.subject import Subject
 from lr_search.workloads.workload import Workload
 
 
@@ -34,7 +35,8 @@ def pilot_plans(
         first: the study of the range tests, which the first rung waits for.
         common: what the studies of one optimizer and seed have in common, with the workload of a full training.
     """
-    work: Workload = common["workload"]
+    work = common["workload"]
+    assert isinstance(work, Workload)
     place = f"{schedule}/{common['optimizer']}/seed {common['seed']}"
     plans: list[StudyPlan] = []
     for rung, count in rungs:
@@ -61,7 +63,7 @@ def least_steps(strategy: Strategy, layout: ScheduleLayout, num_steps: int) -> i
     return rung.pilots * rung.num_steps(num_steps)
 
 
-def require_pilots(strategies: Sequence[Strategy], layouts: Mapping[str, ScheduleLayout], workload: Workload) -> None:
+def require_pilots(strategies: Sequence[Strategy], layouts: Mapping[str, ScheduleLayout], workload: Subject) -> None:
     """Find out before the first step whether every rung can be laid out.
 
     Raises:

@@ -29,11 +29,14 @@ from lr_search.studies.optimizer_side import Side, range_kind, side_of
 from lr_search.studies.plan import report_steps
 from lr_search.studies.pruner_names import require_pruner_packages
 from lr_search.studies.schedule_layout import PEAK, ScheduleLayout, layouts_of
-from lr_search.training.controller import first_schedule
+from lr_search.training.controller import Controller, first_schedule
+from lr_search.workloads.subject import Subject
+from lr_search.workloads.trainable import Trainable, require_workload_for
 from lr_search.workloads.workload import Workload
 
 MOST_SNAPSHOTS = 1_000
 CURVES = 1
+OWN_LOOP = "own loop"  # what a table calls the optimizer of a training function that attaches none
 Pruner = BasePruner | Literal["auto"] | None
 
 
@@ -66,7 +69,7 @@ class Question:
     today: Today | None = None
 
     @property
-    def workload(self) -> Workload:
+    def workload(self) -> Subject:
         """With the first optimizer."""
         return next(iter(self.sides.values())).workload
 
@@ -102,7 +105,7 @@ class Question:
 
 
 def question(
-    workload: Workload,
+    workload: Subject,
     *,
     name: str,
     strategies: Any,
@@ -124,6 +127,7 @@ def question(
     searched = None if lr_range is None else _lr_range(lr_range)
     ways, layouts = resolve_strategies(strategies), layouts_of(schedules, workload, search_shape=search_shape)
     _require_pruner(pruner, ways, search_shape)
+    _require_possible(workload, ways, layouts, optimizers)
     sides = _sides(
         _workloads(workload, optimizers), ways, layouts, searched, given, budget * workload.num_steps, curves
     )
@@ -205,14 +209,33 @@ def _snapshots(snapshots: int) -> int:
     return snapshots
 
 
-def _workloads(workload: Workload, optimizers: NamedOptimizers | None) -> dict[str, Workload]:
+def _require_possible(
+    subject: Subject, strategies: Sequence[Strategy], layouts: Mapping[str, ScheduleLayout], optimizers: Any
+) -> None:
+    """Refuse what only a workload can be asked for."""
+    if optimizers is not None:
+        require_workload_for("optimizers=", subject)
+    for strategy in strategies:
+        if strategy.probe is not None or strategy.pilots is not None:
+            require_workload_for(f"the strategy {strategy.name!r}", subject)
+    for name, layout in layouts.items():
+        trained_under = layout(PEAK)
+        if isinstance(trained_under, Controller) and trained_under.by_evaluations(subject) is None:
+            require_workload_for(f"the schedule {name!r}", subject)
+
+
+def _workloads(workload: Subject, optimizers: NamedOptimizers | None) -> Mapping[str, Subject]:
+    if isinstance(workload, Trainable):
+        kind = workload.first_look().optimizer_class
+        return {OWN_LOOP if kind is None else kind.__name__: workload}
+    assert isinstance(workload, Workload)
     if optimizers is None:
         return {optimizer_name(workload.optimizer): workload}
     return {name: replace(workload, optimizer=made) for name, made in resolve_optimizers(optimizers).items()}
 
 
 def _sides(
-    workloads: Mapping[str, Workload],
+    workloads: Mapping[str, Subject],
     strategies: Sequence[Strategy],
     layouts: Mapping[str, ScheduleLayout],
     lr_range: tuple[float, float] | None,
@@ -226,14 +249,19 @@ def _sides(
         side = side_of(name, workload, strategies, layouts, partial(_named, workload))
         kind = range_kind(workload) if lr_range is None else ""
         searched = RANGES[kind] if lr_range is None else lr_range
-        settings = _range_test(range_test, searched, workload.num_steps)
+        given = {**range_test, **_without_gain_ratio(workload)}
+        settings = _range_test(given, searched, workload.num_steps)
         if lr_range is None and _pays_for_more(settings, side, budget_steps, curves):
-            settings = _range_test(range_test, searched, workload.num_steps, moving=True)
+            settings = _range_test(given, searched, workload.num_steps, moving=True)
         own_ends = frozenset(range_test.keys() & {"start_lr", "end_lr", "extend"})
         sides[name] = replace(
             side, lr_range=searched, range_kind=kind, range_test=settings, tested_range=searched, own_ends=own_ends
         )
     return sides
+
+
+def _without_gain_ratio(subject: Subject) -> dict[str, Any]:
+    return {"gain_ratio": False} if isinstance(subject, Trainable) else {}
 
 
 def _pays_for_more(settings: Mapping[str, Any], side: Side, budget_steps: float, curves: int) -> bool:
@@ -243,7 +271,7 @@ def _pays_for_more(settings: Mapping[str, Any], side: Side, budget_steps: float,
     return 2 * curves * RampSettings(**settings).most_steps() + least <= budget_steps
 
 
-def _named(workload: Workload, schedule: str) -> ScheduleLayout:
+def _named(workload: Subject, schedule: str) -> ScheduleLayout:
     return layouts_of(schedule, workload)[schedule]
 
 

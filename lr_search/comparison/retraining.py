@@ -11,6 +11,7 @@ from lr_search.errors import InvalidInputError, quoted
 from lr_search.results.recommendation import Recommendation, lack
 from lr_search.storage.records import StudyRecord, TrialRecord
 from lr_search.studies.trial import TrialSpec
+from lr_search.workloads.trainable import require_workload_for
 from lr_search.workloads.workload import Workload
 
 _COLUMNS = ("strategy", "schedule", "optimizer", "seed")
@@ -75,4 +76,6 @@ def _spec(
             f"The trial must be of what compare() was last asked, but {schedule!r} with {optimizer!r} was not part of it. "
             "Call compare with that schedule and optimizer again; what is finished is not trained twice."
         )
+    require_workload_for("retrain()", side.workload)
+    assert isinstance(side.workload, Workload)
     return side.workload, TrialSpec(seed, schedule=layout(lr, **shape), snapshots=asked.snapshots)

@@ -120,7 +120,7 @@ def range_lines(asked: Question) -> list[str]:
             tested = ", and further where its range tests show that as too narrow" if _is_open(side) else ""
             why = side.range_kind if side.lr_range == RANGES[side.range_kind] else "as it began"
             lines.append(f"{name}: LRs from {side.lr_range[0]:g} to {side.lr_range[1]:g} ({why}){tested}")
-    if isinstance(asked.workload.model, ModuleCopies):
+    if isinstance(getattr(asked.workload, "model", None), ModuleCopies):
         lines.append(
             "model is a module: all seeds begin with its weights (a function that makes it gives each its own)"
         )

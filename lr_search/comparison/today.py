@@ -14,7 +14,7 @@ from lr_search.samplers.strategies import Strategy
 from lr_search.samplers.strategy_names import resolve_strategies
 from lr_search.studies.optimizer_side import Side
 from lr_search.studies.schedule_layout import ScheduleLayout, layouts_of
-from lr_search.workloads.workload import Workload
+from lr_search.workloads.subject import Subject
 
 TODAY = "today"  # the name of the strategy
 _HOLDS = ("lr", "schedule", "optimizer")
@@ -38,7 +38,7 @@ class Today:
     schedule: str
     layout: ScheduleLayout
     optimizer: str
-    workload: Workload
+    workload: Subject
 
     @property
     def strategy(self) -> Strategy:

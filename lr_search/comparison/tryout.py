@@ -18,6 +18,7 @@ from lr_search.storage.fingerprints.fingerprint import Starts, fingerprints, fur
 from lr_search.studies.plan import StudyPlan
 from lr_search.training.training import train
 from lr_search.workloads.batches import BatchSource, first_batches, open_data
+from lr_search.workloads.subject import Subject
 from lr_search.workloads.workload import PROBE_LR, Workload
 
 _SHARED = (
@@ -27,7 +28,7 @@ _SHARED = (
 
 
 def tried_starts(
-    workloads: Mapping[str, Workload],
+    workloads: Mapping[str, Subject],
     seeds: Sequence[int],
     *,
     own: bool,
@@ -49,6 +50,8 @@ def tried_starts(
     """
     for optimizer, workload in workloads.items():
         with _tried(f" with the optimizer {optimizer!r}" if len(workloads) > 1 else ""), limits.watch_first():
+            if not isinstance(workload, Workload):
+                continue  # a training function's first look tries it out
             _try(workload, seeds[0])
             if on_test_data and workload.test_data is not None:
                 _try(replace(workload, valid_data=workload.test_data), seeds[0])

@@ -17,7 +17,7 @@ from lr_search.training.controller import Controller
 if TYPE_CHECKING:
     from lr_search.training.evaluation import Evaluation
     from lr_search.training.training import Training
-    from lr_search.workloads.workload import Workload
+    from lr_search.workloads.subject import Subject
 
 
 @checked
@@ -79,7 +79,7 @@ class ReduceOnPlateau(Controller):
         """A control of the training's workload."""
         return self.by_evaluations(training.workload)
 
-    def by_evaluations(self, workload: Workload) -> Plateau:
+    def by_evaluations(self, workload: Subject) -> Plateau:
         """A control with the workload's objective and direction, where none were given."""
         metric = workload.objective if self.metric is None else self.metric
         direction = self.direction or (workload.direction if metric == workload.objective else "minimize")

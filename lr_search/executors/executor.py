@@ -16,6 +16,7 @@ from lr_search.kinds.checked import checked
 from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.training import Training
+from lr_search.workloads.subject import Subject
 from lr_search.workloads.workload import Workload
 
 FAILURES_IN_A_ROW = 3
@@ -41,7 +42,7 @@ class Executor(ABC):
         """A new one from the command line's words, by name."""
         return cls(**options)
 
-    def session(self, workloads: Mapping[str, Workload]) -> AbstractContextManager[Executor]:
+    def session(self, workloads: Mapping[str, Subject]) -> AbstractContextManager[Executor]:
         """Entered before any study is made; what it yields runs the trials.
 
         Args:
@@ -53,7 +54,7 @@ class Executor(ABC):
         """How long a comparison and each trial may take, if that begins now; what tries the workload out keeps to them too."""
         return NO_LIMITS
 
-    def first_pace(self, workload: Workload, seeds: Sequence[int], trials: int) -> FirstPace | None:
+    def first_pace(self, workload: Subject, seeds: Sequence[int], trials: int) -> FirstPace | None:
         """How fast it will run trials, measured on a few steps; None where these raise an exception.
 
         Args:

@@ -6,14 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from math import isfinite
 from statistics import fmean
 
 from lr_search.errors import LRSearchError
 from lr_search.fused.lane import Member
 from lr_search.fused.support import known_support
 from lr_search.fused.trials import FusedTraining
+from lr_search.own_loops.first_look import seconds_a_step
 from lr_search.schedules.decay import Constant
 from lr_search.training.training import train
+from lr_search.workloads.subject import Subject
+from lr_search.workloads.trainable import Trainable
 from lr_search.workloads.workload import PROBE_LR, Workload
 
 CHUNK_STEPS = 5  # are timed together
@@ -35,11 +39,19 @@ class FirstPace:
     at_once: int = 1
 
 
-def pace_alone(workload: Workload) -> FirstPace | None:
+def pace_alone(subject: Subject) -> FirstPace | None:
     """Of trials that are trained one after the other; None where the user's code raises an exception.
 
-    Takes up to 210 steps of trainings that are then thrown away; they are not charged.
+    Takes up to 210 steps of trainings that are then thrown away; they are not charged. Of a training function without evaluations.
     """
+    if isinstance(subject, Trainable):
+        seconds = seconds_a_step(subject, 0)
+        return FirstPace(seconds) if isfinite(seconds) else None
+    assert isinstance(subject, Workload)
+    return _pace_of_workload(subject)
+
+
+def _pace_of_workload(workload: Workload) -> FirstPace | None:
     short = _short(workload)
     try:
         with closing(train(short, Constant(PROBE_LR))) as training:

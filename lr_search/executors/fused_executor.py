@@ -19,6 +19,7 @@ from lr_search.executors.wave import Wave
 from lr_search.executors.work import POLL_SECONDS, Work
 from lr_search.fused.width import SOME
 from lr_search.kinds.checked import checked
+from lr_search.workloads.subject import Subject
 from lr_search.workloads.workload import Workload
 
 
@@ -71,11 +72,11 @@ class FusedExecutor(LimitedExecutor):
         require_parallel(self.parallel_per_study)
         require_time_limits(time_budget_seconds=self.time_budget_seconds, trial_seconds=self.trial_seconds)
 
-    def first_pace(self, workload: Workload, seeds: Sequence[int], trials: int) -> FirstPace | None:
+    def first_pace(self, workload: Subject, seeds: Sequence[int], trials: int) -> FirstPace | None:
         """See `Executor`. Where the width is still to be found it may turn out to be faster."""
         alone = pace_alone(workload)
         width = min(trials, SOME if self.width == "auto" else self.width)
-        if alone is None or width < 2:
+        if alone is None or width < 2 or not isinstance(workload, Workload):
             return alone
         each = math.ceil(trials / len(seeds))  # of each seed, which are taken together
         together = pace_together(workload, [seed for seed in seeds for _ in range(each)][:width])

@@ -18,6 +18,7 @@ from lr_search.fused.support import Support, known_support
 from lr_search.fused.width import WIDEST, fastest_width, fitting_width
 from lr_search.ramp.settings import RampSettings
 from lr_search.studies.study import StudyTask
+from lr_search.workloads.subject import Subject
 from lr_search.workloads.workload import Workload
 
 
@@ -31,20 +32,20 @@ class Fusing:
 
     def __init__(self, width: int | Literal["auto"], limits: TimeLimits = NO_LIMITS) -> None:
         self._asked, self.limits = width, limits
-        self._support: dict[int, tuple[Workload, Support]] = {}
+        self._support: dict[int, tuple[Subject, Support]] = {}
         self._fastest: dict[int, tuple[int, int]] = {}  # the fastest width, and the most that was tried
         self._by_seed: set[int] = set()  # the ids of workloads whose seeds cannot be taken together
         self._limit = sys.maxsize  # what memory was found to hold
         self._warned: set[str] = set()
 
-    def support(self, workload: Workload, seed: int) -> Support:
+    def support(self, workload: Subject, seed: int) -> Support:
         """What is known of a workload, which is tried out once; why it cannot be fused is reported as a warning."""
         if id(workload) not in self._support:
             self._support[id(workload)] = workload, supported_within(self.limits, workload, seed)
             self._warn(self._support[id(workload)][1].reason)
         return self._support[id(workload)][1]
 
-    def refuse(self, workload: Workload, reason: str) -> None:
+    def refuse(self, workload: Subject, reason: str) -> None:
         """Take note that a workload turned out later to be one that cannot be fused, and why."""
         self._support[id(workload)] = workload, Support(reason)
         self._warn(reason)
@@ -79,7 +80,7 @@ class Fusing:
             return False
         return set(known[0].trained) == set(known[1].trained)
 
-    def keep_seeds_apart(self, workload: Workload) -> None:
+    def keep_seeds_apart(self, workload: Subject) -> None:
         """Take note that trainings of a workload under several seeds turned out to be none that can be taken together."""
         self._by_seed.add(id(workload))
 
@@ -98,6 +99,7 @@ class Fusing:
         width, tried = self._fastest.get(id(workload), (1, 0))
         if most > tried and 2 * width > tried:  # a wider one might be faster yet
             width = 1
+            assert isinstance(workload, Workload)
             with suppress(TrialTimeoutError), self.limits.watch():
                 width = fastest_width(workload, seeds[:most], support)
             self._fastest[id(workload)] = width, most
@@ -127,8 +129,10 @@ def _same_ramps(one: StudyTask, other: StudyTask) -> bool:
     return (first.kind, first.range_test, first.workload) == (second.kind, second.range_test, second.workload)
 
 
-def supported_within(limits: TimeLimits, workload: Workload, seed: int) -> Support:
+def supported_within(limits: TimeLimits, workload: Subject, seed: int) -> Support:
     """What is known of a workload, which is tried out; it may take as long as a trial."""
+    if not isinstance(workload, Workload):
+        return Support("a Workload, whose steps are known, but got a training function")
     try:
         with limits.watch():
             return known_support(workload, seed)
@@ -143,5 +147,6 @@ def why_apart(failure: Exception) -> str:
     return f"trainings that can be taken together to their end, but got {error_text(failure)}"
 
 
-def _but_optimizer(workload: Workload) -> list[Any]:
+def _but_optimizer(workload: Subject) -> list[Any]:
+    assert isinstance(workload, Workload)
     return [getattr(workload, field.name) for field in fields(workload) if field.name != "optimizer"]

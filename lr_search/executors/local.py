@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from lr_search.executors.executor import FailureWatch, require_parallel
 from lr_search.executors.interrupts import interrupts_held
 from lr_search.executors.progress import Progress
+from lr_search.executors.solo_runs import run_trial
 from lr_search.executors.time_limits.limited_executor import LimitedExecutor
 from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits, require_time_limits
-from lr_search.executors.trial_run import run_trial
 from lr_search.executors.work import POLL_SECONDS, Work
 from lr_search.kinds.checked import checked
 from lr_search.storage.ownership import Heartbeat

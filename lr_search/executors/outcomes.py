@@ -21,6 +21,7 @@ from lr_search.studies.pilot_layout import as_pilot
 from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.controller import first_schedule
 from lr_search.training.snapshots import Snapshot
+from lr_search.workloads.subject import Subject
 from lr_search.workloads.workload import Workload
 
 
@@ -40,11 +41,11 @@ class Trained(Protocol):
     def evaluate(self, model: nn.Module) -> dict[str, float]: ...  # noqa: D102
 
 
-def begun(workload: Workload) -> Outcome:
+def begun(subject: Subject) -> Outcome:
     """The outcome of a trial that begins here and now."""
     return Outcome(
         started=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        device=device_name(workload),
+        device=device_name(subject),
         worker=f"{socket.gethostname()} {os.getpid()}",
     )
 
@@ -115,9 +116,9 @@ def kept_snapshots(workload: Workload, spec: TrialSpec) -> int:
     return 0 if workload.combine is None or cycles < 2 else spec.snapshots
 
 
-def device_name(workload: Workload) -> str:
+def device_name(subject: Subject) -> str:
     """The device, and on a CPU how many threads: the last bits depend on them."""
-    if workload.torch_device.type == "cuda":
-        return torch.cuda.get_device_name(workload.torch_device)
+    if subject.torch_device.type == "cuda":
+        return torch.cuda.get_device_name(subject.torch_device)
     threads = torch.get_num_threads()
-    return f"{workload.torch_device} ({threads} thread{'s' if threads > 1 else ''})"
+    return f"{subject.torch_device} ({threads} thread{'s' if threads > 1 else ''})"

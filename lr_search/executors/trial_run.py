@@ -13,9 +13,10 @@ from lr_search.executors.interrupts import worker_deaths_held
 from lr_search.executors.outcomes import begun, conclude, cut, fail, finish, judged_by, kept_snapshots, tell_curve
 from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
 from lr_search.ramp.descending_probe import descending_probe
-from lr_search.studies.trial import Outcome, TrialSpec
+from lr_search.studies.trial import TrialSpec
 from lr_search.training.evaluation import Evaluation, Evaluations
 from lr_search.training.training import Training, train
+from lr_search.workloads.subject import Subject
 from lr_search.workloads.workload import Workload
 
 Report = Callable[[Evaluation], bool]  # is passed each evaluation; whether to prune the trial here
@@ -25,15 +26,15 @@ class Run(ABC):
     """A trial, evaluation by evaluation; an exception in the user's code becomes part of its outcome.
 
     Args:
-        workload: what is trained.
+        subject: what is trained.
 
     Attributes:
         outcome: what became of it so far; whole once `over`.
         over: whether nothing is left to do; known with the last evaluation.
     """
 
-    def __init__(self, workload: Workload) -> None:
-        self.outcome = begun(workload)
+    def __init__(self, subject: Subject) -> None:
+        self.outcome = begun(subject)
         self.over = False
 
     @property
@@ -77,29 +78,53 @@ class Run(ABC):
                 self._charge(time.perf_counter() - started)
 
 
-def run_trial(workload: Workload, spec: TrialSpec, report: Report, limits: TimeLimits = NO_LIMITS) -> Outcome:
-    """Train, or run the range test or probe; an exception in the user's code becomes part of the answer.
+class SoloRun(Run, Evaluations):
+    """A trial by itself: an iterator of its evaluations; a range test or probe has none, and is run by the first `next`.
 
     Args:
-        workload: what is trained.
-        spec: under which schedule and seed.
-        report: is passed each evaluation; may ask for the trial to be pruned.
+        subject: what is trained.
         limits: how long it may take, and everything.
-
-    Raises:
-        TimeUpError: the time for everything is over.
     """
-    run = TrialRun(workload, spec, limits)
-    try:
-        for evaluation in run:
-            run.tell(report, evaluation)
-    finally:
-        run.close()
-    return run.outcome
+
+    def __init__(self, subject: Subject, limits: TimeLimits) -> None:
+        super().__init__(subject)
+        self._limits = limits
+
+    def _watched(self) -> AbstractContextManager[None]:
+        """The trial's own code runs inside, as long as it may."""
+        return self._limits.watch(self.outcome.seconds)
+
+    def run(self, report: Report) -> None:
+        """Run it to its end. Args: report: is passed each evaluation; may ask for the trial to be pruned."""
+        for evaluation in self:
+            self.tell(report, evaluation)
+
+    def next_evaluation(self) -> int | None:
+        """The step of the next evaluation, where it can be trained up to there; else None."""
+        return None
+
+    def advance(self, step: int) -> None:
+        """Train on to that step, which lies before the next evaluation."""
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """What another run of the same trial needs to go on from here, but for the evaluations; None: it must begin again."""
+        return None
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that `state_dict` returned."""
+
+    @property
+    def has_state(self) -> bool:
+        """Whether there is a state to go on from."""
+        return False
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the data."""
 
 
-class TrialRun(Run, Evaluations):
-    """A trial by itself; a range test or probe has no evaluations, and is run by the first `next`.
+class TrialRun(SoloRun):
+    """A trial of a workload by itself.
 
     Args:
         workload: what is trained.
@@ -108,8 +133,7 @@ class TrialRun(Run, Evaluations):
     """
 
     def __init__(self, workload: Workload, spec: TrialSpec, limits: TimeLimits = NO_LIMITS) -> None:
-        super().__init__(workload)
-        self._limits = limits
+        super().__init__(workload, limits)
         self._workload, self._spec = judged_by(workload, spec), spec
         self._training: Training | None = None
 
@@ -122,10 +146,6 @@ class TrialRun(Run, Evaluations):
                 else:
                     evaluation = self._next_of_training()
         return evaluation
-
-    def _watched(self) -> AbstractContextManager[None]:
-        """The trial's own code runs inside, as long as it may."""
-        return self._limits.watch(self.outcome.seconds)
 
     def _run_first(self) -> None:
         """Run the range test or the probe."""
@@ -177,6 +197,11 @@ class TrialRun(Run, Evaluations):
             with self._failures_kept(), self._watched():
                 step = self._begun().next_evaluation()
         return step
+
+    @property
+    def has_state(self) -> bool:
+        """Whether there is a state to go on from: of a training that has begun."""
+        return self._spec.schedule is not None and self.step > 0
 
     def state_dict(self) -> dict[str, Any]:
         """What another run of the same trial needs to go on from here, but for the evaluations; of a training.

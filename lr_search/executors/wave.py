@@ -17,6 +17,7 @@ from lr_search.storage.ownership import Heartbeat
 from lr_search.studies.job import Job
 from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Outcome
+from lr_search.workloads.workload import Workload
 
 
 class Wave:
@@ -92,7 +93,7 @@ class Wave:
         """Run range tests in one fused ramp, or one by one where they cannot be fused."""
         for job in jobs:
             self._progress.begin(job)
-        outcomes = fused_outcomes(jobs[0].workload, [job.spec for job in jobs], self._fusing.limits)
+        outcomes = fused_outcomes(_known(jobs[0]), [job.spec for job in jobs], self._fusing.limits)
         if outcomes is None:
             for job in jobs:
                 self._alone(job)
@@ -119,7 +120,7 @@ class Wave:
         """Train them fused. Returns: the exception that ended it before all of them had ended."""
         for job in jobs:
             self._progress.begin(job)
-        fused = FusedRun([(job.workload, job.spec) for job in jobs], self._fusing.support, self._fusing.limits)
+        fused = FusedRun([(_known(job), job.spec) for job in jobs], self._fusing.support, self._fusing.limits)
         try:
             with fused.failures_kept():
                 for runs in fused:
@@ -164,3 +165,9 @@ class Wave:
 def seeds_of(jobs: Sequence[Job]) -> list[int]:
     """The seeds of their trainings, each once."""
     return list(dict.fromkeys(job.spec.seed for job in jobs))
+
+
+def _known(job: Job) -> Workload:
+    """What it trains: nothing else is trained together."""
+    assert isinstance(job.workload, Workload)
+    return job.workload

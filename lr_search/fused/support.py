@@ -21,7 +21,7 @@ from lr_search.fused.reference import Alone
 from lr_search.fused.seed_batches import num_bytes
 from lr_search.fused.stack import Stack
 from lr_search.optimizers.closures import takes_closure
-from lr_search.optimizers.param_groups import trainable
+from lr_search.optimizers.param_groups import held_tensors
 from lr_search.rng import RNGState, preserved_rng, seed_everything
 from lr_search.state.capture import capture_loss, preserved_modes, restored_afterwards
 from lr_search.training.evaluation import metric_total
@@ -128,10 +128,10 @@ def _tried(workload: Workload, seed: int) -> Support:
     _require_same(
         "the loss", [first.loss], [own.run().loss], workload, f"{PURE}, which gives the same when it is called again"
     )
-    held = {id(parameter) for parameter in trainable(optimizer.param_groups)}
+    held = {id(parameter) for parameter in held_tensors(optimizer.param_groups)}
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     moved = {name for name, parameter in first.named() if id(parameter) in held}
-    trained = tuple(names[id(p)] for p in trainable(optimizer.param_groups) if names.get(id(p)) in moved)
+    trained = tuple(names[id(p)] for p in held_tensors(optimizer.param_groups) if names.get(id(p)) in moved)
     _require(len(trained) > 0, "parameters that its optimizer holds and its loss moves, but got none")
     named = dict(model.named_parameters())
     stack = Stack(model, [named[name] for name in trained], 2)
@@ -171,7 +171,7 @@ def _require_plain(workload: Workload, model: nn.Module, optimizer: torch.optim.
     _require(not split, f"plain tensors as weights, but got {' and '.join(split)}")
     devices = sorted({str(tensor.device) for tensor in tensors})
     _require(len(devices) == 1, f"a model on one device, but got one on {' and '.join(devices)}")
-    held = [parameter for parameter in trainable(optimizer.param_groups) if parameter.requires_grad]
+    held = [parameter for parameter in held_tensors(optimizer.param_groups) if parameter.requires_grad]
     dtypes = sorted({str(parameter.dtype) for parameter in held})
     _require(len(dtypes) <= 1, f"weights of one dtype, but got {' and '.join(dtypes)}")
     sparse = [name for name, m in model.named_modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag) and m.sparse]

@@ -19,7 +19,7 @@ from lr_search.fused.seed_batches import SeededWalks, SeedsApartError, stack_bat
 from lr_search.fused.stack import Stack
 from lr_search.fused.support import LOOPED, TOLERANCE_BY_PRECISION, Support
 from lr_search.fused.updates import Layout, RowUpdate, StackedUpdate, Update
-from lr_search.optimizers.param_groups import trainable
+from lr_search.optimizers.param_groups import held_tensors
 from lr_search.rng import RNGState, preserved_rng
 from lr_search.training.batch_fault import batch_fault_of
 from lr_search.training.course import TRAINING_BLOCK
@@ -282,7 +282,7 @@ class FusedTraining:
 def idle_parameters(optimizer: torch.optim.Optimizer, stack: Stack) -> list[torch.Tensor]:
     """The parameters that the optimizer of the stack's own model holds and that no step moves."""
     moved = {id(parameter) for parameter in stack.parameters}
-    held = trainable(optimizer.param_groups)
+    held = held_tensors(optimizer.param_groups)
     return [parameter for parameter in held if parameter.requires_grad and id(parameter) not in moved]
 
 

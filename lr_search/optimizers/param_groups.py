@@ -163,7 +163,7 @@ def foreign(model: nn.Module, optimizers: Optimizers) -> str:
     Returns: what came, as a sentence's end; empty where all are the model's.
     """
     own = {id(parameter) for parameter in model.parameters()}
-    held = trainable(groups(optimizers))
+    held = held_tensors(groups(optimizers))
     others = [parameter for parameter in held if id(parameter) not in own]
     if not others:
         return ""
@@ -175,6 +175,6 @@ def foreign(model: nn.Module, optimizers: Optimizers) -> str:
     )
 
 
-def trainable(groups: Iterable[dict[str, Any]]) -> list[torch.Tensor]:
+def held_tensors(groups: Iterable[dict[str, Any]]) -> list[torch.Tensor]:
     """Every parameter an optimizer's groups hold, in order."""
     return [parameter for group in groups for parameter in group["params"]]

@@ -27,15 +27,25 @@ def run_ramp(begin: Callable[[], RampRun], settings: RampSettings) -> LRCurve:
         begin: makes the run, from the weights the ramp begins with; called again for each new start.
         settings: the ramp's ends, its steps from one to the other, and whether to move them.
     """
+    return restarted_where_too_high(lambda lrs: _climbed(begin, lrs, settings), settings)
+
+
+def restarted_where_too_high(climbed: Callable[[FloatArray], LRCurve], settings: RampSettings) -> LRCurve:
+    """The curve of a ramp that begins again lower where its start was too high.
+
+    Args:
+        climbed: the LRs of the steps -> the curve, from the weights the ramp begins with.
+        settings: of the ramp.
+    """
     lrs = settings.lrs()
-    curve = _climbed(begin, lrs, settings)
+    curve = climbed(lrs)
     lowest = settings.start_lr
     while begins_too_high(curve, settings, lowest):
         per_step = lrs[1] / lrs[0]
         more = int(np.ceil(-np.log(START_FACTOR) / np.log(per_step)))
         lowest = lowest * per_step**-more
         lrs = np.concatenate([lowest * per_step ** np.arange(more), lrs])
-        restarted = _climbed(begin, lrs, settings)
+        restarted = climbed(lrs)
         curve = replace(
             restarted,
             num_steps=restarted.num_steps + curve.num_steps,
@@ -59,8 +69,8 @@ def _climbed(begin: Callable[[], RampRun], lrs: FloatArray, settings: RampSettin
         run.go(lrs)
         run.require_sound(begin)
         curve = run.curve()
-        while _ends_too_low(curve, lrs, settings):
-            more = _lrs_beyond(lrs, settings.ramp)
+        while ends_too_low(curve, lrs, settings):
+            more = lrs_beyond(lrs, settings.ramp)
             lrs = np.concatenate([lrs, more])
             run.go(more)
             run.require_sound(begin)
@@ -70,7 +80,7 @@ def _climbed(begin: Callable[[], RampRun], lrs: FloatArray, settings: RampSettin
         run.close()
 
 
-def _ends_too_low(curve: LRCurve, lrs: FloatArray, settings: RampSettings) -> bool:
+def ends_too_low(curve: LRCurve, lrs: FloatArray, settings: RampSettings) -> bool:
     """Whether to go on beyond the end so far."""
     return may_go_on(curve, settings) and bool(lrs[-1] * END_FACTOR <= HIGHEST_LR * (1 + 1e-9))
 
@@ -81,7 +91,7 @@ def may_go_on(curve: LRCurve, settings: RampSettings) -> bool:
     return asked and end_to_move(curve) == "end"
 
 
-def _lrs_beyond(lrs: FloatArray, ramp: Ramp) -> FloatArray:
+def lrs_beyond(lrs: FloatArray, ramp: Ramp) -> FloatArray:
     """The steps after those, (more,): a decade of them, or as wide a ramp again where it is linear."""
     if ramp == "linear":
         return np.asarray(lrs[-1] + (lrs[1] - lrs[0]) * np.arange(1, len(lrs) + 1))

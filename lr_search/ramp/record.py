@@ -98,7 +98,7 @@ class RampRecord:
         """What was recorded so far.
 
         Args:
-            optimizers: that took the steps; the character of the first is told.
+            optimizers: that took the steps; the character of the first is told, where there is one.
             group_ratios: each parameter group's LR over the first's.
             num_weights: how many numbers are trained.
             plan: what is known of the training.
@@ -117,7 +117,7 @@ class RampRecord:
         return LRCurve(
             np.asarray(self._lrs), np.asarray(self._losses), gain_ratio=gain_ratio, metrics=metrics,
             stopped=self.stopped, num_steps=self.steps, num_forwards=self.forwards, ramp=self._ramp,
-            optimizer=character(optimizers[0]), group_ratios=tuple(group_ratios), plan=plan,
+            optimizer=character(optimizers[0]) if optimizers else {}, group_ratios=tuple(group_ratios), plan=plan,
         )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from lr_search.errors import require
 from lr_search.kinds.checked import checked
 
 if TYPE_CHECKING:
-    from lr_search.workloads.workload import Workload
+    from lr_search.workloads.subject import Subject
 
 LEAST_RAMP_STEPS, MOST_RAMP_STEPS = 20, 10**6
 USUAL_RAMP_STEPS = 100
@@ -41,7 +41,7 @@ def ramp_steps(asked: int | None, training: int | None) -> int:
     )
 
 
-def planned_for(workload: Workload, curve: LRCurve) -> LRCurve:
+def planned_for(workload: Subject, curve: LRCurve) -> LRCurve:
     """The curve of a workload's range test, with the training that is to follow."""
     plan = curve.plan or Plan()
     return replace(curve, plan=plan.but(num_steps=workload.num_steps, batch_size=workload.batch_size))

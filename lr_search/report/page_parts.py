@@ -29,7 +29,7 @@ FILTERS = ("strategy", "schedule", "optimizer", "seed", "outcome")
 # section -> the figures in it, in order
 FIGURES = {
     "ways": ("objective_by_lr", "best_so_far", "differences", "costs", "pruning", "schedules"),
-    "range-tests": ("range_tests",),
+    "range-tests": ("transfers", "range_tests"),
     "curves": ("learning_curves",),
     "environment": ("timeline",),
 }

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import optuna
 
@@ -60,7 +61,7 @@ class Search:
         epoch_steps: what a trial is charged at most that is cut there; None where that is the training's end.
         num_steps: of each of the study's trainings: of a pilot, in a study of pilots.
         target_steps: of a full training.
-        steps_per_epoch: in one pass over the training data; None where that is not known.
+        epochs: passes over the training data in a full training; None where a pass has no known end.
         schedule: the name that the schedule is laid out by; empty for a user's own.
         pilots: what the strategy's pilots came to before this study began.
     """
@@ -75,11 +76,12 @@ class Search:
     epoch_steps: int | None = None
     num_steps: int = 1
     target_steps: int = 1
-    steps_per_epoch: float | None = None
+    epochs: float | None = None
     schedule: str = ""
     pilots: Sequence[PilotResult] = ()
 
 
+@checked
 @dataclass(frozen=True)
 class Rung:
     """Pilots of one length.
@@ -94,11 +96,17 @@ class Rung:
     pilots: int
     independent: int = 0
 
+    def __post_init__(self) -> None:
+        require(0 < self.share < 1, "share must be above 0 and below 1", share=self.share)
+        require(self.pilots >= 1, "pilots must be at least 1", pilots=self.pilots)
+        require(self.independent >= 0, "independent must be at least 0", independent=self.independent)
+
     def num_steps(self, target_steps: int) -> int:
         """Steps of each pilot. Args: target_steps: of a full training."""
         return math.floor(self.share * target_steps)
 
 
+@checked
 @dataclass(frozen=True)
 class Pilots:
     """Whole, shorter trainings under the target's own schedule that come before a strategy's full ones.
@@ -114,6 +122,14 @@ class Pilots:
     sampler: Callable[[Search], optuna.samplers.BaseSampler]
     prior: Callable[[Search], LRPrior]
     shortest: int = 1
+
+    def __post_init__(self) -> None:
+        shares = [rung.share for rung in self.rungs]
+        rising = all(one < other for one, other in pairwise(shares))
+        require(
+            len(shares) > 0 and rising, "rungs must be at least one, from the shortest to the longest", shares=shares
+        )
+        require(self.shortest >= 1, "shortest must be at least 1", shortest=self.shortest)
 
 
 @checked

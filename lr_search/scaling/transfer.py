@@ -13,6 +13,7 @@ from lr_search.curves.prior import LRPrior
 from lr_search.errors import LRSearchError, require
 from lr_search.kinds.checked import checked
 from lr_search.kinds.ranges import Seed
+from lr_search.ramp.settings import LEAST_RAMP_STEPS, USUAL_RAMP_STEPS
 from lr_search.samplers.strategies import PilotResult
 from lr_search.scaling.posterior import TransferPosterior
 from lr_search.scaling.transfer_remarks import in_words
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 
     from lr_search.executors.executor import Executor
 
+RAMPS_A_TRAINING = 32  # a range test takes no larger part of a training, where that is 20 steps or more
 _TABLE = ["num_steps", "lr", "objective", "outcome", "steps"]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Transfer:
     """The LR of a full training, as pilots tell it.
@@ -56,13 +59,16 @@ class Transfer:
     exponent: float
     schedule: str
     optimizer: str
-    seed: int
+    seed: Seed
     num_steps: int
     steps: int
     remarks: tuple[str, ...]
     table: pd.DataFrame = field(repr=False)
     posterior: TransferPosterior = field(repr=False)
     range_test: LRPrior = field(repr=False)
+
+    def __post_init__(self) -> None:
+        require(self.num_steps >= 1, "num_steps must be a whole number, at least 1", num_steps=self.num_steps)
 
     def __str__(self) -> str:
         """In one sentence, and one for each doubt."""
@@ -137,7 +143,7 @@ def transfer(
         cost: what may be spent, in full trainings, at most 1.
         seed: of weights and batches.
         lr_range: (low, high) of the search; None: by the optimizer's kind, as in `compare`.
-        range_test: how the range test is run, as in `compare`.
+        range_test: how the range test is run, as in `compare`; default: in a 32nd of the training's steps, from 20 to 100.
         executor: runs the pilots; default: one after the other in this process.
         storage: a database URL, an Optuna storage, or None to keep nothing.
         name: in the storage.
@@ -160,8 +166,9 @@ def transfer(
         "For more, compare(workload, strategies=['transfer'], budget=...): what is left then goes into full trainings.",
     )
     require(0 < cost <= 1, rule, remedy, cost=cost)
+    shorter = {"num_steps": max(LEAST_RAMP_STEPS, min(USUAL_RAMP_STEPS, workload.num_steps // RAMPS_A_TRAINING))}
     found = compare(
-        workload, strategies=[by_pilots], schedules=[schedule], lr_range=lr_range, range_test=range_test, budget=cost, seeds=[seed],
+        workload, strategies=[by_pilots], schedules=[schedule], lr_range=lr_range, range_test=range_test or shorter, budget=cost, seeds=[seed],
         snapshots=0, executor=executor, storage=storage, name=name, fresh=fresh, progress=progress,
     )  # fmt: skip
     told = [each for each in transfers_of(found.records) if (each.schedule, each.seed) == (schedule, seed)]
@@ -191,8 +198,10 @@ def _transfer_of(studies: Sequence[StudyRecord], before: Sequence[StudyRecord]) 
     """Args: studies: of the pilots, rung by rung; before: what the last one waited for."""
     plan, prior = studies[0].plan, studies[0].prior
     assert prior is not None
-    length = {"num_steps": plan["target_steps"], "steps_per_epoch": plan["steps_per_epoch"]}
-    found = posterior_of(_told(studies), prior, schedule=plan["by_name"], **length)
+    full, epoch = plan["target_steps"], plan["steps_per_epoch"]
+    found = posterior_of(
+        _told(studies), prior, num_steps=full, schedule=plan["by_name"], epochs=full / epoch if epoch else None
+    )
     spent = {id(study): study for study in (*before, *studies)}
     return Transfer(
         lr=found.lr,
@@ -202,7 +211,7 @@ def _transfer_of(studies: Sequence[StudyRecord], before: Sequence[StudyRecord]) 
         schedule=plan["schedule"],
         optimizer=plan["optimizer"],
         seed=plan["seed"],
-        num_steps=plan["target_steps"],
+        num_steps=full,
         steps=sum(trial.steps for study in spent.values() for trial in study.trials),
         remarks=in_words(found.remarks),
         table=_table(studies),

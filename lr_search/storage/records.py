@@ -82,10 +82,12 @@ class StudyRecord:
     def worst(self) -> float:
         """The objective at step 0: what a diverged trial counts as in statistics."""
         for trial in self.trials:
-            values = trial.evaluations()["metrics"].get(self.plan["objective"], [])
-            if values and math.isfinite(values[0]):
+            evaluations = trial.evaluations()
+            values = evaluations["metrics"].get(self.plan["objective"], [])
+            if values and not evaluations["step"][0] and math.isfinite(values[0]):
                 return float(values[0])
-        return math.nan
+        first = self.plan.get("at_start")  # of a training function, which need not report before its first step
+        return math.nan if first is None else float(first)
 
     def clipped(self, value: float) -> float:
         """The value, no worse than the objective at step 0."""

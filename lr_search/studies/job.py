@@ -19,7 +19,7 @@ from lr_search.storage.ownership import Claim
 from lr_search.studies.pruning import Reports
 from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.evaluation import Evaluation
-from lr_search.workloads.workload import Workload
+from lr_search.workloads.subject import Subject
 
 if TYPE_CHECKING:
     from lr_search.studies.study import StudyTask
@@ -43,8 +43,8 @@ class Job:
         self._reports = None if task.pruning is None else Reports(task.pruning, trial, again=again)
 
     @property
-    def workload(self) -> Workload:
-        """The workload that it trains."""
+    def workload(self) -> Subject:
+        """What it trains."""
         return self.task.plan.workload
 
     @property

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from lr_search.errors import StorageError
 from lr_search.storage.environment import environment
 from lr_search.storage.fingerprints.fingerprint import OPTIMIZER_CALL, OWN_OPTIMIZER, Starts
+from lr_search.storage.fingerprints.function_print import AT_START, PASTED
 from lr_search.storage.foreign import own_studies, require_own_study
 from lr_search.storage.kept_file import studies_of
 from lr_search.storage.keys import OWNER, PLAN
@@ -93,6 +94,7 @@ def plan_attribute(name: str, plan: StudyPlan, starts: Starts) -> dict[str, Any]
     """What the storage is to record of a plan, but for when and where: enough to report, and to know it again."""
     start = dict(starts[plan.optimizer, plan.seed])
     beside = {key: start.pop(key, None) for key in (OPTIMIZER_CALL, OWN_OPTIMIZER)}
+    beside |= {key: start.pop(key) for key in (PASTED, AT_START) if key in start}
     return {**plan.attribute(), "fingerprint": start, **beside, "comparison": name, "format": FORMAT, **_scale(plan)}
 
 

@@ -18,6 +18,8 @@ from lr_search.optimizers.names import Rules, default_lr, rules_of
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.samplers.strategies import Strategy, defaults
 from lr_search.studies.schedule_layout import PEAK, ScheduleLayout
+from lr_search.workloads.subject import Subject
+from lr_search.workloads.trainable import Trainable
 from lr_search.workloads.workload import PROBE_LR, Workload
 
 
@@ -39,7 +41,7 @@ class Side:
         settled: whether range tests move the range no more.
     """
 
-    workload: Workload
+    workload: Subject
     strategies: Sequence[Strategy]
     layouts: Mapping[str, ScheduleLayout]
     default_lr: float | None = None
@@ -69,7 +71,7 @@ class Side:
 
 def side_of(
     name: str,
-    workload: Workload,
+    workload: Subject,
     strategies: Sequence[Strategy],
     layouts: Mapping[str, ScheduleLayout],
     by_name: Callable[[str], ScheduleLayout],
@@ -87,7 +89,7 @@ def side_of(
         InvalidInputError: a strategy needs the optimizer's default LR, and it has none.
     """
     kind = _class_of(workload)
-    rules, lr = rules_of(kind), default_lr(workload.optimizer, kind)
+    rules, lr = rules_of(kind), _default_lr(workload, kind)
     run = strategies if rules.searched else [next((s for s in strategies if s.needs_default), defaults)]
     for strategy in run:
         if strategy.needs_default and lr is None:
@@ -132,8 +134,18 @@ def _note(
     return f"{name} {', and '.join(parts)}" if parts else ""
 
 
-def range_kind(workload: Workload) -> str:
+def _default_lr(subject: Subject, kind: type | None) -> float | None:
+    if isinstance(subject, Workload):
+        return default_lr(subject.optimizer, kind)
+    return None if kind is None else default_lr(kind)
+
+
+def range_kind(workload: Subject) -> str:
     """The row of `lr_ranges.RANGES` for the workload's optimizer, tried on a weight of its own, else on the model's."""
+    if isinstance(workload, Trainable):
+        attached = workload.first_look().optimizers
+        return kind_of_optimizer(type(attached[0]), character(attached[0])) if attached else UNKNOWN_KIND
+    assert isinstance(workload, Workload)
     with preserved_rng(workload.torch_device):
         try:
             with user_code:
@@ -149,8 +161,11 @@ def range_kind(workload: Workload) -> str:
     return kind_of_optimizer(type(optimizer), character(optimizer))
 
 
-def _class_of(workload: Workload) -> type[torch.optim.Optimizer] | None:
+def _class_of(workload: Subject) -> type[torch.optim.Optimizer] | None:
     """The class of the workload's optimizer; None where making one raises an exception, which a training will report."""
+    if isinstance(workload, Trainable):
+        return workload.first_look().optimizer_class
+    assert isinstance(workload, Workload)
     factory: Any = workload.optimizer
     while isinstance(factory, partial):
         factory = factory.func

@@ -7,6 +7,7 @@ from dataclasses import replace
 from lr_search.errors import InvalidInputError, quoted
 from lr_search.studies.schedule_layout import PEAK, ScheduleLayout, named_layout
 from lr_search.training.controller import Controller
+from lr_search.workloads.subject import Subject
 from lr_search.workloads.workload import Workload
 
 
@@ -15,7 +16,7 @@ def as_pilot(workload: Workload, num_steps: int) -> Workload:
     return replace(workload, num_steps=num_steps, eval_every=num_steps)
 
 
-def pilot_layout(schedule: str, layout: ScheduleLayout, workload: Workload, num_steps: int) -> ScheduleLayout:
+def pilot_layout(schedule: str, layout: ScheduleLayout, workload: Subject, num_steps: int) -> ScheduleLayout:
     """The schedule as it is laid out for a pilot of so many steps.
 
     Args:

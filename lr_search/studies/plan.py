@@ -17,7 +17,7 @@ from lr_search.schedules.layout import Range
 from lr_search.studies.schedule_layout import PEAK, ScheduleLayout
 from lr_search.training.controller import Controller, first_schedule
 from lr_search.training.course import checkpoints
-from lr_search.workloads.workload import Workload
+from lr_search.workloads.subject import Subject
 
 StudyKind = Literal["search", "range_test", "probe", "pilot", "confirm", "today"]
 FIRST = ("range_test", "probe")  # what searches wait for
@@ -52,7 +52,7 @@ class StudyPlan:
 
     name: str
     kind: StudyKind
-    workload: Workload
+    workload: Subject
     optimizer: str
     seed: int
     budget_steps: int
@@ -138,7 +138,7 @@ class StudyPlan:
         }
 
 
-def report_steps(workload: Workload, schedule: Schedule) -> list[int]:
+def report_steps(workload: Subject, schedule: Schedule) -> list[int]:
     """The steps at which a training reports to a pruner."""
     return checkpoints(workload, schedule)[1:-1]
 

@@ -15,7 +15,7 @@ from lr_search.schedules.base import Schedule
 from lr_search.schedules.layout import Range, ranges_of
 from lr_search.schedules.named import by_name
 from lr_search.training.controller import Controller
-from lr_search.workloads.workload import Workload
+from lr_search.workloads.subject import Subject
 
 PEAK = 0.1  # at which a layout is tried
 
@@ -51,7 +51,7 @@ class ScheduleLayout:
         return num_steps + (trained_under.extra_steps(num_steps) if isinstance(trained_under, Controller) else 0)
 
 
-def layouts_of(schedules: Any, workload: Workload, *, search_shape: bool = False) -> dict[str, ScheduleLayout]:
+def layouts_of(schedules: Any, workload: Subject, *, search_shape: bool = False) -> dict[str, ScheduleLayout]:
     """The schedules a user named: names, or name -> (peak LR -> Schedule or Controller), or name -> name.
 
     Args:
@@ -98,7 +98,7 @@ def named_layout(
     return ScheduleLayout(make, _fitting(make, _ranges(name)) if search_shape else {}, name=name)
 
 
-def _layout(name: str, value: Any, workload: Workload, search_shape: bool) -> ScheduleLayout:
+def _layout(name: str, value: Any, workload: Subject, search_shape: bool) -> ScheduleLayout:
     """The layout of one schedule, tried out: too short a training is better reported before anything runs."""
     if callable(value):
         layout = ScheduleLayout(value)

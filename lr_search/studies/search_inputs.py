@@ -19,7 +19,7 @@ from lr_search.storage.foreign import as_written
 from lr_search.storage.keys import EVALUATIONS
 from lr_search.storage.working.working_storage import kept
 from lr_search.studies.plan import StudyPlan
-from lr_search.workloads.workload import Workload
+from lr_search.workloads.subject import Subject
 
 Found = Callable[[], Sequence[LRCurve | Probe]]
 
@@ -46,6 +46,7 @@ def search_for(
     # a larger budget extends a grid rather than moving it: its first size is kept
     first_size = kept(study, "num_trials", lambda: max(1, num_trials()))
     epoch_end = plan.epoch_end() if strategy.pruner is not None else None
+    target_steps, steps_per_epoch = plan.target_steps or plan.workload.num_steps, plan.workload.steps_per_epoch
     search = Search(
         plan.seed,
         first_size,
@@ -56,8 +57,8 @@ def search_for(
         epoch_end=epoch_end,
         epoch_steps=None if epoch_end is None else plan.steps_at(epoch_end),
         num_steps=plan.workload.num_steps,
-        target_steps=plan.target_steps or plan.workload.num_steps,
-        steps_per_epoch=plan.workload.steps_per_epoch,
+        target_steps=target_steps,
+        epochs=target_steps / steps_per_epoch if steps_per_epoch else None,
         schedule="" if plan.layout is None else plan.layout.name,
         pilots=pilots(),
     )
@@ -81,7 +82,7 @@ def _prior(plan: StudyPlan, study: optuna.Study, search: Search, findings: Found
         return LRPrior.from_json(record)
 
 
-def pilot_result(trial: FrozenTrial, record: Mapping[str, Any], workload: Workload) -> PilotResult:
+def pilot_result(trial: FrozenTrial, record: Mapping[str, Any], workload: Subject) -> PilotResult:
     """What a pilot came to, lower is better. Args: record: of its outcome; workload: the pilot's."""
     sign = 1.0 if workload.direction == "minimize" else -1.0
     untrained = record[EVALUATIONS]["metrics"].get(workload.objective) or [math.nan]

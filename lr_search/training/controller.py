@@ -13,7 +13,7 @@ from lr_search.schedules.base import Schedule
 if TYPE_CHECKING:
     from lr_search.training.evaluation import Evaluation
     from lr_search.training.training import Training
-    from lr_search.workloads.workload import Workload
+    from lr_search.workloads.subject import Subject
 
 
 @checked
@@ -50,7 +50,7 @@ class Controller(ABC):
     def start(self, training: Training) -> Control:
         """A control for a training that begins."""
 
-    def by_evaluations(self, workload: Workload) -> Control | None:
+    def by_evaluations(self, workload: Subject) -> Control | None:
         """A control for a training that need not know it, but its evaluations alone: many can be trained in lockstep. Default: none."""
         return None
 

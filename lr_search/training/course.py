@@ -11,6 +11,7 @@ from lr_search.arrays import FloatArray
 from lr_search.schedules.base import Schedule
 from lr_search.training.evaluation import Evaluation
 from lr_search.training.snapshots import Snapshot, Snapshots
+from lr_search.workloads.subject import Subject
 from lr_search.workloads.workload import Workload
 
 Stopped = Literal["finished", "diverged", "failed", "closed", "cut"]
@@ -113,9 +114,9 @@ class Course:
         self.stopped, self.reason = (None, "") if diverged is None else ("diverged", diverged)
 
 
-def checkpoints(workload: Workload, schedule: Schedule) -> list[int]:
+def checkpoints(subject: Subject, schedule: Schedule) -> list[int]:
     """The steps at which a training is evaluated: 0, each cycle's end, the end; every `eval_every` steps where no cycle ends between."""
-    ends = schedule.cycle_ends(workload.num_steps)
-    cyclic = any(end < workload.num_steps for end in ends)
-    between = () if cyclic else range(workload.eval_every, workload.num_steps, workload.eval_every)
-    return sorted({0, *ends, *between, workload.num_steps})
+    ends = schedule.cycle_ends(subject.num_steps)
+    cyclic = any(end < subject.num_steps for end in ends)
+    between = () if cyclic else range(subject.eval_every, subject.num_steps, subject.eval_every)
+    return sorted({0, *ends, *between, subject.num_steps})

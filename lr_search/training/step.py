@@ -13,7 +13,7 @@ from torch import nn
 from lr_search.errors import WorkloadError, require, user_code
 from lr_search.optimizers.closures import closure_lacking, gradient_comes_first, takes_closure
 from lr_search.optimizers.modes import Modes
-from lr_search.optimizers.param_groups import group_ratios, set_lr, set_momentum, trainable
+from lr_search.optimizers.param_groups import group_ratios, held_tensors, set_lr, set_momentum
 from lr_search.rng import preserved_rng
 from lr_search.state.sharding import in_one_piece
 from lr_search.workloads.batches import tensors
@@ -138,7 +138,7 @@ class Stepper:
     @property
     def parameters(self) -> list[torch.Tensor]:
         """Every parameter the optimizers hold, in order."""
-        return [parameter for optimizer in self.optimizers for parameter in trainable(optimizer.param_groups)]
+        return [parameter for optimizer in self.optimizers for parameter in held_tensors(optimizer.param_groups)]
 
     @user_code
     def step(self, batches: Iterator[Any], lr: float, momentum: float | None = None) -> torch.Tensor:
@@ -250,7 +250,7 @@ class Stepper:
         """Clip the gradients. Returns: the factor they were multiplied by."""
         if self._clip_norm is None:
             return 1.0
-        held = [parameter for optimizer in optimizers for parameter in trainable(optimizer.param_groups)]
+        held = [parameter for optimizer in optimizers for parameter in held_tensors(optimizer.param_groups)]
         norm = nn.utils.clip_grad_norm_(held, self._clip_norm)
         return (self._clip_norm / (norm + 1e-6)).clamp(max=1.0)  # as clip_grad_norm_ computes it
 

@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any
 from lr_search.errors import InvalidInputError, LRSearchError, error_text, quoted, unknown_name, user_code
 
 if TYPE_CHECKING:
+    from lr_search.workloads.trainable import Trainable
     from lr_search.workloads.workload import Workload
 
 
-def find_workload(target: str) -> Workload:
-    """The workload that "pkg.mod:name" or "path/file.py:name" names; modules are looked up from the current folder too.
+def find_workload(target: str) -> Workload | Trainable:
+    """The workload, or training function, that "pkg.mod:name" or "path/file.py:name" names; modules are looked up from the current folder too.
 
     Raises:
         InvalidInputError: the module, file or name does not exist, or cannot be imported or called.
         WorkloadError: it is something else.
     """
-    from lr_search.workloads.workload import Workload, require_workload
+    from lr_search.workloads.subject import Subject
+    from lr_search.workloads.workload import require_workload
 
     value = find_named(target)
-    if not isinstance(value, Workload) and callable(value) and not isinstance(value, type):
+    if not isinstance(value, Subject) and callable(value) and not isinstance(value, type):
         try:
             with user_code:
                 value = value()
@@ -88,9 +90,9 @@ def short_target(target: str) -> str:
 
 def factory_of(target: str) -> str | None:
     """The target, if it names a function that makes the workload rather than the workload."""
-    from lr_search.workloads.workload import Workload
+    from lr_search.workloads.subject import Subject
 
-    if isinstance(find_named(target), Workload):
+    if isinstance(find_named(target), Subject):
         return None
     place, attribute = split_target(target)
     return (

@@ -22,11 +22,12 @@ from lr_search.optimizers.param_groups import foreign
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workloads.batches import BatchSource, BatchWalk, length, open_data
 from lr_search.workloads.combining import Combine, require_combine
-from lr_search.workloads.devices import device_named
 from lr_search.workloads.forms import as_loss, as_model, as_source
 from lr_search.workloads.lazy import initialize_lazy
 from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision, UsualSteps, chosen_steps, require_accumulate
 from lr_search.workloads.shown import workload_repr, workload_text
+from lr_search.workloads.subject import Subject
+from lr_search.workloads.trainable import Trainable
 
 PROBE_LR = 1e-3  # the LR an optimizer is built with; every step sets its own
 ModelFactory = Annotated[
@@ -41,7 +42,7 @@ _TAKES: dict[str, tuple[str, ...]] = {
 
 @checked
 @dataclass(frozen=True, repr=False)
-class Workload:
+class Workload(Subject):
     """Everything that is trained, but for the learning rate and its schedule.
 
     The factories are called anew for each training, after seeding, so that within a seed every training starts from the
@@ -111,7 +112,10 @@ class Workload:
     combine: Combine | None = None
 
     kind_error: ClassVar[type[WorkloadError]] = WorkloadError
-    kind_remedy: ClassVar[str] = "Build one with lr_search.Workload(...), classification(...) or regression(...)."
+    kind_remedy: ClassVar[str] = (
+        "Build one with lr_search.Workload(...), classification(...) or regression(...); or decorate a training function: "
+        "@lr_search.trainable(num_steps=...)."
+    )
 
     def __post_init__(self, num_epochs: float | None) -> None:
         object.__setattr__(self, "model", as_model(self.model))
@@ -143,11 +147,6 @@ class Workload:
 
     def __repr__(self) -> str:
         return workload_repr(self)
-
-    @property
-    def torch_device(self) -> torch.device:
-        """Where the workload is trained; asked anew each time, for a workload may be sent to another machine."""
-        return device_named(self.device)
 
     @cached_property
     def steps_per_epoch(self) -> float | None:
@@ -283,12 +282,14 @@ class Workload:
         return range_tests_of(self, settings, seeds=several)
 
 
-def require_workload(value: object) -> Workload:
-    """The value, if it is a workload.
+def require_workload(value: object) -> Workload | Trainable:
+    """The value, if it is a workload or a training function.
 
     Raises:
         WorkloadError: it is something else.
     """
-    if isinstance(value, Workload):
+    if isinstance(value, Workload | Trainable):
         return value
-    raise WorkloadError(f"A workload must be an lr_search.Workload, but got {quoted(value)}. {Workload.kind_remedy}")
+    raise WorkloadError(
+        f"A workload must be an lr_search.Workload or an lr_search.Trainable, but got {quoted(value)}. {Workload.kind_remedy}"
+    )

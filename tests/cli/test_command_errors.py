@@ -14,11 +14,11 @@ from tests.helpers.command_line import SMALL, write
 
 WORKLOADS = {
     "not a workload": (
-        "bad = 3", "A workload must be an lr_search.Workload, but got 3.", "Build one with lr_search.Workload(...)",
+        "bad = 3", "A workload must be an lr_search.Workload or an lr_search.Trainable, but got 3.", "Build one with lr_search.Workload(...)",
     ),
-    "a class": ("class bad: pass", "must be an lr_search.Workload, but got <class", "Build one with"),
+    "a class": ("class bad: pass", "or an lr_search.Trainable, but got <class", "Build one with"),
     "a function that returns something else": (
-        "def bad(): return [good]", "must be an lr_search.Workload, but got [Workload(", "Build one with",
+        "def bad(): return [good]", "or an lr_search.Trainable, but got [Workload(", "Build one with",
     ),
     "a function that raises": (
         "def bad(): raise OSError('disk on fire')", "bad() must return a workload, but it raised",

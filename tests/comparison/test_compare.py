@@ -314,7 +314,11 @@ def test_a_recommendation_without_confirm_says_so() -> None:
         ({"schedules": ["constant", "constant"]}, InvalidInputError, "schedules must differ"),
         ({"pruner": "median"}, InvalidInputError, "pruner must be an optuna.pruners.BasePruner, 'auto' or None"),
         ({"executor": "local"}, InvalidInputError, "executor must be"),
-        ({"workload": "digits"}, InvalidInputError, "workload must be an lr_search.Workload, but got 'digits'"),
+        (
+            {"workload": "digits"},
+            InvalidInputError,
+            "workload must be an lr_search.Workload or an lr_search.Trainable, but got 'digits'",
+        ),
         ({"workload": line(num_steps=4), "schedules": ["triangular"]}, InvalidInputError, "at least 6 steps"),
         ({"optimizers": {}}, InvalidInputError, "optimizers must be names, or map names"),
         ({"name": ""}, InvalidInputError, "name must be"),

@@ -9,7 +9,7 @@ import pytest
 import lr_search as lrs
 from lr_search.errors import StorageError, WorkloadError
 from lr_search.executors.fused_run import FusedRun
-from lr_search.executors.trial_run import run_trial
+from lr_search.executors.solo_runs import run_trial
 from lr_search.fused import trials as fused_training
 from lr_search.fused.losses import FusedLoss
 from lr_search.fused.support import support_of

@@ -10,7 +10,8 @@ import torch
 import lr_search as lrs
 from lr_search.curves.probe import Ladder
 from lr_search.executors.outcomes import begun, conclude
-from lr_search.executors.trial_run import TrialRun, run_trial
+from lr_search.executors.solo_runs import run_trial
+from lr_search.executors.trial_run import TrialRun
 from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.testing.small_comparisons import BEYOND, Breaking, compared, states
 from lr_search.training.evaluation import Evaluation

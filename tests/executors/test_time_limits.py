@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 import lr_search as lrs
 from lr_search.errors import InvalidInputError, TrialsFailedError, WorkloadError
 from lr_search.executors.executor_names import executor_by_name
+from lr_search.executors.solo_runs import run_trial
 from lr_search.executors.time_limits import limits
 from lr_search.executors.time_limits.limits import TimeLimits
-from lr_search.executors.trial_run import run_trial
 from lr_search.studies.trial import TrialSpec
 from lr_search.testing.small_comparisons import TAME, compared, require_same, states
 from tests.helpers.workloads import data, line

@@ -12,7 +12,8 @@ from torch import nn
 import lr_search as lrs
 from lr_search.curves.probe import Ladder
 from lr_search.errors import StorageError, WorkloadError
-from lr_search.executors.trial_run import TrialRun, run_trial
+from lr_search.executors.solo_runs import run_trial
+from lr_search.executors.trial_run import TrialRun
 from lr_search.studies.trial import TrialSpec
 from tests.helpers.marks import usually
 from tests.helpers.workloads import data, line, squared_error

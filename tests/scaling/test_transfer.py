@@ -15,6 +15,7 @@ import torch
 import lr_search as lrs
 from lr_search.errors import FingerprintError, InvalidInputError
 from lr_search.scaling.transfer import transfers_of
+from lr_search.scaling.transfer_constants import transfer_constants
 from tests.helpers.comparing import TIMES, Followed, followed, interrupt, states, widths
 from tests.helpers.workloads import line
 
@@ -85,9 +86,8 @@ def test_a_larger_cost_keeps_the_pilots_and_adds_longer_ones() -> None:
 
 def test_the_second_length_begins_where_the_first_points() -> None:
     small, large = transferred(cost=0.3), transferred(cost=0.8)
-    assert large.table["lr"].iloc[3] == pytest.approx(
-        small.lr, rel=1e-9
-    )  # cosine: the LR does not move with the length
+    drift = transfer_constants().drift("cosine").decades(LONG, 120, epochs=LONG / 8)  # of 8 batches
+    assert large.table["lr"].iloc[3] == pytest.approx(small.lr / 10**drift, rel=1e-9)
 
 
 def test_each_schedule_and_seed_has_pilots_of_its_own_and_shares_the_range_test() -> None:

@@ -7,7 +7,7 @@ import pickle
 import socket
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, cast
 
 from ray import cloudpickle
 
@@ -15,6 +15,7 @@ import lr_search
 from lr_search.errors import LRSearchError, WorkloadError, require, user_code
 from lr_search.storage.fingerprints.differences import differences
 from lr_search.storage.fingerprints.fingerprint import OPTIMIZER_CALL, OWN_OPTIMIZER, fingerprint, fingerprints
+from lr_search.workloads.subject import Subject
 from lr_search.workloads.target import find_named, find_workload
 from lr_search.workloads.workload import Workload
 from lr_search_ray.cluster.unpicklable import Culprit, unpicklable
@@ -30,7 +31,7 @@ _THERE_HERE = ("where it was started", "there")
 _NO_SUCH_GPU = "Attempting to deserialize object on"  # torch's words for a tensor that was on a GPU
 
 
-def packed(workloads: Mapping[str, Workload], factory: str | None = None, *, checked: bool = True) -> bytes:
+def packed(workloads: Mapping[str, Subject], factory: str | None = None, *, checked: bool = True) -> bytes:
     """All workloads of a comparison, in one piece: what they share is in it once.
 
     Functions and classes of a script or notebook go by value, with the globals they name; those of modules go by name.
@@ -58,28 +59,33 @@ def packed(workloads: Mapping[str, Workload], factory: str | None = None, *, che
     return pickle.dumps((lr_search.__version__, factory, start)) + body
 
 
-def _start(workloads: Mapping[str, Workload]) -> dict[str, Any]:
+def _start(workloads: Mapping[str, Subject]) -> dict[str, Any]:
     """The fingerprint of the first, of seed 0."""
     first = dict(list(workloads.items())[:1])
     (start,) = fingerprints(first, [0]).values()
     return {name: value for name, value in start.items() if name not in (OPTIMIZER_CALL, OWN_OPTIMIZER)}
 
 
-def _settings(workloads: Mapping[str, Workload]) -> dict[str, dict[str, Any]]:
+def _settings(workloads: Mapping[str, Subject]) -> dict[str, dict[str, Any]]:
     """What is not built by the factory; the one optimizer may be."""
-    sent = {name: {field: getattr(workload, field) for field in SENT} for name, workload in workloads.items()}
-    if len(sent) == 1:
+    sent = {
+        name: {field: getattr(workload, field) for field in SENT if hasattr(workload, field)}
+        for name, workload in workloads.items()
+    }
+    if len(sent) == 1 and "optimizer" in next(iter(sent.values())):
         (only,) = sent.values()
         if unpicklable(only["optimizer"], "optimizer") is not None:
             del only["optimizer"]
     return sent
 
 
-def _refused(workloads: Mapping[str, Workload], factory: str | None, error: Exception) -> WorkloadError:
+def _refused(workloads: Mapping[str, Subject], factory: str | None, error: Exception) -> WorkloadError:
     """Word what cannot be pickled, and the ways out."""
     rule = "A workload must be one that can be pickled, to reach Ray's workers"
     for name, workload in workloads.items():
-        for field in (entry.name for entry in fields(Workload) if factory is None or entry.name not in BUILT):
+        for field in (
+            entry.name for entry in fields(cast("Any", workload)) if factory is None or entry.name not in BUILT
+        ):
             several = field == "optimizer" and len(workloads) > 1
             root = f"optimizers[{name!r}]" if several else f"workload.{field}"
             culprit = unpicklable(getattr(workload, field), root)
@@ -105,7 +111,7 @@ def _ways_out(field: str, culprit: Culprit, factory: str | None) -> str:
     return " ".join(ways)
 
 
-def unpacked(data: bytes) -> dict[str, Workload]:
+def unpacked(data: bytes) -> dict[str, Subject]:
     """The workloads that `packed` packed, on a worker; enter the driver's `DriverPath` first.
 
     Raises:

@@ -10,6 +10,7 @@ from lr_search.executors.fusing import alike
 from lr_search.executors.work import Work
 from lr_search.studies.job import Job
 from lr_search.studies.study import StudyTask
+from lr_search.workloads.workload import Workload
 from lr_search_ray.jobs.tune_trial import TuneTrial
 
 
@@ -72,7 +73,8 @@ class Lineup:
         return others
 
     def _fuses(self, task: StudyTask) -> bool:
-        return task.plan.scheduled and task.plan.optimizer not in self._apart
+        known = isinstance(task.plan.workload, Workload)
+        return known and task.plan.scheduled and task.plan.optimizer not in self._apart
 
     def over(self) -> bool:
         """Whether Tune has none, and the studies will have none either."""

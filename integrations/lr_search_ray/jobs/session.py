@@ -30,6 +30,7 @@ from lr_search.storage.ownership import Heartbeat
 from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import TrialSpec
 from lr_search.training.training import Training
+from lr_search.workloads.subject import Subject
 from lr_search.workloads.workload import Workload
 from lr_search_ray.cluster import resources as cluster
 from lr_search_ray.cluster.checkpoints import as_ray_takes_it, delete_checkpoints, require_shared
@@ -52,7 +53,7 @@ RECOUNT_SECONDS = 10.0  # between looks at how many trials the cluster, as it is
 
 
 @contextmanager
-def opened(settings: RayExecutor, workloads: Mapping[str, Workload]) -> Iterator[Session]:
+def opened(settings: RayExecutor, workloads: Mapping[str, Subject]) -> Iterator[Session]:
     """Ray with the workloads in its store, inside the block; see `RayExecutor.session`."""
     require_fitting(settings.resources_per_trial, workloads)
     data = _packed(workloads, settings.factory)  # before anything is started
@@ -72,7 +73,7 @@ def opened(settings: RayExecutor, workloads: Mapping[str, Workload]) -> Iterator
         yield Session(settings, ray.put(data))
 
 
-def _packed(workloads: Mapping[str, Workload], factory: str | None) -> bytes:
+def _packed(workloads: Mapping[str, Subject], factory: str | None) -> bytes:
     """The workloads, pickled by value where that can be, else with a factory's name in place of what it builds."""
     try:
         return packed(workloads)
@@ -82,7 +83,7 @@ def _packed(workloads: Mapping[str, Workload], factory: str | None) -> bytes:
         return packed(workloads, factory)
 
 
-def require_fitting(resources: Mapping[str, float], workloads: Mapping[str, Workload]) -> None:
+def require_fitting(resources: Mapping[str, float], workloads: Mapping[str, Subject]) -> None:
     """Raises: InvalidInputError: a workload names a GPU that the trials do not ask for, or one by its number."""
     for workload in workloads.values():
         kind, _, index = workload.device.partition(":")

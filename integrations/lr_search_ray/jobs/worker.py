@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ray
 import ray.cloudpickle as cloudpickle
@@ -14,10 +14,11 @@ import torch
 
 from lr_search.errors import LRSearchError
 from lr_search.executors.local import LocalExecutor
-from lr_search.executors.trial_run import TrialRun
+from lr_search.executors.trial_run import SoloRun
 from lr_search.fused.support import Support
 from lr_search.studies.trial import TrialSpec
 from lr_search.training.evaluation import Evaluation
+from lr_search.workloads.subject import Subject
 from lr_search.workloads.workload import Workload
 from lr_search_ray.cluster.driver_path import DriverPath
 from lr_search_ray.cluster.packing import unpacked
@@ -38,6 +39,7 @@ def trained(held: Held, place: DriverPath, spec: bytes) -> bytes:
     place.enter()
     use_assigned_device()
     (workload,) = unpacked(ray.get(held.data)).values()
+    assert isinstance(workload, Workload)
     training = LocalExecutor().train(workload, cloudpickle.loads(spec))
     file = io.BytesIO()
     torch.save(training.state_dict(), file)
@@ -50,7 +52,7 @@ class JobTrainable(TrialTrainable):
     def setup(self, config: dict[str, Any], *, packed: Held, place: DriverPath, **settings: Any) -> None:  # type: ignore[override]
         """Unpacks the workloads once an actor."""
         self._packed, self._place = packed, place
-        self._workloads: dict[str, Workload] | None = None
+        self._workloads: dict[str, Subject] | None = None
         self._raised: LRSearchError | None = None
         self._together: FusedTrials | None = None
         self._support: dict[int, Support] = {}
@@ -61,7 +63,7 @@ class JobTrainable(TrialTrainable):
         try:
             assignment: Assignment = config[ASSIGNMENT]
             if len(assignment.trials) > 1:
-                self._together = FusedTrials(self._trials(assignment), self._support, self._limits)
+                self._together = FusedTrials(cast("Any", self._trials(assignment)), self._support, self._limits)
                 return
             super()._start(config)
             resume = assignment.resume
@@ -71,10 +73,10 @@ class JobTrainable(TrialTrainable):
         except LRSearchError as error:  # the whole comparison's: reported by the first result, for Tune would try again
             self._raised = error
 
-    def _trial(self, config: Mapping[str, Any]) -> tuple[Workload, TrialSpec]:
+    def _trial(self, config: Mapping[str, Any]) -> tuple[Subject, TrialSpec]:
         return self._trials(config[ASSIGNMENT])[0]
 
-    def _trials(self, assignment: Assignment) -> list[tuple[Workload, TrialSpec]]:
+    def _trials(self, assignment: Assignment) -> list[tuple[Subject, TrialSpec]]:
         if self._workloads is None:
             self._place.enter()
             data = ray.get(self._packed.data)
@@ -103,5 +105,5 @@ class JobTrainable(TrialTrainable):
         self._together = None
         super().cleanup()
 
-    def _result(self, run: TrialRun, evaluation: Evaluation | None) -> dict[str, Any]:
+    def _result(self, run: SoloRun, evaluation: Evaluation | None) -> dict[str, Any]:
         return result_of(run, evaluation)

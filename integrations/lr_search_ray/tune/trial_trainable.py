@@ -16,12 +16,13 @@ import torch
 from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
+from lr_search.executors.solo_runs import run_of
 from lr_search.executors.time_limits.limits import TimeLimits
-from lr_search.executors.trial_run import TrialRun
+from lr_search.executors.trial_run import SoloRun
 from lr_search.rng import seed_everything
 from lr_search.studies.trial import TrialSpec
 from lr_search.training.evaluation import Evaluation
-from lr_search.workloads.workload import Workload
+from lr_search.workloads.subject import Subject
 
 STATE = "training.pt"  # the file of a checkpoint
 
@@ -43,7 +44,7 @@ class TrialTrainable(tune.Trainable):
         """Called once an actor; `reset_config` for each trial after the first."""
         self._limits = TimeLimits(trial_seconds=trial_seconds)
         self._every, self._seconds = checkpoint_every, checkpoint_seconds
-        self._run: TrialRun | None = None
+        self._run: SoloRun | None = None
         self._frozen = False
         use_assigned_device()
         self._start(config)
@@ -57,15 +58,15 @@ class TrialTrainable(tune.Trainable):
     def _start(self, config: Mapping[str, Any]) -> None:
         workload, spec = self._trial(config)
         seed_everything(spec.seed)
-        self._run = TrialRun(workload, spec, self._limits)
+        self._run = run_of(workload, spec, self._limits)
         self._spec, self._saved_at = spec, time.monotonic()
 
     @abstractmethod
-    def _trial(self, config: Mapping[str, Any]) -> tuple[Workload, TrialSpec]:
+    def _trial(self, config: Mapping[str, Any]) -> tuple[Subject, TrialSpec]:
         """What a configuration stands for."""
 
     @abstractmethod
-    def _result(self, run: TrialRun, evaluation: Evaluation | None) -> dict[str, Any]:
+    def _result(self, run: SoloRun, evaluation: Evaluation | None) -> dict[str, Any]:
         """The result that Tune gets: of an evaluation, or of the way to one."""
 
     def step(self) -> dict[str, Any]:
@@ -83,16 +84,16 @@ class TrialTrainable(tune.Trainable):
             result[SHOULD_CHECKPOINT] = True
         return result
 
-    def _next_save(self, run: TrialRun) -> int | None:
+    def _next_save(self, run: SoloRun) -> int | None:
         """The next multiple of `checkpoint_every`, where that comes before the next evaluation."""
         if self._every is None or run.over:
             return None
         evaluation, save_at = run.next_evaluation(), (run.step // self._every + 1) * self._every
         return save_at if evaluation is not None and save_at < evaluation else None
 
-    def _save_now(self, run: TrialRun) -> bool:
+    def _save_now(self, run: SoloRun) -> bool:
         """At an evaluation (for a cyclic schedule: a cycle's end): if enough has passed that it would be missed."""
-        if run.step == 0 or self._spec.schedule is None:
+        if not run.has_state:
             return False
         if self._every is not None and run.step % self._every == 0:
             return True

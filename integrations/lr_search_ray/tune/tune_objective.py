@@ -9,11 +9,12 @@ from typing import Any
 from ray import tune
 
 from lr_search.errors import InvalidInputError, require
-from lr_search.executors.trial_run import TrialRun
+from lr_search.executors.trial_run import SoloRun
 from lr_search.kinds.checked import checked
 from lr_search.kinds.ranges import Seed
 from lr_search.studies.trial import TrialSpec
 from lr_search.training.evaluation import Evaluation
+from lr_search.workloads.subject import Subject
 from lr_search.workloads.workload import Workload
 from lr_search_ray.cluster.driver_path import DriverPath, driver_path
 from lr_search_ray.cluster.packing import packed, unpacked
@@ -27,11 +28,13 @@ class ObjectiveTrainable(TrialTrainable):
     def setup(self, config: dict[str, Any], *, packed: bytes, place: DriverPath, seed: int, **settings: Any) -> None:  # type: ignore[override]
         """Unpacks the workload once an actor."""
         place.enter()
-        (self._workload,) = unpacked(packed).values()
+        (workload,) = unpacked(packed).values()
+        assert isinstance(workload, Workload)
+        self._workload = workload
         self._seed = seed
         super().setup(config, **settings)
 
-    def _trial(self, config: Mapping[str, Any]) -> tuple[Workload, TrialSpec]:
+    def _trial(self, config: Mapping[str, Any]) -> tuple[Subject, TrialSpec]:
         work = self._workload
         if "lr" not in config:
             raise InvalidInputError(
@@ -41,7 +44,7 @@ class ObjectiveTrainable(TrialTrainable):
         self._last: Evaluation | None = None
         return work, TrialSpec(self._seed, schedule=schedule)
 
-    def _result(self, run: TrialRun, evaluation: Evaluation | None) -> dict[str, Any]:
+    def _result(self, run: SoloRun, evaluation: Evaluation | None) -> dict[str, Any]:
         work, outcome = self._workload, run.outcome
         if outcome.ended == "failed":
             raise RuntimeError(f"The training failed: {outcome.reason}\n{outcome.error}")
@@ -75,7 +78,8 @@ def tune_objective(
         WorkloadError: `workload` is no workload, or cannot be pickled.
 
     >>> batches = [[0.0], [1.0]]
-    >>> from lr_search.workloads.workload import Workload
+    >>> from lr_search.workloads.subject import Subject
+    from lr_search.workloads.workload import Workload
     >>> import torch
     >>> workload = Workload(
     ...     model=lambda: torch.nn.Linear(1, 1),

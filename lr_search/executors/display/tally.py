@@ -13,7 +13,7 @@ from lr_search.studies.job import Job
 from lr_search.studies.plan import FIRST
 from lr_search.studies.study import StudyTask
 from lr_search.studies.trial import Ended, Outcome
-from lr_search.workloads.workload import Workload
+from lr_search.workloads.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Best:
 
     value: float
     lr: float | None
-    workload: Workload
+    workload: Subject
 
     def beats(self, other: Best | None) -> bool:
         """Whether it is better than another, or there is none."""

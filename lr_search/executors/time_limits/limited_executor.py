@@ -15,7 +15,7 @@ from lr_search.executors.time_limits.limits import TimeLimits, time_over_text
 from lr_search.executors.work import Work
 from lr_search.kinds.checked import checked
 from lr_search.studies.study import StudyTask
-from lr_search.workloads.workload import Workload
+from lr_search.workloads.subject import Subject
 
 
 @checked
@@ -37,7 +37,7 @@ class LimitedExecutor(Executor):
         """See `Executor`."""
         return TimeLimits(self.time_budget_seconds, self.trial_seconds)
 
-    def session(self, workloads: Mapping[str, Workload]) -> AbstractContextManager[Executor]:
+    def session(self, workloads: Mapping[str, Subject]) -> AbstractContextManager[Executor]:
         """See `Executor`."""
         begun = copy.copy(self)
         object.__setattr__(begun, "_limits", self.time_limits())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lr_search.results.code.attached_code import attached_code
 from lr_search.results.code.recipe import recipe
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.named import by_name
@@ -17,6 +18,8 @@ def code_for(plan: Mapping[str, Any], lr: float, shape: Mapping[str, float]) -> 
     """The lines that train a model of one's own with that LR under the plan's schedule, with its optimizer."""
     rounded = float(f"{lr:.{LR_DIGITS}g}")
     num_steps, call = int(plan["num_steps"]), plan.get("optimizer_call")
+    if plan.get("pasted") is not None:
+        return attached_code(plan, rounded, shape)
     if plan.get("controller"):
         return _controlled(plan, rounded, shape)
     if call is None:  # no optimizer could be made

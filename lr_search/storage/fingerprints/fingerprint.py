@@ -14,6 +14,7 @@ from lr_search.optimizers.call import optimizer_call
 from lr_search.plain import plain_value
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.storage.fingerprints.differences import SETTINGS, UNTRAINED, part_differences
+from lr_search.storage.fingerprints.function_print import function_start, steady_function_start
 from lr_search.storage.fingerprints.optimizer_print import optimizer_print
 from lr_search.storage.fingerprints.prints import FEWEST, pass_print, value_print
 from lr_search.training.evaluation import evaluate
@@ -21,6 +22,8 @@ from lr_search.training.step import autocast, checked_loss
 from lr_search.workloads.batches import first_batches, open_data, preserved_generators, rewind
 from lr_search.workloads.combining import COMBINE, Combine
 from lr_search.workloads.forms import GivenBatches
+from lr_search.workloads.subject import Subject
+from lr_search.workloads.trainable import Trainable
 from lr_search.workloads.workload import Workload
 
 OPTIMIZER_CALL = "optimizer_call"  # how the optimizer is made again: for the report, and never compared
@@ -30,7 +33,7 @@ DATA = ("train_data", "valid_data", "test_data")
 Starts = dict[tuple[str, int], dict[str, Any]]
 
 
-def fingerprints(workloads: Mapping[str, Workload], seeds: Sequence[int], *, own: bool = False) -> Starts:
+def fingerprints(workloads: Mapping[str, Subject], seeds: Sequence[int], *, own: bool = False) -> Starts:
     """The fingerprint of each optimizer and seed; the first is taken twice, to find out what comes out otherwise each time.
 
     Args:
@@ -55,7 +58,7 @@ def fingerprints(workloads: Mapping[str, Workload], seeds: Sequence[int], *, own
     return starts
 
 
-def further_fingerprints(starts: Starts, workloads: Mapping[tuple[str, int], Workload]) -> Starts:
+def further_fingerprints(starts: Starts, workloads: Mapping[tuple[str, int], Subject]) -> Starts:
     """The fingerprints of more trainings, without what came out otherwise each time in the first.
 
     Args:
@@ -67,7 +70,7 @@ def further_fingerprints(starts: Starts, workloads: Mapping[tuple[str, int], Wor
     return {place: {**fingerprint(workload, place[1]), **unsteady} for place, workload in workloads.items()}
 
 
-def fingerprint(workload: Workload, seed: int, *, seconds: float = FINGERPRINT_SECONDS / len(DATA)) -> dict[str, Any]:
+def fingerprint(workload: Subject, seed: int, *, seconds: float = FINGERPRINT_SECONDS / len(DATA)) -> dict[str, Any]:
     """What a training of that seed starts from; it also finds out that the workload can be trained at all.
 
     Args:
@@ -79,6 +82,9 @@ def fingerprint(workload: Workload, seed: int, *, seconds: float = FINGERPRINT_S
         WorkloadError: it cannot: no data, one batch only, no parameters, no scalar loss.
         Exception: whatever the user's code raises.
     """
+    if isinstance(workload, Trainable):
+        return function_start(workload, seed)
+    assert isinstance(workload, Workload)
     return _measured(workload, seed, seconds)[0]
 
 
@@ -104,12 +110,15 @@ def _measured(workload: Workload, seed: int, seconds: float) -> tuple[dict[str, 
     return start, [weakref.ref(each) for each in model.parameters() if each.requires_grad]
 
 
-def _steady_start(workload: Workload, seed: int, seconds: float) -> tuple[dict[str, Any], list[str]]:
+def _steady_start(workload: Subject, seed: int, seconds: float) -> tuple[dict[str, Any], list[str]]:
     """The fingerprint, and what of it comes out otherwise each time though the factories give the same.
 
     Raises:
         WorkloadError: a factory gives something else when it is called again, or the same module.
     """
+    if isinstance(workload, Trainable):
+        return steady_function_start(workload, seed)
+    assert isinstance(workload, Workload)
     start, held = _measured(workload, seed, seconds)
     again, held_again = _measured(workload, seed, 0.0)
     _require_new(held, held_again)

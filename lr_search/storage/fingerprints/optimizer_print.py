@@ -15,14 +15,14 @@ _SPEED = {"foreach", "fused", "capturable", "differentiable"}  # how it is compu
 _MOST_GROUPS = 32  # in words; the rest share one print
 
 
-def optimizer_print(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def optimizer_print(model: nn.Module | None, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """What JSON takes: `class`, `settings`, `groups`, and `more_groups` where there are many.
 
     Args:
-        model: whose parameters it holds.
+        model: whose parameters it holds; None: not known.
         optimizer: as it was built.
     """
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    names = {id(parameter): name for name, parameter in (() if model is None else model.named_parameters())}
     settings = {name: plain_value(value) for name, value in optimizer.defaults.items() if name not in {"lr", *_SPEED}}
     ratios = group_ratios(optimizer)
     groups = [

@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 
 import lr_search as lrs
 from lr_search.errors import MissingPackageError, StorageError
-from lr_search.executors.trial_run import run_trial
+from lr_search.executors.solo_runs import run_trial
 from lr_search.storage import open as storages
 from lr_search.storage.open import open_storage
 from tests.helpers import postgresql, sharing

@@ -1,0 +1,109 @@
+"""Optimizers of a loop that is not ours, as they follow a schedule: one scheduler, each step of which is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from lr_search.errors import require
+from lr_search.optimizers.param_groups import AttachedSchedule, Optimizers, group_ratios, groups, set_lr
+from lr_search.schedules.base import Schedule
+
+
+class FollowedSchedule(AttachedSchedule):
+    """A schedule attached to one optimizer of a training function: a step of it is a step of the training."""
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, schedule: Schedule, count: Callable[[], None] | None, times: float = 1.0
+    ) -> None:
+        self._count: Callable[[], None] | None = None
+        super().__init__(optimizer, schedule)
+        self.ratios = [times * ratio for ratio in self.ratios]
+        self.change(schedule)
+        self._count = count
+
+    def step(self, epoch: int | None = None) -> None:
+        """Set the LR of the next step, and count the one that was taken."""
+        super().step(epoch)
+        if self._count is not None:
+            self._count()
+
+    def change(self, schedule: Schedule) -> None:
+        """Follow another schedule from the present step on."""
+        self.schedule = schedule
+        self._last_lr = self.get_lr()
+        set_lr(self.optimizer, schedule(self.last_epoch), self.ratios)
+
+
+class FollowedSchedules:
+    """A schedule attached to several optimizers: the groups of all keep their ratios to the first of the first."""
+
+    def __init__(self, followed: Sequence[FollowedSchedule], count: Callable[[], None]) -> None:
+        self.schedulers, self._count = list(followed), count
+
+    def step(self) -> None:
+        """Set the LRs of the next step, and count the one that was taken: once after all optimizers have stepped."""
+        for scheduler in self.schedulers:
+            scheduler.step()
+        self._count()
+
+    def change(self, schedule: Schedule) -> None:
+        """Follow another schedule from the present step on."""
+        for scheduler in self.schedulers:
+            scheduler.change(schedule)
+
+    def get_last_lr(self) -> list[float | torch.Tensor]:
+        """The LR of each group, optimizer by optimizer."""
+        return [lr for scheduler in self.schedulers for lr in scheduler.get_last_lr()]
+
+
+def plain_optimizers(given: Any) -> list[torch.optim.Optimizer]:
+    """Torch's optimizers in what a training function attaches: within wrappers that keep them as `optimizer`.
+
+    Raises:
+        InvalidInputError: there is none, something else, or one twice.
+    """
+    found = [_unwrapped(each) for each in (given if isinstance(given, list | tuple) else [given])]
+    good = bool(found) and all(isinstance(each, torch.optim.Optimizer) for each in found)
+    rule = "run.attach must be given a torch optimizer, or a list of them"
+    require(good, rule, "Without one, read run.lr, and call run.step().", got=given)
+    require(len({id(each) for each in found}) == len(found), "run.attach must be given each optimizer once", got=given)
+    return found
+
+
+def _unwrapped(optimizer: Any) -> Any:
+    inner = getattr(optimizer, "optimizer", None)
+    return _unwrapped(inner) if isinstance(inner, torch.optim.Optimizer) else optimizer
+
+
+def follow(
+    given: Optimizers, optimizers: Sequence[torch.optim.Optimizer], schedule: Schedule, count: Callable[[], None]
+) -> FollowedSchedule | FollowedSchedules:
+    """Have optimizers follow a schedule.
+
+    Args:
+        given: as the training function attached them: one, or a list.
+        optimizers: torch's in it.
+        schedule: step -> LR of the first group of the first.
+        count: is called at each step.
+
+    Raises:
+        InvalidInputError: a group's LR has no ratio to the first's.
+    """
+    _start_somewhere(optimizers)
+    group_ratios(optimizers)
+    first = optimizers[0].param_groups[0]["lr"]
+    if len(optimizers) == 1 and not isinstance(given, list | tuple):
+        return FollowedSchedule(optimizers[0], schedule, count)
+    times = [float(each.param_groups[0]["lr"]) / float(first) for each in optimizers]
+    pairs = zip(optimizers, times, strict=True)
+    return FollowedSchedules([FollowedSchedule(each, schedule, None, factor) for each, factor in pairs], count)
+
+
+def _start_somewhere(optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """A single group that was built with the LR of a schedule's first step, 0, has nothing to keep a ratio to."""
+    held = groups(list(optimizers))
+    if len(held) == 1 and not isinstance(held[0].get("lr"), torch.Tensor) and held[0].get("lr") == 0:
+        held[0].setdefault("initial_lr", 1.0)

@@ -1,0 +1,268 @@
+"""What a training function is given: the LR of each step, and whom it tells how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, Protocol
+
+import torch
+
+from lr_search.errors import Stop, WorkloadError, quoted, require
+from lr_search.kinds.checked import checked
+from lr_search.kinds.printable_names import require_name
+from lr_search.optimizers.followed import FollowedSchedule, FollowedSchedules, follow, plain_optimizers
+from lr_search.optimizers.param_groups import Optimizers
+from lr_search.own_loops.step_losses import StepLosses
+from lr_search.rng import preserved_rng
+from lr_search.schedules.base import Schedule
+from lr_search.training.course import checkpoints
+from lr_search.training.evaluation import Evaluation
+from lr_search.workloads.trainable import Trainable
+
+Purpose = Literal["trial", "ramp", "look"]
+MOST_SWALLOWED = 100  # exceptions after Stop that a function may catch before it is ended by one that it does not
+
+
+class StopSwallowed(BaseException):
+    """A training function goes on whatever is raised. No `Exception`, for it catches all of these; it holds the error."""
+
+    @property
+    def error(self) -> WorkloadError:
+        """What to tell the user."""
+        error: WorkloadError = self.args[0]
+        return error
+
+
+class Listener(Protocol):
+    """Whom a training function tells how far it is: a trial, a range test, or a first look. Each may end it."""
+
+    def attached(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        """These take the steps; their LRs are as the function built them."""
+
+    def stepped(self, step: int) -> str:
+        """So many steps are done. Returns: why to stop here; empty: go on."""
+
+    def lost(self, losses: Sequence[float]) -> str:
+        """The losses of the next steps, as they were read. Returns: why to stop here; empty: go on."""
+
+    def reported(self, evaluation: Evaluation, due: bool) -> tuple[str, Schedule | None]:
+        """An evaluation. Returns: why to stop here, and the schedule from here on where it changes."""
+
+
+@checked
+class TrainingRun:
+    """One training of a training function: the LR of each step, and whom it tells how far it is. Made by lr_search.
+
+    Attributes:
+        seed: torch's, NumPy's and Python's generators were seeded with it before the function was called.
+        num_steps: optimizer steps to take.
+        device: where to train.
+        steps_done: optimizer steps done.
+    """
+
+    def __init__(
+        self,
+        trainable: Trainable,
+        schedule: Schedule,
+        listener: Listener,
+        *,
+        seed: int = 0,
+        num_steps: int | None = None,
+        purpose: Purpose = "trial",
+    ) -> None:
+        self.seed, self.steps_done = seed, 0
+        self.num_steps = trainable.num_steps if num_steps is None else num_steps
+        self.device = trainable.torch_device
+        self._trainable, self._listener, self._schedule, self._purpose = trainable, listener, schedule, purpose
+        self._ends, self._checkpoints = set[int](), set[int]()
+        if purpose == "trial":
+            self._follow(schedule)
+        elif purpose == "look" and num_steps is not None:
+            self._checkpoints = {0, num_steps}
+        self._due = 0 in self._checkpoints
+        self._losses = StepLosses()
+        self._evaluation: Evaluation | None = None
+        self._attached: FollowedSchedule | FollowedSchedules | None = None
+        self._stop: Stop | None = None
+        self._went_on = 0
+
+    @property
+    def ramping(self) -> bool:
+        """Whether this is a range test: the loss is then needed at every step, and no report."""
+        return self._purpose == "ramp"
+
+    @property
+    def schedule(self) -> Schedule:
+        """Step -> LR: the schedule that holds now, or the ramp of a range test."""
+        return self._schedule
+
+    @property
+    def lr(self) -> float:
+        """The LR of the present step, that of the first parameter group."""
+        return self._schedule(self.steps_done)
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps are taken."""
+        return self.steps_done >= self.num_steps
+
+    @property
+    def due(self) -> bool:
+        """Whether to report now: every `eval_every` steps, at the ends of a cyclic schedule's cycles, and after the last step."""
+        return self._due
+
+    @property
+    def stopped(self) -> bool:
+        """Whether Stop was raised: nothing more is wanted of this training."""
+        return self._stop is not None
+
+    def attach(self, optimizer: Optimizers) -> FollowedSchedule | FollowedSchedules:
+        """Have an optimizer, or several, follow the schedule.
+
+        The LR is that of the first group of the first; all other groups keep the ratio to it that they were built with. An
+        optimizer that Accelerate has wrapped is seen through.
+
+        Args:
+            optimizer: torch's, or a list of them; built with any LR, such as `run.lr`.
+
+        Returns:
+            A torch `LRScheduler` for one optimizer, and what steps them all for several. Call `.step()` once after each
+            optimizer step (of all of them): it counts as a step of the training.
+
+        Raises:
+            InvalidInputError: it is no optimizer of torch's, its groups' LRs have no ratio, or something was attached before.
+        """
+        self._require_going_on()
+        rule = "run.attach must be called once"
+        require(self._attached is None, rule, "Pass all optimizers together: run.attach([first, second]).")
+        optimizers = plain_optimizers(optimizer)
+        self._listener.attached(optimizers)
+        self._attached = follow(optimizer, optimizers, self._schedule, self.step)
+        return self._attached
+
+    def step(self) -> None:
+        """Count an optimizer step, where nothing was attached that counts it.
+
+        Raises:
+            Stop: nothing more is wanted of this training.
+            WorkloadError: it was the last before.
+        """
+        self._require_going_on()
+        if self.done and self._purpose == "trial":
+            raise WorkloadError(
+                f"{self._trainable.__name__}(run) must take num_steps={self.num_steps} steps, but called step() again after the "
+                f"{self.num_steps}th. Call it once after each optimizer step, and end at run.num_steps (run.done); or give the "
+                "number of steps that it takes."
+            )
+        self.steps_done += 1
+        self._due = self.steps_done in self._checkpoints or (self._due and self.steps_done > 1)
+        self._losses.stepped()
+        if self._losses.full:
+            self._read()
+        self._stop_for(self._listener.stepped(self.steps_done))
+
+    def loss(self, value: Any) -> None:
+        """Tell a training loss; of several within a step the mean counts. It is read off the device some steps later.
+
+        Args:
+            value: a number, or a tensor of one element.
+
+        Raises:
+            Stop: an earlier one was not finite, or the range test is at its end.
+            WorkloadError: it is no number.
+        """
+        self._require_going_on()
+        self._losses.add(value)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """What is drawn inside does not change the training: its random state is as before afterwards."""
+        with preserved_rng(self.device):
+            yield
+
+    def report(self, **metrics: Any) -> None:
+        """Tell the metrics at the present step, the objective among them; before the first step it is that of the untrained model.
+
+        A report where none is due is recorded, and no pruner sees it. The objective at the end is the trial's result.
+
+        Args:
+            **metrics: name -> number, or a tensor of one element.
+
+        Raises:
+            Stop: the trial is pruned.
+            WorkloadError: the objective is not among them.
+        """
+        self._require_going_on()
+        values = {name: _number(name, value) for name, value in metrics.items()}
+        objective = self._trainable.objective
+        if objective not in values:
+            raise WorkloadError(
+                f"objective must be among what run.report(...) is given, but got {quoted(objective)}; reported: "
+                f"{', '.join(sorted(values)) or 'none'}. Name one of these in objective=, or report it."
+            )
+        if self.ramping:
+            return
+        self._read(whole=True)
+        earlier = self._evaluation
+        if earlier is not None and earlier.step == self.steps_done:  # told in pieces
+            earlier.metrics.update(values)
+            return
+        lr = self._schedule(max(self.steps_done - 1, 0))
+        mean = self._losses.mean_since()
+        self._evaluation = Evaluation(self.steps_done, lr, mean, values, self.steps_done in self._ends)
+        due, self._due = self._due, False
+        reason, changed = self._listener.reported(self._evaluation, due)
+        if changed is not None and not self.done:
+            self._follow(changed)
+            if self._attached is not None:
+                self._attached.change(changed)
+        self._stop_for(reason)
+
+    def end(self) -> None:
+        """The function has returned: take note of the losses that were not read, and of a Stop that it let not pass."""
+        if self._went_on:
+            self._require_going_on()
+        self._read(whole=True)
+
+    def _follow(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._ends = set(schedule.cycle_ends(self.num_steps))
+        self._checkpoints = set(checkpoints(self._trainable, schedule))
+
+    def _read(self, *, whole: bool = False) -> None:
+        losses = self._losses.read(whole=whole)
+        if losses:
+            self._stop_for(self._listener.lost(losses))
+
+    def _stop_for(self, reason: str) -> None:
+        if reason:
+            self._stop = Stop(reason)
+            raise self._stop
+
+    def _require_going_on(self) -> None:
+        if self._stop is None:
+            return
+        self._went_on += 1
+        error = WorkloadError(
+            f"{self._trainable.__name__}(run) must let lr_search.Stop pass, but it went on after Stop was raised "
+            f"({self._stop}). Catch the exceptions that you expect, not all, or raise lr_search.Stop again."
+        )
+        raise error if self._went_on <= MOST_SWALLOWED else StopSwallowed(error)
+
+
+def _number(name: str, value: Any) -> float:
+    require_name("a metric's name", name)
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise WorkloadError(f"run.report(...) must be given numbers, but got {name}={quoted(value)}.") from None
+
+
+@contextmanager
+def stop_swallowed_told() -> Iterator[None]:
+    """A function that caught Stop, and all that came after it, is told so. Raises: WorkloadError."""
+    try:
+        yield
+    except StopSwallowed as swallowed:
+        raise swallowed.error from None

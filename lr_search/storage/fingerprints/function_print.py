@@ -1,0 +1,76 @@
+"""What distinguishes one training function's trainings from another's: what its first steps show."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from lr_search.errors import WorkloadError
+from lr_search.own_loops.first_look import FirstLook, first_look
+from lr_search.plain import plain_value
+from lr_search.storage.fingerprints.differences import UNTRAINED, part_differences
+from lr_search.storage.fingerprints.optimizer_print import optimizer_print
+from lr_search.storage.fingerprints.prints import value_print
+from lr_search.workloads.trainable import Trainable
+
+AT_START = "at_start"  # the objective before the first step: for the report
+PASTED = "pasted"  # how the answer's code uses the schedule: for the report, and never compared
+_SETTINGS = ("num_steps", "eval_every", "objective", "direction", "batch_size")
+
+
+def function_start(trainable: Trainable, seed: int) -> dict[str, Any]:
+    """What a training of that seed starts from.
+
+    Args:
+        trainable: the training function.
+        seed: of its generators.
+
+    Raises:
+        WorkloadError: it cannot be trained.
+    """
+    return _start(trainable, trainable.first_look(seed))
+
+
+def steady_function_start(trainable: Trainable, seed: int) -> tuple[dict[str, Any], list[str]]:
+    """The start, and what of it comes out otherwise each time though the weights are the same.
+
+    Raises:
+        WorkloadError: it begins with other weights when it is called again with the same seed.
+    """
+    start = function_start(trainable, seed)
+    again = _start(trainable, first_look(trainable, seed))
+    for name in ("model", "optimizer"):
+        if changes := part_differences(name, start, again, ("the first time", "the second")) if name in start else []:
+            raise WorkloadError(
+                f"{trainable.__name__}(run) must begin with the same each time it is called with the same seed, but {'; '.join(changes)}. "
+                "Make the model and the optimizer inside the function; draw random numbers from the generators of torch, NumPy and "
+                "Python, which are seeded before each call, or from generators that run.seed seeds."
+            )
+    return start, [name for name in UNTRAINED if name in start and part_differences(name, start, again)]
+
+
+def _start(trainable: Trainable, look: FirstLook) -> dict[str, Any]:
+    device = trainable.torch_device
+    start: dict[str, Any] = {name: getattr(trainable, name) for name in _SETTINGS}
+    start["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    start["precision"] = "fp32"  # as far as is known
+    if look.losses:
+        start["loss"] = plain_value(look.losses[0])
+    if look.metrics:
+        start["metrics"] = plain_value(look.metrics)
+    if look.optimizers:
+        start["optimizer"] = optimizer_print(None, look.optimizers[0])
+        start["model"] = {
+            "parameters": len(look.weights),
+            "numbers": sum(each.numel() for each in look.weights.values()),
+            "frozen": 0,
+            "shapes": value_print({name: [str(each.dtype), list(each.shape)] for name, each in look.weights.items()})[
+                0
+            ],
+            "weights": value_print(look.weights),
+        }
+    value = look.metrics.get(trainable.objective, math.nan)
+    beside = {AT_START: value} if math.isfinite(value) else {}
+    return {**start, PASTED: {"template": trainable.pasted, "times": look.times}, **beside}

@@ -1,0 +1,69 @@
+"""Training functions: of torch, of scikit-learn and of NumPy, each a bowl or a line that a few steps find."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import lr_search as lrs
+
+STEPS = 40
+
+
+def fit_line(run: lrs.TrainingRun) -> None:
+    """A torch loop over two groups, one at a tenth of the other's LR."""
+    model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+    groups = [{"params": model[0].parameters(), "lr": run.lr}, {"params": model[2].parameters(), "lr": run.lr / 10}]
+    optimizer = torch.optim.SGD(groups, momentum=0.9)
+    scheduler = run.attach(optimizer)
+    inputs = torch.randn(64, 2)
+    targets = inputs[:, :1] - 2 * inputs[:, 1:]
+    for _ in range(run.num_steps):
+        chosen = torch.randint(0, 64, (16,))
+        loss = (model(inputs[chosen]) - targets[chosen]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        run.loss(loss)
+        if run.due:
+            with run.evaluating(), torch.no_grad():
+                torch.rand(3)  # draws, as an evaluation may
+                run.report(val_loss=(model(inputs) - targets).square().mean())
+
+
+def descend(run: lrs.TrainingRun) -> None:
+    """NumPy: gradient descent on (x - 3)^2, which the LRs of a schedule give in closed form."""
+    x = 0.0
+    for _ in range(run.num_steps):
+        run.loss((x - 3) ** 2)
+        x -= run.lr * 2 * (x - 3)
+        run.step()
+        if run.due:
+            run.report(val_loss=(x - 3) ** 2)
+
+
+def partial_fits(run: lrs.TrainingRun) -> None:
+    """scikit-learn: an SGDRegressor, batch by batch, at the LR of each step."""
+    from sklearn.linear_model import SGDRegressor
+
+    rng = np.random.default_rng(run.seed)
+    inputs = rng.normal(size=(200, 3))
+    targets = inputs @ [1.0, -2.0, 0.5]
+    model = SGDRegressor(learning_rate="constant", eta0=run.lr, random_state=run.seed)
+    for _ in range(run.num_steps):
+        chosen = rng.integers(0, 200, 20)
+        model.eta0 = run.lr
+        model.partial_fit(inputs[chosen], targets[chosen])
+        run.loss(np.mean((model.predict(inputs[chosen]) - targets[chosen]) ** 2))
+        run.step()
+        if run.due:
+            run.report(val_loss=np.mean((model.predict(inputs) - targets) ** 2))
+
+
+def trainable_of(train: Any, **settings: Any) -> lrs.Trainable:
+    """With the tests' length, unless that is said."""
+    return lrs.Trainable(train, **{"num_steps": STEPS, **settings})

@@ -1,0 +1,451 @@
+"""Training functions in range tests and comparisons: torch, scikit-learn and NumPy loops."""
+
+import math
+from functools import partial
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+import torch
+
+import lr_search as lrs
+from lr_search.errors import InvalidInputError, WorkloadError
+from tests.helpers.functions import STEPS, descend, fit_line, partial_fits, trainable_of
+
+TIMES = ["seconds", "started", "ended", "worker"]
+SMALL = {
+    "strategies": ["random", "range_test"],
+    "schedules": ["constant", "cosine"],
+    "seeds": 1,
+    "storage": None,
+    "progress": False,
+}
+
+
+def compared(train, **settings):
+    return lrs.compare(trainable_of(train), **{**SMALL, "budget": 3, "range_test": {"num_steps": 20}, **settings})
+
+
+@pytest.mark.parametrize("train", [fit_line, descend, partial_fits])
+def test_a_function_is_compared_under_two_strategies_and_two_schedules(train):
+    comparison = compared(train)
+    summary = comparison.summary()
+    assert set(zip(summary["strategy"], summary["schedule"], strict=True)) == {
+        (strategy, schedule) for strategy in ("random", "range_test") for schedule in ("constant", "cosine")
+    }
+    assert (comparison.trials["steps"] == STEPS).all() | (comparison.trials["outcome"] == "diverged").any()
+    assert math.isfinite(comparison.recommend().value)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle", "sgdr"])
+def test_each_step_is_taken_at_the_schedules_lr(schedule):
+    comparison = compared(descend, strategies={"mine": 0.05}, schedules=[schedule], budget=1)
+    lrs_of_steps = lrs.schedules.by_name(schedule, lr=0.05, num_steps=STEPS)(np.arange(STEPS))
+    x = 3.0 * (1 - np.prod(1 - 2 * lrs_of_steps))  # x - 3 shrinks by 1 - 2 lr a step
+    assert comparison.trials["objective"].item() == pytest.approx((x - 3) ** 2, rel=1e-9)
+
+
+def test_the_lr_and_groups_of_an_attached_optimizer_are_those_of_a_torch_scheduler():
+    seen = []
+
+    def train(run):
+        weights = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
+        optimizer = torch.optim.SGD([{"params": [w], "lr": lr} for w, lr in zip(weights, (0.5, 0.1), strict=True)])
+        scheduler = run.attach(optimizer)
+        for _ in range(run.num_steps):
+            seen.append([group["lr"] for group in optimizer.param_groups])
+            optimizer.step()
+            scheduler.step()
+        run.report(val_loss=1.0)
+
+    compared(train, strategies={"mine": 0.2}, schedules=["cosine"], budget=1)
+    steps = np.arange(STEPS)
+    cosine = 0.1 * (1 + np.cos(np.pi * steps / STEPS))
+    np.testing.assert_allclose(seen[-STEPS:], np.stack([cosine, cosine / 5], axis=1), rtol=1e-6, atol=1e-9)
+
+
+def test_several_optimizers_keep_the_ratio_that_they_were_built_with():
+    seen = []
+
+    def train(run):
+        optimizers = [torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=lr) for lr in (run.lr, 4 * run.lr)]
+        scheduler = run.attach(optimizers)
+        for _ in range(run.num_steps):
+            seen.append([each.param_groups[0]["lr"] for each in optimizers])
+            for optimizer in optimizers:
+                optimizer.step()
+            scheduler.step()
+        run.report(val_loss=1.0)
+
+    comparison = compared(train, strategies={"mine": 0.2}, schedules=["constant"], budget=1)
+    assert seen[-1] == pytest.approx([0.2, 0.8])
+    code = comparison.recommend().code
+    assert "lr=0.2, num_steps=40).attach(optimizers[0])" in code
+    assert "lr=0.8, num_steps=40).attach(optimizers[1])" in code
+
+
+def test_pasted_code_gives_the_trials_objective_at_the_same_seed():
+    comparison = compared(fit_line, strategies={"mine": 0.05}, schedules=["one_cycle"], budget=1)
+    code = comparison.recommend().code
+    torch.manual_seed(0)
+    reported = {}
+
+    class ByHand:
+        num_steps, lr = STEPS, 0.7
+
+        def attach(self, optimizer):
+            names = {"optimizer": optimizer}
+            exec(code, names)
+            return names["scheduler"]
+
+        def loss(self, value):
+            self.due = False
+
+        def evaluating(self):
+            return torch.random.fork_rng()
+
+    run = ByHand()
+    steps = []
+    run.loss = lambda value: (steps.append(value), setattr(run, "due", len(steps) == STEPS))
+    run.report = lambda **metrics: reported.update(metrics)
+    fit_line(run)
+    assert float(reported["val_loss"]) == pytest.approx(comparison.trials["objective"].item(), rel=1e-6)
+
+
+def test_what_an_evaluation_draws_does_not_change_the_training():
+    def finals(eval_every):
+        trained = lrs.compare(
+            trainable_of(fit_line, eval_every=eval_every),
+            **{**SMALL, "strategies": {"mine": 0.05}, "schedules": ["constant"]},
+            budget=1,
+        )
+        return trained.trials["objective"].item()
+
+    assert finals(40) == finals(3)
+
+
+def test_a_range_test_ends_where_the_loss_blows_up_and_trains_no_further():
+    calls = []
+
+    def train(run):
+        calls.append(run.ramping)
+        descend(run)
+
+    curve = trainable_of(train).range_test(start_lr=1e-3, end_lr=1e4, num_steps=40)
+    assert curve.stopped == "diverged"
+    assert curve.gain_ratio is None
+    assert 1.0 < curve.lr[-1] < 1e4
+    np.testing.assert_allclose(curve.lr, np.geomspace(1e-3, 1e4, 40)[: len(curve.lr)])
+    x, losses = 0.0, []
+    for lr in curve.lr:
+        losses.append((x - 3) ** 2)
+        x -= lr * 2 * (x - 3)
+    np.testing.assert_allclose(curve.loss, losses)
+    assert calls == [True]
+
+
+def test_a_loss_told_after_its_step_belongs_to_it_all_the_same():
+    def late(run):
+        x = 0.0
+        for _ in range(run.num_steps):
+            loss, x = (x - 3) ** 2, x - run.lr * 2 * (x - 3)
+            run.step()
+            run.loss(loss)
+
+    curves = [trainable_of(train).range_test(start_lr=1e-3, end_lr=1e4, num_steps=40) for train in (descend, late)]
+    np.testing.assert_array_equal(curves[0].loss, curves[1].loss)
+    np.testing.assert_array_equal(curves[0].lr, curves[1].lr)
+
+
+def test_of_several_losses_a_step_the_mean_counts():
+    def accumulating(run):
+        x = 0.0
+        for _ in range(run.num_steps):
+            for part in (0.5, 1.5):
+                run.loss(part * (x - 3) ** 2)
+            x -= run.lr * 2 * (x - 3)
+            run.step()
+
+    one, other = (
+        trainable_of(train).range_test(start_lr=1e-3, end_lr=1e4, num_steps=40) for train in (descend, accumulating)
+    )
+    np.testing.assert_allclose(one.loss, other.loss)
+
+
+def descend_in_float64(run):
+    x = np.float64(0.0)
+    with np.errstate(all="ignore"):
+        for _ in range(run.num_steps):
+            run.loss((x - 3) ** 2)
+            x -= run.lr * 2 * (x - 3)
+            run.step()
+            if run.due:
+                run.report(val_loss=(x - 3) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("train", "reason"),
+    [
+        (descend_in_float64, "the training loss became inf at step 2"),
+        (descend, "a number became too large after step 1"),
+    ],
+)
+def test_a_loss_that_is_not_finite_ends_the_trial_as_diverged(train, reason):
+    comparison = compared(
+        train, strategies={"high": 1e200, "fine": 0.1}, schedules=["constant"], budget=1, lr_range=(1e-3, 1.0)
+    )
+    by_strategy = comparison.trials.set_index("strategy")
+    assert by_strategy.loc["high", "outcome"] == "diverged"
+    assert by_strategy.loc["high", "objective"] == math.inf
+    assert by_strategy.loc["high", "steps"] < STEPS
+    assert by_strategy.loc["high", "reason"] == reason
+    assert by_strategy.loc["fine", "outcome"] == "finished"
+
+
+def test_an_exception_is_the_trials_failure():
+    def fails_high(run):
+        if run.lr > 0.5:
+            raise ValueError("too high for this solver")
+        descend(run)
+
+    comparison = compared(
+        fails_high, strategies={"high": 0.6, "low": 0.1}, schedules=["constant"], budget=1, range_test={}
+    )
+    by_strategy = comparison.trials.set_index("strategy")
+    assert by_strategy.loc["high", "state"] == "FAIL"
+    assert "too high for this solver" in by_strategy.loc["high", "reason"]
+    assert by_strategy.loc["low", "outcome"] == "finished"
+
+
+def test_a_pruner_cuts_a_function_at_a_report():
+    pruner = optuna.pruners.ThresholdPruner(upper=5.0)
+    comparison = compared(
+        descend, strategies={"low": 1e-4, "fine": 0.1}, schedules=["constant"], budget=1, pruner=pruner
+    )
+    by_strategy = comparison.trials.set_index("strategy")
+    assert by_strategy.loc["low", "outcome"] == "pruned"
+    assert by_strategy.loc["low", "steps"] == STEPS // 10  # the first report
+    assert by_strategy.loc["fine", "outcome"] == "finished"
+
+
+def test_plateau_lowers_the_lr_of_an_attached_optimizer():
+    seen = []
+
+    def stuck(run):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=run.lr)
+        scheduler = run.attach(optimizer)
+        for _ in range(run.num_steps):
+            seen.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+            if run.due:
+                run.report(val_loss=1.0)
+
+    compared(stuck, strategies={"mine": 0.1}, schedules=["plateau"], budget=1)
+    reports = STEPS // 10
+    # the first report is the best, the 4th after it is one too many
+    assert seen[-STEPS:][4 * reports - 1] == pytest.approx(0.1)
+    assert seen[-STEPS:][4 * reports] == pytest.approx(0.01)
+
+
+def test_cyclic_schedules_are_reported_at_their_cycles_ends():
+    comparison = compared(descend, strategies={"mine": 0.1}, schedules=["sgdr"], budget=1)
+    ends = lrs.schedules.by_name("sgdr", lr=0.1, num_steps=STEPS).cycle_ends(STEPS)
+    assert comparison.evaluations["step"].unique().tolist() == ends
+
+
+def test_the_objective_before_the_first_step_is_known_without_a_report_there():
+    comparison = compared(descend, strategies={"mine": 0.1}, schedules=["constant"], budget=1)
+    assert comparison.records[-1].worst == pytest.approx(9.0, rel=1e-6)
+
+
+def test_another_function_under_the_same_name_is_refused(tmp_path):
+    url = f"sqlite:///{tmp_path}/a.db"
+    settings = {"strategies": {"mine": 0.1}, "schedules": ["constant"], "budget": 1, "storage": url}
+    compared(descend, **settings)
+
+    def elsewhere(run):
+        run.loss(4.0)
+        descend(run)
+
+    with pytest.raises(lrs.errors.FingerprintError, match="first loss differs"):
+        compared(elsewhere, **settings)
+
+
+def test_it_goes_on_where_it_was_and_a_larger_budget_extends_it(tmp_path):
+    url = f"sqlite:///{tmp_path}/a.db"
+    first = len(compared(fit_line, budget=2, storage=url).trials)
+    again = compared(fit_line, budget=3, storage=url)
+    whole = compared(fit_line, budget=3)
+    assert first < len(again.trials)
+    frames = [each.trials.drop(columns=TIMES) for each in (again, whole)]
+    pd.testing.assert_frame_equal(*frames, check_exact=True)
+
+
+def test_random_states_are_as_before(capsys):
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    trainable_of(fit_line).range_test()
+    compared(fit_line, strategies={"mine": 0.1}, schedules=["constant"], budget=1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+# ---- what is refused, in words ----
+
+
+def takes_more(run):
+    descend(run)
+    run.step()
+
+
+def takes_fewer(run):
+    for _ in range(min(5, run.num_steps)):
+        run.step()
+        run.report(val_loss=1.0)
+
+
+def never_steps(run):
+    run.loss(1.0)
+    run.report(val_loss=1.0)
+
+
+def never_reports(run):
+    for _ in range(run.num_steps):
+        run.loss(1.0)
+        run.step()
+
+
+def reports_another(run):
+    for _ in range(run.num_steps):
+        run.step()
+        if run.due:
+            run.report(loss=1.0)
+
+
+def swallows(run):
+    for _ in range(run.num_steps):
+        try:
+            run.loss(math.nan)
+            run.step()
+        except Exception:
+            continue
+
+
+def swallows_for_ever(run):
+    while not run.done:
+        try:
+            run.loss(math.nan)
+            run.step()
+        except Exception:
+            continue
+
+
+def steps_twice(run):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=run.lr)
+    scheduler = run.attach(optimizer)
+    for _ in range(run.num_steps):
+        optimizer.step()
+        scheduler.step()
+        run.step()
+        if run.due:
+            run.report(val_loss=1.0)
+
+
+def raises(run):
+    raise OSError("no such file")
+
+
+@pytest.mark.parametrize(
+    ("train", "rule"),
+    [
+        (takes_more, r"takes_more\(run\) must take num_steps=40 steps, but called step\(\) again after the 40th"),
+        (takes_fewer, r"takes_fewer\(run\) must take num_steps=40 steps, but returned after 5"),
+        (never_steps, r"never_steps\(run\) must take num_steps=40 steps, but took none. Call scheduler.step\(\)"),
+        (never_reports, r"never_reports\(run\) must report val_loss after its last step"),
+        (
+            reports_another,
+            r"objective must be among what run.report\(...\) is given, but got 'val_loss'; reported: loss",
+        ),
+        (swallows, r"swallows\(run\) must let lr_search.Stop pass, but it went on after Stop was raised"),
+        (swallows_for_ever, r"swallows_for_ever\(run\) must let lr_search.Stop pass"),
+        (steps_twice, r"steps_twice\(run\) must take num_steps=40 steps, but called step\(\) again after the 40th"),
+        (raises, r"raises\(run\) must get through its first steps, but it raised OSError: no such file"),
+    ],
+)
+def test_a_function_that_does_otherwise_is_told_so(train, rule):
+    with pytest.raises(WorkloadError, match=rule):
+        compared(train, strategies={"mine": 0.1}, schedules=["constant"], budget=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"optimizers": ["adam"]}, "optimizers= needs a Workload"),
+        ({"strategies": ["probe"]}, "the strategy 'probe' needs a Workload"),
+        ({"schedules": ["refind"]}, "the schedule 'refind' needs a Workload"),
+    ],
+)
+def test_what_only_a_workload_can_do_is_refused(settings, what):
+    with pytest.raises(InvalidInputError, match=what):
+        compared(descend, **settings)
+
+
+def test_retraining_for_the_weights_needs_a_workload():
+    comparison = compared(descend, strategies={"mine": 0.1}, schedules=["constant"], budget=1)
+    with pytest.raises(InvalidInputError, match=r"retrain\(\) needs a Workload"):
+        comparison.retrain()
+
+
+def test_fused_training_says_that_it_needs_a_workload_and_trains_one_by_one():
+    settings = {"strategies": ["grid"], "schedules": ["constant"], "budget": 2}
+    with pytest.warns(UserWarning, match="FusedExecutor needs a Workload"):
+        fused = compared(descend, executor=lrs.FusedExecutor(), **settings)
+    alone = compared(descend, **settings)
+    pd.testing.assert_frame_equal(*(each.trials.drop(columns=TIMES) for each in (fused, alone)), check_exact=True)
+
+
+def test_a_range_test_without_losses_is_refused():
+    def silent(run):
+        for _ in range(run.num_steps):
+            run.step()
+            if run.due:
+                run.report(val_loss=1.0)
+
+    with pytest.raises(WorkloadError, match=r"silent\(run\) must tell its loss at every step of a range test"):
+        compared(silent)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"num_steps": 0}, "num_steps must be a whole number, at least 1"),
+        ({"eval_every": 0}, "eval_every must be a whole number, at least 1"),
+        ({"batch_size": 0}, "batch_size must be a whole number, at least 1"),
+        ({"steps_per_epoch": 0.0}, "steps_per_epoch must be above 0"),
+        ({"direction": "up"}, "direction must be 'minimize' or 'maximize'"),
+        ({"device": "abacus"}, "device must be 'auto' or a torch device"),
+        ({"train": lambda: None}, r"train must be a function of \(run\)"),
+        ({"train": 5}, "train must be a function, but got 5"),
+    ],
+)
+def test_a_wrong_setting_is_told(settings, rule):
+    with pytest.raises(InvalidInputError, match=rule):
+        trainable_of(**{"train": descend, **settings})
+
+
+def test_a_plain_function_is_told_how_to_become_one():
+    with pytest.raises(WorkloadError, match=r"decorate a training function: @lr_search.trainable"):
+        lrs.compare(descend, **SMALL)
+
+
+@pytest.mark.parametrize("given", [None, [], "adam", [torch.nn.Linear(1, 1)]])
+def test_what_cannot_be_attached_is_refused(given):
+    with pytest.raises(InvalidInputError, match=r"optimizer must be|run.attach must be given a torch optimizer"):
+        compared(lambda run: run.attach(given))
+
+
+def test_the_decorator_makes_what_the_class_makes():
+    decorated = lrs.trainable(num_steps=STEPS, direction="maximize", eval_every=5)(descend)
+    assert decorated == lrs.Trainable(descend, num_steps=STEPS, direction="maximize", eval_every=5)
+    assert partial(lrs.Trainable, descend, num_steps=STEPS)().eval_every == 4
