@@ -34,7 +34,7 @@ NOT_FOR_USERS = {
     "point", "value", "on_trial_complete", "on_trial_error", "on_trial_result", "answered", "heard", "seen", "run", "session", "first_pace",
     "start", "restore", "forward", "member_outputs", "shapes_frame", "pictures", "require", "unknown_name", "main", "checked",
     "require_name", "taken_options", "printable", "quoted", "error_text", "user_frames", "raised_by_user", "Picture", "UserCode",
-    "plot_range_test", "of_options", "Control", "Schedule", "Controller", "Executor",
+    "plot_range_test", "of_options", "Control", "Schedule", "Controller", "Executor", "TrainingRun", "Stop",
 }  # fmt: skip
 
 
@@ -131,6 +131,17 @@ def workload() -> lrs.Workload:
         model=partial(nn.Linear, 2, 1), optimizer=torch.optim.SGD, loss=loss, train_data=batches, valid_data=batches,
         num_steps=20, eval_every=10, combine="mean",
     )  # fmt: skip
+
+
+def descend(run: lrs.TrainingRun) -> None:
+    """A training function: a bowl, in plain Python."""
+    x = 1.0
+    for _ in range(run.num_steps):
+        run.loss(x * x)
+        x -= run.lr * 2 * x
+        run.step()
+        if run.due:
+            run.report(val_loss=x * x)
 
 
 def data() -> torch.utils.data.TensorDataset:
@@ -231,7 +242,8 @@ INSTANCES: dict[str, Callable[[], Any]] = {
     "ReduceOnPlateau": plateau, "Refind": lambda: lrs.schedules.by_name("refind", lr=0.1, num_steps=300),
     "FusedExecutor": lrs.FusedExecutor, "LocalExecutor": lrs.LocalExecutor, "RayExecutor": lr_search_ray.RayExecutor,
     "StudySearcher": lambda: lr_search_ray.StudySearcher(**needed_by(lr_search_ray.StudySearcher, "StudySearcher")),
-    "Suggestion": lambda: curve().suggest(), "Transfer": lambda: transferred(),
+    "Suggestion": lambda: curve().suggest(), "Trainable": lambda: lrs.Trainable(descend, num_steps=30),
+    "Transfer": lambda: transferred(),
 }  # fmt: skip
 
 
@@ -275,6 +287,7 @@ OF_FUNCTION: dict[str, dict[str, Callable[[], Any]]] = {
         "schedule": lambda: "constant", "optimizer": lambda: "SGD", "value": lambda: 1.0, "reason": lambda: "",
     },
     "Refinding": {"curves": lambda: {5: curve()}, "reason": lambda: ""},
+    "Trainable": {"train": lambda: descend, "num_steps": lambda: 30},
     "Workload": {"optimizer": lambda: torch.optim.SGD, "train_data": lambda: batches, "valid_data": lambda: batches},
     "classification": {"optimizer": lambda: torch.optim.SGD},
     "regression": {"optimizer": lambda: torch.optim.SGD, "train": lambda: _numbers(), "valid": lambda: _numbers()},

@@ -65,11 +65,6 @@ class TransferCase:
     steps_per_epoch: float
 
     @property
-    def epochs(self) -> float:
-        """Passes over the training data."""
-        return self.truth.num_steps / self.steps_per_epoch
-
-    @property
     def untrained(self) -> float:
         """The objective before the first step."""
         return float(self.truth.initial[SEED])
@@ -133,7 +128,7 @@ def pilots_of(case: TransferCase, design: Design) -> list[Pilot]:
     found: list[Pilot] = []
     for divisor, count, at_once in design:
         steps, prior = case.steps(divisor), case.prior if not found else narrowed(case, answer(case, found))
-        length = {"num_steps": case.truth.num_steps, "pilot_steps": steps, "epochs": case.epochs}
+        length = {"num_steps": case.truth.num_steps, "pilot_steps": steps, "steps_per_epoch": case.steps_per_epoch}
         first = first_pilot_lrs(prior, schedule=case.truth.schedule, **length)
         for number in range(count):
             if number < at_once:
@@ -159,6 +154,6 @@ def answer(
         schedule=case.truth.schedule,
         prior=case.prior,
         untrained=case.untrained,
-        epochs=case.epochs,
+        steps_per_epoch=case.steps_per_epoch,
         constants=constants,
     )

@@ -34,6 +34,8 @@ SNIPPETS = [
     "lrs.transfer(workload",
     "lrs.refind(workload",
     "class Halving(Schedule)",
+    "run.attach(optimizer)",
+    "model.eta0 = run.lr",
     "RayExecutor(resources_per_trial",
     "StudySearcher(study, space",
 ]
@@ -162,6 +164,21 @@ def test_the_range_is_found_again_at_five_points() -> None:
     names: dict[str, Any] = {"lrs": lrs, "workload": line()}
     exec(printed_with("lrs.refind(workload"), names)
     assert len(names["found"].to_frame()) == 5
+
+
+def test_the_training_functions_are_compared_and_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = torch.linspace(-1, 1, 32).reshape(-1, 1)
+    names: dict[str, Any] = {
+        "make_model": lambda: torch.nn.Linear(1, 1),
+        "batches": lambda steps: ((x, 3 * x) for _ in range(steps)),
+        "evaluate": lambda model: (model(x) - 3 * x).square().mean(),
+    }
+    block = printed_with("run.attach(optimizer)").replace("num_steps=300", "num_steps=60")
+    exec(block.replace("budget=4)", "budget=2, seeds=1, progress=False)"), names)
+    assert names["comparison"].recommend().value < 1.0  # untrained, the mean of (w x - 3 x)^2 is about 3
+    exec(printed_with("model.eta0 = run.lr"), names)
+    assert 1e-7 < names["train"].range_test(seed=0).suggest().lr < 10
 
 
 @pytest.mark.long

@@ -254,7 +254,7 @@ class TrainingRun:
 def _number(name: str, value: Any) -> float:
     require_name("a metric's name", name)
     try:
-        return float(value)
+        return float(value.detach() if isinstance(value, torch.Tensor) else value)
     except (TypeError, ValueError, RuntimeError):
         raise WorkloadError(f"run.report(...) must be given numbers, but got {name}={quoted(value)}.") from None
 

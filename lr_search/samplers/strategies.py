@@ -61,7 +61,7 @@ class Search:
         epoch_steps: what a trial is charged at most that is cut there; None where that is the training's end.
         num_steps: of each of the study's trainings: of a pilot, in a study of pilots.
         target_steps: of a full training.
-        epochs: passes over the training data in a full training; None where a pass has no known end.
+        steps_per_epoch: in one pass over the training data; None where that is not known.
         schedule: the name that the schedule is laid out by; empty for a user's own.
         pilots: what the strategy's pilots came to before this study began.
     """
@@ -76,7 +76,7 @@ class Search:
     epoch_steps: int | None = None
     num_steps: int = 1
     target_steps: int = 1
-    epochs: float | None = None
+    steps_per_epoch: float | None = None
     schedule: str = ""
     pilots: Sequence[PilotResult] = ()
 

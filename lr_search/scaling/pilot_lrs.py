@@ -15,7 +15,7 @@ NEAREST = 0.02  # decades: two pilots nearer than that tell the same
 
 
 def first_pilot_lrs(
-    prior: LRPrior, *, schedule: str, num_steps: int, pilot_steps: int, epochs: float | None = None
+    prior: LRPrior, *, schedule: str, num_steps: int, pilot_steps: int, steps_per_epoch: float | None = None
 ) -> list[float]:
     """Three LRs that depend on no pilot, so that they can be trained together: the prior's mode, below it and above it.
 
@@ -24,11 +24,11 @@ def first_pilot_lrs(
         schedule: its name.
         num_steps: of that training.
         pilot_steps: of a pilot: the mode is moved to that length.
-        epochs: passes over the training data in num_steps; None: not known.
+        steps_per_epoch: optimizer steps in one pass over the training data; None: not known.
     """
     low, high = np.log10([prior.low, prior.high])
     step = min(PILOT_STEP, (high - low) / 2)
-    drift = transfer_constants().drift(schedule).decades(num_steps, pilot_steps, epochs)
+    drift = transfer_constants().drift(schedule).decades(num_steps, pilot_steps, steps_per_epoch)
     middle = np.clip(np.log10(prior.mode) - drift, low + step, high - step)  # all three lie in the range
     return [float(np.clip(10**place, prior.low, prior.high)) for place in (middle, middle - step, middle + step)]
 
@@ -40,7 +40,7 @@ def next_pilot_lr(
     schedule: str,
     num_steps: int,
     pilot_steps: int,
-    epochs: float | None = None,
+    steps_per_epoch: float | None = None,
 ) -> float:
     """The LR of the next pilot of `pilot_steps` steps, after those of that length in `pilots`; others are not looked at.
 
@@ -50,7 +50,7 @@ def next_pilot_lr(
     tried = {np.log10(p.lr): np.inf if p.diverged else p.objective for p in pilots if p.num_steps == pilot_steps}
     if not tried:
         length = {"num_steps": num_steps, "pilot_steps": pilot_steps}
-        return first_pilot_lrs(prior, schedule=schedule, epochs=epochs, **length)[0]
+        return first_pilot_lrs(prior, schedule=schedule, steps_per_epoch=steps_per_epoch, **length)[0]
     places, (low, high) = np.sort(list(tried)), np.log10([prior.low, prior.high])
     best = min(places, key=lambda place: (tried[place], place))
     below, above = places[places < best], places[places > best]

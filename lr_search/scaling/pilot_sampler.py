@@ -30,7 +30,7 @@ class PilotSampler(PointSampler):
         num_steps: of the full training, >= 1.
         pilot_steps: of these pilots, >= 1.
         schedule: its name.
-        epochs: passes over the training data in the full training; None: not known.
+        steps_per_epoch: in one pass over the training data, > 0; None: not known.
         fixed: how many depend on no other pilot of this length, 1 to 3.
         seed: of other parameters than the LR, >= 0.
 
@@ -49,15 +49,14 @@ class PilotSampler(PointSampler):
         num_steps: int,
         pilot_steps: int,
         schedule: str,
-        epochs: float | None = None,
+        steps_per_epoch: float | None = None,
         fixed: int = 1,
         seed: Seed = 0,
     ) -> None:
         super().__init__(PARAM, seed)
         require(1 <= fixed <= 3, "fixed must be from 1 to 3", fixed=fixed)
         self.prior, self.schedule, self.fixed = prior, schedule, fixed
-        self._epochs = epochs
-        self.num_steps, self.pilot_steps = num_steps, pilot_steps
+        self.num_steps, self.pilot_steps, self.steps_per_epoch = num_steps, pilot_steps, steps_per_epoch
 
     def point(self, number: int, name: str, distribution: BaseDistribution) -> Any:
         """The first pilots' LRs, which depend on none of them."""
@@ -66,7 +65,7 @@ class PilotSampler(PointSampler):
             schedule=self.schedule,
             num_steps=self.num_steps,
             pilot_steps=self.pilot_steps,
-            epochs=self._epochs,
+            steps_per_epoch=self.steps_per_epoch,
         )
         return _inside(lrs[number % len(lrs)], distribution)
 
@@ -83,7 +82,7 @@ class PilotSampler(PointSampler):
             schedule=self.schedule,
             num_steps=self.num_steps,
             pilot_steps=self.pilot_steps,
-            epochs=self._epochs,
+            steps_per_epoch=self.steps_per_epoch,
         )
         return _inside(lr, distribution)
 

@@ -83,7 +83,7 @@ def transfer_posterior(
     schedule: str,
     prior: LRPrior,
     untrained: float | None = None,
-    epochs: float | None = None,
+    steps_per_epoch: float | None = None,
     constants: TransferConstants | None = None,
 ) -> TransferPosterior:
     """What the pilots say of the LR of a training of `num_steps` steps under `schedule`.
@@ -94,8 +94,8 @@ def transfer_posterior(
         schedule: its name.
         prior: the range test's, for that training.
         untrained: the objective before the first step, lower is better; None: guessed from the pilots, which costs certainty.
-        epochs: passes over the training data in num_steps; None: not known. What is learned by heart moves the best LR of long trainings
-            down.
+        steps_per_epoch: optimizer steps in one pass over the training data; None: not known. What is learned by heart moves the best LR
+            of long trainings down.
         constants: default: those fitted.
 
     Raises:
@@ -112,16 +112,19 @@ def transfer_posterior(
         told, remark = _informative(rung, untrained)
         remarks += [remark] if remark else []
         if told:
-            decades, shift = float(np.log10(num_steps / length)), drift.decades(num_steps, length, epochs)
+            decades = float(np.log10(num_steps / length))
+            shift = drift.decades(num_steps, length, steps_per_epoch)
+            belief = basin_belief(
+                *_trainings(told, untrained), places, _moved(before, places, -shift, 0.0), known.shape
+            )
             std = float(np.hypot(known.argmin_std, drift.scatter * decades))
-            at_rung = _moved(before, places, -shift, 0.0)
-            belief = basin_belief(*_trainings(told, untrained), places, at_rung, known.shape)
-            weight, exponent = len(told) / std**2, shift / decades if decades else 0.0
-            moved.append(_Rung(weight, exponent, _ceiling(told) + shift, _at_target(belief, places, shift, std)))
+            moved.append(
+                _Rung(len(told) / std**2, shift / decades if decades else 0.0, _at_target(belief, places, shift, std))
+            )
     if not moved:
         nothing = basin_belief(np.empty(0), np.empty(0), np.empty(0, dtype=bool), places, before, known.shape)
-        moved = [_Rung(1.0, drift.alone if epochs is None else drift.exponent, np.inf, nothing)]
-    return _answer(moved, places, prior, remarks)
+        moved = [_Rung(1.0, drift.alone if steps_per_epoch is None else drift.exponent, nothing)]
+    return _answer(moved, places, prior, remarks, min((p.lr for p in pilots if p.diverged), default=np.inf))
 
 
 @dataclass(frozen=True)
@@ -131,27 +134,26 @@ class _Rung:
     Args:
         weight: what they count for: their number, by how uncertain their way to the training is.
         exponent: the decades by which they were moved, for each decade of steps.
-        ceiling: log10 of the LR from which on trainings diverge, moved there.
         belief: moved there.
     """
 
     weight: float
     exponent: float
-    ceiling: float
     belief: BasinBelief
 
 
 def _answer(
-    moved: Sequence[_Rung], places: FloatArray, prior: LRPrior, remarks: list[TransferRemark]
+    moved: Sequence[_Rung], places: FloatArray, prior: LRPrior, remarks: list[TransferRemark], too_high: float
 ) -> TransferPosterior:
-    """The rungs' beliefs about the training together."""
+    """The rungs' beliefs about the training together. Args: too_high: the lowest LR at which a pilot diverged: the answer lies below."""
     weights = np.array([rung.weight for rung in moved])
     weights /= weights.sum()
     density = weights @ np.array([rung.belief.density for rung in moved])
     regrets = weights @ np.array([rung.belief.regrets for rung in moved])
     inside = (places >= np.log10(prior.low) - 1e-9) & (places <= np.log10(prior.high) + 1e-9)
-    ceiling = max(min(rung.ceiling for rung in moved), float(places[inside][0]))
-    best = int(np.argmin(np.where(inside & (places <= ceiling), regrets, np.inf)))
+    stable = inside & (places < np.log10(too_high))
+    stable = stable if stable.any() else places == places[inside][0]
+    best = int(np.argmin(np.where(stable, regrets, np.inf)))
     low, high = _quantiles(places, density)
     here = float(places[best])
     if density[~inside].sum() > BEYOND:
@@ -188,12 +190,6 @@ def _informative(rung: Sequence[Pilot], untrained: float | None) -> tuple[list[P
     best = min(kept, key=lambda pilot: pilot.objective).lr
     at_edge = len(rung) > 1 and best in (min(p.lr for p in rung), max(p.lr for p in rung))
     return list(rung), "edge_of_pilots" if at_edge else None
-
-
-def _ceiling(rung: Sequence[Pilot]) -> float:
-    """log10 of the lowest LR that diverged above all that did not; inf where there is none."""
-    survived = max((pilot.lr for pilot in rung if not pilot.diverged), default=0.0)
-    return min((float(np.log10(p.lr)) for p in rung if p.diverged and p.lr > survived), default=np.inf)
 
 
 def _start(rung: Sequence[Pilot], untrained: float | None) -> float:

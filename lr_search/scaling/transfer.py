@@ -198,10 +198,8 @@ def _transfer_of(studies: Sequence[StudyRecord], before: Sequence[StudyRecord]) 
     """Args: studies: of the pilots, rung by rung; before: what the last one waited for."""
     plan, prior = studies[0].plan, studies[0].prior
     assert prior is not None
-    full, epoch = plan["target_steps"], plan["steps_per_epoch"]
-    found = posterior_of(
-        _told(studies), prior, num_steps=full, schedule=plan["by_name"], epochs=full / epoch if epoch else None
-    )
+    length = {"num_steps": plan["target_steps"], "steps_per_epoch": plan["steps_per_epoch"]}
+    found = posterior_of(_told(studies), prior, schedule=plan["by_name"], **length)
     spent = {id(study): study for study in (*before, *studies)}
     return Transfer(
         lr=found.lr,
@@ -211,7 +209,7 @@ def _transfer_of(studies: Sequence[StudyRecord], before: Sequence[StudyRecord]) 
         schedule=plan["schedule"],
         optimizer=plan["optimizer"],
         seed=plan["seed"],
-        num_steps=full,
+        num_steps=plan["target_steps"],
         steps=sum(trial.steps for study in spent.values() for trial in study.trials),
         remarks=in_words(found.remarks),
         table=_table(studies),

@@ -61,12 +61,12 @@ class Drift:
     alone: float
     scatter: float
 
-    def decades(self, num_steps: int, pilot_steps: int, epochs: float | None) -> float:
-        """How far the best LR of the training lies above that of its pilots. Args: epochs: passes over the data in num_steps."""
+    def decades(self, num_steps: int, pilot_steps: int, steps_per_epoch: float | None) -> float:
+        """How far the best LR of the training lies above that of its pilots."""
         longer = math.log10(num_steps / pilot_steps)
-        if epochs is None:
+        if steps_per_epoch is None:
             return self.alone * longer
-        passes = np.clip([epochs, epochs * pilot_steps / num_steps], *OFTEN)
+        passes = np.clip([num_steps / steps_per_epoch, pilot_steps / steps_per_epoch], *OFTEN)
         return self.exponent * longer + self.repeated * float(np.log10(passes[0] / passes[1]))
 
 

@@ -18,13 +18,18 @@ MOST_SKEW = 0.8
 
 
 def posterior_of(
-    pilots: Sequence[PilotResult], prior: LRPrior, *, num_steps: int, schedule: str, epochs: float | None
+    pilots: Sequence[PilotResult], prior: LRPrior, *, num_steps: int, schedule: str, steps_per_epoch: float | None
 ) -> TransferPosterior:
-    """What pilots, as a storage keeps them, tell of the training of `num_steps` steps. Args: prior: of its range tests; epochs: passes in it."""
+    """What pilots, as a storage keeps them, tell of the training of `num_steps` steps. Args: prior: of its range tests."""
     known = [pilot.untrained for pilot in pilots if math.isfinite(pilot.untrained)]
     told = [Pilot(pilot.lr, pilot.value, pilot.num_steps, not math.isfinite(pilot.value)) for pilot in pilots]
     return transfer_posterior(
-        told, num_steps=num_steps, schedule=schedule, prior=prior, untrained=known[0] if known else None, epochs=epochs
+        told,
+        num_steps=num_steps,
+        schedule=schedule,
+        prior=prior,
+        untrained=known[0] if known else None,
+        steps_per_epoch=steps_per_epoch,
     )
 
 
@@ -43,7 +48,11 @@ def _prior(search: Search) -> LRPrior:
     if not search.pilots:
         return search.prior
     found = posterior_of(
-        search.pilots, search.prior, num_steps=search.target_steps, schedule=search.schedule, epochs=search.epochs
+        search.pilots,
+        search.prior,
+        num_steps=search.target_steps,
+        schedule=search.schedule,
+        steps_per_epoch=search.steps_per_epoch,
     )
     return prior_of(found, search.prior)
 
@@ -54,7 +63,7 @@ def _pilot_sampler(search: Search) -> PilotSampler:
         num_steps=search.target_steps,
         pilot_steps=search.num_steps,
         schedule=search.schedule,
-        epochs=search.epochs,
+        steps_per_epoch=search.steps_per_epoch,
         fixed=1 if search.pilots else PILOTS_AT_ONCE,
         seed=search.seed,
     )

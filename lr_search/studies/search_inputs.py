@@ -46,7 +46,6 @@ def search_for(
     # a larger budget extends a grid rather than moving it: its first size is kept
     first_size = kept(study, "num_trials", lambda: max(1, num_trials()))
     epoch_end = plan.epoch_end() if strategy.pruner is not None else None
-    target_steps, steps_per_epoch = plan.target_steps or plan.workload.num_steps, plan.workload.steps_per_epoch
     search = Search(
         plan.seed,
         first_size,
@@ -57,8 +56,8 @@ def search_for(
         epoch_end=epoch_end,
         epoch_steps=None if epoch_end is None else plan.steps_at(epoch_end),
         num_steps=plan.workload.num_steps,
-        target_steps=target_steps,
-        epochs=target_steps / steps_per_epoch if steps_per_epoch else None,
+        target_steps=plan.target_steps or plan.workload.num_steps,
+        steps_per_epoch=plan.workload.steps_per_epoch,
         schedule="" if plan.layout is None else plan.layout.name,
         pilots=pilots(),
     )

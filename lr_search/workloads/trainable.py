@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from lr_search.curves.curve import LRCurve, Ramp
-from lr_search.errors import WorkloadError, require
+from lr_search.errors import InvalidInputError, WorkloadError, require
 from lr_search.kinds.checked import checked
 from lr_search.kinds.direction import Direction
 from lr_search.kinds.functions import require_takes
@@ -110,10 +110,6 @@ class Trainable(Subject):
     def __name__(self) -> str:
         return name_of(self.train)
 
-    def __call__(self, run: TrainingRun) -> object:
-        """Train; the function itself."""
-        return self.train(run)
-
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
@@ -175,6 +171,7 @@ class Trainable(Subject):
         return curves[0] if seeds is None else LRCurve.pool(curves)
 
 
+@checked
 def trainable(
     *,
     num_steps: int,
@@ -215,10 +212,8 @@ def require_workload_for(what: str, subject: Subject) -> None:
     Raises:
         InvalidInputError: it is a training function.
     """
-    remedy = "Describe the training as lr_search.Workload(...), or leave that out."
-    require(
-        not isinstance(subject, Trainable),
-        f"{what} needs a Workload, which lr_search trains itself",
-        remedy,
-        got=subject,
-    )
+    if isinstance(subject, Trainable):
+        raise InvalidInputError(
+            f"{what} needs a Workload, which lr_search trains itself, but got the training function {subject.__name__}. "
+            "Describe the training as lr_search.Workload(...), or leave that out."
+        )

@@ -242,11 +242,19 @@ def test_plateau_lowers_the_lr_of_an_attached_optimizer():
             if run.due:
                 run.report(val_loss=1.0)
 
-    compared(stuck, strategies={"mine": 0.1}, schedules=["plateau"], budget=1)
+    comparison = compared(stuck, strategies={"mine": 0.1}, schedules=["plateau"], budget=1)
     reports = STEPS // 10
     # the first report is the best, the 4th after it is one too many
     assert seen[-STEPS:][4 * reports - 1] == pytest.approx(0.1)
     assert seen[-STEPS:][4 * reports] == pytest.approx(0.01)
+    names = {"optimizer": torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)}
+    exec(comparison.recommend().code, names)
+    pasted = []
+    for step in range(1, STEPS + 1):
+        pasted.append(names["optimizer"].param_groups[0]["lr"])
+        if step % reports == 0:
+            names["scheduler"].step(1.0)
+    assert pasted == pytest.approx(seen[-STEPS:])
 
 
 def test_cyclic_schedules_are_reported_at_their_cycles_ends():

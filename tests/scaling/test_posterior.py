@@ -25,8 +25,8 @@ def told(best, lrs=(3e-3, 1e-2, 3e-2), steps=200, **options):
     return transfer_posterior(pilots, **given)
 
 
-def drift(schedule="cosine", num_steps=3200, pilot_steps=200, epochs=None):
-    return transfer_constants().drift(schedule).decades(num_steps, pilot_steps, epochs)
+def drift(schedule="cosine", num_steps=3200, pilot_steps=200, steps_per_epoch=None):
+    return transfer_constants().drift(schedule).decades(num_steps, pilot_steps, steps_per_epoch)
 
 
 @pytest.mark.parametrize("best", [4e-3, 1e-2, 2.5e-2])
@@ -56,23 +56,23 @@ def test_without_pilots_the_prior_is_told():
 
 
 def test_data_that_are_repeated_move_the_best_lr_down():
-    assert told(1e-2, epochs=100).lr < told(1e-2, epochs=1).lr
+    assert told(1e-2, steps_per_epoch=32).lr < told(1e-2, steps_per_epoch=3200).lr
 
 
 @pytest.mark.parametrize(
-    ("epochs", "decades"),
+    ("steps_per_epoch", "decades"),
     [
-        (1, 0.0),
-        (10, np.log10(10 / 3)),
-        (100, np.log10(100 / 6.25)),
-        (400, np.log10(100 / 25)),
         (3200, 0.0),
+        (320, np.log10(10 / 3)),
+        (32, np.log10(100 / 6.25)),
+        (1, np.log10(100 / 100)),
+        (8, np.log10(100 / 25)),
     ],
 )
-def test_passes_count_from_the_third_to_the_hundredth(epochs, decades):
+def test_passes_count_from_the_third_to_the_hundredth(steps_per_epoch, decades):
     constants = transfer_constants().drifts["cosine"]
     expected = constants.exponent * np.log10(16) + constants.repeated * decades
-    assert drift(epochs=epochs) == pytest.approx(expected)
+    assert drift(steps_per_epoch=steps_per_epoch) == pytest.approx(expected)
     assert drift() == pytest.approx(constants.alone * np.log10(16))
 
 

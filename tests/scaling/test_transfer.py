@@ -86,7 +86,7 @@ def test_a_larger_cost_keeps_the_pilots_and_adds_longer_ones() -> None:
 
 def test_the_second_length_begins_where_the_first_points() -> None:
     small, large = transferred(cost=0.3), transferred(cost=0.8)
-    drift = transfer_constants().drift("cosine").decades(LONG, 120, epochs=LONG / 8)  # of 8 batches
+    drift = transfer_constants().drift("cosine").decades(LONG, 120, steps_per_epoch=8)  # of 8 batches
     assert large.table["lr"].iloc[3] == pytest.approx(small.lr / 10**drift, rel=1e-9)
 
 

@@ -49,6 +49,6 @@ def result_of(run: Run, evaluation: Evaluation | None) -> dict[str, Any]:
     result: dict[str, Any] = {CHARGED: run.outcome.steps, "step": run.step, "seconds": run.outcome.seconds}
     if evaluation is not None:
         result[EVALUATION] = evaluation
-    if run.over or run.step == 0:
+    if run.over or len(run.outcome.evaluations) <= 1:  # a training function need not report at step 0
         result[OUTCOME] = replace(run.outcome, evaluations=[])  # the driver has them
     return result

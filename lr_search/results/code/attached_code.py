@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lr_search.schedules.named import by_name
+
 PLACE_OF_SCHEDULE = "{schedule}"  # in a template: what makes the schedule
 
 
@@ -24,6 +26,8 @@ def attached_code(plan: Mapping[str, Any], lr: float, shape: Mapping[str, float]
     # the optimizer's groups keep the ratios of their LRs; call scheduler.step() after each of the 300 optimizer steps
     <BLANKLINE>
     """
+    if plan.get("controller"):
+        return _on_plateau(plan, lr, shape)
     template, times = plan["pasted"]["template"], plan["pasted"]["times"]
     made = [_schedule(plan, lr * factor, shape) for factor in times or [1.0]]
     if template:
@@ -40,6 +44,26 @@ def _lines(made: Sequence[str], num_steps: int, attached: bool) -> list[str]:
         return [f"scheduler = {made[0]}.attach(optimizer)", f"{ratios}; {last}"]
     lines = [f"    {each}.attach(optimizers[{place}])," for place, each in enumerate(made)]
     return ["schedulers = [", *lines, "]", f"{ratios}; {last.replace('scheduler.', 'each scheduler.')}"]
+
+
+def _on_plateau(plan: Mapping[str, Any], lr: float, shape: Mapping[str, float]) -> str:
+    """A controller looks at what is reported; of ours only `plateau` does so in a training function, as torch's own does."""
+    if plan.get("by_name") != "plateau":
+        return f"# {plan['schedule']} looks at what is reported, which a comparison's trainings alone follow\n"
+    made: Any = by_name("plateau", lr, int(plan["num_steps"]), plan.get("steps_per_epoch"), **shape)
+    mode = "min" if plan["direction"] == "minimize" else "max"
+    names = ("factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr", "eps")
+    settings = "".join(f", {name}={getattr(made, name)!r}" for name in names)
+    return "\n".join(
+        [
+            "from torch.optim.lr_scheduler import ReduceLROnPlateau",
+            "",
+            f"# the optimizer's first group begins with lr={lr:.6g}",
+            f"scheduler = ReduceLROnPlateau(optimizer, {mode!r}{settings})",
+            f"# call scheduler.step({plan['objective']}) after each evaluation, {plan['fingerprint']['eval_every']} steps apart",
+            "",
+        ]
+    )
 
 
 def _schedule(plan: Mapping[str, Any], lr: float, shape: Mapping[str, float]) -> str:

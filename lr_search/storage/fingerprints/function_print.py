@@ -58,8 +58,9 @@ def _start(trainable: Trainable, look: FirstLook) -> dict[str, Any]:
     start["precision"] = "fp32"  # as far as is known
     if look.losses:
         start["loss"] = plain_value(look.losses[0])
-    if look.metrics:
-        start["metrics"] = plain_value(look.metrics)
+    later = {f"loss of step {place}": loss for place, loss in enumerate(look.losses[1:], start=2)}
+    if look.metrics or later:
+        start["metrics"] = plain_value({**look.metrics, **later})
     if look.optimizers:
         start["optimizer"] = optimizer_print(None, look.optimizers[0])
         start["model"] = {
