@@ -39,7 +39,9 @@ PLAN_OF: dict[str, Design] = {
     "3 of T/16, 3 of T/8": ((16, 3, 2), (8, 3, 1)),
     "5 of T/8": ((8, 5, 2),),
     "3 of T/16, 5 of T/8": ((16, 3, 2), (8, 5, 1)),
+    "3 of T/16, 1 of T/3": ((16, 3, 2), (3, 1, 1)),
     "3 of T/16, 2 of T/3": ((16, 3, 2), (3, 2, 1)),
+    "3 of T/16, 3 of T/8, 1 of T/3": ((16, 3, 2), (8, 3, 1), (3, 1, 1)),
 }
 RANGE_TEST = 133  # steps that a range test of 100 is charged
 
