@@ -24,6 +24,8 @@ NUMBER = r"\d[\d,]*(?:\.\d+)?"
 SNIPPETS = [
     "curve = lrs.range_test(model, optimizer, loader, loss)",
     "comparison.save(",
+    "discriminator_loss, generator_loss",
+    "train_data=rollouts",
     "curve.bounds()[1]",
     "best.optuna_params()",
     "lrs.LRPrior.from_curves([curve])",
@@ -142,6 +144,24 @@ def line(**changes: Any) -> lrs.Workload:
         model=lambda: torch.nn.Linear(1, 1), optimizer=torch.optim.Adam, train=(inputs, 3 * inputs), valid=(inputs, inputs),
         **{"batch_size": 32, "num_steps": 60, **changes},
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("place", [2, 3])
+def test_workloads_of_other_shapes_take_steps(place: int) -> None:
+    from tests.helpers import shapes
+
+    names: dict[str, Any] = {"lrs": lrs, "torch": torch, **vars(shapes), "loader": shapes.points()}
+    exec(printed_with(SNIPPETS[place]), names)
+    training = lrs.train(names["workload"], lrs.schedules.Constant(0.01))
+    assert training.advance(8)
+    assert training.evaluate().keys() == {names["workload"].objective}
+
+
+@pytest.mark.long
+def test_the_gan_runs(tmp_path: Path) -> None:
+    printed = run([sys.executable, str(ROOT / "examples" / "gan.py"), "20"], tmp_path)
+    assert re.match(r"(constant|cosine), learning rate [\d.e-]+, adams: distance ", printed)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_prior_s_sampler_is_one_of_the_study() -> None:
