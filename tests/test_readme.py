@@ -33,6 +33,7 @@ SNIPPETS = [
     "executor=lrs.FusedExecutor(width=16)",
     'by_name("triangular2", lr=0.1',
     "lrs.branches(workload",
+    "lrs.transfer(workload",
     "lrs.refind(workload",
     "class Halving(Schedule)",
     "torch.optim.AdamW(model.parameters(), lr=run.lr)",
@@ -250,6 +251,27 @@ def test_the_branches_run_as_printed(capsys: pytest.CaptureFixture[str]) -> None
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["300", "600", "1200"]
     said = re.findall(r"([\d,]+) steps in place of ([\d,]+)", printed)[0]
     assert [int(number.replace(",", "")) for number in said] == [names["branches"].steps, 300 + 600 + 1200]
+
+
+def test_the_transfer_runs_as_printed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"lrs": lrs, "workload": line(num_steps=1600)}
+    exec(printed_with("lrs.transfer(workload"), names)
+    found = names["found"]
+    assert capsys.readouterr().out.startswith(f"cosine with SGD in 1,600 steps: LR {found.lr:.3g} (80% between")
+    assert names["schedule"](0) == found.lr
+    assert found.cost <= 0.25
+    assert (tmp_path / "transfer.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.long
+def test_the_transfer_of_5000_steps_is_better_than_ten_times_less_or_more(tmp_path: Path) -> None:
+    printed = run([sys.executable, str(ROOT / "examples" / "transfer.py")], tmp_path)
+    assert printed.startswith("cosine with AdamW in 5,000 steps: LR ")
+    low, found, high = (float(loss) for loss in re.findall(r"loss ([\d.]+) after 5,000 steps", printed))
+    assert found < min(low, high)
 
 
 @pytest.mark.long

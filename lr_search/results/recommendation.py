@@ -192,6 +192,8 @@ def _next(runner_up: Choice | None, difference: Interval | None, kind: str) -> s
 def lack(records: Sequence[StudyRecord]) -> str:
     """Why nothing can be recommended, and what to do."""
     states = {t.state for s in records if s.kind == "search" for t in s.trials}
+    if not states and any(t.state == "COMPLETE" for s in records if s.kind == "pilot" for t in s.trials):
+        return "No full training was run: the pilots tell what to train with, and nothing of how well that does."
     text = "No trial is complete yet: run the comparison, or go on with it, and make the report again."
     if "COMPLETE" in states:
         text = "Every complete trial diverged: search lower learning rates; the trials' reasons say how each ended."

@@ -71,8 +71,13 @@ class StudyRecord:
 
     @property
     def kind(self) -> str:
-        """search, range_test, probe or confirm."""
+        """search, range_test, probe, pilot, confirm or today."""
         return str(self.plan["kind"])
+
+    @property
+    def search_key(self) -> tuple[Any, ...]:
+        """What a search and its pilots share: strategy, schedule, optimizer, seed."""
+        return tuple(self.plan[name] for name in ("strategy", "schedule", "optimizer", "seed"))
 
     @cached_property
     def curves(self) -> list[LRCurve]:
@@ -106,21 +111,35 @@ class StudyRecord:
         return better(value, self.worst)
 
 
-def charged_range_tests(records: Sequence[StudyRecord]) -> dict[str, StudyRecord]:
-    """The range tests or the probe that are charged to each search, by the search's name: what it waited for."""
+def charged_before(records: Sequence[StudyRecord]) -> dict[str, list[StudyRecord]]:
+    """The range tests, probe and pilots that are charged to each study that waited for some, by its name; in the order in which they ran."""
     by_name = {record.name: record for record in records}
     tests: dict[tuple[str, int], StudyRecord] = {}
+    pilots: dict[tuple[Any, ...], StudyRecord] = {}  # the longest, which a larger budget may have added
     for record in records:
         if record.kind == "range_test":
             tests.setdefault((record.plan["optimizer"], record.plan["seed"]), record)
-    tests_by_search = {}
-    for study in records:
+        elif record.kind == "pilot":
+            pilots[record.search_key] = max(
+                record, pilots.get(record.search_key, record), key=lambda each: int(each.plan["num_steps"])
+            )
+
+    def first_of(study: StudyRecord) -> StudyRecord | None:
+        if study.kind == "search" and study.search_key in pilots:
+            return pilots[study.search_key]
         if "waits_for" in study.plan:
-            test = by_name.get(study.plan["waits_for"])
-        elif study.prior is not None:  # without one it took nothing from the range tests of its optimizer and seed
-            test = tests.get((study.plan["optimizer"], study.plan["seed"]))
-        else:
-            test = None
-        if test is not None:
-            tests_by_search[study.name] = test
-    return tests_by_search
+            return by_name.get(study.plan["waits_for"])
+        if study.prior is None:  # it took nothing from the range tests of its optimizer and seed
+            return None
+        return tests.get((study.plan["optimizer"], study.plan["seed"]))
+
+    charged: dict[str, list[StudyRecord]] = {}
+    for study in records:
+        chain: list[StudyRecord] = []
+        first = first_of(study)
+        while first is not None and all(first is not each for each in chain):
+            chain.insert(0, first)
+            first = first_of(first)
+        if chain:
+            charged[study.name] = chain
+    return charged
