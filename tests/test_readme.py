@@ -19,11 +19,13 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
 NUMBER = r"\d[\d,]*(?:\.\d+)?"
-# the Python of the documents, each by a line that no other has: the tests below run it; those of Ray, tests/system/ray/test_ray_readme.py; the
-# schedule of one's own, tests/schedules/test_plugged_in.py
+# the Python of the documents, each by a line that no other has: the tests below run it; those of Ray, tests/system/ray/test_ray_readme.py; those
+# of trainers, the test_*_docs.py of each; the schedule of one's own, tests/schedules/test_plugged_in.py
 SNIPPETS = [
     "curve = lrs.range_test(model, optimizer, loader, loss)",
     "comparison.save(",
+    "discriminator_loss, generator_loss",
+    "train_data=rollouts",
     "curve.bounds()[1]",
     "best.optuna_params()",
     "lrs.LRPrior.from_curves([curve])",
@@ -34,10 +36,18 @@ SNIPPETS = [
     "lrs.transfer(workload",
     "lrs.refind(workload",
     "class Halving(Schedule)",
-    "run.attach(optimizer)",
+    "torch.optim.AdamW(model.parameters(), lr=run.lr)",
     "model.eta0 = run.lr",
     "RayExecutor(resources_per_trial",
     "StudySearcher(study, space",
+    "accelerator.prepare(*make_training())",
+    "net = make_net(callbacks=[test",
+    "make_net(callbacks=[Schedule(run=run)])",
+    "model.fit(x, y, batch_size=32, epochs=3, callbacks=[test",
+    "make_model().fit(",
+    "callbacks=[lrl.RangeTest(",
+    "best.training_arguments()",
+    "trainer.hyperparameter_search(",
 ]
 
 
@@ -143,6 +153,24 @@ def line(**changes: Any) -> lrs.Workload:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("place", [2, 3])
+def test_workloads_of_other_shapes_take_steps(place: int) -> None:
+    from tests.helpers import shapes
+
+    names: dict[str, Any] = {"lrs": lrs, "torch": torch, **vars(shapes), "loader": shapes.points()}
+    exec(printed_with(SNIPPETS[place]), names)
+    training = lrs.train(names["workload"], lrs.schedules.Constant(0.01))
+    assert training.advance(8)
+    assert training.evaluate().keys() == {names["workload"].objective}
+
+
+@pytest.mark.long
+def test_the_gan_runs(tmp_path: Path) -> None:
+    printed = run([sys.executable, str(ROOT / "examples" / "gan.py"), "20"], tmp_path)
+    assert re.match(r"(constant, learning rate|cosine, peak learning rate) [\d.e-]+, adams: distance ", printed)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_prior_s_sampler_is_one_of_the_study() -> None:
     model = torch.nn.Linear(4, 1)
     names: dict[str, Any] = {"lrs": lrs, "optuna": optuna, "model": model}
@@ -174,7 +202,7 @@ def test_the_training_functions_are_compared_and_tested(tmp_path: Path, monkeypa
         "batches": lambda steps: ((x, 3 * x) for _ in range(steps)),
         "evaluate": lambda model: (model(x) - 3 * x).square().mean(),
     }
-    block = printed_with("run.attach(optimizer)").replace("num_steps=300", "num_steps=60")
+    block = printed_with("torch.optim.AdamW(model.parameters(), lr=run.lr)").replace("num_steps=300", "num_steps=60")
     exec(block.replace("budget=4)", "budget=2, seeds=1, progress=False)"), names)
     assert names["comparison"].recommend().value < 1.0  # untrained, the mean of (w x - 3 x)^2 is about 3
     exec(printed_with("model.eta0 = run.lr"), names)

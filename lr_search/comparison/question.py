@@ -19,7 +19,7 @@ from lr_search.kinds.kind import WHOLE_NUMBER
 from lr_search.kinds.printable_names import require_name
 from lr_search.kinds.seeds import MOST_SEEDS, taken_seeds
 from lr_search.optimizers.lr_ranges import RANGES
-from lr_search.optimizers.names import NamedOptimizers, OptimizerFactory
+from lr_search.optimizers.names import NamedOptimizers
 from lr_search.optimizers.names import resolve_optimizers as resolve_optimizers
 from lr_search.ramp.settings import RampSettings, ramp_steps
 from lr_search.samplers.strategies import Strategy
@@ -30,6 +30,7 @@ from lr_search.studies.plan import report_steps
 from lr_search.studies.pruner_names import require_pruner_packages
 from lr_search.studies.schedule_layout import PEAK, ScheduleLayout, layouts_of
 from lr_search.training.controller import Controller, first_schedule
+from lr_search.workloads.optimizer_forms import ModelOptimizers
 from lr_search.workloads.subject import Subject
 from lr_search.workloads.trainable import Trainable, require_workload_for
 from lr_search.workloads.workload import Workload
@@ -261,7 +262,8 @@ def _sides(
 
 
 def _without_gain_ratio(subject: Subject) -> dict[str, Any]:
-    return {"gain_ratio": False} if isinstance(subject, Trainable) else {}
+    measures = not isinstance(subject, Trainable) or subject.own_range_test is not None
+    return {} if measures else {"gain_ratio": False}
 
 
 def _pays_for_more(settings: Mapping[str, Any], side: Side, budget_steps: float, curves: int) -> bool:
@@ -275,9 +277,9 @@ def _named(workload: Subject, schedule: str) -> ScheduleLayout:
     return layouts_of(schedule, workload)[schedule]
 
 
-def optimizer_name(optimizer: OptimizerFactory) -> str:
-    """What a table calls an optimizer: the class's or function's name."""
-    inner = optimizer
+def optimizer_name(optimizer: Any) -> str:
+    """What a table calls an optimizer: the class's or function's name; of several the first's."""
+    inner = optimizer.in_turn[0] if isinstance(optimizer, ModelOptimizers) else optimizer
     while isinstance(inner, partial):
         inner = inner.func
     name = getattr(inner, "__name__", type(inner).__name__)

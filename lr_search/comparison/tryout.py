@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
+from torch import nn
 
 from lr_search.errors import LRSearchError, WorkloadError, error_text, user_code
 from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
@@ -18,6 +20,7 @@ from lr_search.storage.fingerprints.fingerprint import Starts, fingerprints, fur
 from lr_search.studies.plan import StudyPlan
 from lr_search.training.training import train
 from lr_search.workloads.batches import BatchSource, first_batches, open_data
+from lr_search.workloads.passes import ModelBatches, one_pass
 from lr_search.workloads.subject import Subject
 from lr_search.workloads.workload import PROBE_LR, Workload
 
@@ -82,7 +85,10 @@ def _tried(among: str = "") -> Iterator[None]:
 
 def _try(workload: Workload, seed: int) -> None:
     """Evaluate the untrained weights on the first batch, then take a step."""
-    first = partial(_first_batch, workload.valid_data)
+    source = workload.valid_data
+    first: Any = partial(_first_batch, source)
+    if isinstance(source, ModelBatches):
+        first = ModelBatches(partial(_first_made, source.make))
     short = replace(workload, num_steps=1, eval_every=1, valid_data=first)
     with closing(train(short, Constant(PROBE_LR), seed=seed)) as training:
         if shared_between_processes(training.model) and (count := torch.distributed.get_world_size()) > 1:
@@ -93,3 +99,7 @@ def _try(workload: Workload, seed: int) -> None:
 
 def _first_batch(source: BatchSource) -> list[Any]:
     return first_batches(open_data(source, "valid_data"), "valid_data", 1)
+
+
+def _first_made(make: Callable[[nn.Module], Iterable[Any]], model: nn.Module) -> list[Any]:
+    return list(islice(one_pass(make(model), "valid_data"), 1))

@@ -1,4 +1,4 @@
-"""Whether one optimizer can step several models: whether it is elementwise, and its step linear in the LR."""
+"""Whether optimizers can step several models, and whether one can for all: it is elementwise, and its step linear in the LR."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from torch import nn
 from lr_search.errors import user_code
 from lr_search.fused.stack import Stack
 from lr_search.fused.updates import Layout, StackedUpdate, optimizer_over
+from lr_search.optimizers.closures import takes_closure
 from lr_search.optimizers.names import OptimizerFactory
-from lr_search.optimizers.param_groups import group_ratios, set_lr
+from lr_search.optimizers.param_groups import Optimizers, as_list, group_ratios, set_lr
 from lr_search.rng import preserved_rng
+from lr_search.workloads.optimizer_forms import ModelOptimizers
 
 NUM_STEPS = 24  # rectifications, look-aheads and warm-ups begin within so many
 _LRS = (0.3, 0.01, 0.07)  # of the models at the first step; they fall and rise against each other
@@ -32,6 +34,27 @@ def stacks(factory: OptimizerFactory, optimizer: torch.optim.Optimizer) -> bool:
             return _largest_error(factory, optimizer) <= _TOLERANCE
     except Exception:  # it takes no parameters of that form
         return False
+
+
+def optimizer_lacking(factory: Any, optimizers: Optimizers) -> str:
+    """Why a workload's optimizer cannot step several models, as the rule and what came; empty where it can.
+
+    Args:
+        factory: the workload's.
+        optimizers: made by it.
+    """
+    several = as_list(optimizers)
+    one, kind = several[0], type(several[0]).__name__
+    if len(several) > 1:
+        kinds = ", ".join(type(each).__name__ for each in several)
+        return f"one optimizer, but got {len(several)} ({kinds}), which take steps of their own"
+    if isinstance(factory, ModelOptimizers) and not type(one).__module__.startswith("torch.optim."):
+        return f"an optimizer of torch.optim, or one that is made of parameters, but got {kind}, which is made of the model"
+    if takes_closure(one):
+        return f"an optimizer that needs no closure, but got {kind}, which evaluates the loss itself"
+    if callable(getattr(one, "train", None)) and callable(getattr(one, "eval", None)):
+        return f"an optimizer that steps on the weights that are judged, but got {kind} with its train() and eval()"
+    return ""
 
 
 class _Small(nn.Module):

@@ -81,7 +81,7 @@ class FusedJudge:
             return [self._alone(self._stack.loaded(row)) for row in rows]
         sums: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         model, device = self._stack.model, self._stack.weights.device
-        with self._alone.opened() as batches, preserved_modes(model):
+        with self._alone.opened(model) as batches, preserved_modes(model):
             model.eval()
             for batch in one_pass(batches, "valid_data"):
                 for name, (total, count) in self._metrics(rows, to_device(batch, device)).items():
@@ -92,7 +92,7 @@ class FusedJudge:
     def data_digest(self) -> bytes | None:
         """What all seeds have in common whose validation batches are the same; None where only a pass for each seed will do."""
         digest, device = hashlib.blake2b(), self._stack.weights.device
-        with self._alone.opened() as batches, preserved_modes(self._stack.model):
+        with self._alone.opened(self._stack.model) as batches, preserved_modes(self._stack.model):
             self._stack.model.eval()
             for number, batch in enumerate(one_pass(batches, "valid_data")):
                 leaves, form = tree_flatten(batch)

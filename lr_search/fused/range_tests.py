@@ -27,6 +27,7 @@ from lr_search.ramp.run import RAMP_BLOCK, passes_of
 from lr_search.ramp.settings import RampSettings, planned_for
 from lr_search.rng import preserved_rng
 from lr_search.training.batch_fault import batch_fault_of
+from lr_search.workloads.optimizer_forms import of_parameters
 from lr_search.workloads.workload import Workload
 
 QUICK_BYTES = 2**24  # of all models of a stack, by `Support.row_bytes`
@@ -92,16 +93,18 @@ class _FusedRamp:
                 self._walks.add(batches, seed)
                 models.append(model)
                 optimizers.append(optimizer)
-        self._optimizer = optimizers[0]
+        factory, self._optimizer = of_parameters(workload.optimizer, optimizers[0])
         named = dict(models[0].named_parameters())
         self._stack = Stack(models[0], [named[name] for name in support.trained], len(models))
         for row, model in enumerate(models):
             self._stack.fill(row, model)
         kind = StackedUpdate if support.stacks else RowUpdate
         layout = Layout(self._stack, self._optimizer)
-        self._update = kind(self._stack, layout, workload.optimizer, (0, len(seeds)))
+        self._update = kind(self._stack, layout, factory, (0, len(seeds)))
         idle = idle_parameters(self._optimizer, self._stack)
-        self._loss = FusedLoss(self._stack, workload.loss, workload.precision, draws=False, batch_dim=0, idle=idle)
+        self._loss = FusedLoss(
+            self._stack, workload.total_loss, workload.precision, draws=False, batch_dim=0, idle=idle
+        )
         self._num_weights = sum(parameter.numel() for parameter in [*self._stack.parameters, *idle])
         self._still = float(sum(parameter.detach().square().sum() for parameter in idle))
         self._rows: list[torch.Tensor] = []

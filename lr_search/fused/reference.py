@@ -46,7 +46,7 @@ class Alone:
     def replayed(self) -> Iterator[None]:
         """Inside, the random numbers and buffers of every pass; afterwards the buffers are as they were."""
         self._rng.restore()
-        with ForwardState(self.model, [self._workload.loss]).preserved():
+        with ForwardState(self.model, [self._workload.total_loss]).preserved():
             yield
 
     def run(self) -> Pass:
@@ -55,10 +55,10 @@ class Alone:
         self.kept_bytes = 0
         with self.replayed():
             counted = torch.autograd.graph.saved_tensors_hooks(self._counted, lambda tensor: tensor)
-            before = state_beside(self.model, [work.loss], work.torch_device)
+            before = state_beside(self.model, [work.total_loss], work.torch_device)
             with counted, autocast(work.torch_device, work.precision):
-                loss = checked_loss(work.loss(self.model, self.batch))
-            self.kept = changed_names(before, state_beside(self.model, [work.loss], work.torch_device))
+                loss = checked_loss(work.total_loss(self.model, self.batch))
+            self.kept = changed_names(before, state_beside(self.model, [work.total_loss], work.torch_device))
             gradients = torch.autograd.grad(loss.reshape(()), [p for _, p in named], allow_unused=True)
             buffers = [buffer.detach().clone() for buffer in self.model.buffers()]
             self.draws = not self._rng.same_in_torch()

@@ -14,20 +14,21 @@ from torch import nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from lr_search.errors import LRSearchError, error_text, user_code
-from lr_search.fused.linearity import stacks
+from lr_search.fused.linearity import optimizer_lacking, stacks
 from lr_search.fused.losses import ChangingPartsError, FusedLoss
 from lr_search.fused.metrics import FusedMetrics
 from lr_search.fused.reference import Alone
 from lr_search.fused.seed_batches import num_bytes
 from lr_search.fused.stack import Stack
-from lr_search.optimizers.closures import takes_closure
-from lr_search.optimizers.param_groups import held_tensors
+from lr_search.optimizers.param_groups import Optimizers, as_list, groups, held_tensors
 from lr_search.rng import RNGState, preserved_rng, seed_everything
 from lr_search.state.capture import capture_loss, preserved_modes, restored_afterwards
 from lr_search.training.evaluation import metric_total
 from lr_search.training.judge import Judge
 from lr_search.training.step import autocast
 from lr_search.workloads.batches import to_device
+from lr_search.workloads.optimizer_forms import of_parameters
+from lr_search.workloads.passes import ModelBatches
 from lr_search.workloads.workload import Workload
 
 TOLERANCE_BY_PRECISION = {
@@ -74,7 +75,7 @@ def support_of(workload: Workload, seed: int) -> Support:
         WorkloadError: the workload cannot be trained at all.
     """
     try:
-        functions = [workload.loss, workload.metrics]
+        functions = [workload.total_loss, workload.metrics]
         with preserved_rng(workload.torch_device), restored_afterwards(capture_loss(functions)), user_code:
             return _tried(workload, seed)
     except LRSearchError:
@@ -87,7 +88,7 @@ def support_of(workload: Workload, seed: int) -> Support:
 
 def known_support(workload: Workload, seed: int) -> Support:
     """As `support_of`, or what it found before, as long as the workload makes models and optimizers of the same kind."""
-    functions = [workload.loss, workload.metrics]
+    functions = [workload.total_loss, workload.metrics]
     try:
         with preserved_rng(workload.torch_device), restored_afterwards(capture_loss(functions)), user_code:
             seed_everything(seed)
@@ -105,18 +106,22 @@ def known_support(workload: Workload, seed: int) -> Support:
 _KNOWN: dict[int, tuple[list[object], Support]] = {}  # by the id of a workload, while it lives
 
 
-def _kind_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[object]:
+def _kind_of(model: nn.Module, optimizers: Optimizers) -> list[object]:
     """What a try-out depends on, as far as it can be seen: modules, parameters and the optimizer's settings."""
     modules = [(name, type(module), module.training, module.extra_repr()) for name, module in model.named_modules()]
     named = [
         (name, p.shape, p.dtype, p.requires_grad) for name, p in [*model.named_parameters(), *model.named_buffers()]
     ]
-    groups = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
-    return [modules, named, type(optimizer), repr(groups), [len(group["params"]) for group in optimizer.param_groups]]
+    held, kinds = groups(optimizers), [type(each) for each in as_list(optimizers)]
+    settings = [{name: value for name, value in group.items() if name != "params"} for group in held]
+    return [modules, named, kinds, repr(settings), [len(group["params"]) for group in held]]
 
 
 def _tried(workload: Workload, seed: int) -> Support:
-    model, optimizer, walk = workload.begin(seed)
+    model, optimizers, walk = workload.begin(seed)
+    lacking = optimizer_lacking(workload.optimizer, optimizers)
+    _require(not lacking, lacking)
+    factory, optimizer = of_parameters(workload.optimizer, optimizers)
     _require_plain(workload, model, optimizer)
     batch = next(walk)
     walk.close()
@@ -138,7 +143,7 @@ def _tried(workload: Workload, seed: int) -> Support:
     _try_loss(workload, own, stack)
     return Support(
         trained=trained,
-        stacks=stacks(workload.optimizer, optimizer),
+        stacks=stacks(factory, optimizer),
         metrics=_metrics_work(workload, seed, stack),
         draws=own.draws,
         row_bytes=2 * own.kept_bytes + 8 * stack.weights[0].numel() * stack.weights.element_size(),
@@ -153,16 +158,9 @@ def _require(condition: bool, rule: str) -> None:
 
 def _require_plain(workload: Workload, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """What can be seen without trying."""
-    kind = type(optimizer).__name__
-    _require(
-        not takes_closure(optimizer),
-        f"an optimizer that needs no closure, but got {kind}, which evaluates the loss itself",
-    )
-    switches = callable(getattr(optimizer, "train", None)) and callable(getattr(optimizer, "eval", None))
-    _require(
-        not switches,
-        f"an optimizer that steps on the weights that are judged, but got {kind} with its train() and eval()",
-    )
+    for name in ("train_data", "valid_data", "test_data"):
+        of_model = isinstance(getattr(workload, name), ModelBatches)
+        _require(not of_model, f"{name} that are the same whatever the model, but got some that are made of it")
     _require(
         workload.precision != "fp16", "precision fp32 or bf16, but got fp16, whose loss scale is each training's own"
     )
@@ -181,7 +179,7 @@ def _require_plain(workload: Workload, model: nn.Module, optimizer: torch.optim.
 def _try_loss(workload: Workload, own: Alone, stack: Stack) -> None:
     """Two models with different weights: losses, gradients and buffers, fused, against each by itself."""
     stack.weights[1] += _APART * _noise(stack.weights[1])
-    fused = FusedLoss(stack, workload.loss, workload.precision, draws=own.draws)
+    fused = FusedLoss(stack, workload.total_loss, workload.precision, draws=own.draws)
     with named_failures(own.model), own.replayed():
         losses = fused.backward([own.batch])
     gradients = stack.views(stack.gradients)
@@ -229,7 +227,7 @@ def _metrics_work(workload: Workload, seed: int, stack: Stack) -> bool:
     judge, model = Judge(workload, seed), stack.model
     fused = FusedMetrics(stack, workload.metrics_or_loss, workload.precision)
     try:
-        with judge.opened() as batches, preserved_modes(model), warnings.catch_warnings():
+        with judge.opened(model) as batches, preserved_modes(model), warnings.catch_warnings():
             warnings.filterwarnings("error", message=LOOPED)
             model.eval()
             batch = to_device(next(iter(batches)), workload.torch_device)

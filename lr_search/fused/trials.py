@@ -24,6 +24,7 @@ from lr_search.rng import RNGState, preserved_rng
 from lr_search.training.batch_fault import batch_fault_of
 from lr_search.training.course import TRAINING_BLOCK
 from lr_search.training.step import autocast
+from lr_search.workloads.optimizer_forms import of_parameters
 
 COMPACT_SHARE = 1 / 8  # of the rows; when so many have ended, the others are moved together
 
@@ -68,7 +69,7 @@ class FusedTraining:
             self._updates = self._make_updates(support)
             own_batches = len(self._seeds) > 1
             self._loss = FusedLoss(
-                self._stack, first.loss, first.precision,
+                self._stack, first.total_loss, first.precision,
                 draws=support[0].draws, batch_dim=0 if own_batches else None, idle=idle,
             )  # fmt: skip
             self._lay_lrs()
@@ -86,7 +87,7 @@ class FusedTraining:
             self._walks.add(batches, seed)
             models.append(model)
             optimizers.append(optimizer)
-        return models, optimizers[0]
+        return models, of_parameters(self._workload.optimizer, optimizers[0])[1]
 
     def _make_judges(self, support: Support) -> dict[int, FusedJudge]:
         """One for each seed, whose validation data are opened under the random state that its training has."""
@@ -107,7 +108,7 @@ class FusedTraining:
                 buffer.copy_(value)
             for index, (model, batch) in enumerate(zip(models, batches, strict=True)):
                 with autocast(self._device, work.precision):
-                    alone = work.loss(model, batch).reshape(())
+                    alone = work.total_loss(model, batch).reshape(())
                 found = together[self._row_seeds.index(index)]
                 if not torch.allclose(
                     found, alone, rtol=TOLERANCE_BY_PRECISION[work.precision], atol=1e-6, equal_nan=True
@@ -130,8 +131,8 @@ class FusedTraining:
         for (first, _), lanes in groups.items():
             workload = self.lanes[first].workload
             kind = StackedUpdate if support[first].stacks else RowUpdate
-            layout = Layout(self._stack, workload.build_optimizer(self._stack.model))
-            update = kind(self._stack, layout, workload.optimizer, (row, row + len(lanes)))
+            factory, optimizer = of_parameters(workload.optimizer, workload.build_optimizer(self._stack.model))
+            update = kind(self._stack, Layout(self._stack, optimizer), factory, (row, row + len(lanes)))
             updates.append((update, list(lanes)))
             for lane in lanes:
                 lane.row, row = row, row + 1

@@ -11,22 +11,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from lr_search.optimizers.param_groups import group_ratios
+from lr_search.optimizers.param_groups import Optimizers, as_list, group_ratios
 
 
-def optimizer_call(optimizer: torch.optim.Optimizer, model: nn.Module | None = None) -> dict[str, Any]:
+def optimizer_call(optimizers: Optimizers, model: nn.Module | None = None, made_by: str = "") -> dict[str, Any]:
     """How an optimizer is made again: its class and those of its settings that are not the class's defaults.
 
     Args:
-        optimizer: as it was built, before a schedule moved its LR or momentum. With one parameter group that group's settings
-            are read, with several the optimizer's defaults, which are those of the groups that set none.
+        optimizers: as built, before a schedule moved an LR or momentum; of several the first is told, and the groups of all. With one
+            parameter group that group's settings are read, with several the optimizer's defaults, which are those of the groups
+            that set none.
         model: whose parameters it trains; without it one group is taken for all of them.
+        made_by: the user's function of (model, lr) that made it, by name.
 
     Returns:
         What JSON takes: `class`, the shortest path to it; `module`, the part of the path to import from; `settings` without
         `lr`; `groups`, the ratio of each parameter group's LR to the first's, and the settings that differ from the optimizer's
         (none where it trains the model's parameters as they come); `momentum`, whether it has a momentum or betas; `modes`,
-        whether it has `train()` and `eval()`; `left_out`, the names of the settings that cannot be read or are no plain values.
+        whether it has `train()` and `eval()`; `left_out`, the names of the settings that cannot be read or are no plain values;
+        where a function of the model made it, `made_by`, and `several`, how many optimizers that made.
 
     Raises:
         InvalidInputError: the first group's LR is not above 0.
@@ -38,6 +41,8 @@ def optimizer_call(optimizer: torch.optim.Optimizer, model: nn.Module | None = N
     >>> call["groups"]
     [{'ratio': 1.0, 'settings': {}}, {'ratio': 0.5, 'settings': {'weight_decay': 0.0}}]
     """
+    several = as_list(optimizers)
+    optimizer = several[0]
     kind, held = type(optimizer), optimizer.param_groups
     values = {**optimizer.defaults, **(held[0] if len(held) == 1 else {})}
     settings, left_out = {}, []
@@ -54,6 +59,9 @@ def optimizer_call(optimizer: torch.optim.Optimizer, model: nn.Module | None = N
                 settings[name] = plain
     module = _module(kind)
     groups = _groups(optimizer, values, left_out) if _are_own(held, model) else []
+    if len(several) > 1:
+        groups = [{"ratio": ratio, "settings": {}} for ratio in group_ratios(several)]
+    made = {"made_by": made_by, "several": len(several)} if made_by else {}
     return {
         "class": f"{module}.{kind.__qualname__}",
         "module": module,
@@ -62,7 +70,7 @@ def optimizer_call(optimizer: torch.optim.Optimizer, model: nn.Module | None = N
         "momentum": "momentum" in optimizer.defaults or "betas" in optimizer.defaults,
         "modes": all(callable(getattr(optimizer, name, None)) for name in ("train", "eval")),
         "left_out": left_out,
-    }
+    } | made
 
 
 def _are_own(groups: list[dict[str, Any]], model: nn.Module | None) -> bool:

@@ -30,8 +30,14 @@ OptimizerFactory = Annotated[  # (params, lr=...) -> Optimizer
     Callable[..., "torch.optim.Optimizer"],
     "Pass a class, or a function of (params, lr=...) that makes one: torch.optim.Adam, functools.partial(torch.optim.SGD, momentum=0.9).",
 ]
+_Maker = Callable[..., "torch.optim.Optimizer | Sequence[torch.optim.Optimizer]"]
+OptimizerForms = Annotated[
+    _Maker | Sequence[_Maker],  # (params, lr=...) -> Optimizer; (model, lr) -> one or several
+    "Pass a class, or a function of (params, lr=...) that makes one: torch.optim.Adam, functools.partial(torch.optim.SGD, momentum=0.9); "
+    "or a function of (model, lr), or a list of them.",
+]
 NamedOptimizers = Annotated[
-    str | Sequence[str] | Mapping[str, str | OptimizerFactory], "Such as ['adam', 'sgd'], or {'mine': torch.optim.SGD}."
+    str | Sequence[str] | Mapping[str, str | OptimizerForms], "Such as ['adam', 'sgd'], or {'mine': torch.optim.SGD}."
 ]
 
 
@@ -142,8 +148,8 @@ def _require_torch(name: str, kind: str, version: str) -> None:
         )
 
 
-def resolve_optimizers(optimizers: NamedOptimizers) -> dict[str, OptimizerFactory]:
-    """The optimizers a user named: names, or name -> name or (params, lr=...) -> Optimizer.
+def resolve_optimizers(optimizers: NamedOptimizers) -> dict[str, OptimizerForms]:
+    """The optimizers a user named: names, or name -> name, (params, lr=...) -> Optimizer, or another of a workload's forms.
 
     Raises:
         UnknownNameError: no optimizer has that name.
@@ -156,7 +162,7 @@ def resolve_optimizers(optimizers: NamedOptimizers) -> dict[str, OptimizerFactor
         require(valid, rule, optimizers=optimizers)
         require(len(set(named)) == len(named), "optimizers must differ in name", optimizers=named)
         named = dict(zip(named, named, strict=True))
-    valid = len(named) > 0 and all(isinstance(value, str) or callable(value) for value in named.values())
+    valid = len(named) > 0 and all(isinstance(value, str | list | tuple) or callable(value) for value in named.values())
     require(valid, rule, optimizers=optimizers)
     for name in named:
         require_name("an optimizer's name", name)

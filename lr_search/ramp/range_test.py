@@ -192,7 +192,7 @@ def _steps_of(num_epochs: float, batches: int | None, accumulate: int) -> int:
 
 def range_test_of(workload: Workload, settings: RampSettings, *, seed: int) -> LRCurve:
     """The range test of a new training of the workload, from the weights and batches of that seed."""
-    before = capture_loss([workload.loss, workload.metrics])
+    before = capture_loss([workload.total_loss, workload.metrics])
 
     def begin() -> RampRun:
         before.restore()  # after the first start, which was too high
@@ -225,7 +225,7 @@ def range_test_within(workload: Workload, settings: RampSettings, stepper: Stepp
             same ratios of the groups' LRs, which cannot be read where a schedule has set them to 0.
         seed: of the batches.
     """
-    functions = [workload.loss, workload.metrics]
+    functions = [workload.total_loss, workload.metrics]
     before = capture(stepper.model, stepper.optimizers, stepper.scaler, functions=functions)
 
     def begin() -> RampRun:
@@ -233,7 +233,7 @@ def range_test_within(workload: Workload, settings: RampSettings, stepper: Stepp
         ramp_stepper = copy.copy(stepper)
         ramp_stepper.meter = ramp_stepper.observer = None
         ramp_stepper.modes = copy.copy(stepper.modes)
-        return _run_of(workload, ramp_stepper, workload.batches(seed), settings)
+        return _run_of(workload, ramp_stepper, workload.batches(seed, stepper.model), settings)
 
     with restored_afterwards(before):
         return planned_for(workload, run_ramp(begin, settings))
@@ -244,7 +244,7 @@ def _run_of(workload: Workload, stepper: Stepper, batches: BatchWalk, settings: 
     sweep = None
     if settings.valid_batches:
         sweep = Sweep.of(
-            open_data(workload.valid_data, "valid_data"),
+            open_data(workload.valid_data, "valid_data", stepper.model),
             workload.metrics_or_loss,
             settings.valid_batches,
             stepper.device,

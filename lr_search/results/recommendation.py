@@ -170,7 +170,7 @@ def _common(records: Sequence[StudyRecord], best: Candidate, reason: str) -> dic
         "reason": reason + groups_remark([best.lr * ratio for ratio in ratios]),
         "objective": str(plan["objective"]),
         "num_steps": int(plan["num_steps"]),
-        "bounds": best.bounds,
+        "bounds": best.bounds if math.isfinite(best.bounds[0]) else None,  # no objective at step 0 was told
         "code": code_for(plan, best.lr, best.shape),
     }
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import median
 from typing import Any
 
 from lr_search.curves.curve import LRCurve
@@ -85,14 +86,22 @@ class StudyRecord:
 
     @cached_property
     def worst(self) -> float:
-        """The objective at step 0: what a diverged trial counts as in statistics."""
+        """The objective at step 0: what a diverged trial counts as in statistics.
+
+        A training function need not report it, and its first look may come to no report, where a trainer reports epochs alone.
+        Then it is the middle of what the trials reported first.
+        """
+        reported = []
         for trial in self.trials:
             evaluations = trial.evaluations()
             values = evaluations["metrics"].get(self.plan["objective"], [])
-            if values and not evaluations["step"][0] and math.isfinite(values[0]):
-                return float(values[0])
-        first = self.plan.get("at_start")  # of a training function, which need not report before its first step
-        return math.nan if first is None else float(first)
+            if values and math.isfinite(values[0]):
+                if not evaluations["step"][0]:
+                    return float(values[0])
+                reported.append(float(values[0]))
+        if (first := self.plan.get("at_start")) is not None:
+            return float(first)
+        return median(reported) if reported else math.nan
 
     def clipped(self, value: float) -> float:
         """The value, no worse than the objective at step 0."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -15,9 +15,11 @@ from lr_search.errors import InvalidInputError, user_code
 from lr_search.optimizers.character import character
 from lr_search.optimizers.lr_ranges import UNKNOWN_KIND, kind_of_optimizer
 from lr_search.optimizers.names import Rules, default_lr, rules_of
+from lr_search.optimizers.param_groups import as_list
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.samplers.strategies import Strategy, defaults
 from lr_search.studies.schedule_layout import PEAK, ScheduleLayout
+from lr_search.workloads.optimizer_forms import ModelOptimizers
 from lr_search.workloads.subject import Subject
 from lr_search.workloads.trainable import Trainable
 from lr_search.workloads.workload import PROBE_LR, Workload
@@ -136,7 +138,7 @@ def _note(
 
 def _default_lr(subject: Subject, kind: type | None) -> float | None:
     if isinstance(subject, Workload):
-        return default_lr(subject.optimizer, kind)
+        return default_lr(cast("Any", subject.optimizer), kind)
     return None if kind is None else default_lr(kind)
 
 
@@ -147,18 +149,27 @@ def range_kind(workload: Subject) -> str:
         return kind_of_optimizer(type(attached[0]), character(attached[0])) if attached else UNKNOWN_KIND
     assert isinstance(workload, Workload)
     with preserved_rng(workload.torch_device):
-        try:
-            with user_code:
-                optimizer = workload.optimizer([nn.Parameter(torch.zeros(1, 1))], lr=PROBE_LR)
-        except Exception:  # it wants the parameters that the model has
+        optimizer = _on_own_weight(workload.optimizer)
+        if optimizer is None:  # it wants the parameters that the model has, or the model
             try:
                 seed_everything(0)
-                optimizer = workload.build()[1]
+                optimizer = as_list(workload.build()[1])[0]
             except Exception:  # which a training will report
                 return UNKNOWN_KIND
     if not isinstance(optimizer, torch.optim.Optimizer):
         return UNKNOWN_KIND
     return kind_of_optimizer(type(optimizer), character(optimizer))
+
+
+def _on_own_weight(factory: Any) -> Any:
+    """What a factory makes of one weight; None where it takes the model, or raises an exception."""
+    if isinstance(factory, ModelOptimizers):
+        return None
+    try:
+        with user_code:
+            return factory([nn.Parameter(torch.zeros(1, 1))], lr=PROBE_LR)
+    except Exception:
+        return None
 
 
 def _class_of(workload: Subject) -> type[torch.optim.Optimizer] | None:
@@ -174,6 +185,6 @@ def _class_of(workload: Subject) -> type[torch.optim.Optimizer] | None:
     try:
         with preserved_rng(workload.torch_device):
             seed_everything(0)
-            return type(workload.build()[1])
+            return type(as_list(workload.build()[1])[0])
     except Exception:
         return None

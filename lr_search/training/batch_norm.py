@@ -37,7 +37,7 @@ def gather_statistics(workload: Workload, model: nn.Module, seed: int, most: int
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
-    with ForwardState(model, [workload.loss]).preserved():
+    with ForwardState(model, [workload.total_loss]).preserved():
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # the plain mean of all batches
@@ -62,8 +62,8 @@ def _run(workload: Workload, model: nn.Module, seed: int, most: int) -> None:
         most = min(most, round(passed * workload.accumulate))
     with preserved_rng(device), torch.no_grad():
         seed_everything(seed)
-        walk = BatchWalk(workload.train_data, "train_data", device)
+        walk = BatchWalk(workload.train_data, "train_data", device, model=model)
         for batch in islice(walk, most):
             with autocast(device, workload.precision):
-                workload.loss(model, batch)
+                workload.total_loss(model, batch)
         walk.close()

@@ -253,7 +253,7 @@ class Branches(Iterable[Branch]):
 
     def _trunk_kept(self) -> AbstractContextManager[None]:
         """Inside, another training may use modules that the trunk uses too: the loss's, frozen layers that its models share."""
-        return ForwardState(self._trunk.model, [self._workload.loss, self._workload.metrics]).preserved()
+        return ForwardState(self._trunk.model, [self._workload.total_loss, self._workload.metrics]).preserved()
 
     def _copied(self, num_steps: int, schedule: Schedule) -> Training:
         """A training of as many steps that goes on from where the trunk is; it shares no tensor with it."""

@@ -15,6 +15,7 @@ from lr_search.rng import preserved_rng, seed_everything
 from lr_search.state.capture import preserved_modes
 from lr_search.training.evaluation import evaluate, metric_sums
 from lr_search.workloads.batches import open_data, preserved_generators, rewind
+from lr_search.workloads.passes import ModelBatches
 from lr_search.workloads.workload import Workload
 
 
@@ -29,11 +30,12 @@ class Judge:
     def __init__(self, workload: Workload, seed: int) -> None:
         self._workload, self._seed = workload, seed
         self._device = workload.torch_device
-        self._valid: Iterable[Any] | None = open_data(workload.valid_data, "valid_data")
+        source = workload.valid_data  # what is made of the model is made at each evaluation
+        self._valid: Any = source if isinstance(source, ModelBatches) else open_data(source, "valid_data")
 
     @contextmanager
-    def opened(self) -> Iterator[Iterable[Any]]:
-        """A pass over the validation data; inside, what is drawn moves no other random state.
+    def opened(self, model: nn.Module) -> Iterator[Iterable[Any]]:
+        """A pass over the validation data, of that model where they are made of it; inside, what is drawn moves no other random state.
 
         Raises:
             InvalidInputError: the data were let go of.
@@ -45,6 +47,9 @@ class Judge:
         with preserved_rng(self._device), preserved_generators(self._valid) as loader_generators:
             seed_everything(self._seed)
             rewind(loader_generators)
+            if isinstance(self._valid, ModelBatches):
+                yield open_data(self._valid, "valid_data", model)
+                return
             if isinstance(self._valid, Iterator):  # a bare iterator lasts for one evaluation only
                 self._valid = open_data(self._workload.valid_data, "valid_data")
             yield self._valid
@@ -53,7 +58,7 @@ class Judge:
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Name -> each metric's mean over the examples; see `Training.evaluate`."""
         work = self._workload
-        with self.opened() as batches:
+        with self.opened(model) as batches:
             metrics = evaluate(model, batches, work.metrics_or_loss, self._device, work.precision)
         return require_objective(work, metrics)
 
@@ -70,7 +75,7 @@ class Judge:
         work, name = self._workload, self._workload.objective
         if math.isfinite(metrics[name]):
             return
-        with self.opened() as batches, preserved_modes(model):
+        with self.opened(model) as batches, preserved_modes(model):
             model.eval()
             for number, batch in enumerate(batches, start=1):
                 sums, _, _ = metric_sums(model, [batch], work.metrics_or_loss, self._device, work.precision)

@@ -13,10 +13,11 @@ from torch import nn
 from lr_search.errors import WorkloadError, require, user_code
 from lr_search.optimizers.closures import closure_lacking, gradient_comes_first, takes_closure
 from lr_search.optimizers.modes import Modes
-from lr_search.optimizers.param_groups import group_ratios, held_tensors, set_lr, set_momentum
+from lr_search.optimizers.param_groups import Optimizers, as_list, group_ratios, held_tensors, set_lr, set_momentum
 from lr_search.rng import preserved_rng
 from lr_search.state.sharding import in_one_piece
 from lr_search.workloads.batches import tensors
+from lr_search.workloads.optimizer_forms import losses_of
 from lr_search.workloads.parts import DTYPES, Loss, Precision, require_accumulate
 from lr_search.workloads.workload import Workload
 
@@ -77,7 +78,7 @@ class Stepper:
     def __init__(
         self,
         model: nn.Module,
-        optimizers: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+        optimizers: Optimizers,
         loss: Loss | Sequence[Loss],
         device: torch.device,
         *,
@@ -90,7 +91,7 @@ class Stepper:
         require(clip_norm is None or clip_norm > 0, "clip_norm must be positive, or None", clip_norm=clip_norm)
         require(precision in DTYPES, "precision must be fp32, bf16 or fp16", precision=precision)
         self.model, self.device = model, device
-        self.optimizers = [optimizers] if isinstance(optimizers, torch.optim.Optimizer) else list(optimizers)
+        self.optimizers = as_list(optimizers)
         self.losses = [loss] if callable(loss) else list(loss)
         self.modes = Modes(model, self.optimizers)
         self.scaler = torch.amp.GradScaler(device.type) if scaler is None and precision == "fp16" else scaler
@@ -110,10 +111,10 @@ class Stepper:
             self._turns = [(loss, [optimizer]) for loss, optimizer in zip(self.losses, self.optimizers, strict=True)]
 
     @classmethod
-    def of(cls, workload: Workload, model: nn.Module, optimizer: torch.optim.Optimizer) -> Stepper:
+    def of(cls, workload: Workload, model: nn.Module, optimizers: Optimizers) -> Stepper:
         """Steps a model of the workload as the workload says."""
         return cls(
-            model, optimizer, workload.loss, workload.torch_device,
+            model, optimizers, losses_of(workload.total_loss), workload.torch_device,
             accumulate=workload.accumulate, clip_norm=workload.clip_norm, precision=workload.precision,
         )  # fmt: skip
 

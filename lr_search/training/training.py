@@ -73,7 +73,7 @@ class Training(Evaluations):
     Attributes:
         model: the module that is trained. With an optimizer that has train() and eval() (Schedule-Free) it holds the averaged
             weights, and batch norms' statistics with them; other weights are trained between evaluations.
-        optimizer: of its parameters.
+        optimizer: of its parameters; a list where the workload has several.
     """
 
     @user_code
@@ -81,7 +81,7 @@ class Training(Evaluations):
         self, workload: Workload, schedule: Schedule | Controller, *, seed: Seed = 0, snapshots: int = 0
     ) -> None:
         self.workload, self.seed = workload, seed
-        self._device, self._functions = workload.torch_device, [workload.loss, workload.metrics]
+        self._device, self._functions = workload.torch_device, [workload.total_loss, workload.metrics]
         self._course = Course(workload, first_schedule(schedule), Snapshots(snapshots, seed))
         self._evaluated, self._range_test_steps = False, 0  # evaluated: whether the model was as it is now
         with preserved_rng(self._device):
@@ -295,6 +295,6 @@ class Training(Evaluations):
             self._stepper.scaler.load_state_dict(state["scaler"])
         self._course.kept.kept = [Snapshot(**snapshot) for snapshot in state["snapshots"]]
         with preserved_rng(self._device):
-            self._open_data(self.workload.batches(self.seed))
+            self._open_data(self.workload.batches(self.seed, self.model))
             self._runner.batches.load_state_dict(state["batches"])
         self._rng = RNGState.from_plain(state["rng"], self._device)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NamedTuple, TypeGuard
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
 from lr_search.errors import WorkloadError, user_code
 from lr_search.rng import RNGState
-from lr_search.workloads.passes import END, next_batch, one_pass
+from lr_search.workloads.devices import to_device as to_device
+from lr_search.workloads.passes import END, ModelBatches, ModelPasses, next_batch, one_pass
 from lr_search.workloads.passes import BatchSource as BatchSource
 from lr_search.workloads.passes import length as length
+from lr_search.workloads.passes import open_data as open_data
 
 _EMPTY = "{name} must give batches, but got none. Check the data set's length, batch_size and drop_last."
 _SINGLE = (
@@ -49,11 +50,20 @@ class BatchWalk:
         source: makes the iterable; called again where that is a bare iterator and has run out.
         name: what the user calls it, for messages.
         device: where the tensors of each batch are put.
+        model: that is trained, where the source makes its batches of it.
         rewound: whether a loader's own generators begin at their seed, as in every training, or as they stand.
     """
 
-    def __init__(self, source: BatchSource, name: str, device: torch.device, *, rewound: bool = True) -> None:
-        self._source, self.name, self._device = source, name, device
+    def __init__(
+        self,
+        source: BatchSource,
+        name: str,
+        device: torch.device,
+        *,
+        model: nn.Module | None = None,
+        rewound: bool = True,
+    ) -> None:
+        self._source, self.name, self._device, self._model = source, name, device, model
         self.data = self._opened()  # what is walked through
         size = length(self.data)
         if size is not None and size < 2:
@@ -71,6 +81,8 @@ class BatchWalk:
         self.total = 0  # batches drawn since the walk was made
 
     def _opened(self) -> Iterable[Any]:
+        if isinstance(self._source, ModelBatches) and self._model is not None:
+            return ModelPasses(self._source, self.name, self._model)
         return open_data(self._source, self.name)
 
     def __iter__(self) -> Iterator[Any]:
@@ -103,6 +115,9 @@ class BatchWalk:
         if not 0 <= back < len(self._newest):
             return None
         draw = self._newest[-1 - back]
+        if isinstance(self._source, ModelBatches):  # no model is as it was when an earlier pass was made
+            made = self.data.batches if isinstance(self.data, ModelPasses) and draw.pass_number == self.passes else []
+            return (draw, to_device(made[draw.number - 1], self._device)) if made else None
         walk = BatchWalk(self._source, self.name, self._device, rewound=False)
         try:
             walk._go_to(draw.pass_start, draw.pass_number, draw.number - 1)
@@ -160,12 +175,15 @@ class BatchWalk:
         start = None
         if self._pass_start is not None:
             start = {"rng": self._pass_start[0].plain(), "generators": list(self._pass_start[1])}
-        return {"pass_start": start, "passes": self.passes, "drawn": self._drawn}
+        made = self.data.plain(self._device) if isinstance(self.data, ModelPasses) else None
+        return {"pass_start": start, "passes": self.passes, "drawn": self._drawn, "made": made}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go there by replaying the present pass, on a walk that has not begun; the caller sets the RNG afterwards."""
         start = state["pass_start"]
         if start is not None:
+            if isinstance(self.data, ModelPasses):
+                self.data.load(state["made"], self._device)
             pass_start = RNGState.from_plain(start["rng"], self._device), [saved.cpu() for saved in start["generators"]]
             self._go_to(pass_start, state["passes"], state["drawn"])
 
@@ -179,15 +197,6 @@ class BatchWalk:
         self.passes = passes - 1
         for _ in range(drawn):
             next(self)
-
-
-@user_code
-def open_data(source: BatchSource, name: str) -> Iterable[Any]:
-    """Call the source, and check that what it returns can be iterated over."""
-    data = source() if callable(source) else source
-    if not isinstance(data, Iterable) and not hasattr(data, "__getitem__"):
-        raise WorkloadError(f"{name} must return an iterable of batches, but got {type(data).__name__}.")
-    return data
 
 
 def aside(data: Iterable[Any], workers: Any = None) -> Iterator[Any]:
@@ -243,31 +252,6 @@ def rewind(loader_generators: Iterable[torch.Generator]) -> None:
     """Set each generator back to the seed it was given last."""
     for generator in loader_generators:
         generator.manual_seed(generator.initial_seed())
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """The batch with every tensor in it on the device, in the same containers."""
-    if isinstance(batch, torch.Tensor):
-        return batch if batch.device == device else batch.to(device, non_blocking=True)
-    if device.type == "cpu":
-        return batch
-    if hasattr(batch, "to"):  # a tokenizer's encoding, a graph, a packed sequence: it knows better than we do
-        return batch.to(device)
-    if isinstance(batch, Mapping):
-        moved = {key: to_device(value, device) for key, value in batch.items()}
-        if type(batch) is dict or not isinstance(batch, MutableMapping):
-            return moved
-        moved_batch = copy.copy(batch)
-        moved_batch.update(moved)
-        return moved_batch
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(to_device(value, device) for value in batch))
-    if isinstance(batch, list | tuple):
-        return type(batch)(to_device(value, device) for value in batch)
-    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
-        names = [field.name for field in dataclasses.fields(batch) if field.init]
-        return dataclasses.replace(batch, **{name: to_device(getattr(batch, name), device) for name in names})
-    return batch
 
 
 def tensors(batch: Any) -> Iterator[torch.Tensor]:

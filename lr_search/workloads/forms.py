@@ -16,6 +16,7 @@ from torch.nn.modules.loss import _Loss
 from torch.utils.data import DataLoader
 
 from lr_search.errors import MOST_QUOTED, InvalidInputError, WorkloadError, error_text, quoted
+from lr_search.workloads.passes import ModelBatches
 
 _OUTPUTS = {
     "input",
@@ -141,7 +142,7 @@ def as_loss(given: Any) -> Any:
 
 
 def as_source(name: str, given: Any) -> Any:
-    """() -> batches, of such a function or of a loader or another iterable that can be walked through again.
+    """() -> batches, of such a function or of a loader or another iterable that can be walked through again; or `ModelBatches`.
 
     Args:
         name: what the user calls it.
@@ -150,8 +151,10 @@ def as_source(name: str, given: Any) -> Any:
     Raises:
         InvalidInputError: it can be walked through once only, or gives examples rather than batches.
     """
-    if callable(given):
+    if isinstance(given, ModelBatches):
         return given
+    if callable(given):
+        return ModelBatches(given) if len(_first_names(given)) == 1 and not isinstance(given, type) else given
     takes = f"{name} must be a DataLoader or another iterable of batches that can be walked through again, or a function that makes one"
     if isinstance(given, Iterator):
         raise InvalidInputError(
@@ -199,8 +202,12 @@ def name_of(value: Any) -> str:
     """What a function, class or object is called, without an address: `make_model`, `SGD(momentum=0.9)`, `CrossEntropyLoss`."""
     if isinstance(value, ModuleCopies):
         return f"copies of a {type(value.module).__name__}"
+    if isinstance(value, ModelBatches):
+        return name_of(value.make)
     if isinstance(value, GivenBatches | CriterionLoss):
         return name_of(value.data if isinstance(value, GivenBatches) else value.criterion)
+    if hasattr(value, "in_turn"):  # several losses, or the functions that make optimizers
+        return " and ".join(map(name_of, value.in_turn))
     if hasattr(value, "of_outputs"):  # a loss or metrics of `supervised`
         return name_of(value.of_outputs)
     if isinstance(value, functools.partial):

@@ -31,9 +31,9 @@ def initialize_lazy(model: nn.Module, loss: Loss, train_data: BatchSource, devic
     if not _lazy(model):
         return
     with preserved_rng(device):
-        batches = [
-            to_device(each, device) for each in first_batches(open_data(train_data, "train_data"), "train_data", 1)
-        ]
+        model.eval()
+        data = open_data(train_data, "train_data", model)
+        batches = [to_device(each, device) for each in first_batches(data, "train_data", 1)]
     if not batches:
         raise WorkloadError("train_data must give batches, but got none. Check the data set's length and drop_last.")
     for training in (False, True):  # some layers take part in training only; a pass in eval mode moves no statistics

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from lr_search.errors import InvalidInputError, quoted, require, unknown_name
 from lr_search.kinds.checked import checked
 from lr_search.kinds.direction import Direction
-from lr_search.optimizers.names import OptimizerFactory
+from lr_search.optimizers.names import OptimizerForms
 from lr_search.workloads.forms import is_loader, loader_batch_size
 from lr_search.workloads.workload import Workload
 
@@ -27,7 +27,7 @@ USUAL_BATCH_SIZE, EVALUATED_AT_ONCE = 32, 256
 def classification(
     *,
     model: Callable[[], nn.Module],
-    optimizer: OptimizerFactory,
+    optimizer: OptimizerForms,
     train: Data,
     valid: Data,
     test: Data | None = None,
@@ -80,7 +80,7 @@ def classification(
 def regression(
     *,
     model: Callable[[], nn.Module],
-    optimizer: OptimizerFactory,
+    optimizer: OptimizerForms,
     train: Data,
     valid: Data,
     test: Data | None = None,

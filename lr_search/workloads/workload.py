@@ -7,7 +7,6 @@ from dataclasses import InitVar, dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
-import torch
 from torch import nn
 
 from lr_search.curves.curve import LRCurve, Ramp
@@ -17,19 +16,21 @@ from lr_search.kinds.direction import Direction
 from lr_search.kinds.functions import require_takes
 from lr_search.kinds.ranges import Seed
 from lr_search.kinds.seeds import taken_seeds
-from lr_search.optimizers.names import OptimizerFactory
-from lr_search.optimizers.param_groups import foreign
+from lr_search.optimizers.names import OptimizerForms
+from lr_search.optimizers.param_groups import Optimizers
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search.workloads.batches import BatchSource, BatchWalk, length, open_data
 from lr_search.workloads.combining import Combine, require_combine
-from lr_search.workloads.forms import as_loss, as_model, as_source
+from lr_search.workloads.forms import as_model, as_source
 from lr_search.workloads.lazy import initialize_lazy
+from lr_search.workloads.optimizer_forms import PROBE_LR as PROBE_LR
+from lr_search.workloads.optimizer_forms import as_losses, as_optimizer, built_optimizer, losses_of
 from lr_search.workloads.parts import Loss, LossMetric, Metrics, Precision, UsualSteps, chosen_steps, require_accumulate
+from lr_search.workloads.passes import ModelBatches
 from lr_search.workloads.shown import workload_repr, workload_text
 from lr_search.workloads.subject import Subject
 from lr_search.workloads.trainable import Trainable
 
-PROBE_LR = 1e-3  # the LR an optimizer is built with; every step sets its own
 ModelFactory = Annotated[
     Callable[[], nn.Module],
     "Pass one that makes the module, such as lambda: ..., or the module itself.",
@@ -50,17 +51,20 @@ class Workload(Subject):
 
     Args:
         model: () -> nn.Module, a new one each time; or a module, of which each training gets a copy: seeds then share its weights.
-        optimizer: (params, lr=float) -> Optimizer: a class, or a `functools.partial` of one.
+        optimizer: (params, lr=float) -> Optimizer: a class, or a `functools.partial` of one. Or (model, lr) -> Optimizer, or a list
+            of several, whose LRs keep their ratios to the first's: a function that needs two arguments, the first not called `params`;
+            or a list of such functions.
         loss: (model, batch) -> scalar tensor. Any batch format. For batches (input, target) also one of torch's criteria:
-            nn.CrossEntropyLoss().
+            nn.CrossEntropyLoss(). A list: one for each of several optimizers, which then step in turn on the same batches (GANs).
         train_data: a DataLoader, another iterable of batches that can be walked through again, or () -> such an iterable; at least 2
-            batches a pass. A generator of a loader's own starts from its seed in every training.
-        valid_data: in the forms of train_data.
+            batches a pass. A generator of a loader's own starts from its seed in every training. Or (model) -> the batches of a pass,
+            made without gradients of the model as it is when the pass begins (PPO).
+        valid_data: in the forms of train_data; of (model), made of the model in eval mode at each evaluation.
         test_data: in the forms of train_data; judges only to confirm a result.
         param_groups: (model) -> parameters or torch parameter groups; each group's LR keeps its ratio to the first's (all
-            name one, or none). Default: all the model's parameters.
+            name one, or none). Default: all the model's parameters. None where the optimizer is made of the model.
         metrics: (model, batch) -> {name: (examples,) tensor, or (sum, count), or a scalar weighted by the batch's first
-            dimension}. Default: {"loss": loss}.
+            dimension}. Default: {"loss": loss}, the sum of several.
         objective: the metric that decides.
         direction: "minimize" or "maximize" the objective.
         num_steps: optimizer steps in a full training, >= 1. Default: 300.
@@ -69,7 +73,7 @@ class Workload(Subject):
         batch_size: examples a batch, for the report; None where it varies.
         device: "auto" takes a GPU where there is one: CUDA's, else Apple's (mps).
         precision: fp32, or bf16 / fp16 under autocast.
-        clip_norm: the largest norm of all gradients together, > 0, or None.
+        clip_norm: the largest norm of all gradients of a loss together, > 0, or None.
         accumulate: batches a step, >= 1.
         combine: how the outputs of an ensemble of such models become one: "softmax" (logits (examples, classes, ...)),
             "sigmoid" (logits of yes or no), "mean" (regression), or a function of the stacked outputs (members, ...). None:
@@ -92,8 +96,8 @@ class Workload(Subject):
     """
 
     model: ModelFactory
-    optimizer: OptimizerFactory
-    loss: Loss
+    optimizer: OptimizerForms
+    loss: Loss | Sequence[Loss]
     train_data: BatchSource
     valid_data: BatchSource
     test_data: BatchSource | None = None
@@ -119,12 +123,12 @@ class Workload(Subject):
 
     def __post_init__(self, num_epochs: float | None) -> None:
         object.__setattr__(self, "model", as_model(self.model))
-        object.__setattr__(self, "loss", as_loss(self.loss))
+        object.__setattr__(self, "loss", as_losses(self.loss))
         for name in ("train_data", "valid_data", *(("test_data",) if self.test_data is not None else ())):
             object.__setattr__(self, name, as_source(name, getattr(self, name)))
         for name, arguments in _TAKES.items():
             require_takes(name, getattr(self, name), *arguments)
-        require_takes("optimizer", self.optimizer, "params", lr=PROBE_LR)
+        object.__setattr__(self, "optimizer", as_optimizer(self.optimizer, self.param_groups))
         for name in ("num_steps", "eval_every", "batch_size"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} must be a whole number, at least 1", got=value)
@@ -155,6 +159,8 @@ class Workload(Subject):
         Raises:
             WorkloadError: train_data() raises an exception.
         """
+        if isinstance(self.train_data, ModelBatches):
+            return None
         with preserved_rng(self.torch_device):
             seed_everything(0)
             try:
@@ -167,12 +173,17 @@ class Workload(Subject):
         return None if not batches else batches / self.accumulate
 
     @property
+    def total_loss(self) -> Loss:
+        """The loss; of several, their sum."""
+        return self.loss  # type: ignore[return-value]  # a list was made one when the workload was made
+
+    @property
     def metrics_or_loss(self) -> Metrics:
         """The metrics, or the loss alone."""
-        return self.metrics if self.metrics is not None else LossMetric(self.loss)
+        return self.metrics if self.metrics is not None else LossMetric(self.total_loss)
 
     @user_code
-    def build(self) -> tuple[nn.Module, torch.optim.Optimizer]:
+    def build(self) -> tuple[nn.Module, Optimizers]:
         """The model and its optimizer, from the global RNG as it is. Raises: WorkloadError: as of its two parts."""
         model = self.build_model()
         return model, self.build_optimizer(model)
@@ -194,34 +205,15 @@ class Workload(Subject):
                 "The model must have parameters to train, but got none that require gradients. "
                 "Return the module that holds the layers, and unfreeze some."
             )
-        initialize_lazy(model, self.loss, self.train_data, self.torch_device)
+        initialize_lazy(model, self.total_loss, self.train_data, self.torch_device)
         return model
 
     @user_code
-    def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """The optimizer of such a model.
+    def build_optimizer(self, model: nn.Module) -> Optimizers:
+        """The optimizer of such a model, or a list of several; see `built_optimizer`. Raises: WorkloadError: it cannot be made."""
+        return built_optimizer(self.optimizer, losses_of(self.total_loss), self.param_groups, model)
 
-        Raises:
-            WorkloadError: the factory returns something else, or only some of the parameter groups name an LR, or it holds
-                parameters that are not the model's.
-        """
-        params = list(self.param_groups(model) if self.param_groups is not None else model.parameters())
-        named = ["lr" in group for group in params if isinstance(group, dict)]
-        if any(named) and not all(named):
-            raise WorkloadError(
-                f"Either every parameter group must name an lr or none, but got {sum(named)} of {len(named)} that do. "
-                "The groups keep the ratios of their LRs, and a group without one has no ratio to the others."
-            )
-        optimizer = self.optimizer(params, lr=PROBE_LR)
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise WorkloadError(
-                f"optimizer(params, lr=...) must return a torch.optim.Optimizer, but got {type(optimizer).__name__}."
-            )
-        if others := foreign(model, optimizer):
-            raise WorkloadError(f"The optimizer's parameters must be the model's, but {others}")
-        return optimizer
-
-    def begin(self, seed: Seed) -> tuple[nn.Module, torch.optim.Optimizer, BatchWalk]:
+    def begin(self, seed: Seed) -> tuple[nn.Module, Optimizers, BatchWalk]:
         """Where every training of that seed begins: a new model, its optimizer, and its batches.
 
         Moves the global generators, and leaves them where the training's first draw finds them.
@@ -234,13 +226,13 @@ class Workload(Subject):
         """
         seed_everything(seed)
         model, optimizer = self.build()
-        return model, optimizer, self.batches(seed)
+        return model, optimizer, self.batches(seed, model)
 
     @user_code
-    def batches(self, seed: Seed) -> BatchWalk:
+    def batches(self, seed: Seed, model: nn.Module | None = None) -> BatchWalk:
         """The training batches of that seed, however many numbers the model's weights took; seeds the global generators."""
         seed_everything(seed)
-        return BatchWalk(self.train_data, "train_data", self.torch_device)
+        return BatchWalk(self.train_data, "train_data", self.torch_device, model=model)
 
     def range_test(
         self,

@@ -253,7 +253,10 @@ def test_a_criterion_does_not_train_on_single_examples(workload, examples, of):
 @pytest.mark.parametrize(
     ("changes", "remedy"),
     [
-        ({"optimizer": "adam"}, "must be a function, but got 'adam'. Pass a class, or a function of (params, lr=...)"),
+        (
+            {"optimizer": "adam"},
+            "must be a function or a sequence of functions, but got 'adam'. Pass a class, or a function of (params, lr=...)",
+        ),
         ({"optimizer": torch.optim.SGD([torch.zeros(1)], lr=1.0)}, "Pass a class, or a function of (params, lr=...)"),
         ({"loss": "cross_entropy"}, "but got 'cross_entropy'. Pass one of (model, batch), or one of torch's criteria"),
     ],

@@ -20,8 +20,8 @@ from tests.helpers.case_ids import case_id
     ("changes", "message"),
     [
         ({"model": 3}, "model must be a function, but got 3. Pass one that makes the module, such as lambda: ..."),
-        ({"optimizer": "sgd"}, "optimizer must be a function, but got 'sgd'."),
-        ({"loss": None}, "loss must be a function, but got None."),
+        ({"optimizer": "sgd"}, "optimizer must be a function or a sequence of functions, but got 'sgd'."),
+        ({"loss": None}, "loss must be a function or a sequence of functions, but got None."),
         ({"train_data": 12}, "or a function that makes one, but got 12."),
         (
             {"valid_data": None},

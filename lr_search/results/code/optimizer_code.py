@@ -9,6 +9,7 @@ from lr_search.results.code.class_code import class_code, is_ours
 from lr_search.schedules.source import number
 
 GROUPS = "# param_groups: your own function, which gives the parameter groups of the model: {} of them, in the order that the search had"
+OF_MODEL = "# {}: your own function of (model, lr), as the workload has it"
 MODES = (
     "# call optimizer.train() before training goes on, and optimizer.eval() before the model is evaluated or saved:",
     "# it trains one set of weights, and another, their average, is the result",
@@ -18,6 +19,8 @@ MODES = (
 def optimizer_imports(call: Mapping[str, Any]) -> list[str]:
     """The import lines it needs; a comment for a class that cannot be imported by its path."""
     module, name = _split(call)
+    if call.get("made_by"):
+        return []
     if module == "torch.optim":
         return ["import torch"]
     if is_ours(module):
@@ -41,9 +44,11 @@ def optimizer_lines(call: Mapping[str, Any], lr: float) -> list[str]:
     path = call["class"] if module == "torch.optim" else name.rpartition("<locals>.")[2]
     settings = "".join(f", {name}={_source(value)}" for name, value in call["settings"].items())
     groups = call["groups"]
-    comments = [GROUPS.format(len(groups))] if groups else []
-    if call.get("modes", module.partition(".")[0] == "schedulefree"):
-        comments += MODES
+    modes = MODES if call.get("modes", module.partition(".")[0] == "schedulefree") else ()
+    if call.get("made_by"):
+        made = "optimizers" if call["several"] > 1 else "optimizer"
+        return [OF_MODEL.format(call["made_by"]), *modes, f"{made} = {call['made_by']}(model, {number(lr)})"]
+    comments = [*([GROUPS.format(len(groups))] if groups else []), *modes]
     if call.get("left_out"):
         comments.append(f"# set these as you had them: {', '.join(call['left_out'])}")
     params = "param_groups(model)" if groups else "model.parameters()"
@@ -66,19 +71,23 @@ def _group_lines(groups: Sequence[Mapping[str, Any]], lr: float) -> list[str]:
     ]
 
 
-def promise_lines(groups: Sequence[Mapping[str, Any]], peak: str, peak_lr: float) -> list[str]:
+def promise_lines(
+    groups: Sequence[Mapping[str, Any]], peak: str, peak_lr: float, *, several: bool = False
+) -> list[str]:
     """The lines that check, before the training, that each group's peak LR is the one that is promised; none without groups.
 
     Args:
         groups: as of `optimizer_call`.
         peak: source of the highest LR that `group` will be trained at, once there is a scheduler.
         peak_lr: the first group's.
+        several: whether there are several optimizers.
     """
     if not groups:
         return []
     peaks = ", ".join(number(peak_lr * group["ratio"]) for group in groups)
+    held = "for optimizer in optimizers for group" if several else "for group"
     return [
-        f"highest = [{peak} for group in optimizer.param_groups]",
+        f"highest = [{peak} {held} in optimizer.param_groups]",
         f"promised = [{peaks}]",
         'assert all(map(math.isclose, highest, promised)), f"the LRs of the groups must rise to {promised}, but rise to {highest}"',
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from lr_search.results.code.scheduler_code import SchedulerCode, scheduler_code
 from lr_search.schedules.base import Schedule
 
 OWN = "# the schedule is your own function: `schedule` is what it makes for this LR and number of steps"
+LAMBDA = "from torch.optim.lr_scheduler import LambdaLR"
 UNKNOWN = "# torch has no scheduler for it: `schedule` is the lr_search Schedule, made for this LR and number of steps"
 
 
@@ -46,23 +48,30 @@ def recipe(call: Mapping[str, Any], schedule: Schedule | None, lr: float, num_st
     #     optimizer.zero_grad()
     <BLANKLINE>
     """
+    several = call.get("several", 1) > 1
     groups, momentum = call["groups"], bool(call.get("momentum", True))
     code = None
     if schedule is not None:  # groups of one's own keep their LRs, even where there is but one
         code = scheduler_code(schedule, num_steps, groups=2 if groups else 1, momentum=momentum)
     if code is None:
         why = OWN if schedule is None else UNKNOWN
-        code = SchedulerCode(f"{why}\nscheduler = schedule.attach(optimizer)", lr, peak_lr=lr)
+        attached = (
+            f"LambdaLR(optimizer, lambda step: schedule(step) / {lr})" if several else "schedule.attach(optimizer)"
+        )
+        code = SchedulerCode(f"{why}\nscheduler = {attached}", lr, (LAMBDA,) if several else (), peak_lr=lr)
     needs = {*code.needs, *(["import math"] if groups else [])}
     imports = sorted([*optimizer_imports(call), *sorted(needs)], key=_order)
     scheduler = [code.lines] if code.lines else ["# the learning rate stays constant: no scheduler"]
+    if several and code.lines:
+        function, apart, made = code.lines.rpartition("\n\n\n")
+        inner = textwrap.indent(f"{made}\nschedulers.append(scheduler)", "    ")
+        scheduler = [f"{function}{apart}schedulers = []\nfor optimizer in optimizers:\n{inner}"]
     lines = [
-        *imports,
-        "",
+        *([*imports, ""] if imports else []),
         *optimizer_lines(call, code.first_lr),
         *_spaced(scheduler),
-        *promise_lines(groups, code.peak, code.peak_lr),
-        *_loop(num_steps, bool(code.lines)),
+        *promise_lines(groups, code.peak, code.peak_lr, several=several),
+        *(_loop_in_turn if several else _loop)(num_steps, bool(code.lines)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -86,4 +95,17 @@ def _loop(num_steps: int, scheduled: bool) -> list[str]:
         "#     optimizer.step()",
         *step,
         "#     optimizer.zero_grad()",
+    ]
+
+
+def _loop_in_turn(num_steps: int, scheduled: bool) -> list[str]:
+    step = ["#     for scheduler in schedulers:", "#         scheduler.step()"] if scheduled else []
+    return [
+        "",
+        f"# for batch in batches:  # {num_steps} steps",
+        "#     for optimizer, loss_of in zip(optimizers, losses):  # in turn; one loss for all: backward once, then step each",
+        "#         optimizer.zero_grad()",
+        "#         loss_of(model, batch).backward()",
+        "#         optimizer.step()",
+        *step,
     ]

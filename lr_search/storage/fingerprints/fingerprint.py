@@ -22,6 +22,7 @@ from lr_search.training.step import autocast, checked_loss
 from lr_search.workloads.batches import first_batches, open_data, preserved_generators, rewind
 from lr_search.workloads.combining import COMBINE, Combine
 from lr_search.workloads.forms import GivenBatches
+from lr_search.workloads.optimizer_forms import made_by_name
 from lr_search.workloads.subject import Subject
 from lr_search.workloads.trainable import Trainable
 from lr_search.workloads.workload import Workload
@@ -101,12 +102,12 @@ def _measured(workload: Workload, seed: int, seconds: float) -> tuple[dict[str, 
             "model": _model_print(model),
             "metrics": plain_value(_first_metrics(workload, model, seed)),
             "loss": plain_value(_first_loss(workload, model, batches)),
-            OPTIMIZER_CALL: optimizer_call(optimizer, model),
+            OPTIMIZER_CALL: optimizer_call(optimizer, model, made_by_name(workload.optimizer)),
         }
         batches.close()
         for name in DATA:
             source = getattr(workload, name)
-            start[name] = None if source is None else pass_print(source, name, seed, seconds)
+            start[name] = None if source is None else pass_print(source, name, seed, seconds, model)
     return start, [weakref.ref(each) for each in model.parameters() if each.requires_grad]
 
 
@@ -185,7 +186,7 @@ def _first_metrics(workload: Workload, model: nn.Module, seed: int) -> dict[str,
     device = workload.torch_device
     with preserved_rng(device):
         seed_everything(seed)
-        data = open_data(workload.valid_data, "valid_data")
+        data = open_data(workload.valid_data, "valid_data", model)
         with preserved_generators(data) as loader_generators:
             rewind(loader_generators)
             first = first_batches(data, "valid_data", FEWEST)
@@ -195,4 +196,4 @@ def _first_metrics(workload: Workload, model: nn.Module, seed: int) -> dict[str,
 def _first_loss(workload: Workload, model: nn.Module, batches: Iterator[Any]) -> float:
     batch = next(batches)
     with torch.enable_grad(), autocast(workload.torch_device, workload.precision):
-        return float(checked_loss(workload.loss(model, batch)).detach())
+        return float(checked_loss(workload.total_loss(model, batch)).detach())

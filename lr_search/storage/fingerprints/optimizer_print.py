@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lr_search.optimizers.param_groups import group_ratios
+from lr_search.optimizers.param_groups import Optimizers, as_list, group_ratios
+from lr_search.optimizers.param_groups import groups as held_groups
 from lr_search.plain import plain_value
 from lr_search.storage.fingerprints.prints import value_print
 
@@ -15,25 +16,27 @@ _SPEED = {"foreach", "fused", "capturable", "differentiable"}  # how it is compu
 _MOST_GROUPS = 32  # in words; the rest share one print
 
 
-def optimizer_print(model: nn.Module | None, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def optimizer_print(model: nn.Module | None, optimizers: Optimizers) -> dict[str, Any]:
     """What JSON takes: `class`, `settings`, `groups`, and `more_groups` where there are many.
 
     Args:
-        model: whose parameters it holds; None: not known.
-        optimizer: as it was built.
+        model: whose parameters they hold; None: not known.
+        optimizers: as they were built; of several, all settings are told by group.
     """
+    several = as_list(optimizers)
+    alone = several[0] if len(several) == 1 else None
+    defaults = {} if alone is None else alone.defaults
     names = {id(parameter): name for name, parameter in (() if model is None else model.named_parameters())}
-    settings = {name: plain_value(value) for name, value in optimizer.defaults.items() if name not in {"lr", *_SPEED}}
-    ratios = group_ratios(optimizer)
+    settings = {name: plain_value(value) for name, value in defaults.items() if name not in {"lr", *_SPEED}}
     groups = [
         {**_held(group["params"], names), "lr_ratio": float(f"{ratio:.6g}"), **_own(group, settings)}
-        for group, ratio in zip(optimizer.param_groups, ratios, strict=True)
+        for group, ratio in zip(held_groups(optimizers), group_ratios(optimizers), strict=True)
     ]
     rest = groups[_MOST_GROUPS:]
     more = {"more_groups": [len(rest), value_print(rest)]} if rest else {}
     return {
-        "class": type(optimizer).__name__,
-        "settings": {**_attributes(optimizer), **settings},
+        "class": " and ".join(type(each).__name__ for each in several),
+        "settings": {**({} if alone is None else _attributes(alone)), **settings},
         "groups": groups[:_MOST_GROUPS],
     } | more
 

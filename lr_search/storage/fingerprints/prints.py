@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from lr_search.rng import seed_everything
 from lr_search.state.sharding import in_one_piece
@@ -28,7 +29,9 @@ _DEEPEST = 8  # containers within each other
 _TABLE = 1 << 16
 
 
-def pass_print(source: BatchSource, name: str, seed: int, seconds: float) -> dict[str, Any]:
+def pass_print(
+    source: BatchSource, name: str, seed: int, seconds: float, model: nn.Module | None = None
+) -> dict[str, Any]:
     """What one pass over data looks like, as a training or evaluation of that seed begins it; moves the global generators.
 
     Args:
@@ -36,12 +39,13 @@ def pass_print(source: BatchSource, name: str, seed: int, seconds: float) -> dic
         name: what the user calls it, for messages.
         seed: of what it draws.
         seconds: after which no further batch is drawn, beyond the first 4.
+        model: untrained, for a source that makes its batches of it.
 
     Returns:
         What JSON takes: `batches` and `examples` in a pass, where known; `prints`, the batch's place -> its print.
     """
     seed_everything(seed)
-    data = open_data(source, name)
+    data = open_data(source, name, model)
     with preserved_generators(data) as loader_generators:
         rewind(loader_generators)
         prints, ended = _walked(data, name, seconds)
