@@ -35,7 +35,8 @@ class Budget:
         require(good, f"budget must be above 0 and at most {MOST_BUDGET:,} full trainings", budget=budget)
         for side in self.asked.sides.values():
             for strategy, layout in itertools.product(side.strategies, side.layouts.values()):
-                if self.trials_of(strategy, layout, side) < 1 and not self.rungs_of(strategy):
+                has_pilots = strategy.pilots is not None
+                if not (self.rungs_of(strategy) if has_pilots else self.trials_of(strategy, layout, side)):
                     raise self._too_small(strategy, layout, side)
 
     def _too_small(self, strategy: Strategy, layout: ScheduleLayout, side: Side) -> InvalidInputError:

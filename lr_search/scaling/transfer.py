@@ -188,10 +188,10 @@ def transfers_of(records: Sequence[StudyRecord]) -> list[Transfer]:
     groups: dict[tuple[Any, ...], list[StudyRecord]] = {}
     for study in records:
         if study.kind == "pilot" and any(trial.state == "COMPLETE" for trial in study.trials):
-            key = tuple(study.plan[name] for name in ("strategy", "schedule", "optimizer", "seed"))
-            groups.setdefault(key, []).append(study)
+            groups.setdefault(study.search_key, []).append(study)
     before = charged_before(records)
-    return [_transfer_of(studies, before[studies[-1].name]) for studies in groups.values()]
+    rungs = [sorted(studies, key=lambda study: int(study.plan["num_steps"])) for studies in groups.values()]
+    return [_transfer_of(studies, before.get(studies[-1].name, [])) for studies in rungs]
 
 
 def _transfer_of(studies: Sequence[StudyRecord], before: Sequence[StudyRecord]) -> Transfer:

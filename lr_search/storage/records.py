@@ -73,6 +73,11 @@ class StudyRecord:
         """search, range_test, probe, pilot, confirm or today."""
         return str(self.plan["kind"])
 
+    @property
+    def search_key(self) -> tuple[Any, ...]:
+        """What a search and its pilots share: strategy, schedule, optimizer, seed."""
+        return tuple(self.plan[name] for name in ("strategy", "schedule", "optimizer", "seed"))
+
     @cached_property
     def curves(self) -> list[LRCurve]:
         """A range-test study's curves."""
@@ -101,11 +106,18 @@ def charged_before(records: Sequence[StudyRecord]) -> dict[str, list[StudyRecord
     """The range tests, probe and pilots that are charged to each study that waited for some, by its name; in the order in which they ran."""
     by_name = {record.name: record for record in records}
     tests: dict[tuple[str, int], StudyRecord] = {}
+    pilots: dict[tuple[Any, ...], StudyRecord] = {}  # the longest, which a larger budget may have added
     for record in records:
         if record.kind == "range_test":
             tests.setdefault((record.plan["optimizer"], record.plan["seed"]), record)
+        elif record.kind == "pilot":
+            pilots[record.search_key] = max(
+                record, pilots.get(record.search_key, record), key=lambda each: int(each.plan["num_steps"])
+            )
 
     def first_of(study: StudyRecord) -> StudyRecord | None:
+        if study.kind == "search" and study.search_key in pilots:
+            return pilots[study.search_key]
         if "waits_for" in study.plan:
             return by_name.get(study.plan["waits_for"])
         if study.prior is None:  # it took nothing from the range tests of its optimizer and seed

@@ -76,6 +76,19 @@ def test_what_pilots_tell_is_where_the_full_trainings_begin() -> None:
     assert found.recommend().lr == told.lr
 
 
+def test_a_larger_budget_charges_its_longer_pilots_to_the_full_trainings_too() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    compared(budget=0.3, storage=storage)
+    grown, whole = compared(budget=2, storage=storage), compared(budget=2)
+    assert grown.trials["steps_charged"].tolist() == whole.trials["steps_charged"].tolist()
+    assert grown.trials["lr"].tolist() == whole.trials["lr"].tolist()
+
+
+def test_range_tests_that_leave_nothing_for_pilots_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="range test and 3 pilots of 30 steps"):
+        compared(budget=2, range_test={"num_steps": 700})
+
+
 def test_a_larger_cost_keeps_the_pilots_and_adds_longer_ones() -> None:
     storage = optuna.storages.InMemoryStorage()
     small, large = (transferred(cost=cost, storage=storage) for cost in (0.3, 1.0))
