@@ -1,10 +1,9 @@
 """How good the LRs of `lrs.transfer` are: `python benchmarks/transfer.py --side judge --json FILE [--train-truth]`.
 
-Runs it on each task under each schedule, at the longest length whose truth is known, for a quarter of a training (.35 where that is shorter
-than 2,000 steps) and for a whole one; and what costs the
-same in pilots of T/16 whose best LR is moved unchanged: random LRs, Optuna's TPE, a log grid. Beside them the range test's suggestion, and
-that of 1,000 steps moved as T^-.32. `--train-truth` first trains what regret_judge.json lacks: cosine of 3,000 steps, and constant and
-cosine of 10,000 on the two cheapest tasks; kept in transfer_judge.json.
+Runs it on each task under each schedule, at the longest length whose truth is known, for a quarter of a training and for a whole one;
+and what costs the same in pilots of T/16 whose best LR is moved unchanged: random LRs, Optuna's TPE, a log grid. Beside them the range
+test's suggestion, and that of 1,000 steps moved as T^-.32. `--train-truth` first trains what regret_judge.json lacks: cosine of 3,000
+steps, and constant and cosine of 10,000 on the two cheapest tasks; kept in transfer_judge.json.
 
 Prints the mean regret of each way with a 95% interval over tasks, how far transfer lies from the suggestion task by task, and how often
 its 80% interval holds the best LR. What was run is kept in the JSON, task by task: a second call goes on. The judging side is for
@@ -38,7 +37,6 @@ from lr_search.fused.support import Support, support_of
 TRUTH = Path(__file__).with_name("transfer_judge.json")
 SCHEDULES = ("constant", "cosine", "wsd", "one_cycle")
 COSTS = {"a quarter": 0.25, "a whole": 1.0}
-LEAST_STEPS, LEAST_COST = 2000, 0.35  # a shorter training's range test and three pilots cost more than a quarter of it
 PILOT = 16  # T / steps of a pilot of the searches beside
 RANGE = (1e-5, 10.0)
 FORMULA = -0.32
@@ -107,8 +105,7 @@ def judged(name: str, truth: RegretCurve) -> list[dict[str, Any]]:
         row(SUGGESTION, truth, prior.mode, prior.ppf([0.1, 0.9]).tolist()),
         row("T^-.32", truth, usual * (truth.num_steps / 1000) ** FORMULA),
     ]
-    for told, most in COSTS.items():
-        cost = most if truth.num_steps >= LEAST_STEPS else max(most, LEAST_COST)
+    for told, cost in COSTS.items():
         found = lrs.transfer(workload, schedule=truth.schedule, cost=cost, executor=lrs.FusedExecutor(), progress=False)
         rows.append(row(f"transfer, {told}", truth, found.lr, list(found.interval), found.cost))
         rows += [row(f"{way}, {told}", truth, lr) for way, lr in searched(workload, truth.schedule, cost).items()]
