@@ -27,7 +27,7 @@ from judge_regrets import RegretCurve, regret_curve, regret_curves
 from judge_statistics import difference, estimate, task_means
 from lifelike import TASKS
 from regret_runs import short
-from regret_truth import lr_at, path_of
+from regret_truth import MOST_WIDENINGS, STEP, lr_at, path_of
 from regret_waves import plain_wave
 
 import lr_search as lrs
@@ -80,10 +80,10 @@ def train_truth(side: str, entries: dict[str, Any]) -> None:
 
 def around_best(workload: Workload, support: Support, near: RegretCurve, length: int) -> dict[str, list[float | None]]:
     """LR -> a loss a seed, around the best of a shorter truth; wider where the best lies at an end."""
-    best = round(float(near.places[int(near.drops.argmax())]) / (2.5 / 6))
+    best = round(float(near.places[int(near.drops.argmax())]) / STEP)
     low, high = best - TRUTH_PLACES, best + TRUTH_PLACES
     found: dict[int, list[float | None]] = {}
-    while True:
+    for _ in range(MOST_WIDENINGS + 1):
         places = [place for place in range(low, high + 1) if place not in found]
         rates = [lr_at(place) for place in places]
         by_seed = [plain_wave(workload, support, near.schedule, rates, length, s)[1] for s in range(TRUTH_SEEDS)]
@@ -91,8 +91,9 @@ def around_best(workload: Workload, support: Support, near: RegretCurve, length:
         means = {p: np.mean([np.inf if loss is None else loss for loss in losses]) for p, losses in found.items()}
         winner = min(means, key=lambda place: float(means[place]))
         if low < winner < high:
-            return {f"{lr_at(place):.6g}": found[place] for place in sorted(found)}
+            break
         low, high = low - 2 * (winner == low), high + 2 * (winner == high)
+    return {f"{lr_at(place):.6g}": found[place] for place in sorted(found)}
 
 
 def judged(name: str, truth: RegretCurve) -> list[dict[str, Any]]:
