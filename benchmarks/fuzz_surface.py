@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from lr_search import plugins
 from lr_search.ramp.settings import RampSettings
 from lr_search.report.figures import shapes_frame
 from lr_search.report.figures.panels import Panels
+from lr_search.samplers import Rung
 from lr_search.studies.trial import TrialSpec
 
 # called by Optuna, Ray Tune, a test of a plug-in, or this package alone
@@ -162,6 +163,17 @@ def comparison() -> lrs.Comparison:
     )
 
 
+def long_workload() -> lrs.Workload:
+    """Long enough for pilots."""
+    return replace(workload(), num_steps=480)
+
+
+@cache
+def transferred() -> lrs.Transfer:
+    """Of three pilots."""
+    return lrs.transfer(long_workload(), schedule="constant", progress=False)
+
+
 def study() -> optuna.Study:
     """With one finished trial."""
     made = optuna.create_study()
@@ -231,7 +243,12 @@ INSTANCES: dict[str, Callable[[], Any]] = {
     "FusedExecutor": lrs.FusedExecutor, "LocalExecutor": lrs.LocalExecutor, "RayExecutor": lr_search_ray.RayExecutor,
     "StudySearcher": lambda: lr_search_ray.StudySearcher(**needed_by(lr_search_ray.StudySearcher, "StudySearcher")),
     "Suggestion": lambda: curve().suggest(), "Trainable": lambda: lrs.Trainable(descend, num_steps=30),
+    "Transfer": lambda: transferred(),
 }  # fmt: skip
+
+
+def _prior(search: Any) -> lrs.LRPrior:
+    return lrs.LRPrior.around(0.1)
 
 
 def _spec() -> TrialSpec:
@@ -285,6 +302,14 @@ OF_FUNCTION: dict[str, dict[str, Callable[[], Any]]] = {
     "HandoverSampler": {"first": optuna.samplers.RandomSampler, "then": optuna.samplers.RandomSampler, "num_first": lambda: 2},
     "PerTrialSampler": {"factory": lambda: optuna.samplers.RandomSampler},
     "Strategy": {"name": lambda: "mine", "sampler": lambda: lambda search: optuna.samplers.RandomSampler(), "describe": lambda: "mine"},
+    "Rung": {"share": lambda: 0.1, "pilots": lambda: 3},
+    "Pilots": {"rungs": lambda: [Rung(0.1, 3)], "sampler": lambda: lambda search: optuna.samplers.RandomSampler(), "prior": lambda: _prior},
+    "Transfer": {
+        "log10_std": lambda: 0.3, "interval": lambda: (0.01, 1.0), "exponent": lambda: 0.0, "schedule": lambda: "constant",
+        "optimizer": lambda: "SGD", "steps": lambda: 100, "remarks": lambda: (), "table": lambda: transferred().table,
+        "posterior": lambda: transferred().posterior, "range_test": lambda: lrs.LRPrior.around(0.1),
+    },
+    "lr_search.transfer": {"workload": long_workload, "schedule": lambda: "constant", "progress": lambda: False},
     "Joined": {"schedules": lambda: (lrs.schedules.Constant(0.1),) * 2, "boundaries": lambda: (5,)},
     "join": {"schedules": lambda: [lrs.schedules.Constant(0.1)] * 2, "boundaries": lambda: [5]},
     "warmup": {"num_steps": lambda: 5}, "StepDecay": {"step_size": lambda: 50},

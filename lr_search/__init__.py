@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lr_search.ramp.range_test import range_test
     from lr_search.ramp.refinding import Refinding, refind
     from lr_search.results.recommendation import Recommendation
+    from lr_search.scaling.transfer import Transfer, transfer
     from lr_search.training.branching import Branch, branches
     from lr_search.training.evaluation import Evaluation
     from lr_search.training.training import Training, train
@@ -50,6 +51,7 @@ __all__ = [
     "Trainable",
     "Training",
     "TrainingRun",
+    "Transfer",
     "Workload",
     "__version__",
     "average_weights",
@@ -68,6 +70,7 @@ __all__ = [
     "suggest",
     "train",
     "trainable",
+    "transfer",
 ]
 
 _HOMES = {
@@ -87,6 +90,7 @@ _HOMES = {
     "Trainable": "workloads.trainable",
     "Training": "training.training",
     "TrainingRun": "own_loops.training_run",
+    "Transfer": "scaling.transfer",
     "Workload": "workloads.workload",
     "average_weights": "ensembles.averaging",
     "branches": "training.branching",
@@ -98,6 +102,7 @@ _HOMES = {
     "regression": "workloads.supervised",
     "train": "training.training",
     "trainable": "workloads.trainable",
+    "transfer": "scaling.transfer",
 }
 _MODULES = {
     "controllers": "controllers",

@@ -1,4 +1,4 @@
-"""One name, one thing: over all three packages no two modules define the same public name, nor have the same file name."""
+"""One name, one thing: over all packages no two modules define the same public name, nor have the same file name."""
 
 from collections import defaultdict
 
@@ -7,6 +7,8 @@ from tests.helpers.imports import PACKAGES, names_defined, source_files
 # public functions, and what is named after them on purpose
 ALLOWED = {
     "RULES": "lrs.suggest.RULES and lrs.optimizers.RULES",
+    "RangeTest": "the callback, in lr_search_skorch and lr_search_keras",
+    "Schedule": "the class of every schedule, and the callbacks that follow one",
     "by_name": "lrs.schedules.by_name and lrs.optimizers.by_name",
     "compare": "lrs.compare, and the command of the command line",
     "range_test": "lrs.range_test, the command of the command line, and the strategy",

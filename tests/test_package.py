@@ -26,8 +26,8 @@ PACKAGES = sorted(
 # the public API of DESIGN.md
 PROMISED = {
     "Comparison", "Evaluation", "LRCurve", "LRPrior", "LocalExecutor", "Recommendation", "SnapshotEnsemble", "Suggestion",
-    "Training", "Workload", "average_weights", "branches", "classification", "compare", "load", "range_test", "regression", "samplers",
-    "schedules", "suggest", "train",
+    "Training", "Transfer", "Workload", "average_weights", "branches", "classification", "compare", "load", "range_test", "regression",
+    "samplers", "schedules", "suggest", "train", "transfer",
 }  # fmt: skip
 
 

@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
 NUMBER = r"\d[\d,]*(?:\.\d+)?"
-# the Python of the documents, each by a line that no other has: the tests below run it; those of Ray, tests/system/ray/test_ray_readme.py; the
-# schedule of one's own, tests/schedules/test_plugged_in.py; those of Transformers, tests/lr_search_transformers/test_hf_documents.py
+# the Python of the documents, each by a line that no other has: the tests below run it; those of Ray, tests/system/ray/test_ray_readme.py; those
+# of trainers, the test_*_docs.py of each; the schedule of one's own, tests/schedules/test_plugged_in.py
 SNIPPETS = [
     "curve = lrs.range_test(model, optimizer, loader, loss)",
     "comparison.save(",
@@ -33,12 +33,19 @@ SNIPPETS = [
     "executor=lrs.FusedExecutor(width=16)",
     'by_name("triangular2", lr=0.1',
     "lrs.branches(workload",
+    "lrs.transfer(workload",
     "lrs.refind(workload",
     "class Halving(Schedule)",
-    "run.attach(optimizer)",
+    "torch.optim.AdamW(model.parameters(), lr=run.lr)",
     "model.eta0 = run.lr",
     "RayExecutor(resources_per_trial",
     "StudySearcher(study, space",
+    "accelerator.prepare(*make_training())",
+    "net = make_net(callbacks=[test",
+    "make_net(callbacks=[Schedule(run=run)])",
+    "model.fit(x, y, batch_size=32, epochs=3, callbacks=[test",
+    "make_model().fit(",
+    "callbacks=[lrl.RangeTest(",
     "best.training_arguments()",
     "trainer.hyperparameter_search(",
 ]
@@ -160,7 +167,7 @@ def test_workloads_of_other_shapes_take_steps(place: int) -> None:
 @pytest.mark.long
 def test_the_gan_runs(tmp_path: Path) -> None:
     printed = run([sys.executable, str(ROOT / "examples" / "gan.py"), "20"], tmp_path)
-    assert re.match(r"(constant|cosine), learning rate [\d.e-]+, adams: distance ", printed)
+    assert re.match(r"(constant, learning rate|cosine, peak learning rate) [\d.e-]+, adams: distance ", printed)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -195,7 +202,7 @@ def test_the_training_functions_are_compared_and_tested(tmp_path: Path, monkeypa
         "batches": lambda steps: ((x, 3 * x) for _ in range(steps)),
         "evaluate": lambda model: (model(x) - 3 * x).square().mean(),
     }
-    block = printed_with("run.attach(optimizer)").replace("num_steps=300", "num_steps=60")
+    block = printed_with("torch.optim.AdamW(model.parameters(), lr=run.lr)").replace("num_steps=300", "num_steps=60")
     exec(block.replace("budget=4)", "budget=2, seeds=1, progress=False)"), names)
     assert names["comparison"].recommend().value < 1.0  # untrained, the mean of (w x - 3 x)^2 is about 3
     exec(printed_with("model.eta0 = run.lr"), names)
@@ -244,6 +251,27 @@ def test_the_branches_run_as_printed(capsys: pytest.CaptureFixture[str]) -> None
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["300", "600", "1200"]
     said = re.findall(r"([\d,]+) steps in place of ([\d,]+)", printed)[0]
     assert [int(number.replace(",", "")) for number in said] == [names["branches"].steps, 300 + 600 + 1200]
+
+
+def test_the_transfer_runs_as_printed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"lrs": lrs, "workload": line(num_steps=1600)}
+    exec(printed_with("lrs.transfer(workload"), names)
+    found = names["found"]
+    assert capsys.readouterr().out.startswith(f"cosine with SGD in 1,600 steps: LR {found.lr:.3g} (80% between")
+    assert names["schedule"](0) == found.lr
+    assert found.cost <= 0.25
+    assert (tmp_path / "transfer.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.long
+def test_the_transfer_of_5000_steps_is_better_than_ten_times_less_or_more(tmp_path: Path) -> None:
+    printed = run([sys.executable, str(ROOT / "examples" / "transfer.py")], tmp_path)
+    assert printed.startswith("cosine with AdamW in 5,000 steps: LR ")
+    low, found, high = (float(loss) for loss in re.findall(r"loss ([\d.]+) after 5,000 steps", printed))
+    assert found < min(low, high)
 
 
 @pytest.mark.long

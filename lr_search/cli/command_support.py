@@ -9,7 +9,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,9 @@ from lr_search.errors import (
 )
 from lr_search.kinds.seeds import MOST_SEEDS
 
+if TYPE_CHECKING:
+    from lr_search.comparison.comparison import Comparison
+
 _FAILED, WRONG_USE, NO_ANSWER, INTERRUPTED = 1, 2, 3, 130
 _LAST_FRAMES = 3  # of a user's code that are shown where it raised
 
@@ -34,6 +37,13 @@ Target = Annotated[
 ]
 Seeds = Annotated[int, typer.Option(help="How many seeds.", min=1, max=MOST_SEEDS)]
 FirstSeed = Annotated[int, typer.Option(help="The first seed.", min=0, max=2**62)]
+
+
+def answered(comparison: Comparison) -> bool:
+    """Whether there is something to train with: a recommendation, or what pilots tell."""
+    from lr_search.scaling.transfer import transfers_of
+
+    return comparison.recommendation is not None or bool(transfers_of(comparison.records))
 
 
 def require_writable(folder: Path, option: str = "--out") -> None:

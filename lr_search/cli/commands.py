@@ -13,6 +13,7 @@ from lr_search.cli.command_support import (
     FirstSeed,
     Seeds,
     Target,
+    answered,
     errors_printed,
     require_writable,
     warnings_printed,
@@ -194,7 +195,7 @@ def _require_a_result(comparison: Comparison) -> None:
     states = set(comparison.trials["state"])
     if states == {"FAIL"}:
         raise TrialsFailedError("A comparison needs a trial that does not fail, but every one did.")
-    if comparison.recommendation is None:
+    if not answered(comparison):
         raise typer.Exit(NO_ANSWER)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lr_search.cli.command_support import NO_ANSWER, errors_printed, warnings_printed
+from lr_search.cli.command_support import NO_ANSWER, answered, errors_printed, warnings_printed
 from lr_search.errors import InvalidInputError
 from lr_search.storage.garbage_collection import garbage_collection_paused
 
@@ -80,7 +80,7 @@ def report(
             from lr_search.report.terminal import FORMATS
 
             typer.echo(FORMATS[form.value](comparison).rstrip("\n"))
-        if comparison.recommendation is None:
+        if not answered(comparison):
             raise typer.Exit(NO_ANSWER)
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from lr_search.comparison.question import Question
 from lr_search.errors import InvalidInputError, require
-from lr_search.ramp.settings import RampSettings, ramp_steps
-from lr_search.samplers.strategies import Strategy
+from lr_search.ramp.settings import LEAST_RAMP_STEPS, RampSettings, ramp_steps
+from lr_search.samplers.strategies import Pilots, Rung, Strategy
 from lr_search.studies.optimizer_side import Side
 from lr_search.studies.schedule_layout import ScheduleLayout
 
@@ -24,7 +24,7 @@ class Budget:
         asked: the question.
 
     Raises:
-        InvalidInputError: it does not pay for one full training of each study.
+        InvalidInputError: it does not pay for one full training of each study, or for the pilots of one that has some.
     """
 
     asked: Question
@@ -35,18 +35,42 @@ class Budget:
         require(good, f"budget must be above 0 and at most {MOST_BUDGET:,} full trainings", budget=budget)
         for side in self.asked.sides.values():
             for strategy, layout in itertools.product(side.strategies, side.layouts.values()):
-                if self.trials_of(strategy, layout, side) < 1:
+                has_pilots = strategy.pilots is not None
+                if not (self.rungs_of(strategy) if has_pilots else self.trials_of(strategy, layout, side)):
                     raise self._too_small(strategy, layout, side)
 
     def _too_small(self, strategy: Strategy, layout: ScheduleLayout, side: Side) -> InvalidInputError:
         full, num_steps = layout.training_steps(self._num_steps), self._num_steps
+        if strategy.pilots is not None:
+            return self._no_pilots(strategy, strategy.pilots)
         need = (full + self.first_steps(strategy, side)) / num_steps
         first = (
             "its probe and " if strategy.probe is not None else "its range test and " if strategy.needs_curves else ""
         )
         return InvalidInputError(
             f"budget must pay for {first}one full training of {full} steps in {strategy.name!r}, "
-            f"but got budget={self.asked.budget:g}. Give at least {_up(need)}.{self._shorter(strategy, full)}"
+            f"but got budget={self.asked.budget:g}. Give at least {_up(need)}.{self._shorter(strategy, full)}{self._below_one(side)}"
+        )
+
+    def _below_one(self, side: Side) -> str:
+        """Why a budget below one full training pays for nothing here."""
+        if self.asked.budget >= 1:
+            return ""
+        own = f" {side.note}." if side.note else ""
+        return f"{own} Below one full training only a strategy of shorter ones can search: transfer."
+
+    def _no_pilots(self, strategy: Strategy, pilots: Pilots) -> InvalidInputError:
+        rung, num_steps = pilots.rungs[0], self._num_steps
+        asked = RampSettings(**self.asked.range_test)
+        first, each = self.pilots_after, rung.num_steps(num_steps)
+        shortest = math.ceil(first / asked.most_steps() * replace(asked, num_steps=LEAST_RAMP_STEPS).most_steps())
+        need, enough = (_up((steps + rung.pilots * each) / num_steps) for steps in (first, shortest))
+        shorter = (
+            f' Or have a shorter range test (range_test={{"num_steps": {LEAST_RAMP_STEPS}}}): then {enough} is enough.'
+        )
+        return InvalidInputError(
+            f"{strategy.name!r} must have steps for its range test and {rung.pilots} pilots of {each} steps, but got "
+            f"{self.asked.budget:g} full trainings of {num_steps} steps. Give at least {need}.{shorter if enough != need else ''}"
         )
 
     def _shorter(self, strategy: Strategy, full: int) -> str:
@@ -72,20 +96,43 @@ class Budget:
         """Steps the range tests of one optimizer and seed are charged at most, if their ramp is not extended."""
         return self.asked.curves * RampSettings(**self.asked.range_test).most_steps()
 
+    @property
+    def pilots_after(self) -> int:
+        """Steps that are kept for range tests before pilots are planned: twice as many where they may go on beyond their range."""
+        return self.range_test_steps * (2 if self.asked.range_test.get("extend") else 1)
+
+    def rungs_of(self, strategy: Strategy) -> list[tuple[Rung, int]]:
+        """The rungs of pilots that a study of that strategy pays for, and how many pilots of each; a larger budget adds to them."""
+        rungs: list[tuple[Rung, int]] = []
+        left = self.study_steps - self.pilots_after
+        for rung in () if strategy.pilots is None else strategy.pilots.rungs:
+            each = rung.num_steps(self._num_steps)
+            count = min(rung.pilots, max(0, left) // each)
+            if count < (1 if rungs else rung.pilots):
+                break
+            rungs.append((rung, count))
+            left -= count * each
+        return rungs
+
     def first_steps(self, strategy: Strategy, side: Side) -> int:
-        """Steps that range tests or a probe take at most before a study of that strategy and optimizer trains."""
+        """Steps that range tests, a probe or pilots take at most before a study of that strategy and optimizer trains."""
         if strategy.probe is not None:
             return strategy.probe.most_steps(*side.lr_range)
-        return self.range_test_steps if strategy.needs_curves else 0
+        return (self.range_test_steps if strategy.needs_curves else 0) + self._pilots(strategy)[1]
+
+    def _pilots(self, strategy: Strategy) -> tuple[int, int]:
+        """How many pilots a study of that strategy has, and their steps."""
+        rungs = self.rungs_of(strategy)
+        return sum(count for _, count in rungs), sum(rung.num_steps(self._num_steps) * count for rung, count in rungs)
 
     def trials_of(self, strategy: Strategy, layout: ScheduleLayout, side: Side) -> int:
-        """Full trainings a study of that strategy, schedule and optimizer pays for, if its range tests or probe run to their end."""
+        """Full trainings a study of that strategy, schedule and optimizer pays for, if what comes first runs to its end."""
         left = self.study_steps - self.first_steps(strategy, side)
         count = max(0, left // layout.training_steps(self._num_steps))
         return count if strategy.max_trials is None else min(count, strategy.max_trials)
 
     def total_trials(self) -> int:
-        """Trials that are run in all, range tests, probes and today's included."""
+        """Trials that are run in all, range tests, probes, pilots and today's included."""
         sides = self.asked.sides.values()
         today = 0 if self.asked.today is None else 1
         return (today + sum(self._searched(side)[0] + self._shared(side)[0] for side in sides)) * len(self.asked.seeds)
@@ -98,19 +145,32 @@ class Budget:
 
     def confirm_steps(self, confirm: int) -> int:
         """Steps that the best two, and today's, take to be confirmed. Args: confirm: on how many fresh seeds."""
+        if not self._trains:
+            return 0
         today = self.asked.today
         return confirm * (2 * self._num_steps + (0 if today is None else today.steps))
 
     def confirm_trials(self, confirm: int) -> int:
-        """How many trainings these are."""
-        return confirm * (2 if self.asked.today is None else 3)
+        """How many trainings these are; none where the budget pays for pilots alone, and there will be no best."""
+        return self._trains * confirm * (2 if self.asked.today is None else 3)
+
+    @property
+    def _trains(self) -> bool:
+        """Whether any study has a full training."""
+        ways = (
+            (strategy, layout, side)
+            for side in self.asked.sides.values()
+            for strategy, layout in itertools.product(side.strategies, side.layouts.values())
+        )
+        return any(self.trials_of(*way) for way in ways)
 
     def _searched(self, side: Side) -> tuple[int, int]:
-        """Full trainings with one optimizer and seed, and their steps."""
+        """Pilots and full trainings with one optimizer and seed, and their steps."""
         trials, steps = 0, 0
         for strategy, layout in itertools.product(side.strategies, side.layouts.values()):
             count = self.trials_of(strategy, layout, side)
-            trials += count
+            pilots, pilot_steps = self._pilots(strategy)
+            trials, steps = trials + count + pilots, steps + pilot_steps
             if strategy.max_trials is None and self.asked.prunes(strategy, layout):
                 steps += self.study_steps - self.first_steps(strategy, side)
             else:

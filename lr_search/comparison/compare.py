@@ -82,7 +82,8 @@ def compare(
         today: the LR that you train with now, or {"lr": 3e-4, "schedule": "cosine"}: a schedule by name, by default the first that is
             compared; and "optimizer", by default the first. It is trained once a seed, which no study is charged for, and the answer
             is told against it. It may join later; another one than the name began with is refused.
-        budget: what each study may spend, in full trainings; range tests, pruned and failed trials are charged.
+        budget: what each study may spend, in full trainings; range tests, pilots, pruned and failed trials are charged. Below 1 it pays
+            for the pilots of `transfer` alone.
         seeds: how many, or which.
         pruner: an Optuna pruner; "auto", for one that suits each schedule, which the printed plan names with the reason; or
             None. A strategy that cuts its trials itself (one_epoch) does so in any case, by its own rule.

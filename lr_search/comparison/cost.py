@@ -38,6 +38,7 @@ def plan_text(
         f"budget {asked.budget:g} full trainings of {full:,} steps each",
         *notes,
         *range_lines(asked),
+        *_pilot_lines(budget),
         *_pruner_lines(asked),
         *([] if asked.today is None else [f"beside it {asked.today.describe()}: one training a seed"]),
     ]
@@ -58,6 +59,18 @@ def plan_text(
     plan += f", and {to_confirm:,} steps to confirm" if to_confirm else ""
     lines.append(f"{plan}{_time_text(asked, steps + to_confirm, pace_of(trials))}")
     return "\n".join(lines)
+
+
+def _pilot_lines(budget: Budget) -> list[str]:
+    """Which pilots a study of each strategy that has some pays for."""
+    full = budget.asked.workload.num_steps
+    lines = []
+    for strategy in budget.asked.strategies:
+        told = [
+            f"{_count(count, 'pilot')} of {rung.num_steps(full):,} steps" for rung, count in budget.rungs_of(strategy)
+        ]
+        lines += [f"{strategy.name}: a study begins with {' and '.join(told)}"] if told else []
+    return lines
 
 
 def _pruner_lines(asked: Question) -> list[str]:

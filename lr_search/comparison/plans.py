@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lr_search.comparison.budget import Budget
+from lr_search.comparison.pilot_plans import pilot_plans
 from lr_search.comparison.question import Question
 from lr_search.comparison.today import Today
 from lr_search.curves.probe import Ladder
@@ -19,7 +20,7 @@ FRESH = 1_000  # fresh seeds start this far above the largest that was searched
 
 
 def study_plans(budget: Budget) -> list[StudyPlan]:
-    """Every study of the question, seed by seed: today's, then range tests and probes before the searches that wait for them."""
+    """Every study of the question, seed by seed: today's, then range tests, probes and pilots before the searches that wait for them."""
     asked = budget.asked
     plans: list[StudyPlan] = []
     for seed in asked.seeds:
@@ -31,8 +32,14 @@ def study_plans(budget: Budget) -> list[StudyPlan]:
             firsts = _first_plans(asked, side, common)
             plans += firsts.values()
             for strategy in side.strategies:
-                first = firsts.get(strategy.probe or strategy.needs_curves)
                 for schedule, layout in side.layouts.items():
+                    first = firsts.get(strategy.probe or strategy.needs_curves)
+                    if strategy.pilots is not None and first is not None:
+                        pilots = pilot_plans(
+                            asked.name, budget.rungs_of(strategy), strategy, schedule, layout, first, common
+                        )
+                        plans += pilots
+                        first = pilots[-1]
                     plans.append(
                         StudyPlan(
                             name=f"{asked.name}/{strategy.name}/{schedule}/{optimizer}/seed {seed}",

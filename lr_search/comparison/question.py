@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from optuna.pruners import BasePruner
 
+from lr_search.comparison.pilot_plans import least_steps, require_pilots
 from lr_search.comparison.today import Today, UsedToday, today_of
 from lr_search.errors import require
 from lr_search.kinds.checked import taken
@@ -131,6 +132,8 @@ def question(
     sides = _sides(
         _workloads(workload, optimizers), ways, layouts, searched, given, budget * workload.num_steps, curves
     )
+    for side in sides.values():
+        require_pilots(side.strategies, side.layouts, side.workload)
     return Question(
         name=name,
         sides=sides,
@@ -214,7 +217,7 @@ def _require_possible(
     if optimizers is not None:
         require_workload_for("optimizers=", subject)
     for strategy in strategies:
-        if strategy.probe is not None:
+        if strategy.probe is not None or strategy.pilots is not None:
             require_workload_for(f"the strategy {strategy.name!r}", subject)
     for name, layout in layouts.items():
         trained_under = layout(PEAK)
@@ -259,13 +262,15 @@ def _sides(
 
 
 def _without_gain_ratio(subject: Subject) -> dict[str, Any]:
-    return {"gain_ratio": False} if isinstance(subject, Trainable) else {}
+    measures = not isinstance(subject, Trainable) or subject.own_range_test is not None
+    return {} if measures else {"gain_ratio": False}
 
 
 def _pays_for_more(settings: Mapping[str, Any], side: Side, budget_steps: float, curves: int) -> bool:
-    """Whether a full training is paid for also after range tests that take twice the steps, since they go on beyond their range."""
-    full = max(layout.training_steps(side.workload.num_steps) for layout in side.layouts.values())
-    return 2 * curves * RampSettings(**settings).most_steps() + full <= budget_steps
+    """Whether the least that follows is paid for also after range tests of twice the steps, since they go on beyond their range."""
+    ways = itertools.product(side.strategies, side.layouts.values())
+    least = max(least_steps(strategy, layout, side.workload.num_steps) for strategy, layout in ways)
+    return 2 * curves * RampSettings(**settings).most_steps() + least <= budget_steps
 
 
 def _named(workload: Subject, schedule: str) -> ScheduleLayout:

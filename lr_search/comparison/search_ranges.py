@@ -49,7 +49,7 @@ def _recorded(name: str, side: Side, recorded: Sequence[Mapping[str, Any]]) -> S
             side = replace(side, range_test={**rest, **then}, tested_range=(low, high), lr_range=(low, high))
             break
     for plan in mine:
-        if plan["kind"] in ("search", "probe"):
+        if plan["kind"] in ("search", "probe", "pilot"):
             low, high = plan["lr_range"]
             return replace(side, lr_range=(low, high), settled=True)
     return side

@@ -17,6 +17,7 @@ from lr_search.curves.curve import LRCurve
 from lr_search.ensembles.ensemble import SnapshotEnsemble
 from lr_search.errors import error_text, printable, user_code
 from lr_search.executors.time_limits.alarm import TrialTimeoutError
+from lr_search.studies.pilot_layout import as_pilot
 from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.controller import first_schedule
 from lr_search.training.snapshots import Snapshot
@@ -100,7 +101,9 @@ def _judged_ensemble(training: Trained) -> dict[str, Any]:
 
 
 def judged_by(workload: Workload, spec: TrialSpec) -> Workload:
-    """The workload, with the test data in place of the validation data where the trial is judged on them."""
+    """The workload, as long as the trial, and with the test data in place of the validation data where it is judged on them."""
+    if spec.num_steps is not None:
+        return as_pilot(workload, spec.num_steps)
     if not spec.on_test_data or workload.test_data is None:
         return workload
     return replace(workload, valid_data=workload.test_data)

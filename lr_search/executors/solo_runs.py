@@ -10,10 +10,10 @@ from lr_search.errors import Stop, WorkloadError
 from lr_search.executors.outcomes import cut, finish, tell_curve
 from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
 from lr_search.executors.trial_run import Report, SoloRun, TrialRun
+from lr_search.own_loops.function_state import seeded_call
 from lr_search.own_loops.function_thread import FunctionThread
 from lr_search.own_loops.training_run import TrainingRun, stop_swallowed_told
 from lr_search.own_loops.trial_listener import TrialListener
-from lr_search.rng import preserved_rng, seed_everything
 from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.controller import Controller, first_schedule
 from lr_search.training.evaluation import Evaluation
@@ -69,8 +69,7 @@ class FunctionRun(SoloRun):
             control = spec.schedule.by_evaluations(self._trainable) if isinstance(spec.schedule, Controller) else None
             self._listener = listener = TrialListener(outcome.evaluations, control, report)
             run = TrainingRun(self._trainable, schedule, listener, seed=spec.seed)
-            with preserved_rng(self._trainable.torch_device):
-                seed_everything(spec.seed)
+            with seeded_call(self._trainable.torch_device, spec.seed):
                 self._call(run, listener)
             self._conclude(run, listener)
         self.over = True

@@ -17,7 +17,7 @@ POLL_SHARE = 1 / 20  # of the time that may go into those looks
 class Work:
     """The trials of several studies.
 
-    Range tests and probes come first, since others wait for them; then studies that run one trial at a time, whose chain of
+    Range tests, probes and pilots come first, since others wait for them; then studies that run one trial at a time, whose chain of
     trials is the longest way to the end; then the others, which fill the gaps. Among equals the one that has come least far.
     A study that has nothing to run at present is asked again when one of its trials, or of those it waits for, has ended.
 
@@ -100,7 +100,7 @@ class Work:
             self._awake.append(job.task)
 
     def _order(self, task: StudyTask) -> tuple[bool, bool, int]:
-        return task.plan.kind not in FIRST, task.side_by_side, self._begun[id(task)]
+        return task.plan.kind not in (*FIRST, "pilot"), task.side_by_side, self._begun[id(task)]
 
     def _wake_after(self, first: StudyTask) -> None:
         """Wake the studies that waited for one that is complete now."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from lr_search.errors import require
+from lr_search.optimizers.accelerated import is_accelerated
 from lr_search.optimizers.param_groups import AttachedSchedule, Optimizers, group_ratios, groups, set_lr
 from lr_search.schedules.base import Schedule
 
@@ -26,8 +27,9 @@ class FollowedSchedule(AttachedSchedule):
 
     def step(self, epoch: int | None = None) -> None:
         """Set the LR of the next step, and count the one that was taken."""
+        before = self.last_epoch
         super().step(epoch)
-        if self._count is not None:
+        if self._count is not None and self.last_epoch != before:
             self._count()
 
     def change(self, schedule: Schedule) -> None:
@@ -45,9 +47,11 @@ class FollowedSchedules:
 
     def step(self) -> None:
         """Set the LRs of the next step, and count the one that was taken: once after all optimizers have stepped."""
+        before = [scheduler.last_epoch for scheduler in self.schedulers]
         for scheduler in self.schedulers:
             scheduler.step()
-        self._count()
+        if before != [scheduler.last_epoch for scheduler in self.schedulers]:
+            self._count()
 
     def change(self, schedule: Schedule) -> None:
         """Follow another schedule from the present step on."""
@@ -95,11 +99,15 @@ def follow(
     _start_somewhere(optimizers)
     group_ratios(optimizers)
     first = optimizers[0].param_groups[0]["lr"]
-    if len(optimizers) == 1 and not isinstance(given, list | tuple):
-        return FollowedSchedule(optimizers[0], schedule, count)
-    times = [float(each.param_groups[0]["lr"]) / float(first) for each in optimizers]
-    pairs = zip(optimizers, times, strict=True)
-    return FollowedSchedules([FollowedSchedule(each, schedule, None, factor) for each, factor in pairs], count)
+    if not isinstance(given, list | tuple):
+        followed = [FollowedSchedule(optimizers[0], schedule, count)]
+    else:
+        times = [float(each.param_groups[0]["lr"]) / float(first) for each in optimizers]
+        followed = [FollowedSchedule(each, schedule, None, t) for each, t in zip(optimizers, times, strict=True)]
+    for each, scheduler in zip(given if isinstance(given, list | tuple) else [given], followed, strict=True):
+        if is_accelerated(each):
+            scheduler.follow_steps_taken()
+    return FollowedSchedules(followed, count) if isinstance(given, list | tuple) else followed[0]
 
 
 def _start_somewhere(optimizers: Sequence[torch.optim.Optimizer]) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from lr_search.errors import require
+from lr_search.optimizers.accelerated import StepsTaken, is_accelerated
 from lr_search.schedules.base import Schedule
 
 Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
@@ -94,9 +95,13 @@ class AttachedSchedule(LRScheduler):
     """A schedule of ours as a torch `LRScheduler`; made by `schedule.attach(optimizer)`.
 
     A parameter group that is added later follows at the ratio of its LR to the one that the first group was built with.
+    On an optimizer that Accelerate wraps, `step` goes on only where the optimizer has taken a step.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, schedule: Schedule, last_epoch: int = -1) -> None:
+        accelerated: bool = is_accelerated(optimizer)
+        optimizer = optimizer.optimizer if accelerated else optimizer  # type: ignore[attr-defined]
+        self._steps: StepsTaken | None = None
         rule = "last_epoch must be -1 (the beginning), or from 0 on where the optimizer's groups have an initial_lr"
         known = all("initial_lr" in group for group in optimizer.param_groups)
         good = last_epoch == -1 or (last_epoch >= 0 and known)
@@ -106,6 +111,18 @@ class AttachedSchedule(LRScheduler):
         first = optimizer.param_groups[0]
         self.built_lr = float(first["lr"]) or float(first["initial_lr"])
         super().__init__(optimizer, last_epoch)
+        if accelerated:
+            self.follow_steps_taken()
+
+    def follow_steps_taken(self) -> None:
+        """Have `step` go on only where the optimizer has taken a step since the last call."""
+        self._steps = StepsTaken(self.optimizer)
+        self._step_count += 1  # torch warns at the first where the scaler of fp16 has put back `optimizer.step`
+
+    def step(self, epoch: int | None = None) -> None:
+        """The LRs of the next step."""
+        if self._steps is None or self._steps.any_since():
+            super().step(epoch)
 
     def get_lr(self) -> list[float | torch.Tensor]:
         """The LR of each group at the present step."""

@@ -12,8 +12,8 @@ import torch
 from torch.nn.parameter import UninitializedParameter
 
 from lr_search.errors import LRSearchError, Stop, WorkloadError, error_text, user_code
+from lr_search.own_loops.function_state import seeded_call
 from lr_search.own_loops.training_run import TrainingRun, stop_swallowed_told
-from lr_search.rng import preserved_rng, seed_everything
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.decay import Constant
 from lr_search.training.evaluation import Evaluation
@@ -36,6 +36,7 @@ class FirstLook:
         metrics: what it reported of the model, which is as untrained.
         times: the LR of each optimizer's first group over that of the first.
         step_ends: when each step ended, in seconds.
+        pasted: the code of the answer, where a trainer's callback knew it.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -44,6 +45,7 @@ class FirstLook:
     metrics: dict[str, float] = field(default_factory=dict)
     times: list[float] = field(default_factory=list)
     step_ends: list[float] = field(default_factory=list)
+    pasted: str = ""
 
     @property
     def optimizer_class(self) -> type[torch.optim.Optimizer] | None:
@@ -111,6 +113,7 @@ def first_look(trainable: Trainable, seed: int) -> FirstLook:
             f"{trainable.__name__}(run) must take num_steps={trainable.num_steps} steps, but took none. Call scheduler.step(), of "
             "what run.attach(optimizer) returned, after each optimizer step; without a torch optimizer run.step()."
         )
+    listener.look.pasted = run.pasted
     return listener.look
 
 
@@ -124,8 +127,7 @@ def seconds_a_step(trainable: Trainable, seed: int) -> float:
 
 
 def _call(trainable: Trainable, run: TrainingRun, seed: int) -> Any:
-    with preserved_rng(trainable.torch_device):
-        seed_everything(seed)
+    with seeded_call(trainable.torch_device, seed):
         try:
             with user_code, suppress(Stop), stop_swallowed_told():
                 trainable.train(run)

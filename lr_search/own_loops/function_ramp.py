@@ -15,11 +15,11 @@ from lr_search.curves.curve import LRCurve
 from lr_search.curves.training_plan import Plan
 from lr_search.errors import Stop, WorkloadError, user_code
 from lr_search.optimizers.param_groups import group_ratios
+from lr_search.own_loops.function_state import seeded_call
 from lr_search.own_loops.training_run import TrainingRun, stop_swallowed_told
 from lr_search.ramp.extending import ends_too_low, lrs_beyond, restarted_where_too_high
 from lr_search.ramp.record import RampRecord
 from lr_search.ramp.settings import RampSettings, planned_for
-from lr_search.rng import preserved_rng, seed_everything
 from lr_search.schedules.base import Schedule
 from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.trainable import Trainable
@@ -133,8 +133,7 @@ def range_test_of_function(trainable: Trainable, settings: RampSettings, *, seed
         listener = RampListener(trainable, settings, lrs)
         steps = max(trainable.num_steps, 2 * len(lrs))
         run = TrainingRun(trainable, listener.schedule, listener, seed=seed, num_steps=steps, purpose="ramp")
-        with preserved_rng(trainable.torch_device):
-            seed_everything(seed)
+        with seeded_call(trainable.torch_device, seed):
             _call(trainable, run, listener)
         if not listener.at_end and listener.recorded < min(len(lrs), trainable.num_steps):
             raise WorkloadError(

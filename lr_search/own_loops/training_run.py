@@ -59,6 +59,7 @@ class TrainingRun:
         num_steps: optimizer steps to take.
         device: where to train.
         steps_done: optimizer steps done.
+        pasted: the code of the answer, as that of a `Trainable`, where a trainer's callback knows how it uses a schedule.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class TrainingRun:
         num_steps: int | None = None,
         purpose: Purpose = "trial",
     ) -> None:
-        self.seed, self.steps_done = seed, 0
+        self.seed, self.steps_done, self.pasted = seed, 0, ""
         self.num_steps = trainable.num_steps if num_steps is None else num_steps
         self.device = trainable.torch_device
         self._trainable, self._listener, self._schedule, self._purpose = trainable, listener, schedule, purpose

@@ -43,6 +43,7 @@ def facts(findings: Findings) -> Facts:
     search = findings.searches
     tests = [t for s in findings.records if s.kind == "range_test" for t in s.trials]
     probes = [(s, t) for s in findings.records if s.kind == "probe" for t in s.trials]
+    pilots = [t for s in findings.records if s.kind == "pilot" for t in s.trials]
     confirmed = [t for s in findings.records if s.kind == "confirm" for t in s.trials]
     today = [t for s in findings.records if s.kind == "today" for t in s.trials]
     return [
@@ -51,10 +52,11 @@ def facts(findings: Findings) -> Facts:
         ("trials", trials_text(findings)),
         ("range tests", f"{len(tests)}"),
         *((f"probe, {s.plan['optimizer']}, seed {s.plan['seed']}", t.outcome.get("reason", "")) for s, t in probes),
+        *([("pilots", f"{len(pilots)}, {sum(t.steps for t in pilots):,} steps")] if pilots else []),
         *([("trainings to confirm", str(len(confirmed)))] if confirmed else []),
         *([("trainings with today's learning rate", str(len(today)))] if today else []),
         *_lost_ensembles(search),
-        ("steps taken", f"{steps_taken(findings, 'search', 'range_test', 'probe', 'confirm', 'today'):,}"),
+        ("steps taken", f"{steps_taken(findings, 'search', 'range_test', 'probe', 'pilot', 'confirm', 'today'):,}"),
         ("time in trials", f"{seconds_taken(findings):,.0f} s"),
     ]
 

@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from lr_search.report.page_tables import Table, summary_table
+from lr_search.scaling.transfer import transfers_of
 
 if TYPE_CHECKING:
     from lr_search.curves.curve import LRCurve
@@ -23,7 +24,9 @@ def comparison_html(findings: Findings) -> str:
     """What to train with, and the summary."""
     best = findings.recommendation
     head = f"<h3>{escape(findings.name)}</h3>"
-    answer = _box("There is no answer yet", findings.lack) if best is None else recommendation_html(best)
+    told = [str(each) for each in transfers_of(findings.records)]
+    title = "What the pilots tell" if told else "There is no answer yet"
+    answer = _box(title, " ".join([findings.lack, *told])) if best is None else recommendation_html(best)
     running = f"<p>{findings.unfinished} trials still running.</p>" if findings.unfinished else ""
     remark = f"<p>{escape(findings.apart_remark)}</p>" if findings.apart_remark else ""
     return f"<div>{head}{answer}{running}{_table(summary_table(findings))}{remark}</div>"

@@ -21,6 +21,7 @@ from lr_search.report.figures import Picture, pictures
 from lr_search.report.next_step import next_step
 from lr_search.report.plots.style import png, svg
 from lr_search.results.findings import Findings
+from lr_search.scaling.transfer import transfers_of
 
 _MOST_ROWS = 10_000  # of the trials in the page; all are in trials.csv
 FIRST_ROWS = 200  # of them that are there without a script
@@ -28,7 +29,7 @@ FILTERS = ("strategy", "schedule", "optimizer", "seed", "outcome")
 # section -> the figures in it, in order
 FIGURES = {
     "ways": ("objective_by_lr", "best_so_far", "differences", "costs", "pruning", "schedules"),
-    "range-tests": ("range_tests",),
+    "range-tests": ("transfers", "range_tests"),
     "curves": ("learning_curves",),
     "environment": ("timeline",),
 }
@@ -85,6 +86,7 @@ def answer_part(findings: Findings) -> dict[str, Any]:
     """What to train with, its picture, and what would make it surer."""
     best = findings.recommendation
     part: dict[str, Any] = {"recommendation": best, "lack": findings.lack, "unfinished": findings.unfinished}
+    part["transfers"] = [str(told) for told in transfers_of(findings.records)]
     if best is None:
         return part
     elsewhere = {

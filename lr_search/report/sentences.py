@@ -122,7 +122,7 @@ def cheapest_sentence(findings: Findings) -> str:
     if frame.empty or len(ways) < 2:
         return ""
     row = frame.iloc[int(frame["steps_to_close"].argmin())]
-    spent = steps_taken(findings, "search", "range_test", "probe")
+    spent = steps_taken(findings, "search", "range_test", "probe", "pilot")
     seeds = max(1, len({study.plan["seed"] for study in findings.searches}))
     close, whole = float(row["steps_to_close"]), spent / seeds
     several = findings.summary(full=True)["optimizer"].nunique() > 1

@@ -18,6 +18,7 @@ from rich.text import Text
 from lr_search.report.cells import cell, csv_text
 from lr_search.report.markdown import summary_markdown
 from lr_search.results.findings import Findings
+from lr_search.scaling.transfer import transfers_of
 
 _HEADS = {"best_lr": "at LR"}  # of the summary's columns, where they are not their names
 _GAP = 2  # columns of the terminal
@@ -34,6 +35,7 @@ def as_text(findings: Findings, width: int) -> str:
     lines = [] if best is None or best.against_today is None else textwrap.wrap(best.against_today.sentence, width)
     if best is None:
         lines += textwrap.wrap(findings.lack, width)
+        lines += [line for told in transfers_of(findings.records) for line in textwrap.wrap(str(told), width)]
     else:
         lines += textwrap.wrap(f"{best.heading}: {best.training}", width)
         lines += textwrap.wrap(f"Expect {best.objective} {best.value:.4g}: {best.reason}", width)
@@ -69,6 +71,7 @@ def as_json(findings: Findings) -> str:
         "name": findings.name,
         "recommendation": None if best is None else best.to_json(),
         "lack": findings.lack if best is None else None,
+        "transfers": [told.to_json() for told in transfers_of(findings.records)],
         "running": findings.unfinished,
         "summary": _rows(findings.summary(full=True)),
         "pairwise": _rows(findings.pairwise()),

@@ -14,7 +14,7 @@ from lr_search.arrays import FloatArray
 from lr_search.kinds.direction import Direction
 from lr_search.results.anytime_statistics import anytime_area, speed_up, steps_to
 from lr_search.results.tables import KEYS, steps_charged
-from lr_search.storage.records import StudyRecord, TrialRecord, charged_range_tests
+from lr_search.storage.records import StudyRecord, TrialRecord, charged_before
 
 _WITHIN = 0.05  # "close to the best known": this share of the way from the best to the objective at step 0
 Key = tuple[str, str, str]  # strategy, schedule, optimizer
@@ -46,11 +46,11 @@ class Line:
         return np.asarray(np.concatenate([[self.study.worst], self.best])[place])
 
 
-def line_of(study: StudyRecord, tests: Mapping[str, StudyRecord]) -> Line:
-    """A search's line. tests: as of `charged_range_tests`."""
+def line_of(study: StudyRecord, before: Mapping[str, Sequence[StudyRecord]]) -> Line:
+    """A search's line. before: as of `charged_before`."""
     sign = 1 if study.plan["direction"] == "minimize" else -1
     result, charged = [study.worst], []
-    for trial, spent in zip(study.trials, steps_charged(study, tests), strict=True):
+    for trial, spent in zip(study.trials, steps_charged(study, before), strict=True):
         if trial.state == "RUNNING":
             continue
         value = study.clipped(trial.value) if trial.state == "COMPLETE" else math.nan
@@ -68,7 +68,7 @@ class Lines:
     """
 
     def __init__(self, records: Sequence[StudyRecord]) -> None:
-        self.tests = charged_range_tests(records)
+        self.before = charged_before(records)
         searches = [study for study in records if study.kind == "search"]
         self.direction: Direction = (
             "maximize" if any(s.plan["direction"] == "maximize" for s in searches) else "minimize"
@@ -77,7 +77,7 @@ class Lines:
         self.groups: dict[Key, dict[int, Line]] = {}
         for study in searches:
             key = (study.plan["strategy"], study.plan["schedule"], study.plan["optimizer"])
-            self.groups.setdefault(key, {})[study.plan["seed"]] = line_of(study, self.tests)
+            self.groups.setdefault(key, {})[study.plan["seed"]] = line_of(study, self.before)
 
     def all(self) -> list[Line]:
         """Every study's."""

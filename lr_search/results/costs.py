@@ -9,7 +9,7 @@ import pandas as pd
 from lr_search.results.anytime import Lines
 from lr_search.storage.records import StudyRecord
 
-PARTS = ["range tests", "finished", "diverged", "pruned", "failed"]
+PARTS = ["range tests", "pilots", "finished", "diverged", "pruned", "failed"]
 COSTS_COLUMNS = ["strategy", "schedule", "optimizer", "part", "steps", "seconds"]
 
 
@@ -29,8 +29,8 @@ def costs_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
 
     Columns:
         strategy, schedule, optimizer (category).
-        part (category): range tests (or a probe; a shared one is charged in full to each study), finished, diverged, pruned or failed
-            trainings.
+        part (category): range tests (or a probe; a shared one is charged in full to each study), pilots, then finished, diverged,
+            pruned or failed trainings.
         steps: optimizer steps a study spent on it; seconds: time in training and evaluating.
     """
     lines = Lines(records)
@@ -38,8 +38,12 @@ def costs_frame(records: Sequence[StudyRecord]) -> pd.DataFrame:
     for key, group in lines.groups.items():
         spent = {part: [0.0, 0.0] for part in PARTS}
         for line in group.values():
-            tests = lines.tests.get(line.study.name)
-            parts = [(trial, "range tests") for trial in (tests.trials if tests is not None else ())]
+            before = lines.before.get(line.study.name, ())
+            parts = [
+                (trial, "pilots" if first.kind == "pilot" else "range tests")
+                for first in before
+                for trial in first.trials
+            ]
             parts += [(t, t.outcome["ended"]) for t in line.study.trials if t.state != "RUNNING" and t.outcome]
             for trial, part in parts:
                 spent[part][0] += trial.steps / len(group)

@@ -18,7 +18,7 @@ from lr_search.results.summary import apart_remark, short_summary, summary_frame
 from lr_search.results.tables import curves_frame, evaluations_frame, trials_frame
 from lr_search.storage.records import StudyRecord
 
-_KINDS = ["search", "range_test", "probe", "confirm", "today"]
+_KINDS = ["search", "range_test", "probe", "pilot", "confirm", "today"]
 
 
 @checked

@@ -170,7 +170,7 @@ def _common(records: Sequence[StudyRecord], best: Candidate, reason: str) -> dic
         "reason": reason + groups_remark([best.lr * ratio for ratio in ratios]),
         "objective": str(plan["objective"]),
         "num_steps": int(plan["num_steps"]),
-        "bounds": best.bounds,
+        "bounds": best.bounds if math.isfinite(best.bounds[0]) else None,  # no objective at step 0 was told
         "code": code_for(plan, best.lr, best.shape),
     }
 
@@ -192,6 +192,8 @@ def _next(runner_up: Choice | None, difference: Interval | None, kind: str) -> s
 def lack(records: Sequence[StudyRecord]) -> str:
     """Why nothing can be recommended, and what to do."""
     states = {t.state for s in records if s.kind == "search" for t in s.trials}
+    if not states and any(t.state == "COMPLETE" for s in records if s.kind == "pilot" for t in s.trials):
+        return "No full training was run: the pilots tell what to train with, and nothing of how well that does."
     text = "No trial is complete yet: run the comparison, or go on with it, and make the report again."
     if "COMPLETE" in states:
         text = "Every complete trial diverged: search lower learning rates; the trials' reasons say how each ended."

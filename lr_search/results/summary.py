@@ -89,7 +89,7 @@ def _row(key: Key, group: Sequence[Line], lines: Lines) -> dict[str, object]:
     studies = [line.study for line in group]
     result = np.array([line.final for line in group])
     trials = [trial for study in studies for trial in study.trials]
-    extra = [trial for study in studies if study.name in lines.tests for trial in lines.tests[study.name].trials]
+    extra = [trial for study in studies for first in lines.before.get(study.name, ()) for trial in first.trials]
     return {
         **dict(zip(("strategy", "schedule", "optimizer"), key, strict=True)),
         "best": result.mean(),

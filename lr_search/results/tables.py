@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lr_search.storage.garbage_collection import garbage_collection_paused
-from lr_search.storage.records import StudyRecord, TrialRecord, charged_range_tests
+from lr_search.storage.records import StudyRecord, TrialRecord, charged_before
 
 KEYS = ["strategy", "schedule", "optimizer", "seed"]
 STATES = ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
@@ -37,17 +37,18 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
         objective (float64): at the end of the training (inf, or -inf to maximize, where it diverged; at the cut where it was pruned).
         ensemble_objective (float64): of the models at the last cycle ends together (nan where none were judged);
             ensemble_members (Int64): how many they are.
-        steps (Int64): optimizer steps it took; steps_charged (Int64): what its study had spent when it ended, range tests included.
+        steps (Int64): optimizer steps it took; steps_charged (Int64): what its study had spent when it ended, range tests
+            and pilots included.
         seconds (float64): in training and evaluating; device, worker (category): on what and in which process;
             started, ended (datetime64[ns, UTC]).
         then every metric at the end of the training (float64), as `metric_<name>` where a column above has its name.
 
     Args:
         records: of one comparison or several.
-        kind: of the studies: search, range_test, probe or confirm.
+        kind: of the studies: search, range_test, probe, pilot, confirm or today.
     """
     studies = [study for study in records if study.kind == kind]
-    tests = charged_range_tests(records)
+    before = charged_before(records)
     trials = [(study, trial) for study in studies for trial in study.trials]
     columns: dict[str, Any] = {name: _category([s.plan[name] for s, _ in trials]) for name in _NAMES}
     outcomes = [trial.outcome for _, trial in trials]
@@ -62,7 +63,7 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
     columns["ensemble_objective"] = _floats([t.ensemble_value(s.plan["objective"]) for s, t in trials])
     columns["ensemble_members"] = [trial.ensemble_members for _, trial in trials]
     columns["steps"] = [trial.steps for _, trial in trials]
-    columns["steps_charged"] = [charged for study in studies for charged in steps_charged(study, tests)]
+    columns["steps_charged"] = [charged for study in studies for charged in steps_charged(study, before)]
     columns["seconds"] = _floats([outcome.get("seconds", math.nan) for outcome in outcomes])
     for name in ("device", "worker"):
         columns[name] = _category([outcome.get(name) for outcome in outcomes])
@@ -75,9 +76,9 @@ def trials_frame(records: Sequence[StudyRecord], kind: str = "search") -> pd.Dat
     return pd.DataFrame(columns).astype(dict.fromkeys(_WHOLE, "Int64"))
 
 
-def steps_charged(study: StudyRecord, tests: Mapping[str, StudyRecord]) -> list[int]:
-    """What the study had spent after each of its trials. tests: as of `charged_range_tests`."""
-    first = sum(trial.steps for trial in tests[study.name].trials) if study.name in tests else 0
+def steps_charged(study: StudyRecord, before: Mapping[str, Sequence[StudyRecord]]) -> list[int]:
+    """What the study had spent after each of its trials. before: as of `charged_before`."""
+    first = sum(trial.steps for each in before.get(study.name, ()) for trial in each.trials)
     steps = np.cumsum([first, *(trial.steps for trial in study.trials)])
     return [int(each) for each in steps[1:]]
 

@@ -8,16 +8,18 @@ from lr_search.samplers.points import PointSampler
 from lr_search.samplers.probe_sampler import ProbeSampler
 from lr_search.samplers.random_sampler import RandomSampler
 from lr_search.samplers.range_test_sampler import RangeTestSampler
-from lr_search.samplers.strategies import Strategy
+from lr_search.samplers.strategies import Pilots, Rung, Strategy
 
 __all__ = [
     "FixedSampler",
     "GridSampler",
     "HandoverSampler",
     "PerTrialSampler",
+    "Pilots",
     "PointSampler",
     "ProbeSampler",
     "RandomSampler",
     "RangeTestSampler",
+    "Rung",
     "Strategy",
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import optuna
 
@@ -27,6 +29,23 @@ PARAM = "lr"
 
 
 @dataclass(frozen=True)
+class PilotResult:
+    """What a pilot came to: a whole training, shorter than the one whose LR is sought.
+
+    Args:
+        lr: the (peak) LR.
+        value: the objective at its end, lower is better (negative where the study maximizes); inf where it diverged.
+        num_steps: its length in optimizer steps.
+        untrained: the objective at step 0, on the scale of `value`; nan where that is not known.
+    """
+
+    lr: float
+    value: float
+    num_steps: int
+    untrained: float = math.nan
+
+
+@dataclass(frozen=True)
 class Search:
     """What a strategy makes a sampler from.
 
@@ -40,6 +59,11 @@ class Search:
         epoch_end: the first step after a pass over the data at which trials are evaluated (for a cyclic schedule: a cycle's
             end); None where that is the training's end.
         epoch_steps: what a trial is charged at most that is cut there; None where that is the training's end.
+        num_steps: of each of the study's trainings: of a pilot, in a study of pilots.
+        target_steps: of a full training.
+        steps_per_epoch: in one pass over the training data; None where that is not known.
+        schedule: the name that the schedule is laid out by; empty for a user's own.
+        pilots: what the strategy's pilots came to before this study began.
     """
 
     seed: Seed
@@ -50,6 +74,62 @@ class Search:
     trial_steps: int = 1
     epoch_end: int | None = None
     epoch_steps: int | None = None
+    num_steps: int = 1
+    target_steps: int = 1
+    steps_per_epoch: float | None = None
+    schedule: str = ""
+    pilots: Sequence[PilotResult] = ()
+
+
+@checked
+@dataclass(frozen=True)
+class Rung:
+    """Pilots of one length.
+
+    Args:
+        share: their length as a share of a full training's, in (0, 1).
+        pilots: how many, >= 1.
+        independent: how many of them may run side by side from the first on, since their LRs depend on no results.
+    """
+
+    share: float
+    pilots: int
+    independent: int = 0
+
+    def __post_init__(self) -> None:
+        require(0 < self.share < 1, "share must be above 0 and below 1", share=self.share)
+        require(self.pilots >= 1, "pilots must be at least 1", pilots=self.pilots)
+        require(self.independent >= 0, "independent must be at least 0", independent=self.independent)
+
+    def num_steps(self, target_steps: int) -> int:
+        """Steps of each pilot. Args: target_steps: of a full training."""
+        return math.floor(self.share * target_steps)
+
+
+@checked
+@dataclass(frozen=True)
+class Pilots:
+    """Whole, shorter trainings under the target's own schedule that come before a strategy's full ones.
+
+    Args:
+        rungs: from the first on, as many as the budget pays for: the first whole, of the others as many pilots as are paid for.
+        sampler: Search -> the sampler of a rung's pilots; the search's prior is the range tests'.
+        prior: Search -> the prior at the full length, from the range tests' and the pilots.
+        shortest: steps of a pilot, at least.
+    """
+
+    rungs: Sequence[Rung]
+    sampler: Callable[[Search], optuna.samplers.BaseSampler]
+    prior: Callable[[Search], LRPrior]
+    shortest: int = 1
+
+    def __post_init__(self) -> None:
+        shares = [rung.share for rung in self.rungs]
+        rising = all(one < other for one, other in pairwise(shares))
+        require(
+            len(shares) > 0 and rising, "rungs must be at least one, from the shortest to the longest", shares=shares
+        )
+        require(self.shortest >= 1, "shortest must be at least 1", shortest=self.shortest)
 
 
 @checked
@@ -70,6 +150,8 @@ class Strategy:
         needs_default: whether it needs the optimizer's own default LR, which may lie outside the range that is searched.
         pruner: Search -> a pruner of its own, which wins over the comparison's; None for none.
         first_round: Search -> how many trials must have ended before any further one begins; None for no such round.
+        pilots: shorter trainings that come after the range tests and are charged to its studies, which a budget below one full
+            training pays for; None for no pilots. The search's prior is then what they tell.
     """
 
     name: str
@@ -84,10 +166,25 @@ class Strategy:
     needs_default: bool = False
     pruner: Callable[[Search], optuna.pruners.BasePruner] | None = None
     first_round: Callable[[Search], int] | None = None
+    pilots: Pilots | None = None
 
     def __post_init__(self) -> None:
         both = self.needs_curves and self.probe is not None
         require(not both, "a strategy takes range tests first, or a probe, not both", name=self.name)
+        rule = "a strategy with pilots needs range tests first"
+        require(self.pilots is None or self.needs_curves, rule, needs_curves=self.needs_curves)
+
+    def of_rung(self, rung: Rung, count: int) -> Strategy:
+        """How the pilots of one rung are placed. Args: count: how many the budget pays for."""
+        assert self.pilots is not None
+        return Strategy(
+            self.name,
+            self.pilots.sampler,
+            needs_curves=True,
+            independent=rung.independent,
+            max_trials=count,
+            settings=f"pilots of {rung.share:g} of a training",
+        )
 
 
 def _grid_sampler(search: Search) -> GridSampler:

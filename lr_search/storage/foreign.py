@@ -18,7 +18,7 @@ _REMEDY = (
     "Start over with fresh=True (--fresh), or under another name; and give a study of your own, with study.optimize, enqueue_trial "
     "or add_trial, a name of its own."
 )
-_KINDS = ("search", "range_test", "probe", "confirm", "today")
+_KINDS = ("search", "range_test", "probe", "pilot", "confirm", "today")
 _PLAN_HOLDS = ("kind", "order", "optimizer", "seed", "strategy", "schedule", "objective", "direction", "num_steps")
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import median
 from typing import Any
 
 from lr_search.curves.curve import LRCurve
@@ -70,8 +71,13 @@ class StudyRecord:
 
     @property
     def kind(self) -> str:
-        """search, range_test, probe or confirm."""
+        """search, range_test, probe, pilot, confirm or today."""
         return str(self.plan["kind"])
+
+    @property
+    def search_key(self) -> tuple[Any, ...]:
+        """What a search and its pilots share: strategy, schedule, optimizer, seed."""
+        return tuple(self.plan[name] for name in ("strategy", "schedule", "optimizer", "seed"))
 
     @cached_property
     def curves(self) -> list[LRCurve]:
@@ -80,14 +86,22 @@ class StudyRecord:
 
     @cached_property
     def worst(self) -> float:
-        """The objective at step 0: what a diverged trial counts as in statistics."""
+        """The objective at step 0: what a diverged trial counts as in statistics.
+
+        A training function need not report it, and its first look may come to no report, where a trainer reports epochs alone.
+        Then it is the middle of what the trials reported first.
+        """
+        reported = []
         for trial in self.trials:
             evaluations = trial.evaluations()
             values = evaluations["metrics"].get(self.plan["objective"], [])
-            if values and not evaluations["step"][0] and math.isfinite(values[0]):
-                return float(values[0])
-        first = self.plan.get("at_start")  # of a training function, which need not report before its first step
-        return math.nan if first is None else float(first)
+            if values and math.isfinite(values[0]):
+                if not evaluations["step"][0]:
+                    return float(values[0])
+                reported.append(float(values[0]))
+        if (first := self.plan.get("at_start")) is not None:
+            return float(first)
+        return median(reported) if reported else math.nan
 
     def clipped(self, value: float) -> float:
         """The value, no worse than the objective at step 0."""
@@ -97,21 +111,35 @@ class StudyRecord:
         return better(value, self.worst)
 
 
-def charged_range_tests(records: Sequence[StudyRecord]) -> dict[str, StudyRecord]:
-    """The range tests or the probe that are charged to each search, by the search's name: what it waited for."""
+def charged_before(records: Sequence[StudyRecord]) -> dict[str, list[StudyRecord]]:
+    """The range tests, probe and pilots that are charged to each study that waited for some, by its name; in the order in which they ran."""
     by_name = {record.name: record for record in records}
     tests: dict[tuple[str, int], StudyRecord] = {}
+    pilots: dict[tuple[Any, ...], StudyRecord] = {}  # the longest, which a larger budget may have added
     for record in records:
         if record.kind == "range_test":
             tests.setdefault((record.plan["optimizer"], record.plan["seed"]), record)
-    tests_by_search = {}
-    for study in records:
+        elif record.kind == "pilot":
+            pilots[record.search_key] = max(
+                record, pilots.get(record.search_key, record), key=lambda each: int(each.plan["num_steps"])
+            )
+
+    def first_of(study: StudyRecord) -> StudyRecord | None:
+        if study.kind == "search" and study.search_key in pilots:
+            return pilots[study.search_key]
         if "waits_for" in study.plan:
-            test = by_name.get(study.plan["waits_for"])
-        elif study.prior is not None:  # without one it took nothing from the range tests of its optimizer and seed
-            test = tests.get((study.plan["optimizer"], study.plan["seed"]))
-        else:
-            test = None
-        if test is not None:
-            tests_by_search[study.name] = test
-    return tests_by_search
+            return by_name.get(study.plan["waits_for"])
+        if study.prior is None:  # it took nothing from the range tests of its optimizer and seed
+            return None
+        return tests.get((study.plan["optimizer"], study.plan["seed"]))
+
+    charged: dict[str, list[StudyRecord]] = {}
+    for study in records:
+        chain: list[StudyRecord] = []
+        first = first_of(study)
+        while first is not None and all(first is not each for each in chain):
+            chain.insert(0, first)
+            first = first_of(first)
+        if chain:
+            charged[study.name] = chain
+    return charged

@@ -82,6 +82,10 @@ def _scopes(plan: Mapping[str, Any]) -> Iterator[tuple[Scope, dict[str, Any]]]:
     elif plan["kind"] == "today":
         yield ("today",), {f"today's {name}": plan[name] for name in ("lr", "schedule", "optimizer")}
         yield ("today", plan["schedule"]), {"today's schedule": plan["schedule_shape"], **_of(plan, ("shape",))}
+    elif plan["kind"] == "pilot":
+        which = tuple(plan[name] for name in ("strategy", "schedule", "optimizer", "num_steps"))
+        pilots = {f"the pilots of {plan['strategy']!r} under {plan['schedule']!r}": plan["schedule_shape"]}
+        yield ("pilot", *which), {**pilots, **_of(plan, ("lr_range", "shape"))}
     elif plan["kind"] in ("range_test", "probe"):
         yield (plan["kind"], plan.get("ladder"), plan["optimizer"]), _of(plan, ("lr_range", "range_test"))
 

@@ -19,7 +19,7 @@ from lr_search.training.controller import Controller, first_schedule
 from lr_search.training.course import checkpoints
 from lr_search.workloads.subject import Subject
 
-StudyKind = Literal["search", "range_test", "probe", "confirm", "today"]
+StudyKind = Literal["search", "range_test", "probe", "pilot", "confirm", "today"]
 FIRST = ("range_test", "probe")  # what searches wait for
 
 
@@ -29,24 +29,25 @@ class StudyPlan:
 
     Args:
         name: of the study in the storage.
-        kind: a search, the range tests or probe that searches wait for, the confirmation of a result, or a training with what is used
-            today.
+        kind: a search, the range tests, probe or pilots that searches wait for, the confirmation of a result, or a training with
+            what is used today.
         workload: what is trained, with this study's optimizer.
         optimizer: its name.
         seed: of weights and batches.
         budget_steps: optimizer steps the study may spend.
-        strategy: how it searches; of a search.
-        schedule: its name; of a search or confirmation.
-        layout: peak LR -> Schedule or Controller, and what is searched beside the LR; of a search or confirmation.
+        strategy: how it searches; of a search or of pilots.
+        schedule: its name; of a search, pilots or a confirmation.
+        layout: peak LR -> Schedule or Controller, and what is searched beside the LR; of a search, pilots or a confirmation.
         lr_range: (low, high) of the search.
         curves: how many range tests (or probes: 1); of a range test or probe.
         range_test: the arguments of the range tests; of a range test.
         ladder: which LRs are probed; of a probe.
-        waits_for: the name of the study whose range tests or probe come first; of a search.
+        waits_for: the name of the study whose range tests, probe or pilots come first; of a search or of pilots.
         pruner: Optuna's, or None; where the strategy has one of its own, that is made when the study begins.
         snapshots: how many of a training's last cycle ends are judged together; changes no training, so that a study may go
             on with another number.
         default_lr: the optimizer's own; of a search whose strategy needs it.
+        target_steps: of the full training that pilots are for; of pilots, whose workload is shorter.
     """
 
     name: str
@@ -66,6 +67,7 @@ class StudyPlan:
     pruner: optuna.pruners.BasePruner | None = None
     snapshots: int = 0
     default_lr: float | None = None
+    target_steps: int = 0
 
     @property
     def fixed_lr(self) -> float | None:
@@ -132,6 +134,7 @@ class StudyPlan:
             "search_shape": {} if self.layout is None else _plain(self.layout.ranges),
             **({} if self.default_lr is None else {"default_lr": self.default_lr}),
             **({"lr": self.fixed_lr} if self.kind == "today" else {}),
+            **({"target_steps": self.target_steps} if self.kind == "pilot" else {}),
         }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -10,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.probe import Probe
 from lr_search.errors import user_code
-from lr_search.samplers.strategies import PARAM
+from lr_search.samplers.strategies import PARAM, PilotResult
 from lr_search.schedules.layout import Range
 from lr_search.storage.foreign import as_written, own_record, require_own_trials
 from lr_search.storage.keys import OWNER
@@ -19,7 +20,7 @@ from lr_search.storage.working.working_storage import WorkingStorage
 from lr_search.studies.job import Job
 from lr_search.studies.plan import FIRST, StudyPlan
 from lr_search.studies.pruning import Pruning
-from lr_search.studies.search_inputs import search_for
+from lr_search.studies.search_inputs import pilot_result, search_for
 from lr_search.studies.trial import TrialSpec, finding
 
 
@@ -29,7 +30,8 @@ class StudyTask:
     Args:
         plan: what it is for.
         study: Optuna's, in a storage as a process works on it.
-        first: the study of the range tests or the probe that it waits for and is charged for.
+        first: the study of the range tests, the probe or the pilots that it waits for, and is charged for with all that that one
+            waited for.
     """
 
     def __init__(self, plan: StudyPlan, study: optuna.Study, first: StudyTask | None = None) -> None:
@@ -55,6 +57,11 @@ class StudyTask:
     def ready(self) -> bool:
         """Whether what it waits for is there."""
         return self._first is None or self._first.complete()
+
+    @cached_property
+    def before(self) -> list[StudyTask]:
+        """What came before it, in the order in which it was run: range tests or a probe, then pilots."""
+        return [] if self._first is None else [*self._first.before, self._first]
 
     def waits_for(self, other: StudyTask) -> bool:
         """Whether the other study is what it waits for."""
@@ -83,8 +90,24 @@ class StudyTask:
         return self._findings
 
     def range_test_steps(self) -> int:
-        """Steps of the range tests or the probe that are charged to this study."""
-        return 0 if self._first is None else sum(result.steps_charged for result in self._first.findings())
+        """Steps of the range tests, the probe and the pilots that are charged to this study."""
+        return sum(task._own_steps() for task in self.before)
+
+    def _own_steps(self) -> int:
+        """Steps of what was run for others, once it is complete."""
+        if self.plan.kind in FIRST:
+            return sum(result.steps_charged for result in self.findings())
+        return sum(own_record(trial, self.plan.name)["steps"] for trial in self.trials())
+
+    def pilots(self) -> list[PilotResult]:
+        """What the pilots came to that were run before it; those that failed tell nothing."""
+        return [
+            pilot_result(trial, own_record(trial, task.plan.name), task.plan.workload)
+            for task in self.before
+            if task.plan.kind == "pilot"
+            for trial in task.trials()
+            if trial.state == TrialState.COMPLETE
+        ]
 
     def num_trials(self) -> int:
         """How many full trainings the budget pays for."""
@@ -226,8 +249,8 @@ class StudyTask:
         """Make the sampler and the pruner, before the first trial is asked for."""
         strategy, pruner = self.plan.strategy, self.plan.pruner
         if strategy is not None:
-            findings = None if self._first is None else self._first.findings
-            search = search_for(self.plan, self.study, strategy, self.num_trials, findings)
+            findings = self.before[0].findings if self.before else None
+            search = search_for(self.plan, self.study, strategy, self.num_trials, findings, self.pilots)
             self.study.sampler = strategy.sampler(search)
             pruner = pruner if strategy.pruner is None else strategy.pruner(search)
             self._first_round = 0 if strategy.first_round is None else strategy.first_round(search)
@@ -248,6 +271,8 @@ class StudyTask:
         lr = trial.suggest_float(PARAM, low, high, log=True)
         assert plan.layout is not None
         shape = {name: suggested(trial, name, within) for name, within in plan.layout.ranges.items()}
+        if plan.kind == "pilot":
+            return TrialSpec(plan.seed, schedule=plan.layout(lr), num_steps=plan.workload.num_steps)
         return TrialSpec(
             plan.seed, schedule=plan.layout(lr, **shape), on_test_data=plan.kind == "confirm", snapshots=plan.snapshots
         )

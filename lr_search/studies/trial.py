@@ -38,6 +38,7 @@ class TrialSpec:
         probe: the range of LRs to probe, and its ladder; None for anything else.
         on_test_data: whether to judge on the workload's test data (to confirm a result).
         snapshots: how many of the last cycle ends' models to judge together at the end of a training; 0: none.
+        num_steps: of a pilot; None: the workload's.
     """
 
     seed: int
@@ -46,6 +47,7 @@ class TrialSpec:
     probe: tuple[tuple[float, float], Ladder] | None = None
     on_test_data: bool = False
     snapshots: int = 0
+    num_steps: int | None = None
 
 
 @dataclass

@@ -23,6 +23,12 @@ LENGTH = 2 * STEPS  # of a training: a probe takes some 100 steps
 OF_THE_SEARCH = "Make the sampler of what Search holds: its seed, num_trials, prior, ...."
 
 
+def length_for(strategy: Strategy) -> int:
+    """Steps of a training that its pilots, if it has any, can be a part of."""
+    pilots = strategy.pilots
+    return LENGTH if pilots is None else math.ceil(pilots.shortest / pilots.rungs[0].share)
+
+
 class StrategyContract:
     """Inherit it, and say which strategy. Its sampler has a contract too: `SamplerContract`.
 
@@ -125,9 +131,10 @@ class StrategyContract:
     # comparisons
 
     def test_in_a_comparison_the_budget_holds_and_all_is_charged(self, strategy: Strategy) -> None:
-        """Range tests and probes too; and without a pruner there are as many trials as the budget pays for."""
+        """Range tests, probes and pilots too; and without a pruner there are as many trials as the budget pays for."""
         comparison = self._compared(strategy)
-        trials, budget = comparison.trials, self.budget * LENGTH
+        length = length_for(strategy)
+        trials, budget = comparison.trials, self.budget * length
         must(len(trials) >= 1, "a comparison must have a trial", trials=len(trials))
         failed = trials[trials["outcome"] == "failed"]
         must(failed.empty, "no trial must fail for the strategy", trials=failed.to_dict("records"))
@@ -136,12 +143,12 @@ class StrategyContract:
             charged.max() <= budget, "a study must not spend more than its budget", charged=charged.max(), budget=budget
         )
         first = charged[0] - trials["steps"].iloc[0]
-        rule = "every step must be charged, those of a range test or probe before the first trial's"
+        rule = "every step must be charged, those of a range test, probe or pilots before the first trial's"
         must(np.array_equal(charged, first + trials["steps"].cumsum()), rule, charged=charged.tolist())
         before = strategy.needs_curves or strategy.probe is not None
         must((first > 0) == before, "what comes first must be charged, and nothing else", first=first)
         if strategy.pruner is None:
-            fit = int((budget - first) // LENGTH)
+            fit = int((budget - first) // length)
             wanted = fit if strategy.max_trials is None else min(fit, strategy.max_trials)
             must(len(trials) == wanted, "the budget must be spent on full trainings", trials=len(trials), wanted=wanted)
         self._require_inside(strategy, trials["lr"].tolist())
@@ -158,7 +165,7 @@ class StrategyContract:
         must(again.equals(kept.trials), "a second call must train nothing", found=len(again), before=len(kept.trials))
 
     def _compared(self, strategy: Strategy, **settings: Any) -> Any:
-        workload = line_workload(num_steps=LENGTH)
+        workload = line_workload(num_steps=length_for(strategy))
         return compared(workload, strategies=[strategy], budget=self.budget, **BEYOND, **settings)
 
     def _require_inside(self, strategy: Strategy, lrs: list[float]) -> None:

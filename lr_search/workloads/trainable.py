@@ -59,6 +59,8 @@ class Trainable(Subject):
         batch_size: examples a batch, for the report.
         device: `run.device`: "auto" takes a GPU where there is one.
         pasted: the code of the answer, with `{schedule}` for the schedule; default: attached to an optimizer.
+        own_range_test: (seed, settings) -> LRCurve: of a training library that can measure the gain ratio in its loop; default: the
+            function under a rising LR.
 
     Raises:
         InvalidInputError: a number breaks its rule, or the function takes something else.
@@ -87,6 +89,7 @@ class Trainable(Subject):
     batch_size: int | None = field(default=None, kw_only=True)
     device: str = field(default="auto", kw_only=True)
     pasted: str = field(default="", kw_only=True)
+    own_range_test: Callable[..., LRCurve] | None = field(default=None, kw_only=True)
 
     test_data = None
     combine = None
@@ -149,7 +152,7 @@ class Trainable(Subject):
             num_steps: steps in the ramp, >= 20; default: a third of the training's, from 20 to 100.
             ramp: "exponential" or "linear" in the LR.
             extend: go on beyond end_lr where nothing broke, and begin again lower where start_lr was too high.
-            gain_ratio: of a workload only: False, or left out.
+            gain_ratio: of a workload, or an `own_range_test`, only: else False, or left out.
             valid_batches: of a workload only: 0.
 
         Raises:
@@ -160,14 +163,24 @@ class Trainable(Subject):
             Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186, section 3.3.
         """
         from lr_search.own_loops.function_ramp import range_test_of_function
-        from lr_search.ramp.settings import RampSettings, ramp_steps
+        from lr_search.ramp.settings import RampSettings, planned_for, ramp_steps
 
         rule, remedy = "a range test of a training function measures the loss alone", "That needs a Workload."
-        require(not gain_ratio and not valid_batches, rule, remedy, gain_ratio=gain_ratio, valid_batches=valid_batches)
+        measures = self.own_range_test is not None
+        require(
+            (measures or not gain_ratio) and not valid_batches,
+            rule,
+            remedy,
+            gain_ratio=gain_ratio,
+            valid_batches=valid_batches,
+        )
         steps = ramp_steps(num_steps, self.num_steps)
-        settings = RampSettings(start_lr, end_lr, steps, ramp, extend, False)
+        settings = RampSettings(start_lr, end_lr, steps, ramp, extend, gain_ratio if measures else False)
         several = [seed] if seeds is None else taken_seeds(seeds)
-        curves = [range_test_of_function(self, settings, seed=each) for each in several]
+        if self.own_range_test is not None:
+            curves = [planned_for(self, self.own_range_test(each, settings)) for each in several]
+        else:
+            curves = [range_test_of_function(self, settings, seed=each) for each in several]
         return curves[0] if seeds is None else LRCurve.pool(curves)
 
 

@@ -60,7 +60,12 @@ def test_two_strategies_under_two_schedules_and_on_after_an_interruption(shape, 
 
 def test_optimizers_by_name_may_be_of_the_model_too():
     made = {"own": configured, "plain": torch.optim.AdamW, "two": [one, other]}
-    found = lrs.compare(tokens_workload(), optimizers=made, storage=None, **SETTINGS | {"strategies": ["grid"]})
+    found = lrs.compare(
+        tokens_workload(),
+        optimizers=made,
+        storage=None,
+        **SETTINGS | {"strategies": {"mine": 0.01}, "schedules": ["constant"], "budget": 1},
+    )
     assert set(found.trials["optimizer"]) == {"own", "plain", "two"}
     with pytest.raises(WorkloadError, match="but got 2 for 1 optimizer"):
         lrs.compare(gan_workload(), optimizers=["adam"], storage=None, **SETTINGS)
@@ -121,3 +126,15 @@ def test_the_pasted_code_trains_at_the_lrs_of_the_search(shape, schedule):
         assert not several or math.isclose(optimizers[1].param_groups[0]["lr"], 0.5 * wanted(step), rel_tol=1e-6)
         for each in (*optimizers, *scheduler):
             each.step()
+
+
+def test_an_optimizer_of_torch_that_is_made_of_the_model_is_fused():
+    settings = SETTINGS | {
+        "strategies": ["grid"],
+        "schedules": ["one_cycle"],
+        "storage": None,
+    }  # which moves betas, too
+    alone = lrs.compare(tokens_workload(), **settings).trials
+    fused = lrs.compare(tokens_workload(), executor=lrs.FusedExecutor(), **settings).trials  # where it cannot, it warns
+    assert fused["objective"].to_numpy() == pytest.approx(alone["objective"].to_numpy(), rel=1e-3)
+    assert fused["lr"].tolist() == alone["lr"].tolist()

@@ -413,6 +413,19 @@ def test_fused_training_says_that_it_needs_a_workload_and_trains_one_by_one():
     pd.testing.assert_frame_equal(*(each.trials.drop(columns=TIMES) for each in (fused, alone)), check_exact=True)
 
 
+def test_a_range_test_of_the_librarys_own_takes_the_place_of_the_functions():
+    asked = []
+
+    def own_range_test(seed, settings):
+        asked.append((seed, settings.num_steps, settings.gain_ratio))
+        return trainable_of(descend).range_test(seed, start_lr=1e-3, end_lr=1e4)
+
+    trainable = lrs.Trainable(descend, num_steps=STEPS, own_range_test=own_range_test)
+    assert trainable.range_test(3, num_steps=30, gain_ratio=True).plan.num_steps == STEPS
+    lrs.compare(trainable, **{**SMALL, "budget": 3, "range_test": {"num_steps": 20}})
+    assert asked == [(3, 30, True), (0, 20, None)]
+
+
 def test_a_range_test_without_losses_is_refused():
     def silent(run):
         for _ in range(run.num_steps):
@@ -457,3 +470,21 @@ def test_the_decorator_makes_what_the_class_makes():
     decorated = lrs.trainable(num_steps=STEPS, direction="maximize", eval_every=5)(descend)
     assert decorated == lrs.Trainable(descend, num_steps=STEPS, direction="maximize", eval_every=5)
     assert partial(lrs.Trainable, descend, num_steps=STEPS)().eval_every == 4
+
+
+def test_without_an_objective_at_step_0_a_diverged_trial_counts_as_the_middle_of_the_first_reports():
+    def train(run):
+        x = 1.0
+        for step in range(run.num_steps):
+            x -= run.lr * 2 * x
+            run.step()
+            if step % 4 == 3 and run.due:  # as a trainer that reports epochs
+                run.report(val_loss=x * x)
+        run.loss(x * x if abs(x) < 1e3 else math.inf)
+
+    settings = {**SMALL, "strategies": {"low": 1e-4, "mid": 0.1, "high": 50.0}, "schedules": ["constant"]}
+    comparison = lrs.compare(trainable_of(train, eval_every=4), **settings, budget=1)
+    best = comparison.recommend()
+    assert comparison.trials["outcome"].tolist().count("diverged") == 1
+    assert math.isfinite(best.value)
+    assert best.lr == pytest.approx(0.1)

@@ -20,7 +20,14 @@ def test_each_trials_steps_go_to_how_it_ended_and_are_averaged_over_seeds():
     ]
     frame = costs_frame(records)
     half = STEPS / 2
-    assert spent(frame) == {"range tests": 0, "finished": half, "diverged": half, "pruned": half, "failed": half}
+    assert spent(frame) == {
+        "range tests": 0,
+        "pilots": 0,
+        "finished": half,
+        "diverged": half,
+        "pruned": half,
+        "failed": half,
+    }
     assert frame["seconds"].sum() == pytest.approx(4 * 0.5 / 2)
 
 

@@ -71,7 +71,7 @@ class TestGiven(StrategyContract):
 
 
 def test_names_give_the_registered_strategies() -> None:
-    ours = {"defaults", "grid", "one_epoch", "probe", "random", "range_test", "tpe", "tpe+range_test"}
+    ours = {"defaults", "grid", "one_epoch", "probe", "random", "range_test", "tpe", "tpe+range_test", "transfer"}
     assert set(plugins.registered(plugins.STRATEGIES)) == ours | {"tpe_range_test"}
     assert resolve_strategies(["grid", "random", "range_test"]) == [
         strategies.grid,
@@ -92,7 +92,12 @@ def test_the_built_in_strategies_make_our_samplers() -> None:
 def test_what_comes_first_and_which_are_independent_of_results() -> None:
     built_in = {name: only(name) for name in plugins.registered(plugins.STRATEGIES) if name != "tpe_range_test"}
     assert [name for name, strategy in built_in.items() if strategy.probe is not None] == ["probe"]
-    assert [name for name, strategy in built_in.items() if strategy.needs_curves] == ["range_test", "tpe+range_test"]
+    assert [name for name, strategy in built_in.items() if strategy.needs_curves] == [
+        "range_test",
+        "tpe+range_test",
+        "transfer",
+    ]
+    assert [name for name, strategy in built_in.items() if strategy.pilots is not None] == ["transfer"]
     assert all(built_in[name].independent is None for name in ("grid", "random", "probe", "defaults"))
     assert built_in["tpe"].independent == 0  # the last of its random points begins when TPE has enough results
     assert built_in["range_test"].independent == built_in["tpe+range_test"].independent == 3

@@ -41,7 +41,7 @@ def test_the_weights_are_those_of_a_plain_loop(weights, same_bits):
     assert told[-1].metrics["return"] == pytest.approx(reached, rel=1e-6)
 
 
-@pytest.mark.parametrize("at", [1, 4, STEPS_A_PASS, STEPS_A_PASS + 1, 13])
+@pytest.mark.parametrize("at", [4, STEPS_A_PASS, 13])
 def test_it_goes_on_with_the_same_bits_within_a_pass(weights, same_bits, at):
     workload, schedule = ppo_workload(), by_name("cosine", lr=0.05, num_steps=20)
     whole = lrs.train(workload, schedule)

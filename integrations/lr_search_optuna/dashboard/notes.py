@@ -23,6 +23,7 @@ _KINDS = {
     "search": "a search",
     "range_test": "the range tests that searches wait for",
     "probe": "the probe that searches wait for",
+    "pilot": "pilots, shorter trainings that a search waits for",
     "confirm": "the best found, or what is used today, trained on fresh seeds",
     "today": "the learning rate that is used today",
 }
@@ -66,8 +67,8 @@ def _plan_facts(record: StudyRecord) -> list[tuple[str, str]]:
 
 def _first_facts(findings: Findings, record: StudyRecord) -> list[tuple[str, str]]:
     """What came before the search: range tests or a probe, and the prior."""
-    first = findings.lines.tests.get(record.name) if record.kind == "search" else None
-    facts = [] if first is None else [("charged before", f"{sum(t.steps for t in first.trials)} steps ({first.kind})")]
+    before = findings.lines.before.get(record.name, ()) if record.kind == "search" else ()
+    facts = [("charged before", f"{sum(t.steps for t in first.trials)} steps ({first.kind})") for first in before]
     return [*facts, *([] if record.prior is None else [_prior_fact(record.prior)])]
 
 

@@ -14,6 +14,7 @@ from lr_search.report.figures.range_test_curves import range_tests_picture
 from lr_search.report.figures.schedule_shapes import schedules_picture
 from lr_search.report.figures.steps_spent import costs_picture
 from lr_search.report.figures.timeline import timeline_picture
+from lr_search.report.figures.transfer_curves import transfers_picture
 from lr_search.results.findings import Findings
 
 DRAW = (
@@ -21,6 +22,7 @@ DRAW = (
     forest_picture,
     objective_by_lr_picture,
     range_tests_picture,
+    transfers_picture,
     learning_curves_picture,
     schedules_picture,
     costs_picture,
@@ -31,12 +33,12 @@ DRAW = (
 
 @checked
 def pictures(findings: Findings) -> list[Picture]:
-    """The figures that the records allow: without a complete trial only the range tests, if there are any.
+    """The figures that the records allow: without a complete trial only the range tests and pilots, if there are any.
 
     Args:
         findings: of a comparison.
     """
     panels = Panels(findings)
     done = any(trial.state == "COMPLETE" for study in findings.searches for trial in study.trials)
-    drawn = [draw(panels) for draw in (DRAW if done else (range_tests_picture,))]
+    drawn = [draw(panels) for draw in (DRAW if done else (range_tests_picture, transfers_picture))]
     return [picture for picture in drawn if picture is not None]

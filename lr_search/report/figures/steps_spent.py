@@ -16,9 +16,9 @@ from lr_search.results.costs import PARTS
 _MOST_ROWS = 30
 _WIDTH, _ROW = 7.2, 0.36  # inches
 PART_COLORS = {
-    "range tests": PALETTE[4], "finished": PALETTE[0], "diverged": PALETTE[3], "pruned": PALETTE[1], "failed": GREY,
+    "range tests": PALETTE[4], "pilots": PALETTE[5], "finished": PALETTE[0], "diverged": PALETTE[3], "pruned": PALETTE[1], "failed": GREY,
 }  # fmt: skip
-HATCHES = {"range tests": "//", "finished": "", "diverged": "xx", "pruned": "..", "failed": "\\\\"}
+HATCHES = {"range tests": "//", "pilots": "||", "finished": "", "diverged": "xx", "pruned": "..", "failed": "\\\\"}
 
 
 @checked

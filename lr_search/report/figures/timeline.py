@@ -20,11 +20,12 @@ _LETTERS = 14  # of a machine's name
 _UNITS = ((86_400.0, "days", 3.0), (3_600.0, "hours", 2.0), (60.0, "minutes", 2.0), (1.0, "seconds", 0.0))
 TASK_COLORS = {
     "range test": PALETTE[4], "finished": PALETTE[0], "diverged": PALETTE[3], "pruned": PALETTE[1], "failed": PALETTE[6],
-    "confirmed": PALETTE[2],
+    "confirmed": PALETTE[2], "pilot": PALETTE[5],
 }  # fmt: skip
 TASKS = {
     "range_test": "range test",
     "probe": "range test",
+    "pilot": "pilot",
     "confirm": "confirmed",
 }  # of a kind; a search's by its outcome
 BAR_COLUMNS = ["worker", "machine", "task", "start", "end", "trials"]

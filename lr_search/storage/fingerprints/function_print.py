@@ -74,4 +74,4 @@ def _start(trainable: Trainable, look: FirstLook) -> dict[str, Any]:
         }
     value = look.metrics.get(trainable.objective, math.nan)
     beside = {AT_START: value} if math.isfinite(value) else {}
-    return {**start, PASTED: {"template": trainable.pasted, "times": look.times}, **beside}
+    return {**start, PASTED: {"template": trainable.pasted or look.pasted, "times": look.times}, **beside}

@@ -1,0 +1,18 @@
+"""What makes a transfer doubtful, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_WORDS = {
+    "learns_nothing": "Pilots of a length learned nothing, and say little: give longer ones (a larger cost), or look at the range test.",
+    "all_diverged": "All pilots of a length diverged: the LR lies below theirs.",
+    "edge_of_pilots": "The best pilot of a length is its lowest or highest LR: the best may lie beyond it.",
+    "edge_of_range": "The LR lies at an end of the range that was searched: give a wider lr_range.",
+    "schedule_not_measured": "Under this schedule it was not measured how far pilots mislead: the interval is that of one like it, wider.",
+}
+
+
+def in_words(remarks: Sequence[str]) -> tuple[str, ...]:
+    """A sentence for each remark of a `TransferPosterior`."""
+    return tuple(_WORDS[remark] for remark in remarks)
