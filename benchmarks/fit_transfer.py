@@ -138,14 +138,19 @@ def told(name: str, way: Way, cases: Sequence[TransferCase], folds: dict[str, Tr
     by_task = task_means(zip([case.truth.task for case in cases], losses, strict=True))
     kinds = [(case.truth.schedule, case.truth.num_steps) for case in cases]
     parts = [np.mean([loss for loss, k in zip(losses, kinds, strict=True) if k == kind]) for kind in sorted(set(kinds))]
-    known = [(case.truth.best, ends) for case, (_, ends) in zip(cases, found, strict=True) if case.truth.best and ends]
+    known = [
+        (case.truth.best, ends)
+        for case, (_, ends) in zip(cases, found, strict=True)
+        if case.truth.best is not None and ends
+    ]
     held = np.mean([low <= best <= high for best, (low, high) in known]) if known else np.nan
     score = np.mean([interval_score(low, high, best) for best, (low, high) in known]) if known else np.nan
     mean = estimate(list(by_task.values()))
     print(
         f"{name:<24} {mean.mean:.4f} ({mean.low:.3f} to {mean.high:.3f})  "
         + " ".join(f"{part:.3f}" for part in parts)
-        + f"  above .2 {np.mean(np.array(losses) > 0.2):4.0%}  holds {held:4.0%}  score {score:.2f}",
+        + f"  above .2 {np.mean(np.array(losses) > 0.2):4.0%}"
+        + (f"  holds {held:4.0%}  score {score:.2f}" if known else ""),
         flush=True,
     )
     return by_task

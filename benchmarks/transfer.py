@@ -1,9 +1,9 @@
 """How good the LRs of `lrs.transfer` are: `python benchmarks/transfer.py --side judge --json FILE [--train-truth]`.
 
-Runs it on each task under each schedule, at the longest length whose truth is known, for .25 and 1.0 of a training; and what costs the
-same in pilots of T/16 whose best LR is moved unchanged: random LRs, Optuna's TPE, a log grid. Beside them the range test's suggestion, and
-that of 1,000 steps moved as T^-.32. `--train-truth` first trains what regret_judge.json lacks: cosine of 3,000 steps, and constant and
-cosine of 10,000 on the two cheapest tasks; kept in transfer_judge.json.
+Runs it on each task under each schedule, at the longest length whose truth is known, for a quarter of a training and for a whole one;
+and what costs the same in pilots of T/16 whose best LR is moved unchanged: random LRs, Optuna's TPE, a log grid. Beside them the range
+test's suggestion, and that of 1,000 steps moved as T^-.32. `--train-truth` first trains what regret_judge.json lacks: cosine of 3,000
+steps, and constant and cosine of 10,000 on the two cheapest tasks; kept in transfer_judge.json.
 
 Prints the mean regret of each way with a 95% interval over tasks, how far transfer lies from the suggestion task by task, and how often
 its 80% interval holds the best LR. What was run is kept in the JSON, task by task: a second call goes on. The judging side is for
@@ -27,7 +27,7 @@ from judge_regrets import RegretCurve, regret_curve, regret_curves
 from judge_statistics import difference, estimate, task_means
 from lifelike import TASKS
 from regret_runs import short
-from regret_truth import lr_at, path_of
+from regret_truth import MOST_WIDENINGS, STEP, lr_at, path_of
 from regret_waves import plain_wave
 
 import lr_search as lrs
@@ -36,13 +36,13 @@ from lr_search.fused.support import Support, support_of
 
 TRUTH = Path(__file__).with_name("transfer_judge.json")
 SCHEDULES = ("constant", "cosine", "wsd", "one_cycle")
-COSTS = (0.25, 1.0)
+COSTS = {"a quarter": 0.25, "a whole": 1.0}
 PILOT = 16  # T / steps of a pilot of the searches beside
 RANGE = (1e-5, 10.0)
 FORMULA = -0.32
 LONGER, LONGER_TASKS = 10_000, 2
 TRUTH_SEEDS, TRUTH_PLACES = 2, 3  # places to each side
-SUGGESTION, TRANSFER = "suggestion", "transfer, {:g}"
+SUGGESTION = "suggestion"
 
 
 def truths_of(side: str, name: str, entry: dict[str, Any]) -> list[RegretCurve]:
@@ -80,10 +80,10 @@ def train_truth(side: str, entries: dict[str, Any]) -> None:
 
 def around_best(workload: Workload, support: Support, near: RegretCurve, length: int) -> dict[str, list[float | None]]:
     """LR -> a loss a seed, around the best of a shorter truth; wider where the best lies at an end."""
-    best = round(float(near.places[int(near.drops.argmax())]) / (2.5 / 6))
+    best = round(float(near.places[int(near.drops.argmax())]) / STEP)
     low, high = best - TRUTH_PLACES, best + TRUTH_PLACES
     found: dict[int, list[float | None]] = {}
-    while True:
+    for _ in range(MOST_WIDENINGS + 1):
         places = [place for place in range(low, high + 1) if place not in found]
         rates = [lr_at(place) for place in places]
         by_seed = [plain_wave(workload, support, near.schedule, rates, length, s)[1] for s in range(TRUTH_SEEDS)]
@@ -91,8 +91,9 @@ def around_best(workload: Workload, support: Support, near: RegretCurve, length:
         means = {p: np.mean([np.inf if loss is None else loss for loss in losses]) for p, losses in found.items()}
         winner = min(means, key=lambda place: float(means[place]))
         if low < winner < high:
-            return {f"{lr_at(place):.6g}": found[place] for place in sorted(found)}
+            break
         low, high = low - 2 * (winner == low), high + 2 * (winner == high)
+    return {f"{lr_at(place):.6g}": found[place] for place in sorted(found)}
 
 
 def judged(name: str, truth: RegretCurve) -> list[dict[str, Any]]:
@@ -105,10 +106,10 @@ def judged(name: str, truth: RegretCurve) -> list[dict[str, Any]]:
         row(SUGGESTION, truth, prior.mode, prior.ppf([0.1, 0.9]).tolist()),
         row("T^-.32", truth, usual * (truth.num_steps / 1000) ** FORMULA),
     ]
-    for cost in COSTS:
+    for told, cost in COSTS.items():
         found = lrs.transfer(workload, schedule=truth.schedule, cost=cost, executor=lrs.FusedExecutor(), progress=False)
-        rows.append(row(TRANSFER.format(cost), truth, found.lr, list(found.interval), found.cost))
-        rows += [row(f"{way}, {cost:g}", truth, lr) for way, lr in searched(workload, truth.schedule, cost).items()]
+        rows.append(row(f"transfer, {told}", truth, found.lr, list(found.interval), found.cost))
+        rows += [row(f"{way}, {told}", truth, lr) for way, lr in searched(workload, truth.schedule, cost).items()]
     return rows
 
 

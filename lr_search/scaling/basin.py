@@ -16,8 +16,8 @@ import numpy as np
 from lr_search.arrays import BoolArray, FloatArray
 from lr_search.scaling.transfer_constants import BasinShape
 
-WIDTHS = (-1.73, 0.0, 1.73)  # of a side, in spreads of its logarithm: the nodes and weights of Gauss and Hermite
-WIDTH_WEIGHTS = (1 / 6, 2 / 3, 1 / 6)
+SIDE_WIDTHS = (-1.73, 0.0, 1.73)  # of a side, in spreads of its logarithm: the nodes and weights of Gauss and Hermite
+SIDE_WEIGHTS = (1 / 6, 2 / 3, 1 / 6)
 STRAYING = ((1.0, 0.6), (3.0, 0.3), (10.0, 0.1))  # how much further than usual all pilots stray, and how likely that is
 MOST_DEPTH, DEPTHS = 2.0, 12  # the best training may gain so many times what the best pilot gained
 
@@ -60,7 +60,7 @@ def basin_belief(
             weight_low * weight_high * likely,
         )
         for (low, weight_low), (high, weight_high), (straying, likely) in product(
-            zip(WIDTHS, WIDTH_WEIGHTS, strict=True), zip(WIDTHS, WIDTH_WEIGHTS, strict=True), STRAYING
+            zip(SIDE_WIDTHS, SIDE_WEIGHTS, strict=True), zip(SIDE_WIDTHS, SIDE_WEIGHTS, strict=True), STRAYING
         )
     ]
     guesses = [_Guess(places, drops, too_high, at, kind) for kind, _ in kinds]

@@ -25,8 +25,8 @@ from lr_search.scaling.transfer_constants import TransferConstants, transfer_con
 
 TransferRemark = Literal["learns_nothing", "all_diverged", "edge_of_pilots", "edge_of_range", "schedule_not_measured"]
 GRID_STEP = 0.05  # decades
-INTERVAL = 0.8
-BEYOND = 0.2  # so much of the belief outside the range is said
+HELD = 0.8
+LIKELY_OUTSIDE = 0.2  # so much of the belief outside the range is said
 LITTLE = 1e-3  # of the objective untrained: a rung whose pilots gain no more has learned nothing
 
 
@@ -156,7 +156,7 @@ def _answer(
     best = int(np.argmin(np.where(stable, regrets, np.inf)))
     low, high = _quantiles(places, density)
     here = float(places[best])
-    if density[~inside].sum() > BEYOND:
+    if density[~inside].sum() > LIKELY_OUTSIDE:
         remarks = [*remarks, "edge_of_range"]
     return TransferPosterior(
         lr=float(np.clip(10**here, prior.low, prior.high)),
@@ -242,5 +242,5 @@ def _moved(values: FloatArray, places: FloatArray, shift: float, std: float) -> 
 def _quantiles(places: FloatArray, density: FloatArray) -> tuple[float, float]:
     """log10 of the ends of the central interval."""
     below = np.cumsum(density) - 0.5 * density
-    low, high = np.interp([(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], below, places)
+    low, high = np.interp([(1 - HELD) / 2, (1 + HELD) / 2], below, places)
     return float(low), float(high)

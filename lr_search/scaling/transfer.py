@@ -166,10 +166,11 @@ def transfer(
         "For more, compare(workload, strategies=['transfer'], budget=...): what is left then goes into full trainings.",
     )
     require(0 < cost <= 1, rule, remedy, cost=cost)
-    shorter = {"num_steps": max(LEAST_RAMP_STEPS, min(USUAL_RAMP_STEPS, workload.num_steps // RAMPS_A_TRAINING))}
+    ramp = {"num_steps": max(LEAST_RAMP_STEPS, min(USUAL_RAMP_STEPS, workload.num_steps // RAMPS_A_TRAINING))}
+    ramp |= range_test or {}
     found = compare(
-        workload, strategies=[by_pilots], schedules=[schedule], lr_range=lr_range, range_test=range_test or shorter, budget=cost, seeds=[seed],
-        snapshots=0, executor=executor, storage=storage, name=name, fresh=fresh, progress=progress,
+        workload, strategies=[by_pilots], schedules=[schedule], lr_range=lr_range, range_test=ramp, budget=cost, seeds=[seed], snapshots=0,
+        executor=executor, storage=storage, name=name, fresh=fresh, progress=progress,
     )  # fmt: skip
     told = [each for each in transfers_of(found.records) if (each.schedule, each.seed) == (schedule, seed)]
     if not told:

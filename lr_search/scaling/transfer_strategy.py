@@ -11,7 +11,7 @@ from lr_search.samplers.strategies import PARAM, PilotResult, Pilots, Rung, Sear
 from lr_search.scaling.pilot_sampler import PilotSampler
 from lr_search.scaling.posterior import Pilot, TransferPosterior, transfer_posterior
 
-PILOTS_AT_ONCE = 3  # pilots of the first rung, which may be trained at once
+PILOTS_AT_ONCE = 2  # pilots of the first rung that depend on no other; the third looks at them
 RUNGS = (Rung(1 / 16, 3, independent=PILOTS_AT_ONCE), Rung(1 / 4, 3, independent=1))
 SHORTEST_PILOT = 20  # steps of a pilot
 MOST_SKEW = 0.8

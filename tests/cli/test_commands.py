@@ -65,6 +65,28 @@ def test_without_a_command_the_help_is_shown(cli):
     assert all(command in text for command in ("demo", "range-test", "compare", "report", "list"))
 
 
+def test_compare_with_pilots_alone_prints_what_they_tell_and_exits_with_0(cli, folder):
+    module = write(folder, "long = replace(good, num_steps=480)")
+    options = (
+        "--strategies",
+        "transfer",
+        "--schedules",
+        "cosine",
+        "--range-test-steps",
+        "20",
+        "--budget",
+        "0.3",
+        "--seeds",
+        "1",
+    )
+    result = cli("compare", f"{module}:long", *options)
+    told = re.search(r"LR ([\d.]+) \(80% between", " ".join(result.stdout.split()))
+    assert len(trials(folder)) == 0
+    (found,) = json.loads(cli("report", "sqlite:///lr_search.db", "--format", "json").stdout)["transfers"]
+    assert f"{found['lr']:.3g}" == told[1]
+    assert found["steps"] <= 0.3 * 480
+
+
 def test_compare_writes_the_report_and_prints_the_winner(cli, folder):
     result = cli("compare", f"{write(folder)}:good", *SMALL)
     assert {path.name for path in (folder / "report").iterdir()} == FILES

@@ -1,0 +1,104 @@
+"""Pilots that were trained, designs of them looked up, and what is fitted to them."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from fit_transfer import fitted, middle, robust, rows_of, spread
+from judge_regrets import regret_curve
+from lifelike import TASKS
+from transfer_designs import PLAN_OF, TransferCase, cost, pilots_of, transfer_cases
+from transfer_pilots import PATH, grid, pilot_lengths
+
+from lr_search import LRPrior
+from lr_search.scaling.transfer_constants import transfer_constants
+
+pytestmark = pytest.mark.bench
+STEPS = (100, 200, 400)
+
+
+def truth_at(best, num_steps, seeds=1):
+    """A parabola in log LR."""
+    places = best + np.linspace(-1.4, 1.4, 9)
+    of_lr = {f"{10**place:.9g}": [1 + (place - best) ** 2] * seeds for place in places}
+    return regret_curve("made_up", "constant", num_steps, str(num_steps), of_lr, [3.0] * seeds)
+
+
+def case(exponent=-0.3, steps_per_epoch=10_000):
+    """A task whose best LR is 10^-2 at 3,200 steps and moves as a power of the length."""
+    rungs = {steps: truth_at(-2 - exponent * np.log10(3200 / steps), steps) for steps in STEPS}
+    return TransferCase(truth_at(-2.0, 3200, 2), LRPrior(1e-5, 10.0, 1e-2, 0.5), rungs, "made up", steps_per_epoch)
+
+
+def test_a_pilot_s_length_is_a_share_of_the_training():
+    assert pilot_lengths(3200) == [100, 200, 400]
+    assert case().steps(16) == 200
+
+
+def test_the_grid_lies_around_the_best():
+    assert np.log10(grid(-2.0)) == pytest.approx(-2 + 0.35 * np.arange(-4, 5), abs=1e-5)
+
+
+def test_a_design_costs_its_pilots_and_the_range_test():
+    assert cost(PLAN_OF["3 of T/32, 1 of T/8"], 3200) == pytest.approx(3 / 32 + 1 / 8 + 133 / 3200)
+
+
+@pytest.mark.parametrize("name", PLAN_OF)
+def test_a_design_has_as_many_pilots_of_each_length(name):
+    lengths = [pilot.num_steps for pilot in pilots_of(case(), PLAN_OF[name])]
+    assert lengths == [
+        min(STEPS, key=lambda s: abs(np.log(s * d / 3200))) for d, n, _ in PLAN_OF[name] for _ in range(n)
+    ]
+
+
+def test_the_middle_of_a_symmetric_basin_is_its_best():
+    assert middle(truth_at(-2.0, 3200)) == pytest.approx(-2.0, abs=0.01)
+
+
+def test_how_basins_move_is_measured():
+    rows = rows_of([case(exponent=-0.3, steps_per_epoch=10_000)])
+    assert rows[:, 0] == pytest.approx(np.log10(3200 / np.array(STEPS)))
+    assert rows[:, 1] == pytest.approx(0.0)
+    assert rows[:, 2] == pytest.approx(-0.3 * rows[:, 0], abs=0.02)
+
+
+def test_passes_beyond_the_third_are_told_apart():
+    (first, *_) = rows_of([case(steps_per_epoch=100)])  # 32 passes; the shortest pilot makes one
+    assert first[1] == pytest.approx(np.log10(32 / 3))
+
+
+def test_the_regression_finds_a_law_and_leaves_what_strays():
+    generator = np.random.default_rng(0)
+    design = generator.uniform(0, 1.5, (400, 2))
+    wanted = design @ [-0.2, -0.6] + generator.normal(0, 0.1, 400)
+    wanted[::50] += 3.0
+    assert robust(design, wanted) == pytest.approx([-0.2, -0.6], abs=0.05)
+
+
+def test_shrinkage_draws_few_rows_to_the_others_law():
+    few = np.array([[1.2, 0.0]])
+    drawn = robust(few, np.array([0.3]), towards=np.array([-0.2, -0.6]))
+    assert drawn == pytest.approx([-0.2, -0.6], abs=0.03)
+
+
+def test_the_scatter_is_what_the_noise_of_a_best_lr_leaves():
+    generator = np.random.default_rng(0)
+    longer = np.full(4000, 1.2)
+    moved = generator.normal(-0.2, 0.25, 4000) * longer + generator.normal(0, 0.2, 4000)
+    rows = np.stack([longer, np.zeros(4000), moved], axis=1)
+    assert spread(rows, np.array([-0.2]), 0.2) == pytest.approx(0.25, abs=0.02)
+
+
+def test_the_constants_of_the_package_are_those_of_these_pilots():
+    drifts = fitted(transfer_cases(), transfer_constants()).drifts
+    assert drifts == transfer_constants().drifts
+
+
+def test_every_pilot_is_of_a_task_that_is_known():
+    found = json.loads(PATH.read_text())
+    assert all(TASKS[name].side == "fit" for name in found)
