@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.trainers, pytest.mark.ray, pytest.mark.usefixtures("sh
 
 
 def compared(folder, executor=None):
-    settings = {"strategies": ["range_test"], "lr_range": (1e-4, 0.1), "budget": 3, "seeds": 1, "storage": None}
+    settings = {"strategies": ["range_test"], "lr_range": (1e-4, 0.1), "budget": 4, "seeds": 1, "storage": None}
     trainer = tiny_trainer(folder)
     return lr_search_transformers.compare(trainer, executor=executor, progress=False, **settings).trials
 
