@@ -1,13 +1,13 @@
 """How good the LRs of `lrs.transfer` are: `python benchmarks/transfer.py --side judge --json FILE [--train-truth]`.
 
-Runs it on each task under each schedule, at the longest length whose truth is known, for a quarter of a training and for a whole one;
-and what costs as much as the quarter in pilots of T/16 whose best LR is moved unchanged: random LRs, Optuna's TPE, a log grid. Beside
-them the range test's suggestion, and that of 1,000 steps moved as T^-.32. `--train-truth` first trains what regret_judge.json lacks: cosine of 3,000
+Runs it on each task under each schedule, at the longest length whose truth is known, for a quarter of a training and for a whole one; and
+what costs as much as the quarter in pilots of T/16 whose best LR is moved unchanged: random LRs, Optuna's TPE, a log grid. Beside them the
+range test's suggestion, and that of 1,000 steps moved as T^-.32. `--train-truth` first trains what regret_judge.json lacks: cosine of 3,000
 steps, and constant and cosine of 10,000 on the two cheapest tasks; kept in transfer_judge.json.
 
-Prints the mean regret of each way with a 95% interval over tasks, how far transfer lies from the suggestion task by task, and how often
-its 80% interval holds the best LR. What was run is kept in the JSON, task by task: a second call goes on. The judging side is for
-constants that are done: once.
+Prints the mean regret of each way with a 95% interval over tasks, how far transfer lies from the suggestion task by task, and how often its
+80% interval holds the best LR. What was run is kept in the JSON, task by task: a second call goes on. The judging side is for constants
+that are done: once.
 """
 
 from __future__ import annotations
