@@ -260,7 +260,7 @@ def test_the_transfer_runs_as_printed(
     names: dict[str, Any] = {"lrs": lrs, "workload": line(num_steps=1600)}
     exec(printed_with("lrs.transfer(workload"), names)
     found = names["found"]
-    assert capsys.readouterr().out.startswith(f"cosine with SGD in 1,600 steps: LR {found.lr:.3g} (80% between")
+    assert capsys.readouterr().out.startswith(f"cosine with Adam in 1,600 steps: LR {found.lr:.3g} (80% between")
     assert names["schedule"](0) == found.lr
     assert found.cost <= 0.25
     assert (tmp_path / "transfer.png").read_bytes().startswith(b"\x89PNG")
