@@ -17,11 +17,13 @@ def sentences(count, seed):
     return [{"input_ids": ids, "labels": label} for ids, label in zip(words, labels.long(), strict=True)]
 
 
-args = TrainingArguments("trainer_output", num_train_epochs=4, per_device_train_batch_size=16, report_to="none")
+args = TrainingArguments("trainer_output", num_train_epochs=3, per_device_train_batch_size=16, report_to="none")
 trainer = Trainer(model_init=make_model, args=args, train_dataset=sentences(512, 0), eval_dataset=sentences(256, 1))
 
 print(lr_search_transformers.range_test(trainer).suggest())
-comparison = lr_search_transformers.compare(trainer, schedules=["linear", "cosine"], budget=4, seeds=1)
+comparison = lr_search_transformers.compare(
+    trainer, schedules=["linear", "cosine"], strategies=["range_test"], budget=4, seeds=1
+)
 best = lr_search_transformers.best(comparison)
 print(best.recommendation)
 print(best.training_arguments())  # TrainingArguments(..., **best.training_arguments())

@@ -64,7 +64,7 @@ def accumulated(optimizer: Any) -> int:
     return getattr(optimizer, "inner_optimizer", optimizer).gradient_accumulation_steps or 1
 
 
-def steps_of(optimizer: Any, batches: int) -> int:
+def steps_of_batches(optimizer: Any, batches: int) -> int:
     """Optimizer steps that so many batches are, at least 1."""
     return max(1, batches // accumulated(optimizer))
 
@@ -82,7 +82,14 @@ class StepLoss:
     """The loss of the batches since it was last asked, read off the model's running mean."""
 
     def __init__(self, model: Any) -> None:
-        self._tracker = next(metric for metric in model.metrics if metric.name == "loss")
+        self._tracker = next((metric for metric in model.metrics if metric.name == "loss"), None)
+        remedy = "Compile it with a loss, or keep a keras.metrics.Mean named loss in your train_step."
+        require(
+            self._tracker is not None,
+            "the model must have a metric 'loss'",
+            remedy,
+            got=[m.name for m in model.metrics],
+        )
         self.begin()
 
     def begin(self) -> None:
@@ -90,7 +97,8 @@ class StepLoss:
         self._total, self._count = self._read()
 
     def _read(self) -> tuple[float, float]:
-        return float(self._tracker.total), float(self._tracker.count)
+        tracker: Any = self._tracker
+        return float(tracker.total), float(tracker.count)
 
     def since(self) -> float:
         """The mean loss of the examples since."""

@@ -21,7 +21,7 @@ from lr_search_keras.keras_model import (
     preserved_model,
     require_keras_on_torch,
     require_settable,
-    steps_of,
+    steps_of_batches,
 )
 
 require_keras_on_torch()
@@ -75,12 +75,11 @@ class RangeTest(Callback):  # type: ignore[misc]
         """Test, and set the LR."""
         model, batches = self.model, self.params["steps"]
         require_settable(model.optimizer)
-        planned = None if batches is None else steps_of(model.optimizer, batches * self.params["epochs"])
+        planned = None if batches is None else steps_of_batches(model.optimizer, batches * self.params["epochs"])
         settings = RampSettings(self.start_lr, self.end_lr, ramp_steps(self.num_steps, planned), extend=False)
         ramp, (x, y) = _Ramp(settings), self.data
-        epochs = settings.num_steps * accumulated(
-            model.optimizer
-        )  # enough, however few batches there are: the ramp ends it
+        # enough, however few batches an epoch has: the ramp ends it
+        epochs = settings.num_steps * accumulated(model.optimizer)
         with preserved_model(model):
             model.fit(x, y, epochs=epochs, callbacks=[ramp], verbose=0, **self.fit_arguments)
         self.curve = replace(ramp.curve(), plan=self.plan.but(num_steps=planned))

@@ -15,7 +15,7 @@ from lr_search_keras.keras_model import (
     require_keras_on_torch,
     require_settable,
     set_momentum_of,
-    steps_of,
+    steps_of_batches,
 )
 
 require_keras_on_torch()
@@ -53,8 +53,7 @@ class Schedule(Callback):  # type: ignore[misc]
         self._begun, self._step = iterations_of(optimizer), 0
         self._followed = self._laid_out() if self.run is None else self.run.schedule
         if self.run is not None:
-            self.run.pasted = _PASTED
-        self._loss = StepLoss(self.model)
+            self.run.pasted, self._loss = _PASTED, StepLoss(self.model)
         self._set()
 
     def _laid_out(self) -> base.Schedule:
@@ -67,7 +66,7 @@ class Schedule(Callback):  # type: ignore[misc]
                 "A schedule by name must know how many batches an epoch has, but the fit's data do not tell. "
                 "Give fit(..., steps_per_epoch=...), or a schedule of lr_search.schedules."
             )
-        accumulated = steps_of(self.model.optimizer, batches * epochs)
+        accumulated = steps_of_batches(self.model.optimizer, batches * epochs)
         made = by_name(
             self.schedule, lr=lr_of(self.model.optimizer), num_steps=accumulated, steps_per_epoch=accumulated / epochs
         )
@@ -84,7 +83,8 @@ class Schedule(Callback):  # type: ignore[misc]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Keras begins its running mean of the loss anew."""
-        self._loss.begin()
+        if self.run is not None:
+            self._loss.begin()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Set the next LR, where a step was taken."""

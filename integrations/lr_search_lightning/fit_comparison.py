@@ -71,25 +71,28 @@ def compare(
     trial = FitTrial(make_module, datamodule, trainer, monitor, tuple(keep_callbacks))
     facts = facts_of(trial)
     trainable = _trainable(trial, facts, direction, num_steps, eval_every)
+    if facts.has_schedulers and comparison.get("progress", True) and not is_led():
+        LOGGER.info("The module's own LR schedulers are left out: the schedules that are compared take their place.")
     if num_processes() > 1:
         return _led(trial, trainable, comparison)
-    if facts.has_schedulers and comparison.get("progress", True):
-        LOGGER.info("The module's own LR schedulers are left out: the schedules that are compared take their place.")
     return compare_trainable(trainable, **comparison)
 
 
 def _led(trial: FitTrial, trainable: Trainable, comparison: dict[str, Any]) -> Comparison | None:
     """The comparison in the first of several processes; the others train with it."""
-    if is_led():
-        train_led(lambda run: trial.fit(FitFollower(run, trial.monitor)), trial.ramp)
-        return None
     executor = comparison.get("executor")
     rule = "under DDP a comparison runs its trials one after the other, in the processes that train together"
     require(executor is None or isinstance(executor, LocalExecutor), rule, "Leave executor out.", executor=executor)
+    if is_led():
+        train_led(lambda run: trial.fit(FitFollower(run, trial.monitor)), trial.ramp)
+        return None
     try:
-        return compare_trainable(trainable, **comparison)
-    finally:
+        compared = compare_trainable(trainable, **comparison)
+    except Exception:
         tell(None)
+        raise
+    tell(None)
+    return compared
 
 
 def _trainable(

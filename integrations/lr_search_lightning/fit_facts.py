@@ -12,7 +12,7 @@ from lr_search.errors import require
 from lr_search.rng import preserved_rng, seed_everything
 from lr_search_lightning.at_train_start import AtTrainStart
 from lr_search_lightning.fit_trial import FitTrial
-from lr_search_lightning.ramp_in_fit import has_plain_steps, steps_of
+from lr_search_lightning.ramp_in_fit import has_plain_steps, steps_of_fit
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class FitFacts:
         steps_per_epoch = None if batches == inf else ceil(batches / trainer.accumulate_grad_batches)
         size = getattr(trainer.train_dataloader, "batch_size", None)
         return cls(
-            num_steps=steps_of(trainer),
+            num_steps=steps_of_fit(trainer),
             steps_per_epoch=steps_per_epoch,
             validation_steps=_validation_steps(trainer, steps_per_epoch),
             batch_size=size * trainer.accumulate_grad_batches * trainer.world_size if isinstance(size, int) else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -84,7 +85,7 @@ class FitFollower(Callback):  # type: ignore[misc]  # of whichever package is in
         self._agree(trainer)
 
     @contextlib.contextmanager
-    def _kept(self) -> Any:
+    def _kept(self) -> Iterator[None]:
         """An exception inside is kept until all processes know of it."""
         try:
             yield

@@ -84,8 +84,8 @@ def _device(trainer: Any) -> torch.device:
 
 def require_unfitted(trainer: Any) -> None:
     """Refuse a Trainer that has trained: its counts of steps and epochs go on from there."""
-    fitted = trainer.global_step > 0 or (trainer.state.fn is not None and trainer.state.fn == "fit")
-    remedy = "Make a new one: L.Trainer(...)."
+    fitted = trainer.global_step > 0 or trainer.state.fn == "fit"
+    remedy = "Make a new one: Trainer(...)."
     require(not fitted, "trainer must not have trained yet", remedy, global_step=trainer.global_step)
 
 

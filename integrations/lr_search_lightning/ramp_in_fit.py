@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.training_plan import Plan
-from lr_search.errors import WorkloadError, require
+from lr_search.errors import InvalidInputError, WorkloadError, require
 from lr_search.ramp.range_test import range_test as live_range_test
 from lr_search.ramp.settings import ramp_steps
 from lr_search.workloads.batches import preserved_generators
@@ -43,9 +44,9 @@ def ramp_in_fit(trainer: Any, *, num_steps: int | None = None, plan: Plan | None
     home = home_of(trainer, "trainer", "Trainer")
     _require_plain_steps(trainer, home)
     (optimizer,) = trainer.optimizers
-    planned = steps_of(trainer)
+    planned = steps_of_fit(trainer)
     batches = FitBatches(trainer, home)
-    with muted(trainer), _apart(trainer), _hooked(trainer.lightning_module, optimizer):
+    with muted(trainer), _apart(trainer), _out_of_sight(trainer), _hooked(trainer, optimizer):
         curve = live_range_test(
             trainer.strategy.model, optimizer, batches, batches.loss, num_steps=ramp_steps(num_steps, planned), plan=plan,
             accumulate=trainer.accumulate_grad_batches, scaler=getattr(trainer.precision_plugin, "scaler", None), **settings,
@@ -53,7 +54,7 @@ def ramp_in_fit(trainer: Any, *, num_steps: int | None = None, plan: Plan | None
     return curve if plan is not None else replace(curve, plan=(curve.plan or Plan()).but(num_steps=planned))
 
 
-def steps_of(trainer: Any) -> int | None:
+def steps_of_fit(trainer: Any) -> int | None:
     """The optimizer steps of a fit; None where it has no end."""
     steps = trainer.estimated_stepping_batches
     return None if steps in (-1, _UNENDING) else int(steps)
@@ -88,7 +89,7 @@ def has_plain_steps(trainer: Any) -> bool:
     """Whether a ramp can be run in this fit."""
     try:
         _require_plain_steps(trainer, home_of(trainer, "trainer", "Trainer"))
-    except ValueError:
+    except InvalidInputError:
         return False
     return True
 
@@ -213,9 +214,22 @@ def _apart(trainer: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _hooked(module: Any, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+def _out_of_sight(trainer: Any) -> Iterator[None]:
+    """Inside, what hangs on the module does not reach the Trainer, which no step changes: it may hold all the data."""
+    modules = [each for each in trainer.lightning_module.modules() if vars(each).get("_trainer") is trainer]
+    for each in modules:
+        vars(each)["_trainer"] = weakref.proxy(trainer)
+    try:
+        yield
+    finally:
+        for each in modules:
+            vars(each)["_trainer"] = trainer
+
+
+@contextlib.contextmanager
+def _hooked(trainer: Any, optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Inside, what Lightning does between the gradient and the step is done: the module's hooks, and its clipping."""
-    trainer = module.trainer
+    module = trainer.lightning_module
 
     def before_step(*_: Any) -> None:
         module.on_after_backward()

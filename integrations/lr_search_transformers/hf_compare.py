@@ -74,17 +74,19 @@ def compare(
     require_untrained(trainer)
     _require_comparable(trainer, callbacks)
     objective = objective if objective.startswith("eval_") else f"eval_{objective}"
-    trial = TrainerTrial(TrainerLike.of(trainer, callbacks or ()), objective)
+    like = TrainerLike.of(trainer, callbacks or ())
     with left_as_it_was(trainer):
         loader = trainer.get_train_dataloader()
         num_steps, per_epoch = steps_of_training(trainer, loader), steps_in_epoch(trainer, loader)
     if schedules is None:
         schedules = planned_schedule(trainer.args.lr_scheduler_type) or "constant"
     asked = _warmed(schedules, num_steps, per_epoch, trainer.args.get_warmup_steps(num_steps))
+    trial = TrainerTrial(like, objective, num_steps)
     trainable = Trainable(
         trial, num_steps=num_steps, objective=objective, eval_every=eval_every, steps_per_epoch=per_epoch,
         direction=direction or ("minimize" if objective.endswith("loss") else "maximize"),
         batch_size=trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps, pasted=_pasted(asked),
+        own_range_test=trial.own_range_test,
     )  # fmt: skip
     return compare_trainable(trainable, schedules=asked, **settings)
 

@@ -54,6 +54,11 @@ def range_test(trainer: Trainer, **settings: Any) -> LRCurve:
         raise InvalidInputError(
             f"range_test takes {', '.join(own)} from the Trainer. Set it in its TrainingArguments, and leave it out here."
         )
+    return ramp_on(trainer, **settings)
+
+
+def ramp_on(trainer: Trainer, **settings: Any) -> LRCurve:
+    """The range test of a Trainer that is fit for it. Args: trainer: which; **settings: as of `lr_search.range_test`."""
     with left_as_it_was(trainer):
         loader = trainer.get_train_dataloader()
         accumulate = batches_a_step(trainer, loader)

@@ -20,7 +20,7 @@ from lr_search.schedules.sgdr import SGDR
 from lr_search.schedules.wsd import WSD
 
 # which of ours a lr_scheduler_type is nearest to: what a suggestion of a range test is for
-NEAREST = MappingProxyType(
+NEAREST_LRS = MappingProxyType(
     {
         "constant": "constant",
         "constant_with_warmup": "constant",
@@ -40,7 +40,7 @@ LR_ROUNDING = 1e-9  # of an LR, relative to the peak
 
 def planned_schedule(lr_scheduler_type: Any) -> str | None:
     """The schedule of ours that is nearest to a lr_scheduler_type; None where none is."""
-    return NEAREST.get(getattr(lr_scheduler_type, "value", lr_scheduler_type))
+    return NEAREST_LRS.get(getattr(lr_scheduler_type, "value", lr_scheduler_type))
 
 
 def lr_arguments(schedule: Schedule, num_steps: int) -> dict[str, Any] | None:

@@ -7,15 +7,12 @@ import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from lr_search.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from lr_search.own_loops.training_run import TrainingRun
 
 # of Trainer's constructor, which keeps each as an attribute of that name
 TAKEN = (
@@ -23,7 +20,6 @@ TAKEN = (
     "optimizer_cls_and_kwargs", "preprocess_logits_for_metrics",
 )  # fmt: skip
 LEFT_OUT = ("self", "model", "args", "callbacks", "optimizers")
-UNENDING = 10**9  # of a range test, which ends by itself
 # no report, no checkpoint, no schedule and no evaluation but ours, and nothing that would change the batches
 QUIET: dict[str, Any] = {
     "report_to": "none", "logging_strategy": "no", "logging_first_step": False, "logging_nan_inf_filter": False, "log_level": "error",
@@ -63,24 +59,25 @@ class TrainerLike:
         kept = {name: getattr(trainer, name) for name in (*TAKEN, *own)}
         return cls(type(trainer), trainer.args, kept, callbacks)
 
-    def made(self, run: TrainingRun, folder: str, extension: type[Trainer]) -> Any:
-        """A Trainer for a run, with nothing trained yet.
+    def made(self, seed: int, num_steps: int, folder: str, *extension: type[Trainer]) -> Any:
+        """A Trainer with nothing trained yet.
 
         Args:
-            run: whose seed and number of steps it has.
+            seed: of weights and batches.
+            num_steps: it would train for.
             folder: its output_dir.
-            extension: a class to derive from first.
+            *extension: a class to derive from first.
         """
         known = {field.name for field in dataclasses.fields(self.args)}  # by this version of Transformers
         args = dataclasses.replace(
             self.args,
             **{name: value for name, value in QUIET.items() if name in known},
             output_dir=folder,
-            max_steps=UNENDING if run.ramping else run.num_steps,
-            seed=run.seed,
-            data_seed=None if self.args.data_seed is None else run.seed,
+            max_steps=num_steps,
+            seed=seed,
+            data_seed=None if self.args.data_seed is None else seed,
         )
-        kind = type(self.kind.__name__, (extension, self.kind), {})
+        kind = type(self.kind.__name__, (*extension, self.kind), {})
         collator = copy.deepcopy(self.constructor["data_collator"])  # it may have a generator of its own
         constructor = {**self.constructor, "data_collator": collator}
         trainer = kind(args=args, callbacks=[each() for each in self.callbacks], **constructor)

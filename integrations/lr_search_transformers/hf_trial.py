@@ -5,15 +5,20 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
+from lr_search.curves.curve import LRCurve
+from lr_search.curves.training_plan import Plan
 from lr_search.errors import WorkloadError
+from lr_search.ramp.settings import RampSettings
+from lr_search.rng import preserved_rng
 from lr_search_transformers.hf_batches import loaders_forgotten
+from lr_search_transformers.hf_range_test import ramp_on
 from lr_search_transformers.hf_trainer_like import TrainerLike
 
 if TYPE_CHECKING:
@@ -29,19 +34,30 @@ class TrainerTrial:
     Args:
         like: makes the Trainer.
         objective: the metric that must be reported.
+        num_steps: of a training, for its range test.
     """
 
     like: TrainerLike
     objective: str
+    num_steps: int
 
     def __call__(self, run: TrainingRun) -> None:
         """Train to the end, or until the run raises Stop."""
         with _as_loud_as_before(), tempfile.TemporaryDirectory(prefix="lr_search_") as folder:
-            trainer = self.like.made(run, folder, FollowsRun)
+            trainer = self.like.made(run.seed, run.num_steps, folder, FollowsRun)
             trainer.run = run
             trainer.add_callback(ReportsToRun(trainer, run, self.objective))
             with loaders_forgotten(trainer):
                 trainer.train()
+
+    def own_range_test(self, seed: int, settings: RampSettings) -> LRCurve:
+        """The range test of a trial of that seed, on its Trainer's own parts: the gain ratio is measured too."""
+        asked = {name: value for name, value in vars(settings).items() if name != "valid_batches"}
+        rng = preserved_rng(self.like.args.device)
+        with rng, _as_loud_as_before(), tempfile.TemporaryDirectory(prefix="lr_search_") as folder:
+            curve = ramp_on(self.like.made(seed, self.num_steps, folder), **asked)
+        plan = curve.plan or Plan()
+        return replace(curve, plan=replace(plan, schedule=None))  # which may be any of those compared
 
 
 class FollowsRun(Trainer):

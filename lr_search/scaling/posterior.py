@@ -25,7 +25,7 @@ from lr_search.scaling.transfer_constants import TransferConstants, transfer_con
 
 TransferRemark = Literal["learns_nothing", "all_diverged", "edge_of_pilots", "edge_of_range", "schedule_not_measured"]
 GRID_STEP = 0.05  # decades
-HELD = 0.8
+HELD = 0.8  # the share of belief that the interval holds
 LIKELY_OUTSIDE = 0.2  # so much of the belief outside the range is said
 LITTLE = 1e-3  # of the objective untrained: a rung whose pilots gain no more has learned nothing
 

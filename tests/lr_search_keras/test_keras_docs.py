@@ -31,6 +31,6 @@ def test_the_callbacks_find_an_lr_and_follow_a_schedule(keras, tmp_path, monkeyp
 def test_a_fit_is_a_trial(keras, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = names(keras)
-    exec(printed_with("make_model().fit("), found)
+    exec(printed_with("make_model().fit(").replace("budget=3", "budget=2.5, seeds=1"), found)
     trials = found["comparison"].trials
     assert set(trials["steps"][trials["outcome"] == "finished"]) == {15}

@@ -20,6 +20,7 @@ import lr_search_lightning as lrl
 from lr_search.errors import InvalidInputError, WorkloadError
 from lr_search.ramp.settings import RampSettings
 from lr_search.rng import seed_everything
+from lr_search_lightning.fit_facts import facts_of
 from lr_search_lightning.fit_trial import FitTrial
 from tests.helpers.lightning_nets import LRS, Data, Net, bare_trainer, examples
 from tests.test_readme import printed_with
@@ -104,6 +105,25 @@ def test_the_lrs_of_each_step_are_the_schedules_and_validations_fall_on_its_chec
     assert trials["steps"].tolist() == [steps]
 
 
+@pytest.mark.parametrize(
+    ("settings", "steps", "every"),
+    [
+        ({}, 24, 6),
+        ({"val_check_interval": 0.5}, 24, 3),
+        ({"check_val_every_n_epoch": 2, "accumulate_grad_batches": 4}, 8, 4),
+        ({"check_val_every_n_epoch": None, "val_check_interval": 12}, 24, 12),
+        ({"limit_train_batches": 4, "max_steps": 10}, 10, 4),
+        ({"val_check_interval": "00:00:01:00"}, 24, None),
+    ],
+    ids=["each epoch", "twice an epoch", "accumulated", "by batches", "limited", "by time"],
+)  # fmt: skip
+@pytest.mark.usefixtures("in_empty_folder")
+def test_the_steps_and_validations_of_a_fit_are_the_trainers(settings, steps, every):
+    facts = facts_of(FitTrial(Net, Data(), partial(own_trainer, **settings), "val_loss"))
+    assert (facts.num_steps, facts.validation_steps) == (steps, every)
+    assert facts.batch_size == 8 * settings.get("accumulate_grad_batches", 1)
+
+
 @pytest.mark.usefixtures("in_empty_folder")
 def test_a_pruned_trial_ends_its_fit():
     Watched.seen = ()
@@ -147,6 +167,21 @@ def test_manual_optimization_of_two_optimizers_is_compared_and_its_range_test_re
     assert set(trials["outcome"]) == {"finished"}
     with pytest.raises(WorkloadError, match=r"needs automatic optimization.*Compare with strategies"):
         lrl.compare(Adversarial, Data(), trainer=own_trainer, **{**ONE, "budget": 3, "strategies": ["range_test"]})
+
+
+class OwnStep(Net):
+    """Takes its steps by a method of its own, in which no ramp with a gain ratio can be run."""
+
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None):
+        optimizer.step(closure=optimizer_closure)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_module_with_steps_of_its_own_is_range_tested_by_its_fit():
+    settings = {**ONE, "strategies": ["range_test"], "lr_range": (1e-3, 1.0), "budget": 3}
+    trials = lrl.compare(OwnStep, Data(), trainer=own_trainer, **settings).trials
+    assert set(trials["steps"]) == {24}
+    assert np.isfinite(trials["objective"]).any()
 
 
 class Counted(Callback):

@@ -137,6 +137,15 @@ def test_nothing_is_logged_and_no_callback_is_called():
     assert (trainer.loggers, trainer.callbacks) == ([logger], [never])
 
 
+def test_data_that_the_datamodule_holds_are_not_copied():
+    class Large(Data):
+        def __init__(self):
+            super().__init__()
+            self.images = torch.empty(2**28 + 1)  # of 1 GiB, more than would be copied
+
+    assert lrl.range_test(bare_trainer(), Net(), Large()).suggest().lr > 0
+
+
 @pytest.mark.usefixtures("in_empty_folder")
 def test_lightning_under_its_other_name():
     pl = pytest.importorskip("pytorch_lightning")

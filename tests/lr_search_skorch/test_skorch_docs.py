@@ -23,6 +23,6 @@ def test_the_callbacks_find_an_lr_and_follow_a_schedule(tmp_path, monkeypatch, c
 def test_a_fit_is_a_trial(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {**NAMES, "X": data()[0], "y": data()[1]}
-    exec(printed_with("make_net(callbacks=[Schedule(run=run)])"), names)
+    exec(printed_with("make_net(callbacks=[Schedule(run=run)])").replace("budget=3", "budget=2, seeds=1"), names)
     trials = names["comparison"].trials
     assert set(trials["steps"][trials["outcome"] == "finished"]) == {24}

@@ -93,14 +93,17 @@ def test_the_pasted_code_gives_the_trials_objective(warmup_steps, tmp_path):
     assert value_at_the_end(trainer) == pytest.approx(found.value, rel=1e-4)  # the code has the LR to 4 digits
 
 
-def test_nothing_is_left_behind(tmp_path, monkeypatch):
+def test_nothing_is_left_behind(tmp_path, monkeypatch, global_rng):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     Path(tempfile.gettempdir()).mkdir()
     trainer = tiny_trainer(tmp_path / "out", save_strategy="steps", save_steps=5, eval_strategy="steps", eval_steps=5)
     names = dict(vars(trainer))
     walked = trainer.accelerator.gradient_state.dataloader_references
     handlers, verbosity = list(logging.get_logger("transformers").handlers), logging.get_verbosity()
-    compared(trainer, strategies=["range_test"], lr_range=(1e-4, 100.0))
+    rng = global_rng()
+    found = compared(trainer, strategies=["range_test"], lr_range=(1e-4, 100.0), budget=3)
+    assert found.curves["gain_ratio"].notna().any()
+    assert global_rng() == rng
     assert vars(trainer) == names
     assert trainer.state.log_history == []
     assert trainer.accelerator._dataloaders == []

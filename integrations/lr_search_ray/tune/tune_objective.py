@@ -78,8 +78,7 @@ def tune_objective(
         WorkloadError: `workload` is no workload, or cannot be pickled.
 
     >>> batches = [[0.0], [1.0]]
-    >>> from lr_search.workloads.subject import Subject
-    from lr_search.workloads.workload import Workload
+    >>> from lr_search.workloads.workload import Workload
     >>> import torch
     >>> workload = Workload(
     ...     model=lambda: torch.nn.Linear(1, 1),
