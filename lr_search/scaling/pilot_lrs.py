@@ -11,7 +11,7 @@ from lr_search.scaling.posterior import Pilot
 from lr_search.scaling.transfer_constants import transfer_constants
 
 PILOT_STEP = 0.5  # decades between pilots
-NEAREST_PILOTS = 0.02  # decades: two pilots nearer than that tell the same
+NEAREST = 0.02  # decades: two pilots nearer than that tell the same
 
 
 def first_pilot_lrs(
@@ -61,5 +61,5 @@ def next_pilot_lr(
     if np.isinf(tried[best]):
         outward.reverse()
     inward = sorted((way for way in (down, up) if way not in outward), key=lambda way: -abs(way - best))
-    ways = [way for way in (*outward, *inward) if abs(way - best) > NEAREST_PILOTS]
+    ways = [way for way in (*outward, *inward) if abs(way - best) > NEAREST]
     return float(np.clip(10 ** (ways[0] if ways else best), prior.low, prior.high))
