@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from lr_search.ramp.range_test import range_test
     from lr_search.ramp.refinding import Refinding, refind
     from lr_search.results.recommendation import Recommendation
-    from lr_search.scaling.transfer import Transfer, transfer
+    from lr_search.scaling.told import Transfer
+    from lr_search.scaling.transfer import transfer
     from lr_search.training.branching import Branch, branches
     from lr_search.training.evaluation import Evaluation
     from lr_search.training.training import Training, train
@@ -90,7 +91,7 @@ _HOMES = {
     "Trainable": "workloads.trainable",
     "Training": "training.training",
     "TrainingRun": "own_loops.training_run",
-    "Transfer": "scaling.transfer",
+    "Transfer": "scaling.told",
     "Workload": "workloads.workload",
     "average_weights": "ensembles.averaging",
     "branches": "training.branching",

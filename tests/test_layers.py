@@ -42,7 +42,7 @@ REACHES = {
     ("lr_search.comparison.comparison", "lr_search.report.terminal"),  # print(comparison)
     ("lr_search.comparison.comparison", "lr_search.report.to_mlflow"),  # comparison.to_mlflow
     ("lr_search.comparison.comparison", "lr_search.report.to_tensorboard"),  # comparison.to_tensorboard
-    ("lr_search.scaling.transfer", "lr_search.report.plots.transfer_plot"),  # transfer.plot
+    ("lr_search.scaling.told", "lr_search.report.plots.transfer_plot"),  # transfer.plot
     ("lr_search.cli.commands", "lr_search.demo"),  # lr-search demo
     ("lr_search_ray.jobs.session", "lr_search_ray.ray_executor"),  # the type of its settings
 }

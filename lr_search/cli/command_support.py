@@ -41,7 +41,7 @@ FirstSeed = Annotated[int, typer.Option(help="The first seed.", min=0, max=2**62
 
 def answered(comparison: Comparison) -> bool:
     """Whether there is something to train with: a recommendation, or what pilots tell."""
-    from lr_search.scaling.transfer import transfers_of
+    from lr_search.scaling.told import transfers_of
 
     return comparison.recommendation is not None or bool(transfers_of(comparison.records))
 

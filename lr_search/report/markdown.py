@@ -5,7 +5,7 @@ from __future__ import annotations
 from lr_search.report.cells import cell
 from lr_search.results.findings import Findings
 from lr_search.results.tables import shown
-from lr_search.scaling.transfer import transfers_of
+from lr_search.scaling.told import transfers_of
 
 SUMMARY_HEADS = {
     "best": "best objective (mean)",

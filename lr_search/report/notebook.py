@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from lr_search.report.page_tables import Table, summary_table
-from lr_search.scaling.transfer import transfers_of
+from lr_search.scaling.told import transfers_of
 
 if TYPE_CHECKING:
     from lr_search.curves.curve import LRCurve

@@ -21,7 +21,7 @@ from lr_search.report.figures import Picture, pictures
 from lr_search.report.next_step import next_step
 from lr_search.report.plots.style import png, svg
 from lr_search.results.findings import Findings
-from lr_search.scaling.transfer import transfers_of
+from lr_search.scaling.told import transfers_of
 
 _MOST_ROWS = 10_000  # of the trials in the page; all are in trials.csv
 FIRST_ROWS = 200  # of them that are there without a script

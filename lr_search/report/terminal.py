@@ -18,7 +18,7 @@ from rich.text import Text
 from lr_search.report.cells import cell, csv_text
 from lr_search.report.markdown import summary_markdown
 from lr_search.results.findings import Findings
-from lr_search.scaling.transfer import transfers_of
+from lr_search.scaling.told import transfers_of
 
 _HEADS = {"best_lr": "at LR"}  # of the summary's columns, where they are not their names
 _GAP = 2  # columns of the terminal

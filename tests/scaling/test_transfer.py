@@ -14,7 +14,7 @@ import torch
 
 import lr_search as lrs
 from lr_search.errors import FingerprintError, InvalidInputError
-from lr_search.scaling.transfer import transfers_of
+from lr_search.scaling.told import transfers_of
 from lr_search.scaling.transfer_constants import transfer_constants
 from tests.helpers.comparing import TIMES, Followed, followed, interrupt, states, widths
 from tests.helpers.workloads import line

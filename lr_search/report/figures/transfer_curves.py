@@ -7,7 +7,7 @@ import pandas as pd
 from lr_search.report.figures.panels import Panels, panel_grid
 from lr_search.report.figures.picture import Picture, new_picture
 from lr_search.report.plots.transfer_plot import plot_transfer
-from lr_search.scaling.transfer import transfers_of
+from lr_search.scaling.told import transfers_of
 
 _MOST = 12  # in one figure
 

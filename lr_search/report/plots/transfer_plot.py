@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from lr_search.report.plots.style import PALETTE, fit_y, log_lr, own_axes, short_number
 
 if TYPE_CHECKING:
-    from lr_search.scaling.transfer import Transfer
+    from lr_search.scaling.told import Transfer
 
 _ANSWER, _INTERVAL, _EXPECTED = PALETTE[3], PALETTE[2], PALETTE[4]
 MARKERS = "osDv^"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import lr_search as lrs
-from lr_search.scaling.transfer import transfers_of
+from lr_search.scaling.told import transfers_of
 from lr_search.testing.small_comparisons import TIMES
 from lr_search_ray import RayExecutor
 from tests.helpers.on_ray import Noted
