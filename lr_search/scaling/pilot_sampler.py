@@ -39,7 +39,7 @@ class PilotSampler(PointSampler):
     >>> sampler = PilotSampler(prior, num_steps=3200, pilot_steps=200, schedule="cosine", fixed=3)
     >>> study = optuna.create_study(sampler=sampler)
     >>> [round(study.ask().suggest_float("lr", 1e-5, 10.0, log=True), 4) for _ in range(3)]
-    [0.01, 0.0032, 0.0316]
+    [0.0215, 0.0068, 0.068]
     """
 
     def __init__(

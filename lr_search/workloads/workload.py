@@ -83,7 +83,9 @@ class Workload(Subject):
         InvalidInputError: a number breaks its rule, num_epochs is given beside num_steps or for data of unknown length, or the data
             can be walked through once only or are no batches.
 
+    >>> import torch
     >>> from functools import partial
+    >>> from torch import nn
     >>> inputs = torch.linspace(-1, 1, 64).reshape(8, 8, 1)
     >>> workload = Workload(
     ...     model=lambda: nn.Linear(1, 1),

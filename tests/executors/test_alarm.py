@@ -208,6 +208,7 @@ class Closing:
         Closing.closed += 1
 
 
+@pytest.mark.long
 def test_it_does_not_ring_inside_the_garbage_collector():
     made = 0
     with contextlib.suppress(TimeUpError), alarm(0.05):

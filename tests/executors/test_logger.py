@@ -75,6 +75,7 @@ def test_a_comparison_says_its_plan_and_its_studies(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.splitlines()[0] == plan
 
 
+@pytest.mark.long
 def test_a_level_set_before_the_import_is_kept() -> None:
     code = """
 import logging

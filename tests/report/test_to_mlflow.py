@@ -65,6 +65,7 @@ def history(uri, run, metric):
     return sorted((each.step, each.value, each.timestamp - START) for each in found)
 
 
+@pytest.mark.long
 def test_a_trial_becomes_a_run_of_the_comparison(uri):
     experiment = log_to_mlflow(*tables(trial()), tracking_uri=uri)
     client = client_of(uri)

@@ -64,6 +64,7 @@ def test_an_executor_that_tells_nothing_fails() -> None:
 # --- the package
 
 
+@pytest.mark.long
 def test_importing_the_contracts_needs_pytest_and_loads_nothing_that_draws() -> None:
     code = (
         "import sys\n"
