@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -70,21 +69,25 @@ class RampListener:
 
     def stepped(self, step: int) -> str:
         """See `Listener`."""
-        silent = self._record.steps == 0 and step >= max(SILENT_STEPS, 2 * math.ceil(SILENT_STEPS / 2))
-        return self._refuse_silence(step) if silent else ""
+        if self._record.steps == 0 and step >= SILENT_STEPS:
+            raise self._silent(f"took {step} steps without run.loss(loss)")
+        return ""
 
-    def _refuse_silence(self, step: int) -> str:
-        raise WorkloadError(
-            f"{self._trainable.__name__}(run) must tell its loss at every step of a range test, but took {step} steps without "
-            "run.loss(loss). Call it at each step, or compare strategies that need no range test: strategies=['grid', 'random']."
+    def _silent(self, came: str) -> WorkloadError:
+        return WorkloadError(
+            f"{self._trainable.__name__}(run) must tell its loss at every step of a range test, but {came}. Call run.loss(loss) "
+            "once a step, or compare strategies that need no range test: strategies=['grid', 'random']."
         )
 
-    def lost(self, losses: Sequence[float]) -> str:
+    def lost(self, losses: Mapping[int, float]) -> str:
         """See `Listener`."""
         lrs, record = self.schedule.lrs, self._record
         first = record.steps
-        losses = losses[: len(lrs) - first]
-        record.take(lrs[first : first + len(losses)].tolist(), np.asarray(losses))
+        for place, step in enumerate(losses, start=first):
+            if step != place:
+                raise self._silent(f"told none between steps {place} and {step + 1}")
+        read = np.array(list(losses.values())[: len(lrs) - first])
+        record.take(lrs[first : first + len(read)].tolist(), read)
         if record.is_empty:
             raise WorkloadError(
                 "The first loss must be finite, but it was not, before any step was taken. Check the data and the loss."

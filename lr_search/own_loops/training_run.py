@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
@@ -11,7 +11,7 @@ import torch
 from lr_search.errors import Stop, WorkloadError, quoted, require
 from lr_search.kinds.checked import checked
 from lr_search.kinds.printable_names import require_name
-from lr_search.optimizers.followed import FollowedSchedule, FollowedSchedules, follow, plain_optimizers
+from lr_search.optimizers.followed import LEAST_LR, FollowedSchedule, FollowedSchedules, follow, plain_optimizers
 from lr_search.optimizers.param_groups import Optimizers
 from lr_search.own_loops.step_losses import StepLosses
 from lr_search.rng import preserved_rng
@@ -43,8 +43,8 @@ class Listener(Protocol):
     def stepped(self, step: int) -> str:
         """So many steps are done. Returns: why to stop here; empty: go on."""
 
-    def lost(self, losses: Sequence[float]) -> str:
-        """The losses of the next steps, as they were read. Returns: why to stop here; empty: go on."""
+    def lost(self, losses: Mapping[int, float]) -> str:
+        """Step (from 0 on) -> loss, as they were read. Returns: why to stop here; empty: go on."""
 
     def reported(self, evaluation: Evaluation, due: bool) -> tuple[str, Schedule | None]:
         """An evaluation. Returns: why to stop here, and the schedule from here on where it changes."""
@@ -100,8 +100,9 @@ class TrainingRun:
 
     @property
     def lr(self) -> float:
-        """The LR of the present step, that of the first parameter group."""
-        return self._schedule(self.steps_done)
+        """The LR of the present step, that of the first parameter group; never 0 before the first, as optimizers are built with it."""
+        lr = self._schedule(self.steps_done)
+        return lr if lr or self.steps_done or self._attached else LEAST_LR
 
     @property
     def done(self) -> bool:

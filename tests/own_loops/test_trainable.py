@@ -65,6 +65,48 @@ def test_the_lr_and_groups_of_an_attached_optimizer_are_those_of_a_torch_schedul
     np.testing.assert_allclose(seen[-STEPS:], np.stack([cosine, cosine / 5], axis=1), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_optimizers_built_with_run_lr_keep_their_ratios_though_a_warm_up_begins_at_0(together):
+    lrs_of_steps = []
+
+    def train(run):
+        one, other, third = (torch.nn.Parameter(torch.ones(1)) for _ in range(3))
+        groups = [{"params": [one], "lr": run.lr}, {"params": [other], "lr": run.lr / 4}]
+        optimizers = [torch.optim.SGD(groups)] + [torch.optim.Adam([third], lr=3 * run.lr)] * together
+        scheduler = run.attach(optimizers if together else optimizers[0])
+        lrs_of_steps.clear()
+        for step in range(run.num_steps):
+            lrs_of_steps.append([group["lr"] for each in optimizers for group in each.param_groups])
+            for each in optimizers:
+                each.step()
+            if step == 4:
+                optimizers[-1].add_param_group({"params": [torch.nn.Parameter(torch.ones(1))], "lr": 0.5 * run.lr})
+            scheduler.step()
+            run.report(val_loss=1.0)
+
+    comparison = compared(train, strategies={"one": 0.1}, schedules=["wsd"], budget=1)
+    assert comparison.trials["outcome"].tolist() == ["finished"]
+    wsd = lrs.schedules.by_name("wsd", lr=0.1, num_steps=STEPS)(np.arange(STEPS))
+    assert wsd[0] == 0
+    ratios = [1, 0.25, 3, 0.5] if together else [1, 0.25, 0.5]  # the last of a group that is added after some steps
+    for held, lr in zip(lrs_of_steps, wsd, strict=True):
+        np.testing.assert_allclose(held, [lr * ratio for ratio in ratios[: len(held)]])
+    assert [len(held) for held in lrs_of_steps] == [len(ratios) - 1] * 5 + [len(ratios)] * (STEPS - 5)
+
+
+def test_a_list_of_one_optimizer_may_be_attached():
+    def train(run):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=run.lr)
+        scheduler = run.attach([optimizer])
+        for _ in range(run.num_steps):
+            optimizer.step()
+            scheduler.step()
+            run.report(val_loss=optimizer.param_groups[0]["lr"])
+
+    comparison = compared(train, strategies={"one": 0.1}, schedules=["wsd"], budget=1)
+    assert comparison.trials["outcome"].tolist() == ["finished"]
+
+
 def test_several_optimizers_keep_the_ratio_that_they_were_built_with():
     seen = []
 
@@ -424,6 +466,29 @@ def test_a_range_test_of_the_librarys_own_takes_the_place_of_the_functions():
     assert trainable.range_test(3, num_steps=30, gain_ratio=True).plan.num_steps == STEPS
     lrs.compare(trainable, **{**SMALL, "budget": 3, "range_test": {"num_steps": 20}})
     assert asked == [(3, 30, True), (0, 20, None)]
+
+
+def every_other_step(run):
+    x = 0.0
+    for step in range(run.num_steps):
+        if step % 2 == 0:
+            run.loss((x - 3) ** 2 if step < 10 else math.nan)
+        x -= run.lr * 2 * (x - 3)
+        run.step()
+        if run.due:
+            run.report(val_loss=1.0)
+
+
+def test_a_range_test_with_losses_at_some_steps_only_is_refused():
+    with pytest.raises(
+        WorkloadError, match="its loss at every step of a range test, but told none between steps 1 and 3"
+    ):
+        trainable_of(every_other_step).range_test(end_lr=1e-3)
+
+
+def test_the_step_of_a_loss_that_is_not_finite_is_told_though_others_have_none():
+    comparison = compared(every_other_step, strategies={"one": 0.1}, schedules=["constant"], budget=1)
+    assert "became nan at step 11" in comparison.trials["reason"].item()
 
 
 def test_a_range_test_without_losses_is_refused():
