@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -104,7 +105,7 @@ def follow(
         InvalidInputError: a group's LR has no ratio to the first's.
     """
     ratios = iter(group_ratios(optimizers))
-    times = [[next(ratios) for _ in each.param_groups][0] for each in optimizers]
+    times = [list(islice(ratios, len(each.param_groups)))[0] for each in optimizers]  # noqa: RUF015  it takes them all
     if not isinstance(given, list | tuple):
         followed = [FollowedSchedule(optimizers[0], schedule, count)]
     else:

@@ -323,6 +323,26 @@ def test_another_function_under_the_same_name_is_refused(tmp_path):
         compared(elsewhere, **settings)
 
 
+def test_other_settings_of_a_second_optimizer_are_refused(tmp_path):
+    def adversaries(betas):
+        def train(run):
+            one, other = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
+            optimizers = [torch.optim.Adam([one], run.lr), torch.optim.Adam([other], run.lr, betas=betas)]
+            scheduler = run.attach(optimizers)
+            for _ in range(run.num_steps):
+                scheduler.step()
+                run.report(val_loss=1.0)
+
+        return train
+
+    url = f"sqlite:///{tmp_path}/a.db"
+    settings = {"strategies": {"mine": 0.1}, "schedules": ["constant"], "budget": 1, "storage": url, "name": "gan"}
+    with pytest.warns(UserWarning, match="lr_scheduler.step"):
+        compared(adversaries((0.9, 0.999)), **settings)
+        with pytest.raises(lrs.errors.FingerprintError, match=r"group 2's betas differ"):
+            compared(adversaries((0.5, 0.999)), **settings)
+
+
 def test_it_goes_on_where_it_was_and_a_larger_budget_extends_it(tmp_path):
     url = f"sqlite:///{tmp_path}/a.db"
     first = len(compared(fit_line, budget=2, storage=url).trials)
