@@ -140,7 +140,7 @@ class TrainingRun:
         require(self._attached is None, rule, "Pass all optimizers together: run.attach([first, second]).")
         optimizers = plain_optimizers(optimizer)
         self._listener.attached(optimizers)
-        self._attached = follow(optimizer, optimizers, self._schedule, self.step)
+        self._attached = follow(optimizer, optimizers, self._schedule, self._count)
         return self._attached
 
     def step(self) -> None:
@@ -148,8 +148,17 @@ class TrainingRun:
 
         Raises:
             Stop: nothing more is wanted of this training.
-            WorkloadError: it was the last before.
+            WorkloadError: it was the last before, or what was attached counts the steps.
         """
+        if self._attached is not None and self._stop is None:
+            self._stop = Stop("its steps would count twice")
+            raise WorkloadError(
+                f"{self._trainable.__name__}(run) must count each step once, but called run.step() beside the scheduler that "
+                "run.attach(optimizer) returned. Call scheduler.step() alone: it counts the step, too."
+            )
+        self._count()
+
+    def _count(self) -> None:
         self._require_going_on()
         if self.done and self._purpose == "trial":
             raise WorkloadError(
