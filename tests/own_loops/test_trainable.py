@@ -1,6 +1,8 @@
 """Training functions in range tests and comparisons: torch, scikit-learn and NumPy loops."""
 
+import gc
 import math
+import weakref
 from functools import partial
 
 import numpy as np
@@ -360,6 +362,27 @@ def test_random_states_are_as_before(capsys):
     trainable_of(fit_line).range_test()
     compared(fit_line, strategies={"mine": 0.1}, schedules=["constant"], budget=1)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_of_all_seeds_and_trials_one_model_at_most_is_held():
+    made = []
+
+    def train(run):
+        weight = torch.nn.Parameter(torch.ones(1))
+        made.append(weakref.ref(weight))
+        optimizer = torch.optim.SGD([weight], lr=run.lr)
+        scheduler = run.attach(optimizer)
+        for _ in range(run.num_steps):
+            optimizer.step()
+            scheduler.step()
+            run.report(val_loss=1.0)
+
+    trainable = trainable_of(train)
+    settings = {**SMALL, "strategies": {"mine": 0.1}, "schedules": ["constant"], "seeds": 3}
+    lrs.compare(trainable, budget=1, **settings)
+    gc.collect()
+    assert len(made) >= 6  # a first look and a trial of each
+    assert sum(each() is not None for each in made) <= 1
 
 
 # ---- what is refused, in words ----
