@@ -47,7 +47,7 @@ class Trainable(Subject):
 
     Without torch: `run.lr` at each step, or `run.schedule(step)`, and `run.step()`. A range test is the same function under a rising
     LR, ended by `lr_search.Stop`, which the function must let pass. It has no gain ratio, so that its prior is wider than a workload's.
-    Fused training, refind, snapshots and `train_best` need a `Workload`.
+    Fused training, refind, snapshots and `retrain` need a `Workload`.
 
     Args:
         train: (run) -> anything.

@@ -189,6 +189,43 @@ def test_a_range_test_ends_where_the_loss_blows_up_and_trains_no_further():
     assert calls == [True]
 
 
+@pytest.mark.parametrize("ramp", [{}, {"ramp": "linear", "start_lr": 0.0}])
+@pytest.mark.parametrize("late", [False, True])
+def test_the_losses_of_an_extended_ramp_are_those_of_its_lrs(ramp, late):
+    def bowl(run):
+        x = 0.0
+        while True:
+            loss, x = (x - 3) ** 2, x - run.lr * 2 * (x - 3)
+            if not late:
+                run.loss(loss)
+            run.step()
+            if late:
+                run.loss(loss)
+
+    settings = {"start_lr": 1e-5, "end_lr": 1e-2, "num_steps": 27, "extend": True, **ramp}  # no multiple of a block
+    curve = trainable_of(bowl).range_test(**settings)
+    assert len(curve.lr) > 27
+    gaps = np.diff(curve.lr) if ramp else np.diff(np.log(curve.lr))
+    np.testing.assert_allclose(gaps, gaps[0])
+    x, losses = 0.0, []
+    for lr in curve.lr:
+        losses.append((x - 3) ** 2)
+        x -= lr * 2 * (x - 3)
+    np.testing.assert_allclose(curve.loss, losses)
+
+
+def test_a_function_that_ends_before_the_ramp_does_is_told_so():
+    def fixed(run):
+        for _ in range(STEPS):
+            run.loss(1.0)
+            run.step()
+
+    with pytest.raises(
+        WorkloadError, match="must take the 60 steps of a range test, with a loss at each, but returned after 40"
+    ):
+        trainable_of(fixed).range_test(num_steps=60, end_lr=1e-3)
+
+
 def test_a_loss_told_after_its_step_belongs_to_it_all_the_same():
     def late(run):
         x = 0.0
