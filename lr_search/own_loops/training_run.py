@@ -126,7 +126,7 @@ class TrainingRun:
         optimizer that Accelerate has wrapped is seen through.
 
         Args:
-            optimizer: torch's, or a list of them; built with any LR, such as `run.lr`.
+            optimizer: torch's, or a list of them; built with any LR above 0, such as `run.lr`.
 
         Returns:
             A torch `LRScheduler` for one optimizer, and what steps them all for several. Call `.step()` once after each
