@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from math import ceil, inf
 from typing import Any
 
-import torch
-
 from lr_search.errors import require
 from lr_search.rng import preserved_rng, seed_everything
+from lr_search.workloads.devices import device_named
 from lr_search_lightning.at_train_start import AtTrainStart
 from lr_search_lightning.fit_trial import FitTrial
 from lr_search_lightning.ramp_in_fit import has_plain_steps, steps_of_fit
@@ -67,7 +66,7 @@ def _validation_steps(trainer: Any, steps_per_epoch: int | None) -> int | None:
 def facts_of(trial: FitTrial) -> FitFacts:
     """Set the fit of a trial up, and look. Raises: InvalidInputError: it cannot be a trial."""
     looker = AtTrainStart(FitFacts.of)
-    with preserved_rng(torch.device("cpu")):
+    with preserved_rng(device_named("auto")):
         seed_everything(0)
         trial.fit(looker)
     facts: FitFacts = looker.found

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
-
 from lr_search.curves.curve import LRCurve
 from lr_search.errors import WorkloadError
 from lr_search.own_loops.training_run import TrainingRun
 from lr_search.ramp.settings import RampSettings
 from lr_search.rng import preserved_rng, seed_everything
+from lr_search.workloads.devices import device_named
 from lr_search.workloads.forms import name_of
 from lr_search_lightning.at_train_start import AtTrainStart
 from lr_search_lightning.fit_follower import FitFollower
@@ -64,7 +63,7 @@ class FitTrial:
     def own_range_test(self, seed: int, settings: RampSettings) -> LRCurve:
         """The range test of a fit of that seed, with its gain ratio."""
         tell(Order(seed, ramp=settings))
-        with preserved_rng(torch.device("cpu")):
+        with preserved_rng(device_named("auto")):
             seed_everything(seed)
             return self.ramp(settings)
 

@@ -10,8 +10,11 @@ from typing import Any
 import torch
 from torch import distributed
 
+from lr_search.errors import error_text
+from lr_search.executors.display.logger import LOGGER
 from lr_search.ramp.settings import RampSettings
 from lr_search.rng import preserved_rng, seed_everything
+from lr_search.workloads.devices import device_named
 
 _MOVED = ("lr", "momentum", "betas")
 
@@ -119,22 +122,20 @@ def tell(order: Order | None) -> None:
 
 def train_led(fit: Callable[[LedRun], None], ramp: Callable[[RampSettings], object]) -> None:
     """In another process than the first: train with it until there is nothing more to train."""
+    device = device_named("auto")
     while (order := _told()) is not None:
-        seed_everything(order.seed)
-        try:
-            if order.ramp is None:
-                fit(LedRun(order, _device()))
-            else:
-                ramp(order.ramp)
-        except Exception:
-            continue
+        with preserved_rng(device):
+            seed_everything(order.seed)
+            try:
+                if order.ramp is None:
+                    fit(LedRun(order, device))
+                else:
+                    ramp(order.ramp)
+            except Exception as error:  # the first process knows what ended its fit, and decides what comes next
+                LOGGER.debug("A fit of this process was ended: %s", error_text(error))
 
 
 def _told() -> Order | None:
     received: list[Order | None] = [None]
     distributed.broadcast_object_list(received, src=0)
     return received[0]
-
-
-def _device() -> torch.device:
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
 
 from lr_search.errors import require
 from lr_search.optimizers.accelerated import is_accelerated
-from lr_search.optimizers.param_groups import AttachedSchedule, Optimizers, group_ratios, groups, set_lr
+from lr_search.optimizers.param_groups import AttachedSchedule, Optimizers, group_ratios, set_lr
 from lr_search.schedules.base import Schedule
+
+LEAST_LR = 1e-30  # in the place of a warm-up's first LR of 0, to which no parameter group would have a ratio
 
 
 class FollowedSchedule(AttachedSchedule):
@@ -20,14 +23,19 @@ class FollowedSchedule(AttachedSchedule):
         self, optimizer: torch.optim.Optimizer, schedule: Schedule, count: Callable[[], None] | None, times: float = 1.0
     ) -> None:
         self._count: Callable[[], None] | None = None
+        self._stood_in = False
         super().__init__(optimizer, schedule)
         self.ratios = [times * ratio for ratio in self.ratios]
+        self.built_lr /= times  # to which the LR of a group that is added later has its ratio
+        self._stood_in = self.built_lr < 1e6 * LEAST_LR
         self.change(schedule)
         self._count = count
 
     def step(self, epoch: int | None = None) -> None:
         """Set the LR of the next step, and count the one that was taken."""
         before = self.last_epoch
+        if self._stood_in:  # an LR that nothing has a ratio to: a group that is added now has one to the present LR
+            self.built_lr = self.schedule(before) or self.built_lr
         super().step(epoch)
         if self._count is not None and self.last_epoch != before:
             self._count()
@@ -96,22 +104,13 @@ def follow(
     Raises:
         InvalidInputError: a group's LR has no ratio to the first's.
     """
-    _start_somewhere(optimizers)
-    group_ratios(optimizers)
-    first = optimizers[0].param_groups[0]["lr"]
+    ratios = iter(group_ratios(optimizers))
+    times = [list(islice(ratios, len(each.param_groups)))[0] for each in optimizers]  # noqa: RUF015  it takes them all
     if not isinstance(given, list | tuple):
         followed = [FollowedSchedule(optimizers[0], schedule, count)]
     else:
-        times = [float(each.param_groups[0]["lr"]) / float(first) for each in optimizers]
         followed = [FollowedSchedule(each, schedule, None, t) for each, t in zip(optimizers, times, strict=True)]
     for each, scheduler in zip(given if isinstance(given, list | tuple) else [given], followed, strict=True):
         if is_accelerated(each):
             scheduler.follow_steps_taken()
     return FollowedSchedules(followed, count) if isinstance(given, list | tuple) else followed[0]
-
-
-def _start_somewhere(optimizers: Sequence[torch.optim.Optimizer]) -> None:
-    """A single group that was built with the LR of a schedule's first step, 0, has nothing to keep a ratio to."""
-    held = groups(list(optimizers))
-    if len(held) == 1 and not isinstance(held[0].get("lr"), torch.Tensor) and held[0].get("lr") == 0:
-        held[0].setdefault("initial_lr", 1.0)

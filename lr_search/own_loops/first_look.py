@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,9 +79,9 @@ class LookListener:
         over = step > self._steps or (step > FIRST_STEPS and self.look.step_ends[-1] > self._until)
         return "enough was seen of its first steps" if over else ""
 
-    def lost(self, losses: Sequence[float]) -> str:
+    def lost(self, losses: Mapping[int, float]) -> str:
         """See `Listener`."""
-        self.look.losses += losses
+        self.look.losses += losses.values()
         return ""
 
     def reported(self, evaluation: Evaluation, due: bool) -> tuple[str, Schedule | None]:

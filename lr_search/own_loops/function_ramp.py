@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 
 from lr_search.arrays import FloatArray
-from lr_search.curves.curve import LRCurve
+from lr_search.curves.curve import LRCurve, Ramp
 from lr_search.curves.training_plan import Plan
 from lr_search.errors import Stop, WorkloadError, user_code
 from lr_search.optimizers.param_groups import group_ratios
@@ -30,13 +29,18 @@ _END = "the range test is at its end"
 
 @dataclass
 class RampLRs(Schedule):
-    """The LRs of a ramp, step by step; beyond its end the last one."""
+    """The LRs of a ramp, step by step; beyond its end on at the same pace, since losses are read some steps later."""
 
     lrs: FloatArray
+    ramp: Ramp
 
     def values(self, steps: FloatArray) -> FloatArray:
         """See `Schedule`."""
-        return np.asarray(self.lrs[np.minimum(steps.astype(int), len(self.lrs) - 1)])
+        last = len(self.lrs) - 1
+        within, beyond = self.lrs[np.minimum(steps.astype(int), last)], np.maximum(steps - last, 0)
+        if self.ramp == "linear":
+            return np.asarray(within + (self.lrs[1] - self.lrs[0]) * beyond)
+        return np.asarray(within * (self.lrs[1] / self.lrs[0]) ** beyond)
 
     def describe(self) -> str:
         """See `Schedule`."""
@@ -54,7 +58,7 @@ class RampListener:
 
     def __init__(self, trainable: Trainable, settings: RampSettings, lrs: FloatArray) -> None:
         self._trainable, self._settings = trainable, settings
-        self.schedule = RampLRs(lrs)
+        self.schedule = RampLRs(lrs, settings.ramp)
         self._record = RampRecord(settings.ramp)
         self._optimizers: list[torch.optim.Optimizer] = []
         self._ratios: list[float] = []
@@ -70,28 +74,34 @@ class RampListener:
 
     def stepped(self, step: int) -> str:
         """See `Listener`."""
-        silent = self._record.steps == 0 and step >= max(SILENT_STEPS, 2 * math.ceil(SILENT_STEPS / 2))
-        return self._refuse_silence(step) if silent else ""
+        if self._record.steps == 0 and step >= SILENT_STEPS:
+            raise self._silent(f"took {step} steps without run.loss(loss)")
+        return ""
 
-    def _refuse_silence(self, step: int) -> str:
-        raise WorkloadError(
-            f"{self._trainable.__name__}(run) must tell its loss at every step of a range test, but took {step} steps without "
-            "run.loss(loss). Call it at each step, or compare strategies that need no range test: strategies=['grid', 'random']."
+    def _silent(self, came: str) -> WorkloadError:
+        return WorkloadError(
+            f"{self._trainable.__name__}(run) must tell its loss at every step of a range test, but {came}. Call run.loss(loss) "
+            "once a step, or compare strategies that need no range test: strategies=['grid', 'random']."
         )
 
-    def lost(self, losses: Sequence[float]) -> str:
+    def lost(self, losses: Mapping[int, float]) -> str:
         """See `Listener`."""
-        lrs, record = self.schedule.lrs, self._record
-        first = record.steps
-        losses = losses[: len(lrs) - first]
-        record.take(lrs[first : first + len(losses)].tolist(), np.asarray(losses))
-        if record.is_empty:
-            raise WorkloadError(
-                "The first loss must be finite, but it was not, before any step was taken. Check the data and the loss."
-            )
-        if record.stopped != "finished":
-            return _END
-        return "" if record.steps < len(lrs) or self._extended() else _END
+        record = self._record
+        for place, step in enumerate(losses, start=record.steps):
+            if step != place:
+                raise self._silent(f"told none between steps {place} and {step + 1}")
+        left = list(losses.values())
+        while left:
+            lrs = self.schedule.lrs[record.steps :]
+            record.take(lrs[: len(left)].tolist(), np.array(left[: len(lrs)]))
+            left = left[len(lrs) :]
+            if record.is_empty:
+                raise WorkloadError(
+                    "The first loss must be finite, but it was not, before any step was taken. Check the data and the loss."
+                )
+            if record.stopped != "finished" or (len(self.schedule.lrs) == record.steps and not self._extended()):
+                return _END
+        return ""
 
     def _extended(self) -> bool:
         lrs = self.schedule.lrs
@@ -135,11 +145,11 @@ def range_test_of_function(trainable: Trainable, settings: RampSettings, *, seed
         run = TrainingRun(trainable, listener.schedule, listener, seed=seed, num_steps=steps, purpose="ramp")
         with seeded_call(trainable.torch_device, seed):
             _call(trainable, run, listener)
-        if not listener.at_end and listener.recorded < min(len(lrs), trainable.num_steps):
+        if not listener.at_end and listener.recorded < len(lrs):
             raise WorkloadError(
                 f"{trainable.__name__}(run) must take the {len(lrs)} steps of a range test, with a loss at each, but returned after "
-                f"{run.steps_done} with {listener.recorded} losses. Train on until lr_search.Stop is raised; or make the test shorter: "
-                "range_test={'num_steps': 20}."
+                f"{run.steps_done} with {listener.recorded} losses. Train on until lr_search.Stop is raised; or make the test shorter, "
+                "range_test={'num_steps': 20}; or compare strategies that need none: strategies=['grid', 'random']."
             )
         return listener.curve()
 

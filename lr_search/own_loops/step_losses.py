@@ -25,11 +25,6 @@ class StepLosses:
         self._sum, self._count = 0.0, 0
 
     @property
-    def told(self) -> bool:
-        """Whether there was any loss."""
-        return self._late is not None
-
-    @property
     def full(self) -> bool:
         """Whether a block of steps waits to be read."""
         return bool(self._waiting) and self._complete - self._read >= LOSS_BLOCK
@@ -57,8 +52,8 @@ class StepLosses:
         """A step was taken."""
         self._steps += 1
 
-    def read(self, *, whole: bool = False) -> list[float]:
-        """The mean losses of the steps since the last read, those without any left out; waits for the device.
+    def read(self, *, whole: bool = False) -> dict[int, float]:
+        """Step (from 0 on) -> mean loss, of those since the last read that have any; waits for the device.
 
         Args:
             whole: take what is there of the last step too.
@@ -71,11 +66,11 @@ class StepLosses:
         by_step: dict[int, list[float]] = {}
         for (step, _), value in zip(now, values, strict=True):
             by_step.setdefault(step, []).append(value)
-        means = [
-            math.fsum(each) / len(each) if all(map(math.isfinite, each)) else _not_finite(each)
-            for each in by_step.values()
-        ]
-        self._sum, self._count = self._sum + sum(means), self._count + len(means)
+        means = {
+            step: math.fsum(each) / len(each) if all(map(math.isfinite, each)) else _not_finite(each)
+            for step, each in by_step.items()
+        }
+        self._sum, self._count = self._sum + sum(means.values()), self._count + len(means)
         return means
 
     def mean_since(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
@@ -11,7 +11,7 @@ import torch
 from lr_search.errors import Stop, WorkloadError, quoted, require
 from lr_search.kinds.checked import checked
 from lr_search.kinds.printable_names import require_name
-from lr_search.optimizers.followed import FollowedSchedule, FollowedSchedules, follow, plain_optimizers
+from lr_search.optimizers.followed import LEAST_LR, FollowedSchedule, FollowedSchedules, follow, plain_optimizers
 from lr_search.optimizers.param_groups import Optimizers
 from lr_search.own_loops.step_losses import StepLosses
 from lr_search.rng import preserved_rng
@@ -43,8 +43,8 @@ class Listener(Protocol):
     def stepped(self, step: int) -> str:
         """So many steps are done. Returns: why to stop here; empty: go on."""
 
-    def lost(self, losses: Sequence[float]) -> str:
-        """The losses of the next steps, as they were read. Returns: why to stop here; empty: go on."""
+    def lost(self, losses: Mapping[int, float]) -> str:
+        """Step (from 0 on) -> loss, as they were read. Returns: why to stop here; empty: go on."""
 
     def reported(self, evaluation: Evaluation, due: bool) -> tuple[str, Schedule | None]:
         """An evaluation. Returns: why to stop here, and the schedule from here on where it changes."""
@@ -100,8 +100,9 @@ class TrainingRun:
 
     @property
     def lr(self) -> float:
-        """The LR of the present step, that of the first parameter group."""
-        return self._schedule(self.steps_done)
+        """The LR of the present step, that of the first parameter group; never 0 before the first, as optimizers are built with it."""
+        lr = self._schedule(self.steps_done)
+        return lr if lr or self.steps_done or self._attached else LEAST_LR
 
     @property
     def done(self) -> bool:
@@ -125,7 +126,7 @@ class TrainingRun:
         optimizer that Accelerate has wrapped is seen through.
 
         Args:
-            optimizer: torch's, or a list of them; built with any LR, such as `run.lr`.
+            optimizer: torch's, or a list of them; built with any LR above 0, such as `run.lr`.
 
         Returns:
             A torch `LRScheduler` for one optimizer, and what steps them all for several. Call `.step()` once after each
@@ -139,7 +140,7 @@ class TrainingRun:
         require(self._attached is None, rule, "Pass all optimizers together: run.attach([first, second]).")
         optimizers = plain_optimizers(optimizer)
         self._listener.attached(optimizers)
-        self._attached = follow(optimizer, optimizers, self._schedule, self.step)
+        self._attached = follow(optimizer, optimizers, self._schedule, self._count)
         return self._attached
 
     def step(self) -> None:
@@ -147,8 +148,17 @@ class TrainingRun:
 
         Raises:
             Stop: nothing more is wanted of this training.
-            WorkloadError: it was the last before.
+            WorkloadError: it was the last before, or what was attached counts the steps.
         """
+        if self._attached is not None and self._stop is None:
+            self._stop = Stop("its steps would count twice")
+            raise WorkloadError(
+                f"{self._trainable.__name__}(run) must count each step once, but called run.step() beside the scheduler that "
+                "run.attach(optimizer) returned. Call scheduler.step() alone: it counts the step, too."
+            )
+        self._count()
+
+    def _count(self) -> None:
         self._require_going_on()
         if self.done and self._purpose == "trial":
             raise WorkloadError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ class TrialListener:
         self, evaluations: list[Evaluation], control: Control | None, report: Callable[[Evaluation], bool]
     ) -> None:
         self._evaluations, self._control, self._report = evaluations, control, report
-        self.step, self._read, self.diverged, self.pruned = 0, 0, "", False
+        self.step, self.diverged, self.pruned = 0, "", False
 
     def attached(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         """See `Listener`."""
@@ -40,12 +40,11 @@ class TrialListener:
         self.step = step
         return ""
 
-    def lost(self, losses: Sequence[float]) -> str:
+    def lost(self, losses: Mapping[int, float]) -> str:
         """See `Listener`."""
-        bad = next((place for place, loss in enumerate(losses) if not np.isfinite(loss)), None)
+        bad = next((step for step, loss in losses.items() if not np.isfinite(loss)), None)
         if bad is not None:
-            self.diverged = f"the training loss became {losses[bad]} at step {self._read + bad + 1}"
-        self._read += len(losses)
+            self.diverged = f"the training loss became {losses[bad]} at step {bad + 1}"
         return "a loss was not finite" if bad is not None else ""
 
     def reported(self, evaluation: Evaluation, due: bool) -> tuple[str, Schedule | None]:

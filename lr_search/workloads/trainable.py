@@ -47,7 +47,7 @@ class Trainable(Subject):
 
     Without torch: `run.lr` at each step, or `run.schedule(step)`, and `run.step()`. A range test is the same function under a rising
     LR, ended by `lr_search.Stop`, which the function must let pass. It has no gain ratio, so that its prior is wider than a workload's.
-    Fused training, refind, snapshots and `train_best` need a `Workload`.
+    Fused training, refind, snapshots and `retrain` need a `Workload`.
 
     Args:
         train: (run) -> anything.
@@ -117,17 +117,21 @@ class Trainable(Subject):
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     def first_look(self, seed: Seed = 0) -> FirstLook:
-        """Its first steps under that seed, taken once: what it begins with, and which optimizer it attaches.
+        """Its first steps under that seed: what it begins with, and which optimizer it attaches.
+
+        Those of seed 0, which are asked for again and again, are kept; a model of each seed would fill the device.
 
         Raises:
             WorkloadError: it raised an exception, took no step, or reported something else.
         """
         from lr_search.own_loops.first_look import first_look
 
-        looks: dict[int, FirstLook] = self.__dict__.setdefault("_looks", {})
-        if seed not in looks:
-            looks[seed] = first_look(self, seed)
-        return looks[seed]
+        if seed != 0:
+            return first_look(self, seed)
+        if "_look" not in vars(self):
+            object.__setattr__(self, "_look", first_look(self, 0))
+        look: FirstLook = vars(self)["_look"]
+        return look
 
     def range_test(
         self,

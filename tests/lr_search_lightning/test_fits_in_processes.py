@@ -11,6 +11,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import pandas as pd
 import pytest
+import torch
 
 import lr_search as lrs
 import lr_search_lightning as lrl
@@ -96,10 +97,13 @@ def train_as(rank, port, folder):
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE="2"
     )
     os.chdir(folder)
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
     comparison = lrl.compare(
         Telling, Data(), trainer=two_processes, storage="sqlite:///a.db", name="ddp", **SETTINGS | {"budget": 4}
     )
     assert (comparison is None) == (rank == 1)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def free_port():

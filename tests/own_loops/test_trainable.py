@@ -1,6 +1,8 @@
 """Training functions in range tests and comparisons: torch, scikit-learn and NumPy loops."""
 
+import gc
 import math
+import weakref
 from functools import partial
 
 import numpy as np
@@ -63,6 +65,48 @@ def test_the_lr_and_groups_of_an_attached_optimizer_are_those_of_a_torch_schedul
     steps = np.arange(STEPS)
     cosine = 0.1 * (1 + np.cos(np.pi * steps / STEPS))
     np.testing.assert_allclose(seen[-STEPS:], np.stack([cosine, cosine / 5], axis=1), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_optimizers_built_with_run_lr_keep_their_ratios_though_a_warm_up_begins_at_0(together):
+    lrs_of_steps = []
+
+    def train(run):
+        one, other, third = (torch.nn.Parameter(torch.ones(1)) for _ in range(3))
+        groups = [{"params": [one], "lr": run.lr}, {"params": [other], "lr": run.lr / 4}]
+        optimizers = [torch.optim.SGD(groups)] + [torch.optim.Adam([third], lr=3 * run.lr)] * together
+        scheduler = run.attach(optimizers if together else optimizers[0])
+        lrs_of_steps.clear()
+        for step in range(run.num_steps):
+            lrs_of_steps.append([group["lr"] for each in optimizers for group in each.param_groups])
+            for each in optimizers:
+                each.step()
+            if step == 4:
+                optimizers[-1].add_param_group({"params": [torch.nn.Parameter(torch.ones(1))], "lr": 0.5 * run.lr})
+            scheduler.step()
+            run.report(val_loss=1.0)
+
+    comparison = compared(train, strategies={"one": 0.1}, schedules=["wsd"], budget=1)
+    assert comparison.trials["outcome"].tolist() == ["finished"]
+    wsd = lrs.schedules.by_name("wsd", lr=0.1, num_steps=STEPS)(np.arange(STEPS))
+    assert wsd[0] == 0
+    ratios = [1, 0.25, 3, 0.5] if together else [1, 0.25, 0.5]  # the last of a group that is added after some steps
+    for held, lr in zip(lrs_of_steps, wsd, strict=True):
+        np.testing.assert_allclose(held, [lr * ratio for ratio in ratios[: len(held)]])
+    assert [len(held) for held in lrs_of_steps] == [len(ratios) - 1] * 5 + [len(ratios)] * (STEPS - 5)
+
+
+def test_a_list_of_one_optimizer_may_be_attached():
+    def train(run):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=run.lr)
+        scheduler = run.attach([optimizer])
+        for _ in range(run.num_steps):
+            optimizer.step()
+            scheduler.step()
+            run.report(val_loss=optimizer.param_groups[0]["lr"])
+
+    comparison = compared(train, strategies={"one": 0.1}, schedules=["wsd"], budget=1)
+    assert comparison.trials["outcome"].tolist() == ["finished"]
 
 
 def test_several_optimizers_keep_the_ratio_that_they_were_built_with():
@@ -143,6 +187,43 @@ def test_a_range_test_ends_where_the_loss_blows_up_and_trains_no_further():
         x -= lr * 2 * (x - 3)
     np.testing.assert_allclose(curve.loss, losses)
     assert calls == [True]
+
+
+@pytest.mark.parametrize("ramp", [{}, {"ramp": "linear", "start_lr": 0.0}])
+@pytest.mark.parametrize("late", [False, True])
+def test_the_losses_of_an_extended_ramp_are_those_of_its_lrs(ramp, late):
+    def bowl(run):
+        x = 0.0
+        while True:
+            loss, x = (x - 3) ** 2, x - run.lr * 2 * (x - 3)
+            if not late:
+                run.loss(loss)
+            run.step()
+            if late:
+                run.loss(loss)
+
+    settings = {"start_lr": 1e-5, "end_lr": 1e-2, "num_steps": 27, "extend": True, **ramp}  # no multiple of a block
+    curve = trainable_of(bowl).range_test(**settings)
+    assert len(curve.lr) > 27
+    gaps = np.diff(curve.lr) if ramp else np.diff(np.log(curve.lr))
+    np.testing.assert_allclose(gaps, gaps[0])
+    x, losses = 0.0, []
+    for lr in curve.lr:
+        losses.append((x - 3) ** 2)
+        x -= lr * 2 * (x - 3)
+    np.testing.assert_allclose(curve.loss, losses)
+
+
+def test_a_function_that_ends_before_the_ramp_does_is_told_so():
+    def fixed(run):
+        for _ in range(STEPS):
+            run.loss(1.0)
+            run.step()
+
+    with pytest.raises(
+        WorkloadError, match="must take the 60 steps of a range test, with a loss at each, but returned after 40"
+    ):
+        trainable_of(fixed).range_test(num_steps=60, end_lr=1e-3)
 
 
 def test_a_loss_told_after_its_step_belongs_to_it_all_the_same():
@@ -281,6 +362,27 @@ def test_another_function_under_the_same_name_is_refused(tmp_path):
         compared(elsewhere, **settings)
 
 
+def test_other_settings_of_a_second_optimizer_are_refused(tmp_path):
+    def adversaries(betas):
+        def train(run):
+            one, other = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
+            optimizers = [torch.optim.Adam([one], run.lr), torch.optim.Adam([other], run.lr, betas=betas)]
+            scheduler = run.attach(optimizers)
+            for _ in range(run.num_steps):
+                for each in optimizers:
+                    each.step()
+                scheduler.step()
+                run.report(val_loss=1.0)
+
+        return train
+
+    url = f"sqlite:///{tmp_path}/a.db"
+    settings = {"strategies": {"mine": 0.1}, "schedules": ["constant"], "budget": 1, "storage": url, "name": "gan"}
+    compared(adversaries((0.9, 0.999)), **settings)
+    with pytest.raises(lrs.errors.FingerprintError, match=r"group 2's betas differ"):
+        compared(adversaries((0.5, 0.999)), **settings)
+
+
 def test_it_goes_on_where_it_was_and_a_larger_budget_extends_it(tmp_path):
     url = f"sqlite:///{tmp_path}/a.db"
     first = len(compared(fit_line, budget=2, storage=url).trials)
@@ -299,12 +401,43 @@ def test_random_states_are_as_before(capsys):
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_of_all_seeds_and_trials_one_model_at_most_is_held():
+    made = []
+
+    def train(run):
+        weight = torch.nn.Parameter(torch.ones(1))
+        made.append(weakref.ref(weight))
+        optimizer = torch.optim.SGD([weight], lr=run.lr)
+        scheduler = run.attach(optimizer)
+        for _ in range(run.num_steps):
+            optimizer.step()
+            scheduler.step()
+            run.report(val_loss=1.0)
+
+    trainable = trainable_of(train)
+    settings = {**SMALL, "strategies": {"mine": 0.1}, "schedules": ["constant"], "seeds": 3}
+    lrs.compare(trainable, budget=1, **settings)
+    gc.collect()
+    assert len(made) >= 6  # a first look and a trial of each
+    assert sum(each() is not None for each in made) <= 1
+
+
 # ---- what is refused, in words ----
 
 
 def takes_more(run):
     descend(run)
     run.step()
+
+
+def counts_twice(run):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=run.lr)
+    scheduler = run.attach(optimizer)
+    while not run.done:
+        optimizer.step()
+        scheduler.step()
+        run.step()
+        run.report(val_loss=1.0)
 
 
 def takes_fewer(run):
@@ -355,7 +488,7 @@ def steps_twice(run):
     for _ in range(run.num_steps):
         optimizer.step()
         scheduler.step()
-        run.step()
+        scheduler.step()
         if run.due:
             run.report(val_loss=1.0)
 
@@ -378,6 +511,7 @@ def raises(run):
         (swallows, r"swallows\(run\) must let lr_search.Stop pass, but it went on after Stop was raised"),
         (swallows_for_ever, r"swallows_for_ever\(run\) must let lr_search.Stop pass"),
         (steps_twice, r"steps_twice\(run\) must take num_steps=40 steps, but called step\(\) again after the 40th"),
+        (counts_twice, r"counts_twice\(run\) must count each step once, but called run.step\(\) beside the scheduler"),
         (raises, r"raises\(run\) must get through its first steps, but it raised OSError: no such file"),
     ],
 )
@@ -424,6 +558,29 @@ def test_a_range_test_of_the_librarys_own_takes_the_place_of_the_functions():
     assert trainable.range_test(3, num_steps=30, gain_ratio=True).plan.num_steps == STEPS
     lrs.compare(trainable, **{**SMALL, "budget": 3, "range_test": {"num_steps": 20}})
     assert asked == [(3, 30, True), (0, 20, None)]
+
+
+def every_other_step(run):
+    x = 0.0
+    for step in range(run.num_steps):
+        if step % 2 == 0:
+            run.loss((x - 3) ** 2 if step < 10 else math.nan)
+        x -= run.lr * 2 * (x - 3)
+        run.step()
+        if run.due:
+            run.report(val_loss=1.0)
+
+
+def test_a_range_test_with_losses_at_some_steps_only_is_refused():
+    with pytest.raises(
+        WorkloadError, match="its loss at every step of a range test, but told none between steps 1 and 3"
+    ):
+        trainable_of(every_other_step).range_test(end_lr=1e-3)
+
+
+def test_the_step_of_a_loss_that_is_not_finite_is_told_though_others_have_none():
+    comparison = compared(every_other_step, strategies={"one": 0.1}, schedules=["constant"], budget=1)
+    assert "became nan at step 11" in comparison.trials["reason"].item()
 
 
 def test_a_range_test_without_losses_is_refused():

@@ -62,14 +62,13 @@ def _start(trainable: Trainable, look: FirstLook) -> dict[str, Any]:
     if look.metrics or later:
         start["metrics"] = plain_value({**look.metrics, **later})
     if look.optimizers:
-        start["optimizer"] = optimizer_print(None, look.optimizers[0])
+        start["optimizer"] = optimizer_print(None, look.optimizers)
+        shapes = {name: [str(each.dtype), list(each.shape)] for name, each in look.weights.items()}
         start["model"] = {
             "parameters": len(look.weights),
             "numbers": sum(each.numel() for each in look.weights.values()),
             "frozen": 0,
-            "shapes": value_print({name: [str(each.dtype), list(each.shape)] for name, each in look.weights.items()})[
-                0
-            ],
+            "shapes": value_print(shapes)[0],
             "weights": value_print(look.weights),
         }
     value = look.metrics.get(trainable.objective, math.nan)
