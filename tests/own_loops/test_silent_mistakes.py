@@ -108,5 +108,5 @@ def test_a_scheduler_beside_the_attached_one_is_refused():
         followed, other = run.attach(optimizer), torch.optim.lr_scheduler.StepLR(optimizer, 10)
         trained(run, weight, optimizer, lambda: (followed.step(), other.step()))
 
-    with pytest.raises(WorkloadError, match="in step 11 it was .* Take out what else sets it"):
+    with pytest.raises(WorkloadError, match=r"in step 11 it was .* Take out what else sets it"):
         compared(train)
