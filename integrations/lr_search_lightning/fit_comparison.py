@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+import torch
+
 from lr_search.comparison.compare import compare as compare_trainable
 from lr_search.comparison.comparison import Comparison
 from lr_search.errors import require
@@ -68,6 +70,9 @@ def compare(
         WorkloadError: the fit cannot be trained, or does not log the monitor.
         MissingPackageError: Lightning is not installed.
     """
+    made = isinstance(make_module, torch.nn.Module)
+    rule = "make_module must be a function that makes a module, a new one for each trial"
+    require(not made, rule, "Pass its class, or lambda: Net(...).", make_module=make_module)
     trial = FitTrial(make_module, datamodule, trainer, monitor, tuple(keep_callbacks))
     facts = facts_of(trial)
     trainable = _trainable(trial, facts, direction, num_steps, eval_every)

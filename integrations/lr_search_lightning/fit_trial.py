@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from lr_search.curves.curve import LRCurve
-from lr_search.errors import WorkloadError
+from lr_search.errors import WorkloadError, require
 from lr_search.own_loops.training_run import TrainingRun
 from lr_search.ramp.settings import RampSettings
 from lr_search.rng import preserved_rng, seed_everything
@@ -84,6 +84,8 @@ class FitTrial:
             data, trainer = _made(self.datamodule), self.trainer()
             require_data(module, data, home)
             home_of(trainer, "trainer()", "Trainer")
+            rule, steps = "trainer() must make a new Trainer each time it is called", trainer.global_step
+            require(steps == 0, rule, "Make it inside: lambda: Trainer(...).", global_step=steps)
             kept = [each for each in trainer.callbacks if type(each) in self.keep_callbacks]
             trainer.callbacks, trainer.loggers, trainer.num_sanity_val_steps = [follower, *kept], [], 0
             vars(module)["configure_callbacks"] = list

@@ -79,6 +79,7 @@ class FunctionRun(SoloRun):
             with stop_swallowed_told():
                 self._trainable.train(run)
                 run.end()
+                run.require_followed()
         except Stop:
             if not run.stopped:
                 raise WorkloadError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
 import torch
 
-from lr_search.errors import require
+from lr_search.errors import WorkloadError, require
 from lr_search.optimizers.accelerated import is_accelerated
 from lr_search.optimizers.param_groups import AttachedSchedule, Optimizers, group_ratios, set_lr
 from lr_search.schedules.base import Schedule
@@ -34,11 +35,23 @@ class FollowedSchedule(AttachedSchedule):
     def step(self, epoch: int | None = None) -> None:
         """Set the LR of the next step, and count the one that was taken."""
         before = self.last_epoch
+        if before >= 0:
+            self._require_untouched()
         if self._stood_in:  # an LR that nothing has a ratio to: a group that is added now has one to the present LR
             self.built_lr = self.schedule(before) or self.built_lr
         super().step(epoch)
         if self._count is not None and self.last_epoch != before:
             self._count()
+
+    def _require_untouched(self) -> None:
+        lr = self.schedule(self.last_epoch)
+        for group, ratio in zip(self.optimizer.param_groups, self.ratios, strict=False):
+            if not math.isclose(float(group["lr"]), lr * ratio, rel_tol=1e-4):
+                raise WorkloadError(
+                    "The LR of an attached optimizer must be set by run.attach's scheduler alone, but in step "
+                    f"{self.last_epoch + 1} it was {float(group['lr']):.4g} where {lr * ratio:.4g} had been set. Take out what else "
+                    'sets it: another scheduler, or lines such as group["lr"] = ...'
+                )
 
     def change(self, schedule: Schedule) -> None:
         """Follow another schedule from the present step on."""

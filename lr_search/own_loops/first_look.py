@@ -71,7 +71,7 @@ class LookListener:
         self.look.times = [lr / lrs[0] if lrs[0] else 1.0 for lr in lrs]
         groups = [group["params"] for optimizer in optimizers for group in optimizer.param_groups]
         held = {f"{g}.{p}": each for g, group in enumerate(groups) for p, each in enumerate(group)}
-        self.look.weights = {name: each.detach().clone() for name, each in held.items() if not _is_lazy(each)}
+        self.look.weights = {name: each.detach().clone() for name, each in held.items() if not is_lazy(each)}
 
     def stepped(self, step: int) -> str:
         """See `Listener`."""
@@ -90,7 +90,8 @@ class LookListener:
         return "", None
 
 
-def _is_lazy(parameter: torch.Tensor) -> bool:
+def is_lazy(parameter: torch.Tensor) -> bool:
+    """Whether its shape is not known yet."""
     return isinstance(parameter, UninitializedParameter)
 
 
@@ -132,6 +133,7 @@ def _call(trainable: Trainable, run: TrainingRun, seed: int) -> Any:
             with user_code, suppress(Stop), stop_swallowed_told():
                 trainable.train(run)
             run.end()
+            run.require_followed()
         except LRSearchError:
             raise
         except Exception as error:

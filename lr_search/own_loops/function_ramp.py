@@ -145,6 +145,7 @@ def range_test_of_function(trainable: Trainable, settings: RampSettings, *, seed
         run = TrainingRun(trainable, listener.schedule, listener, seed=seed, num_steps=steps, purpose="ramp")
         with seeded_call(trainable.torch_device, seed):
             _call(trainable, run, listener)
+        run.require_followed()
         if not listener.at_end and listener.recorded < len(lrs):
             raise WorkloadError(
                 f"{trainable.__name__}(run) must take the {len(lrs)} steps of a range test, with a loss at each, but returned after "

@@ -42,7 +42,7 @@ class StepLosses:
             kept: Any = value.detach().reshape(()) if value.device.type != "cpu" else float(value.detach())
         else:
             try:
-                kept = float(value)
+                kept = float(value.detach() if isinstance(value, torch.Tensor) else value)
             except (TypeError, ValueError, RuntimeError):
                 rule = "run.loss(...) must be given a number, or a tensor of one element"
                 raise WorkloadError(f"{rule}, but got {quoted(value)}. Take its mean.") from None

@@ -82,6 +82,7 @@ class TrainingRun:
         elif purpose == "look" and num_steps is not None:
             self._checkpoints = {0, num_steps}
         self._due = 0 in self._checkpoints
+        self._asked = -1  # the last step for which the LR was asked
         self._losses = StepLosses()
         self._evaluation: Evaluation | None = None
         self._attached: FollowedSchedule | FollowedSchedules | None = None
@@ -96,11 +97,13 @@ class TrainingRun:
     @property
     def schedule(self) -> Schedule:
         """Step -> LR: the schedule that holds now, or the ramp of a range test."""
+        self._asked = self.num_steps
         return self._schedule
 
     @property
     def lr(self) -> float:
         """The LR of the present step, that of the first parameter group; never 0 before the first, as optimizers are built with it."""
+        self._asked = max(self._asked, self.steps_done)
         lr = self._schedule(self.steps_done)
         return lr if lr or self.steps_done or self._attached else LEAST_LR
 
@@ -235,6 +238,21 @@ class TrainingRun:
         if self._went_on:
             self._require_going_on()
         self._read(whole=True)
+
+    def require_followed(self) -> None:
+        """Refuse a training that took its steps without asking for their LRs.
+
+        Raises:
+            WorkloadError: nothing was attached, and the LR was never read, or at the first step alone though it changes.
+        """
+        lrs = {self._schedule(step) for step in (0, self.steps_done // 2, self.steps_done - 1) if step >= 0}
+        if self._attached is None and self.steps_done and self._asked < min(len(lrs) - 1, 1):
+            asked = "for that of the first step alone" if self._asked == 0 else "for none"
+            raise WorkloadError(
+                f"{self._trainable.__name__}(run) must take each step at its LR, but in {self.steps_done} steps it asked {asked}. "
+                "With a torch optimizer: scheduler = run.attach(optimizer), and scheduler.step() after each step; without one read "
+                "run.lr at each step."
+            )
 
     def _follow(self, schedule: Schedule) -> None:
         self._schedule = schedule

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ def find_workload(target: str) -> Workload | Trainable:
     from lr_search.workloads.workload import require_workload
 
     value = find_named(target)
-    if not isinstance(value, Subject) and callable(value) and not isinstance(value, type):
+    if not isinstance(value, Subject | type) and _needs_nothing(value):
         try:
             with user_code:
                 value = value()
@@ -35,6 +36,17 @@ def find_workload(target: str) -> Workload | Trainable:
         except Exception as error:
             raise InvalidInputError(f"{target}() must return a workload, but it raised {error_text(error)}.") from error
     return require_workload(value)
+
+
+def _needs_nothing(value: object) -> bool:
+    """Whether it can be called without arguments."""
+    try:
+        inspect.signature(value).bind()  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    except ValueError:  # no signature is known
+        return callable(value)
+    return True
 
 
 def find_named(target: str) -> Any:

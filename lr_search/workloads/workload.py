@@ -119,8 +119,8 @@ class Workload(Subject):
 
     kind_error: ClassVar[type[WorkloadError]] = WorkloadError
     kind_remedy: ClassVar[str] = (
-        "Build one with lr_search.Workload(...), classification(...) or regression(...); or decorate a training function: "
-        "@lr_search.trainable(num_steps=...)."
+        "Build one with lr_search.Workload(...), classification(...) or regression(...); compare(...) takes others too: "
+        "decorate a training function: @lr_search.trainable(num_steps=...)."
     )
 
     def __post_init__(self, num_epochs: float | None) -> None:

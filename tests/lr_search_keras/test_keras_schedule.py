@@ -77,6 +77,7 @@ def test_a_schedule_and_a_run_or_neither_are_refused():
     def train(run):
         with pytest.raises(InvalidInputError, match="either a schedule or a run"):
             Schedule("cosine", run=run)
+        run.loss(run.lr)
         run.step()
 
     lrs.Trainable(train, num_steps=1).first_look()

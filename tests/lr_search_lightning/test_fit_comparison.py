@@ -244,6 +244,17 @@ def test_what_cannot_be_compared_is_refused(module, settings, error, message):
         lrl.compare(module, **{"datamodule": Data(), "trainer": own_trainer, **ONE, "budget": 3, **settings})
 
 
+def test_what_is_made_once_for_all_trials_is_refused():
+    module, trainer = Net(), own_trainer()
+    settings = {**ONE, "datamodule": Data(), "trainer": own_trainer}
+    with pytest.raises(InvalidInputError, match=r"make_module must be a function that makes a module.*Pass its class"):
+        lrl.compare(module, **settings)
+    with pytest.raises(WorkloadError, match="Make the model and the optimizer inside the function"):
+        lrl.compare(lambda: module, **settings)
+    with pytest.raises(InvalidInputError, match=r"trainer\(\) must make a new Trainer each time it is called"):
+        lrl.compare(Net, **{**settings, "trainer": lambda: trainer})
+
+
 def test_the_data_given_are_copied_for_each_trial(in_empty_folder):
     class Moving(Data):
         """A loader whose generator goes on from fit to fit."""

@@ -443,7 +443,7 @@ def counts_twice(run):
 def takes_fewer(run):
     for _ in range(min(5, run.num_steps)):
         run.step()
-        run.report(val_loss=1.0)
+        run.report(val_loss=run.lr)
 
 
 def never_steps(run):
@@ -453,7 +453,7 @@ def never_steps(run):
 
 def never_reports(run):
     for _ in range(run.num_steps):
-        run.loss(1.0)
+        run.loss(run.lr)
         run.step()
 
 
@@ -467,7 +467,7 @@ def reports_another(run):
 def swallows(run):
     for _ in range(run.num_steps):
         try:
-            run.loss(math.nan)
+            run.loss(run.lr * math.nan)
             run.step()
         except Exception:
             continue
@@ -476,7 +476,7 @@ def swallows(run):
 def swallows_for_ever(run):
     while not run.done:
         try:
-            run.loss(math.nan)
+            run.loss(run.lr * math.nan)
             run.step()
         except Exception:
             continue
@@ -531,6 +531,11 @@ def test_a_function_that_does_otherwise_is_told_so(train, rule):
 def test_what_only_a_workload_can_do_is_refused(settings, what):
     with pytest.raises(InvalidInputError, match=what):
         compared(descend, **settings)
+
+
+def test_what_takes_a_workload_alone_says_that_only_a_comparison_takes_a_function():
+    with pytest.raises(WorkloadError, match=r"must be an lr_search.Workload, but .* compare\(...\) takes others too"):
+        lrs.train(trainable_of(descend), lrs.schedules.by_name("constant", lr=0.1, num_steps=STEPS))
 
 
 def test_retraining_for_the_weights_needs_a_workload():
@@ -588,7 +593,7 @@ def test_a_range_test_without_losses_is_refused():
         for _ in range(run.num_steps):
             run.step()
             if run.due:
-                run.report(val_loss=1.0)
+                run.report(val_loss=run.lr)
 
     with pytest.raises(WorkloadError, match=r"silent\(run\) must tell its loss at every step of a range test"):
         compared(silent)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from lr_search.errors import InvalidInputError, UnknownNameError
+from lr_search.errors import InvalidInputError, UnknownNameError, WorkloadError
 from lr_search.workloads.target import factory_of, find_named, find_workload, short_target, split_target
 
 FILE = """
@@ -77,6 +77,12 @@ def test_the_nearest_file_and_name_are_told(folder):
         find_named("work/nte_1.py:made")
     with pytest.raises(UnknownNameError, match=r"The name in work/net_1.py must be .* Did you mean 'workload'"):
         find_named("work/net_1.py:wokload")
+
+
+def test_a_training_function_that_was_not_decorated_is_told_how(folder):
+    (folder / "net_1.py").write_text("def train(run): pass")
+    with pytest.raises(WorkloadError, match=r"decorate a training function: @lr_search.trainable\(num_steps=...\)"):
+        find_workload("work/net_1.py:train")
 
 
 def test_a_file_that_raises_is_told_where_and_can_be_mended(folder):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from lr_search.errors import WorkloadError
-from lr_search.own_loops.first_look import FirstLook, first_look
+from lr_search.own_loops.first_look import FirstLook, first_look, is_lazy
 from lr_search.plain import plain_value
 from lr_search.storage.fingerprints.differences import UNTRAINED, part_differences
 from lr_search.storage.fingerprints.optimizer_print import optimizer_print
@@ -40,7 +42,8 @@ def steady_function_start(trainable: Trainable, seed: int) -> tuple[dict[str, An
         WorkloadError: it begins with other weights when it is called again with the same seed.
     """
     start = function_start(trainable, seed)
-    again = _start(trainable, first_look(trainable, seed))
+    with _moved(trainable.first_look(seed)):
+        again = _start(trainable, first_look(trainable, seed))
     for name in ("model", "optimizer"):
         if changes := part_differences(name, start, again, ("the first time", "the second")) if name in start else []:
             raise WorkloadError(
@@ -49,6 +52,22 @@ def steady_function_start(trainable: Trainable, seed: int) -> tuple[dict[str, An
                 "Python, which are seeded before each call, or from generators that run.seed seeds."
             )
     return start, [name for name in UNTRAINED if name in start and part_differences(name, start, again)]
+
+
+@contextmanager
+def _moved(look: FirstLook) -> Iterator[None]:
+    """Moves the weights of a look, as a training would: a call that begins with other weights then was left them. Puts them back."""
+    held = [each for optimizer in look.optimizers for group in optimizer.param_groups for each in group["params"]]
+    before = [(each, each.detach().clone()) for each in held if not is_lazy(each) and each.is_floating_point()]
+    try:
+        with torch.no_grad():
+            for each, _ in before:
+                each.add_(1.0)
+        yield
+    finally:
+        with torch.no_grad():
+            for each, value in before:
+                each.copy_(value)
 
 
 def _start(trainable: Trainable, look: FirstLook) -> dict[str, Any]:
