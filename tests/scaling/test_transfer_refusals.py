@@ -10,7 +10,10 @@ import torch
 import lr_search as lrs
 from lr_search.errors import InvalidInputError
 from lr_search.scaling.told import transfer_lines, transfers_of
+from tests.helpers.comparing import Followed, followed, interrupt, states
 from tests.helpers.workloads import line
+
+__all__ = ["followed"]
 
 LONG = 480  # steps of a full training; its pilots have 30 and 120
 SHORT = {"num_steps": 20}  # of range tests
@@ -64,12 +67,12 @@ def test_a_training_function_is_told_that_a_workload_is_needed() -> None:
 
 
 def test_a_schedule_of_one_s_own_is_told_how_it_gets_a_name() -> None:
-    with pytest.raises(InvalidInputError, match="schedule must be a name: .* register one of your own"):
+    with pytest.raises(InvalidInputError, match=r"schedule must be a name: .* register one of your own"):
         transferred(schedule=lrs.schedules.Constant)
 
 
 def test_below_one_training_a_strategy_of_full_ones_is_refused_before_the_pilots_cost() -> None:
-    with pytest.raises(InvalidInputError, match="one full training of 480 steps in 'grid', .* Give at least 1. Below"):
+    with pytest.raises(InvalidInputError, match=r"one full training of 480 steps in 'grid', .* Give at least 1. Below"):
         compared(strategies=["transfer", "grid"], budget=0.1)
 
 
@@ -88,3 +91,23 @@ def test_of_several_seeds_each_is_named() -> None:
     told = transfers_of(found.records)
     assert transfer_lines(found.records) == [f"Seed {seed}: {each}" for seed, each in enumerate(told)]
     assert f"Seed 1: cosine with SGD in 480 steps: LR {told[1].lr:.3g}" in " ".join(str(found).split())
+
+
+def test_pilots_that_learned_nothing_have_no_arrow_to_the_answer() -> None:
+    deaf, hearing = transferred(lr_range=(1e-12, 1e-8)), transferred()
+    assert "learned nothing" in str(deaf)
+    assert [len(found.plot().texts) for found in (deaf, hearing)] == [0, 1]
+
+
+def test_fused_pilots_stopped_in_a_wave_and_gone_on_with_are_the_same_to_rounding(followed: type[Followed]) -> None:
+    storage, fused = optuna.storages.InMemoryStorage(), lrs.FusedExecutor(width=4)
+    undisturbed = compared(budget=0.8, executor=fused)
+    followed.happens = staticmethod(interrupt(followed.count("evaluated") + 3))
+    with pytest.raises(KeyboardInterrupt):
+        compared(budget=0.8, executor=fused, storage=storage)
+    assert states(storage)["WAITING"] >= 1
+    followed.happens = staticmethod(lambda evaluations: None)
+    again = compared(budget=0.8, executor=fused, storage=storage)
+    (one,), (other,) = transfers_of(again.records), transfers_of(undisturbed.records)
+    pd.testing.assert_frame_equal(one.table, other.table, rtol=1e-4, atol=1e-6)
+    assert one.lr == pytest.approx(other.lr)
