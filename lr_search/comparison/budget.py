@@ -100,7 +100,7 @@ class Budget:
 
     @property
     def _begun(self) -> bool:
-        """Whether every optimizer's range tests were followed by others in an earlier call."""
+        """Whether the range tests move no optimizer's range any more: what follows them has begun."""
         return all(side.settled for side in self.asked.sides.values())
 
     @property
