@@ -34,7 +34,9 @@ class Budget:
         good = 0 < budget <= MOST_BUDGET
         require(good, f"budget must be above 0 and at most {MOST_BUDGET:,} full trainings", budget=budget)
         for side in self.asked.sides.values():
-            for strategy, layout in itertools.product(side.strategies, side.layouts.values()):
+            # first those that no budget below one full training pays for
+            in_turn = sorted(side.strategies, key=lambda strategy: strategy.pilots is not None)
+            for strategy, layout in itertools.product(in_turn, side.layouts.values()):
                 has_pilots = strategy.pilots is not None
                 if not (self.rungs_of(strategy) if has_pilots else self.trials_of(strategy, layout, side)):
                     raise self._too_small(strategy, layout, side)
@@ -97,6 +99,11 @@ class Budget:
         return self.asked.curves * RampSettings(**self.asked.range_test).most_steps()
 
     @property
+    def _begun(self) -> bool:
+        """Whether the range tests move no optimizer's range any more: what follows them has begun."""
+        return all(side.settled for side in self.asked.sides.values())
+
+    @property
     def pilots_after(self) -> int:
         """Steps that are kept for range tests before pilots are planned: twice as many where they may go on beyond their range."""
         return self.range_test_steps * (2 if self.asked.range_test.get("extend") else 1)
@@ -107,12 +114,29 @@ class Budget:
         left = self.study_steps - self.pilots_after
         for rung in () if strategy.pilots is None else strategy.pilots.rungs:
             each = rung.num_steps(self._num_steps)
+            least = 1 if rungs else rung.pilots
             count = min(rung.pilots, max(0, left) // each)
-            if count < (1 if rungs else rung.pilots):
+            if not rungs and self._begun and least * each <= self.study_steps - self.range_test_steps:
+                count = least  # a larger budget, which let the range test go on, has begun them
+            if count < least:
                 break
             rungs.append((rung, count))
             left -= count * each
         return rungs
+
+    def trains(self, strategy: Strategy) -> bool:
+        """Whether any study of that strategy has a full training."""
+        return any(
+            strategy.name == each.name and self.trials_of(each, layout, side)
+            for side in self.asked.sides.values()
+            for each, layout in itertools.product(side.strategies, side.layouts.values())
+        )
+
+    def full_from(self, strategy: Strategy) -> str:
+        """The budget from which on a study has a full training after all its pilots, in full trainings."""
+        rungs = () if strategy.pilots is None else strategy.pilots.rungs
+        pilots = sum(rung.pilots * rung.num_steps(self._num_steps) for rung in rungs)
+        return _up((self.pilots_after + pilots + self._num_steps) / self._num_steps)
 
     def first_steps(self, strategy: Strategy, side: Side) -> int:
         """Steps that range tests, a probe or pilots take at most before a study of that strategy and optimizer trains."""
@@ -157,12 +181,7 @@ class Budget:
     @property
     def _trains(self) -> bool:
         """Whether any study has a full training."""
-        ways = (
-            (strategy, layout, side)
-            for side in self.asked.sides.values()
-            for strategy, layout in itertools.product(side.strategies, side.layouts.values())
-        )
-        return any(self.trials_of(*way) for way in ways)
+        return any(self.trains(strategy) for side in self.asked.sides.values() for strategy in side.strategies)
 
     def _searched(self, side: Side) -> tuple[int, int]:
         """Pilots and full trainings with one optimizer and seed, and their steps."""

@@ -69,7 +69,11 @@ def _pilot_lines(budget: Budget) -> list[str]:
         told = [
             f"{_count(count, 'pilot')} of {rung.num_steps(full):,} steps" for rung, count in budget.rungs_of(strategy)
         ]
-        lines += [f"{strategy.name}: a study begins with {' and '.join(told)}"] if told else []
+        if told:
+            no_more = f", and has no full training: it has one from a budget of {budget.full_from(strategy)} on"
+            lines.append(
+                f"{strategy.name}: a study begins with {' and '.join(told)}{'' if budget.trains(strategy) else no_more}"
+            )
     return lines
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lr_search.report.cells import cell
 from lr_search.results.findings import Findings
 from lr_search.results.tables import shown
-from lr_search.scaling.told import transfers_of
+from lr_search.scaling.told import transfer_lines
 
 SUMMARY_HEADS = {
     "best": "best objective (mean)",
@@ -27,7 +27,7 @@ def summary_markdown(findings: Findings) -> str:
     lines = [f"# {markdown_text(findings.name)}", ""]
     if best is None:
         lines += [findings.lack, ""]
-        lines += [line for told in transfers_of(findings.records) for line in (markdown_text(str(told)), "")]
+        lines += [line for told in transfer_lines(findings.records) for line in (markdown_text(told), "")]
     else:
         if best.against_today is not None:
             lines += [markdown_text(best.against_today.sentence), ""]

@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from lr_search.report.page_tables import Table, summary_table
-from lr_search.scaling.told import transfers_of
+from lr_search.scaling.told import transfer_lines
 
 if TYPE_CHECKING:
     from lr_search.curves.curve import LRCurve
@@ -24,7 +24,7 @@ def comparison_html(findings: Findings) -> str:
     """What to train with, and the summary."""
     best = findings.recommendation
     head = f"<h3>{escape(findings.name)}</h3>"
-    told = [str(each) for each in transfers_of(findings.records)]
+    told = transfer_lines(findings.records)
     title = "What the pilots tell" if told else "There is no answer yet"
     answer = _box(title, " ".join([findings.lack, *told])) if best is None else recommendation_html(best)
     running = f"<p>{findings.unfinished} trials still running.</p>" if findings.unfinished else ""

@@ -21,7 +21,7 @@ from lr_search.report.figures import Picture, pictures
 from lr_search.report.next_step import next_step
 from lr_search.report.plots.style import png, svg
 from lr_search.results.findings import Findings
-from lr_search.scaling.told import transfers_of
+from lr_search.scaling.told import transfer_lines
 
 _MOST_ROWS = 10_000  # of the trials in the page; all are in trials.csv
 FIRST_ROWS = 200  # of them that are there without a script
@@ -86,7 +86,7 @@ def answer_part(findings: Findings) -> dict[str, Any]:
     """What to train with, its picture, and what would make it surer."""
     best = findings.recommendation
     part: dict[str, Any] = {"recommendation": best, "lack": findings.lack, "unfinished": findings.unfinished}
-    part["transfers"] = [str(told) for told in transfers_of(findings.records)]
+    part["transfers"] = transfer_lines(findings.records)
     if best is None:
         return part
     elsewhere = {

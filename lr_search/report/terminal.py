@@ -18,7 +18,7 @@ from rich.text import Text
 from lr_search.report.cells import cell, csv_text
 from lr_search.report.markdown import summary_markdown
 from lr_search.results.findings import Findings
-from lr_search.scaling.told import transfers_of
+from lr_search.scaling.told import transfer_lines, transfers_of
 
 _HEADS = {"best_lr": "at LR"}  # of the summary's columns, where they are not their names
 _GAP = 2  # columns of the terminal
@@ -35,7 +35,7 @@ def as_text(findings: Findings, width: int) -> str:
     lines = [] if best is None or best.against_today is None else textwrap.wrap(best.against_today.sentence, width)
     if best is None:
         lines += textwrap.wrap(findings.lack, width)
-        lines += [line for told in transfers_of(findings.records) for line in textwrap.wrap(str(told), width)]
+        lines += [line for told in transfer_lines(findings.records) for line in textwrap.wrap(told, width)]
     else:
         lines += textwrap.wrap(f"{best.heading}: {best.training}", width)
         lines += textwrap.wrap(f"Expect {best.objective} {best.value:.4g}: {best.reason}", width)

@@ -58,7 +58,8 @@ class TransferPosterior:
         exponent: the decades by which the best LR is taken to move for each decade of steps.
         expected_regret: at `lr`.
         remarks: what makes it less certain: "learns_nothing" (the pilots of a length), "all_diverged" (likewise), "edge_of_pilots" (the best
-            pilot of a length is its highest or lowest LR), "edge_of_range" (the best may well lie beyond the prior's range),
+            pilot of a length is its highest or lowest LR), "edge_of_range" (the best may well lie beyond the prior's
+            range, or a pilot diverged at its low end),
             "schedule_not_measured".
         places: log10 LRs, (places,).
         density: the share of belief that the best LR lies there, (places,), of sum 1.
@@ -152,11 +153,12 @@ def _answer(
     regrets = weights @ np.array([rung.belief.regrets for rung in moved])
     inside = (places >= np.log10(prior.low) - 1e-9) & (places <= np.log10(prior.high) + 1e-9)
     stable = inside & (places < np.log10(too_high))
-    stable = stable if stable.any() else places == places[inside][0]
+    none_stable = not stable.any()
+    stable = places == places[inside][0] if none_stable else stable
     best = int(np.argmin(np.where(stable, regrets, np.inf)))
     low, high = _quantiles(places, density)
     here = float(places[best])
-    if density[~inside].sum() > LIKELY_OUTSIDE:
+    if none_stable or density[~inside].sum() > LIKELY_OUTSIDE:
         remarks = [*remarks, "edge_of_range"]
     return TransferPosterior(
         lr=float(np.clip(10**here, prior.low, prior.high)),

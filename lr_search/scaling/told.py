@@ -124,6 +124,13 @@ def transfers_of(records: Sequence[StudyRecord]) -> list[Transfer]:
     return [_transfer_of(studies, before.get(studies[-1].name, [])) for studies in rungs]
 
 
+def transfer_lines(records: Sequence[StudyRecord]) -> list[str]:
+    """Each of `transfers_of` in words, with its seed where there are several."""
+    told = transfers_of(records)
+    several = len({each.seed for each in told}) > 1
+    return [f"Seed {each.seed}: {each}" if several else str(each) for each in told]
+
+
 def _transfer_of(studies: Sequence[StudyRecord], before: Sequence[StudyRecord]) -> Transfer:
     """Args: studies: of the pilots, rung by rung; before: what the last one waited for."""
     plan, prior = studies[0].plan, studies[0].prior

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lr_search.comparison.compare import compare
+from lr_search.comparison.question import optimizer_name
 from lr_search.errors import LRSearchError, require
 from lr_search.kinds.checked import checked
 from lr_search.kinds.ranges import Seed
@@ -13,19 +14,21 @@ from lr_search.ramp.settings import LEAST_RAMP_STEPS, USUAL_RAMP_STEPS
 from lr_search.scaling.told import Transfer, transfers_of
 from lr_search.scaling.transfer_strategy import by_pilots
 from lr_search.storage.open import StorageLike
+from lr_search.workloads.trainable import Trainable, require_workload_for
 from lr_search.workloads.workload import Workload
 
 if TYPE_CHECKING:
     from lr_search.executors.executor import Executor
 
+_NAMED = "See lr-search list; register one of your own, as (lr, num_steps, steps_per_epoch) -> Schedule, under lr_search.schedules."
 RAMPS_A_TRAINING = 32  # a range test takes no larger part of a training, where that is 20 steps or more
 
 
 @checked
 def transfer(
-    workload: Workload,
+    workload: Workload | Trainable,
     *,
-    schedule: str,
+    schedule: Any,
     cost: float = 0.3,
     seed: Seed = 0,
     lr_range: tuple[float, float] | None = None,
@@ -43,7 +46,7 @@ def transfer(
     cost adds pilots.
 
     Args:
-        workload: what is trained, as long as it is to be trained.
+        workload: what is trained, as long as it is to be trained; a training function, which runs its own number of steps, is refused.
         schedule: the name of the one that it is to be trained under.
         cost: what may be spent, in full trainings, at most 1.
         seed: of weights and batches.
@@ -71,13 +74,23 @@ def transfer(
         "For more, compare(workload, strategies=['transfer'], budget=...): what is left then goes into full trainings.",
     )
     require(0 < cost <= 1, rule, remedy, cost=cost)
+    require_workload_for("transfer()", workload)
+    assert isinstance(workload, Workload)
+    require(
+        isinstance(schedule, str),
+        "schedule must be a name: pilots need it laid out for their length",
+        _NAMED,
+        schedule=schedule,
+    )
     ramp = {"num_steps": max(LEAST_RAMP_STEPS, min(USUAL_RAMP_STEPS, workload.num_steps // RAMPS_A_TRAINING))}
     ramp |= range_test or {}
     found = compare(
         workload, strategies=[by_pilots], schedules=[schedule], lr_range=lr_range, range_test=ramp, budget=cost, seeds=[seed], snapshots=0,
         executor=executor, storage=storage, name=name, fresh=fresh, progress=progress,
     )  # fmt: skip
-    told = [each for each in transfers_of(found.records) if (each.schedule, each.seed) == (schedule, seed)]
+    wanted = (schedule, optimizer_name(workload.optimizer), seed)
+    mine = [study for study in found.records if study.kind != "pilot" or study.plan["strategy"] == by_pilots.name]
+    told = [each for each in transfers_of(mine) if (each.schedule, each.optimizer, each.seed) == wanted]
     if not told:
         raise LRSearchError(
             "transfer() needs a pilot that has ended, but none has. Call it again with the same storage to go on."

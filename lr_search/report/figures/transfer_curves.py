@@ -7,7 +7,7 @@ import pandas as pd
 from lr_search.report.figures.panels import Panels, panel_grid
 from lr_search.report.figures.picture import Picture, new_picture
 from lr_search.report.plots.transfer_plot import plot_transfer
-from lr_search.scaling.told import transfers_of
+from lr_search.scaling.told import transfer_lines, transfers_of
 
 _MOST = 12  # in one figure
 
@@ -21,7 +21,7 @@ def transfers_picture(panels: Panels) -> Picture | None:
     figure, axes = panel_grid(len(shown), columns=2, width=5.6 if len(shown) > 1 else 6.8, height=4.8)
     for each, ax in zip(shown, axes, strict=True):
         plot_transfer(each, ax)
-    finding = [str(each) for each in shown]
+    finding = transfer_lines(panels.findings.records)[:_MOST]
     finding += [f"Of {len(told)} the first {_MOST} are drawn."] if len(told) > _MOST else []
     tables = [
         each.table.assign(schedule=each.schedule, optimizer=each.optimizer, seed=each.seed, full_lr=each.lr)

@@ -38,7 +38,7 @@ def plot_transfer(transfer: Transfer, ax: Axes | None = None) -> Axes:
     rungs = list(table.groupby("num_steps", sort=True))
     for (length, rung), marker, color in zip(rungs, MARKERS, (PALETTE[0], PALETTE[1], *PALETTE[4:]), strict=False):
         _draw_rung(ax, rung.sort_values("lr"), f"pilots of {length:,} steps", marker, color)
-    if rungs:
+    if rungs and "learns_nothing" not in transfer.posterior.remarks:
         _draw_move(ax, rungs[-1][1], transfer.lr)
     fit_y(ax, table["objective"].to_numpy(dtype=float), "objective at a pilot's end")
     shown = np.log10([low, high, transfer.lr, *table["lr"]])
@@ -63,7 +63,7 @@ def _draw_rung(ax: Axes, rung: pd.DataFrame, label: str, marker: str, color: str
 
 
 def _draw_move(ax: Axes, rung: pd.DataFrame, lr: float) -> None:
-    """From the best of the longest pilots to the answer, where the two differ."""
+    """From the best of the longest pilots to the answer, where the two differ; pilots that learned nothing have no best."""
     finite = rung[np.isfinite(rung["objective"])]
     if finite.empty:
         return
