@@ -33,4 +33,4 @@ def test_a_fit_is_a_trial(keras, tmp_path, monkeypatch):
     found = names(keras)
     exec(printed_with("make_model().fit(").replace("budget=3", "budget=2.5, seeds=1"), found)
     trials = found["comparison"].trials
-    assert set(trials["steps"][trials["outcome"] == "finished"]) == {15}
+    assert set(trials["steps"][trials["outcome"] == "finished"]) == {30}
