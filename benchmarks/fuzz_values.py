@@ -143,7 +143,8 @@ _WORDS: dict[str, str] = {
     "list": "sequence", "tuple": "sequence", "Iterable": "iterable", "Mapping": "mapping", "dict": "mapping", "Callable": "callable",
     "FloatArray": "array", "ArrayLike": "array", "type": "class", "DataFrame": "DataFrame",
     # aliases
-    "OptimizerFactory": "callable", "Loss": "callable", "Metrics": "callable", "BatchSource": "callable iterable", "Combine": "str callable",
+    "OptimizerFactory": "callable", "OptimizerForms": "callable sequence",
+    "Loss": "callable", "Metrics": "callable", "BatchSource": "callable iterable", "Combine": "str callable",
     "Direction": "str", "Precision": "str", "Ramp": "str", "Status": "str", "RampEnd": "str", "Literal": "str",
     "NamedOptimizers": "str sequence mapping", "Pruner": "str None", "StorageLike": "str None", "Source": "str",
     "Named": "sequence", "Priors": "sequence callable None mapping", "Inner": "None", "MakeSampler": "callable", "LayoutFunction": "callable",

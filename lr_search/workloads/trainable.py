@@ -216,6 +216,7 @@ def trainable(
             steps_per_epoch=steps_per_epoch, batch_size=batch_size, device=device,
         )  # fmt: skip
 
+    decorate(lambda run: None)  # a wrong setting is told here, not where the function stands
     return decorate
 
 

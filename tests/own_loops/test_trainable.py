@@ -617,6 +617,11 @@ def test_a_wrong_setting_is_told(settings, rule):
         trainable_of(**{"train": descend, **settings})
 
 
+def test_the_decorator_tells_a_wrong_setting_before_it_is_given_a_function():
+    with pytest.raises(InvalidInputError, match="steps_per_epoch must be above 0"):
+        lrs.trainable(num_steps=STEPS, steps_per_epoch=-1)
+
+
 def test_a_plain_function_is_told_how_to_become_one():
     with pytest.raises(WorkloadError, match=r"decorate a training function: @lr_search.trainable"):
         lrs.compare(descend, **SMALL)

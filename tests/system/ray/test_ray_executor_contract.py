@@ -42,8 +42,8 @@ class TestRayExecutor(ExecutorContract):
         assert set(found.trials["outcome"]) == {"finished", "diverged", "pruned"}
         assert set(found.trials["strategy"]) == set(SEARCHES)
         assert len(found.curves)
-        # a range test or the probe may be all that one of the two has run
-        assert found.all_trials["worker"].nunique() >= 2
+        # both were there before any trial began; the first may have run all of them when the second has unpacked what it needs
+        assert len(list(tmp_path.glob("*.json"))) >= 2
 
     def test_every_schedule_and_optimizer_and_all_that_a_workload_says_and_a_second_call_trains_nothing(self) -> None:
         workload = line_workload(clip_norm=0.5, accumulate=2, combine="mean", test_data=shifted)
