@@ -59,7 +59,7 @@ def compare(
         num_steps: optimizer steps of a fit. Default: the Trainer's estimated_stepping_batches; to be given where a module with
             manual optimization does not step once a batch.
         eval_every: steps between checkpoints. Default: by the Trainer's own rhythm of validation.
-        keep_callbacks: classes of the Trainer's callbacks that a trial needs, such as StochasticWeightAveraging.
+        keep_callbacks: classes of the Trainer's callbacks that a trial needs, such as EMAWeightAveraging; none that sets the LR.
         **comparison: as of `lr_search.compare`: strategies, schedules, budget, seeds, pruner, executor, storage, name, ...
 
     Returns:
