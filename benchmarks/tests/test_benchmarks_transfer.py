@@ -102,3 +102,22 @@ def test_the_constants_of_the_package_are_those_of_these_pilots():
 def test_every_pilot_is_of_a_task_that_is_known():
     found = json.loads(PATH.read_text())
     assert all(TASKS[name].side == "fit" for name in found)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/transfer.md"])
+def test_the_judged_numbers_are_those_that_were_kept(document):
+    root = Path(__file__).parents[2]
+    judged = json.loads((root / "benchmarks" / "transfer_judged.json").read_text())
+
+    def mean(kind, way):
+        return f"{np.mean([row['regret'] for task in judged.values() for row in task.get(kind, []) if row['way'] == way]):.3f}"[
+            1:
+        ]
+
+    ways = ("transfer, a quarter", "suggestion", "grid, a quarter")
+    found = {way: [mean(f"{schedule} 3000", way) for schedule in ("constant", "wsd")] for way in ways}
+    text = (root / document).read_text().replace("**", "")
+    rows = [line for line in text.splitlines() if line.startswith("|") and all(each in line for each in found[ways[0]])]
+    assert len(judged) == 30
+    assert len(rows) == 1
+    assert all(each in (rows[0] if document == "README.md" else text) for means in found.values() for each in means)

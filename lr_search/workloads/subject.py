@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from lr_search.curves.curve import LRCurve, Ramp
 from lr_search.kinds.direction import Direction
 from lr_search.workloads.devices import device_named
 
 
 class Subject(ABC):
-    """What executors, samplers and reports know of it, whichever it is.
+    """What executors, samplers and reports know of it, whichever it is. Both have a `range_test`.
 
     Attributes:
         objective: the metric that decides.
@@ -45,19 +43,3 @@ class Subject(ABC):
     @abstractmethod
     def steps_per_epoch(self) -> float | None:
         """Optimizer steps in one pass over the training data; None where a pass has no known end."""
-
-    @abstractmethod
-    def range_test(
-        self,
-        seed: int = 0,
-        *,
-        seeds: int | Sequence[int] | None = None,
-        start_lr: float = 1e-7,
-        end_lr: float | None = None,
-        num_steps: int | None = None,
-        ramp: Ramp = "exponential",
-        extend: bool | None = None,
-        gain_ratio: bool | None = None,
-        valid_batches: int = 0,
-    ) -> LRCurve:
-        """A new training while the LR rises every step."""
