@@ -67,3 +67,19 @@ def partial_fits(run: lrs.TrainingRun) -> None:
 def trainable_of(train: Any, **settings: Any) -> lrs.Trainable:
     """With the tests' length, unless that is said."""
     return lrs.Trainable(train, **{"num_steps": STEPS, **settings})
+
+
+TIMES = ["seconds", "started", "ended", "worker"]  # columns that differ from run to run
+SMALL = {
+    "strategies": ["random", "range_test"],
+    "schedules": ["constant", "cosine"],
+    "seeds": 1,
+    "storage": None,
+    "progress": False,
+}
+
+
+def compared(train: Any, **settings: Any) -> lrs.Comparison:
+    """A small comparison of a training function of the tests' length."""
+    small = {**SMALL, "budget": 3, "range_test": {"num_steps": 20}}
+    return lrs.compare(trainable_of(train), **{**small, **settings})
