@@ -1,9 +1,10 @@
-"""How good the LRs of `lrs.transfer` are: `python benchmarks/transfer.py --side judge --json FILE [--train-truth]`.
+"""How good the LRs of `lrs.transfer` are: `python benchmarks/transfer.py --side judge --json FILE [--train-truth] [--transfer-alone]`.
 
 Runs it on each task under each schedule, at the longest length whose truth is known, for a quarter of a training and for a whole one; and
 what costs as much as the quarter in pilots of T/16 whose best LR is moved unchanged: random LRs, Optuna's TPE, a log grid. Beside them the
 range test's suggestion, and that of 1,000 steps moved as T^-.32. `--train-truth` first trains what regret_judge.json lacks: cosine of 3,000
-steps, and constant and cosine of 10,000 on the two cheapest tasks; kept in transfer_judge.json.
+steps, and constant and cosine of 10,000 on the two cheapest tasks; kept in transfer_judge.json. `--transfer-alone` leaves out the
+searches. Tasks whose truth is of trainings too short for pilots are left out.
 
 Prints the mean regret of each way with a 95% interval over tasks, how far transfer lies from the suggestion task by task, and how often its
 80% interval holds the best LR. What was run is kept in the JSON, task by task: a second call goes on. The judging side is for constants
@@ -33,6 +34,7 @@ from regret_waves import plain_wave
 import lr_search as lrs
 from lr_search import LRPrior, Workload
 from lr_search.fused.support import Support, support_of
+from lr_search.scaling.transfer_strategy import SHORTEST_PILOT
 
 TRUTH = Path(__file__).with_name("transfer_judge.json")
 SCHEDULES = ("constant", "cosine", "wsd", "one_cycle")
@@ -40,6 +42,7 @@ COSTS = {"a quarter": 0.25, "a whole": 1.0}
 SEARCHED_COST = (
     0.25  # the other searches are run up to that cost: sixteen pilots one after the other take longest of all
 )
+SHORTEST = SHORTEST_PILOT * 16  # steps of a training that has pilots
 PILOT = 16  # T / steps of a pilot of the searches beside
 RANGE = (1e-5, 10.0)
 FORMULA = -0.32
@@ -57,16 +60,22 @@ def truths_of(side: str, name: str, entry: dict[str, Any]) -> list[RegretCurve]:
         for schedule, lengths in added.items()
         for length, of_lr in lengths.items()
     ]
-    usual = [truth for truth in known if truth.num_steps < LONGER]
+    usual = [truth for truth in known if SHORTEST <= truth.num_steps < LONGER]
     longest = {truth.schedule: truth for truth in sorted(usual, key=lambda truth: truth.num_steps)}
     return [longest[s] for s in SCHEDULES if s in longest] + [t for t in known if t.num_steps == LONGER]
 
 
+def by_cost(entries: dict[str, Any]) -> list[str]:
+    """The tasks, those of the cheapest steps first."""
+    return sorted(entries, key=lambda name: float(entries[name]["cpu_seconds"] / entries[name]["steps"]))
+
+
 def train_truth(side: str, entries: dict[str, Any]) -> None:
-    """What is not known yet, task by task."""
-    cheap = sorted(entries, key=lambda name: entries[name]["cpu_seconds"] / entries[name]["steps"])[:LONGER_TASKS]
+    """What is not known yet, the cheapest tasks first."""
+    cheap = by_cost(entries)[:LONGER_TASKS]
     found: dict[str, Any] = json.loads(TRUTH.read_text()) if TRUTH.exists() else {}
-    for name, entry in entries.items():
+    for name in by_cost(entries):
+        entry = entries[name]
         if "3000" not in entry["losses"]["constant"]:
             continue
         wanted = [("cosine", 3000), *((schedule, LONGER) for schedule in ("constant", "cosine") if name in cheap)]
@@ -99,8 +108,8 @@ def around_best(workload: Workload, support: Support, near: RegretCurve, length:
     return {f"{lr_at(place):.6g}": found[place] for place in sorted(found)}
 
 
-def judged(name: str, truth: RegretCurve) -> list[dict[str, Any]]:
-    """Every way's LR for one training."""
+def judged(name: str, truth: RegretCurve, alone: bool) -> list[dict[str, Any]]:
+    """Every way's LR for one training. Args: alone: without the searches."""
     workload = replace(TASKS[name].make(), num_steps=truth.num_steps)
     curve = workload.range_test(0, extend=True)
     prior = LRPrior.from_curves([curve], schedule=truth.schedule, num_steps=truth.num_steps)
@@ -112,7 +121,7 @@ def judged(name: str, truth: RegretCurve) -> list[dict[str, Any]]:
     for told, cost in COSTS.items():
         found = lrs.transfer(workload, schedule=truth.schedule, cost=cost, executor=lrs.FusedExecutor(), progress=False)
         rows.append(row(f"transfer, {told}", truth, found.lr, list(found.interval), found.cost))
-        if cost <= SEARCHED_COST:
+        if cost <= SEARCHED_COST and not alone:
             rows += [row(f"{way}, {told}", truth, lr) for way, lr in searched(workload, truth.schedule, cost).items()]
     return rows
 
@@ -186,6 +195,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", metavar="NAME", help="only these")
     parser.add_argument("--schedules", nargs="+", choices=SCHEDULES, default=SCHEDULES)
     parser.add_argument("--train-truth", action="store_true", help="train what the truth of the judging side lacks")
+    parser.add_argument("--transfer-alone", action="store_true", help="without the searches at the same cost")
     parser.add_argument("--json", type=Path, required=True, help="where what was run is kept")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -194,13 +204,12 @@ def main() -> None:
     if given.train_truth:
         train_truth(given.side, entries)
     found: dict[str, Any] = json.loads(given.json.read_text()) if given.json.exists() else {}
-    by_cost = sorted(entries, key=lambda name: entries[name]["cpu_seconds"] / entries[name]["steps"])
-    for name in given.tasks or by_cost:
+    for name in given.tasks or by_cost(entries):
         for truth in truths_of(given.side, name, entries[name]):
             kind = f"{truth.schedule} {truth.num_steps}"
             if truth.schedule in given.schedules and kind not in found.get(name, {}) and truth.drops.max() > 0:
                 begun = time.perf_counter()
-                found.setdefault(name, {})[kind] = judged(name, truth)
+                found.setdefault(name, {})[kind] = judged(name, truth, given.transfer_alone)
                 given.json.write_text(json.dumps(found) + "\n")
                 print(f"{name}, {kind}: {time.perf_counter() - begun:.0f} s", flush=True)
     report(found)

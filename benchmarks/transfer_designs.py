@@ -1,7 +1,8 @@
-"""What a design of pilots would have come to, looked up: the pilots of transfer_fit.json, judged by the truth of their task.
+"""What a design of pilots would have come to, looked up: pilots that were trained, judged by the truth of their task.
 
 A design is how many pilots of which lengths. Pilots at LRs between those that were trained are interpolated, as the judge does it
-(judge_regrets.py); lengths of 300 and 1,000 steps are those of the truth itself.
+(judge_regrets.py). The pilots of the lifelike tasks are in transfer_fit.json, where lengths of 300 and 1,000 steps are those of the truth
+itself; those of the older ones are in transfer_older.json, with their truth.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 from judge_regrets import RegretCurve, regret_curve, regret_curves
 from lifelike import TASKS
 from regret_truth import path_of
+from transfer_older import LENGTH, data_of
+from transfer_older import PATH as OLDER
 from transfer_pilots import LONG, PATH, SEED
 
 from lr_search import LRPrior
@@ -32,16 +35,18 @@ PLAN_OF: dict[str, Design] = {
     "3 of T/16 at once": ((16, 3, 3),),
     "3 of T/16 in turn": ((16, 3, 1),),
     "3 of T/32, 1 of T/8": ((32, 3, 2), (8, 1, 1)),
-    "3 of T/32, 2 of T/16": ((32, 3, 2), (16, 2, 1)),
+    "3 of T/32, 2 of T/16": ((32, 3, 2), (16, 2, 2)),
     "2 of T/8": ((8, 2, 2),),
     "5 of T/16": ((16, 5, 2),),
     "3 of T/8": ((8, 3, 2),),
-    "3 of T/16, 3 of T/8": ((16, 3, 2), (8, 3, 1)),
-    "5 of T/8": ((8, 5, 2),),
-    "3 of T/16, 5 of T/8": ((16, 3, 2), (8, 5, 1)),
-    "3 of T/16, 1 of T/3": ((16, 3, 2), (3, 1, 1)),
-    "3 of T/16, 2 of T/3": ((16, 3, 2), (3, 2, 1)),
-    "3 of T/16, 3 of T/8, 1 of T/3": ((16, 3, 2), (8, 3, 1), (3, 1, 1)),
+    "3 of T/16, 1 of T/4": ((16, 3, 2), (4, 1, 1)),
+    "3 of T/16, 3 of T/8": ((16, 3, 2), (8, 3, 2)),
+    "3 of T/16, 2 of T/4": ((16, 3, 2), (4, 2, 2)),
+    "3 of T/4": ((4, 3, 2),),
+    "3 of T/32, 3 of T/4": ((32, 3, 2), (4, 3, 2)),
+    "3 of T/16, 5 of T/8": ((16, 3, 2), (8, 5, 2)),
+    "3 of T/16, 2 of T/3": ((16, 3, 2), (3, 2, 2)),
+    "3 of T/16, 3 of T/4": ((16, 3, 2), (4, 3, 2)),
 }
 RANGE_TEST = 133  # steps that a range test of 100 is charged
 
@@ -56,6 +61,7 @@ class TransferCase:
         rungs: the pilots by their number of steps, each as the curve of its only seed.
         family: of the task.
         steps_per_epoch: of the task.
+        older: whether it is one of the older tasks.
     """
 
     truth: RegretCurve
@@ -63,6 +69,7 @@ class TransferCase:
     rungs: dict[int, RegretCurve]
     family: str
     steps_per_epoch: float
+    older: bool = False
 
     @property
     def untrained(self) -> float:
@@ -114,6 +121,24 @@ def _cases(
     ]
 
 
+def older_cases() -> list[TransferCase]:
+    """Likewise of the older tasks."""
+    found = []
+    for name, entry in json.loads(OLDER.read_text()).items():
+        for schedule, lengths in entry.get("losses", {}).items():
+            curves = {
+                int(length): regret_curve(name, schedule, int(length), length, of_lr, entry["initial"])
+                for length, of_lr in lengths.items()
+            }
+            prior = LRPrior.from_json(entry["priors"][f"{schedule} {LENGTH}"])
+            rungs = {length: curve for length, curve in curves.items() if length < LENGTH}
+            if all(curve.drops.max() > 0 for curve in curves.values()):
+                found.append(
+                    TransferCase(curves[LENGTH], prior, rungs, data_of(name), entry["steps_per_epoch"], older=True)
+                )
+    return found
+
+
 def _curve(name: str, schedule: str, length: str, of_lr: dict[str, float | None], initial: float) -> RegretCurve:
     return regret_curve(name, schedule, int(length), length, {lr: [loss] for lr, loss in of_lr.items()}, [initial])
 
@@ -123,13 +148,13 @@ def cost(design: Design, num_steps: int) -> float:
     return sum(count / divisor for divisor, count, _ in design) + RANGE_TEST / num_steps
 
 
-def pilots_of(case: TransferCase, design: Design) -> list[Pilot]:
-    """The pilots of a design."""
+def pilots_of(case: TransferCase, design: Design, constants: TransferConstants | None = None) -> list[Pilot]:
+    """The pilots of a design. Args: constants: by which shorter pilots point; default: the package's."""
     found: list[Pilot] = []
     for divisor, count, at_once in design:
-        steps, prior = case.steps(divisor), case.prior if not found else narrowed(case, answer(case, found))
+        steps, prior = case.steps(divisor), case.prior if not found else narrowed(case, answer(case, found, constants))
         length = {"num_steps": case.truth.num_steps, "pilot_steps": steps, "steps_per_epoch": case.steps_per_epoch}
-        first = first_pilot_lrs(prior, schedule=case.truth.schedule, **length)
+        first = first_pilot_lrs(prior, schedule=case.truth.schedule, narrowed=bool(found) and at_once > 1, **length)
         for number in range(count):
             if number < at_once:
                 lr = first[number]

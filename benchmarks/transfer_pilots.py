@@ -1,7 +1,7 @@
 """Trains pilots of the fit tasks, for fit_transfer.py: `python benchmarks/transfer_pilots.py [--minutes 40] [--long]`.
 
 A pilot is a whole, shorter training under the target's own schedule. Each task is trained with seed 0 at nine LRs, .35 decades apart
-around its best, at 1/32, 1/16 and 1/8 of each length that its truth in regret_fit.json is known for: constant and wsd towards
+around its best, at 1/32, 1/16, 1/8 and 1/4 of each length that its truth in regret_fit.json is known for: constant and wsd towards
 3,000 steps (1,000 where the steps are dear), cosine and one_cycle towards 1,000. With --long the cheapest tasks are trained under
 cosine and one_cycle for 3,000 steps too, which that truth lacks, and their pilots. Beside it stands what the range test of seed 0 tells.
 Results are in transfer_fit.json, a line a task, written after each; a task that is there is left alone. Tasks whose trainings cannot be
@@ -16,9 +16,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from judge_regrets import RegretCurve, regret_curves
 from judge_tasks import NUM_STEPS
@@ -31,7 +33,7 @@ from lr_search import LRPrior, Workload
 from lr_search.fused.support import Support, support_of
 
 PATH = Path(__file__).with_name("transfer_fit.json")
-DIVISORS = (32, 16, 8)
+DIVISORS = (32, 16, 8, 4)
 STEP, AROUND = 0.35, 4  # decades, LRs to each side of the best
 LONG, LONG_TASKS = 3000, 10
 SEED = 0
@@ -125,6 +127,37 @@ def add_long(name: str, truths: Sequence[RegretCurve], entry: dict[str, Any]) ->
     entry["cpu_seconds"] = round(entry["cpu_seconds"] + time.process_time() - begun, 1)
 
 
+def lacking(entry: dict[str, Any]) -> dict[str, list[int]]:
+    """Schedule -> the lengths of pilots that an entry of fewer divisors has not."""
+    found = {}
+    for schedule, of_schedule in entry.get("pilots", {}).items():
+        shortest = DIVISORS[0] * np.array([int(length) for length in of_schedule])
+        targets = {t for t in (NUM_STEPS, LONG) if np.isclose(shortest, t, rtol=0.02).any()}
+        wanted = [length for target in sorted(targets) for length in pilot_lengths(target)]
+        missing = [length for length in wanted if str(length) not in of_schedule]
+        if missing:
+            found[schedule] = missing
+    return found
+
+
+def complete(name: str, entry: dict[str, Any]) -> None:
+    """Train what an entry lacks, at the LRs that it has."""
+    begun, workload = time.process_time(), TASKS[name].make()
+    support = support_of(workload, SEED)
+    missing = lacking(entry)
+    pilots = entry["pilots"]
+    trunk = [schedule for schedule in ("constant", "wsd") if schedule in missing]
+    if trunk:
+        rates = [float(lr) for lr in next(iter(pilots["constant"].values()))]
+        _, found, _ = trunk_wave(workload, support, rates, missing["constant"], SEED)
+        for schedule, length in product(trunk, missing["constant"]):
+            pilots[schedule][str(length)] = by_lr(rates, [each[schedule][length] for each in found])
+    for schedule, length in [(s, length) for s, lengths in missing.items() if s not in trunk for length in lengths]:
+        rates = [float(lr) for lr in next(iter(pilots[schedule].values()))]
+        pilots[schedule][str(length)] = by_lr(rates, plain_wave(workload, support, schedule, rates, length, SEED)[1])
+    entry["cpu_seconds"] = round(entry["cpu_seconds"] + time.process_time() - begun, 1)
+
+
 def save(found: dict[str, Any]) -> None:
     """A line a task, in the tasks' order."""
     dense = partial(json.dumps, separators=(",", ":"))
@@ -147,11 +180,14 @@ def main() -> None:
     if given.long:
         order = [name for name in order if "pilots" in found.get(name, {})][:LONG_TASKS]
     done = "long" if given.long else "priors"
-    for name in [name for name in order if done not in found.get(name, {}) and "skipped" not in found.get(name, {})]:
+    wanted = [name for name in order if "skipped" not in found.get(name, {})]
+    for name in [name for name in wanted if done not in found.get(name, {}) or lacking(found[name])]:
         if time.perf_counter() - begun > 60 * given.minutes:
             break
         truths = regret_curves(truth_path("fit"), name, entries[name], "python benchmarks/regret_truth.py --side fit")
-        if given.long:
+        if lacking(found.get(name, {})):
+            complete(name, found[name])
+        elif given.long:
             add_long(name, truths, found[name])
         else:
             found[name] = measured(name, truths)

@@ -12,14 +12,17 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from fit_transfer import fitted, middle, robust, rows_of, spread
 from judge_regrets import regret_curve
 from lifelike import TASKS
-from transfer_designs import PLAN_OF, TransferCase, cost, pilots_of, transfer_cases
-from transfer_pilots import PATH, grid, pilot_lengths
+from tasks import TASKS as OLDER_TASKS
+from transfer_designs import PLAN_OF, TransferCase, cost, older_cases, pilots_of, transfer_cases
+from transfer_older import PATH as OLDER
+from transfer_older import data_of
+from transfer_pilots import PATH, grid, lacking, pilot_lengths
 
 from lr_search import LRPrior
 from lr_search.scaling.transfer_constants import transfer_constants
 
 pytestmark = pytest.mark.bench
-STEPS = (100, 200, 400)
+STEPS = (100, 200, 400, 800)
 
 
 def truth_at(best, num_steps, seeds=1):
@@ -29,15 +32,25 @@ def truth_at(best, num_steps, seeds=1):
     return regret_curve("made_up", "constant", num_steps, str(num_steps), of_lr, [3.0] * seeds)
 
 
-def case(exponent=-0.3, steps_per_epoch=10_000):
+def case(exponent=-0.3, steps_per_epoch=10_000, older=False):
     """A task whose best LR is 10^-2 at 3,200 steps and moves as a power of the length."""
     rungs = {steps: truth_at(-2 - exponent * np.log10(3200 / steps), steps) for steps in STEPS}
-    return TransferCase(truth_at(-2.0, 3200, 2), LRPrior(1e-5, 10.0, 1e-2, 0.5), rungs, "made up", steps_per_epoch)
+    return TransferCase(
+        truth_at(-2.0, 3200, 2), LRPrior(1e-5, 10.0, 1e-2, 0.5), rungs, "made up", steps_per_epoch, older
+    )
 
 
 def test_a_pilot_s_length_is_a_share_of_the_training():
-    assert pilot_lengths(3200) == [100, 200, 400]
+    assert pilot_lengths(3200) == [100, 200, 400, 800]
     assert case().steps(16) == 200
+
+
+def test_what_an_entry_of_fewer_divisors_lacks_is_told():
+    pilots = {
+        "cosine": {str(steps): {} for steps in (31, 62, 125, 94, 188, 375)},
+        "wsd": {"94": {}, "188": {}, "375": {}, "750": {}},
+    }
+    assert lacking({"pilots": pilots}) == {"cosine": [250, 750]}
 
 
 def test_the_grid_lies_around_the_best():
@@ -73,16 +86,28 @@ def test_passes_beyond_the_third_are_told_apart():
 
 
 def test_the_regression_finds_a_law_and_leaves_what_strays():
-    generator = np.random.default_rng(0)
-    design = generator.uniform(0, 1.5, (400, 2))
-    wanted = design @ [-0.2, -0.6] + generator.normal(0, 0.1, 400)
-    wanted[::50] += 3.0
-    assert robust(design, wanted) == pytest.approx([-0.2, -0.6], abs=0.05)
+    rows = law_rows(400)
+    rows[::50, 2] += 3.0
+    assert robust(rows, 2) == pytest.approx([-0.2, -0.6], abs=0.05)
+
+
+def law_rows(count, law=(-0.2, -0.6), weight=1.0, seed=0):
+    """Moves by a law, with noise."""
+    generator = np.random.default_rng(seed)
+    design = generator.uniform(0, 1.5, (count, 2))
+    return np.column_stack([design, design @ law + generator.normal(0, 0.1, count), np.full(count, weight)])
+
+
+def test_a_row_of_weight_two_counts_as_two():
+    some, others = law_rows(40), law_rows(40, law=(0.1, -0.2), seed=1)
+    twice = np.concatenate([some, some, others])
+    heavy = np.concatenate([some * [1, 1, 1, 2], others])
+    assert robust(heavy, 2) == pytest.approx(robust(twice, 2))
+    assert spread(heavy, np.zeros(2), 0.1) == pytest.approx(spread(twice, np.zeros(2), 0.1))
 
 
 def test_shrinkage_draws_few_rows_to_the_others_law():
-    few = np.array([[1.2, 0.0]])
-    drawn = robust(few, np.array([0.3]), towards=np.array([-0.2, -0.6]))
+    drawn = robust(np.array([[1.2, 0.0, 0.3, 1.0]]), 2, towards=np.array([-0.2, -0.6]))
     assert drawn == pytest.approx([-0.2, -0.6], abs=0.03)
 
 
@@ -90,18 +115,24 @@ def test_the_scatter_is_what_the_noise_of_a_best_lr_leaves():
     generator = np.random.default_rng(0)
     longer = np.full(4000, 1.2)
     moved = generator.normal(-0.2, 0.25, 4000) * longer + generator.normal(0, 0.2, 4000)
-    rows = np.stack([longer, np.zeros(4000), moved], axis=1)
+    rows = np.stack([longer, np.zeros(4000), moved, np.ones(4000)], axis=1)
     assert spread(rows, np.array([-0.2]), 0.2) == pytest.approx(0.25, abs=0.02)
 
 
 def test_the_constants_of_the_package_are_those_of_these_pilots():
-    drifts = fitted(transfer_cases(), transfer_constants()).drifts
+    drifts = fitted([*transfer_cases(), *older_cases()], transfer_constants()).drifts
     assert drifts == transfer_constants().drifts
 
 
 def test_every_pilot_is_of_a_task_that_is_known():
     found = json.loads(PATH.read_text())
     assert all(TASKS[name].side == "fit" for name in found)
+    assert set(json.loads(OLDER.read_text())) == set(OLDER_TASKS)
+
+
+def test_older_tasks_count_less_and_those_of_one_kind_of_data_are_left_out_together():
+    assert [rows_of([case(older=older)])[:, 3].tolist() for older in (False, True)] == [[1.0] * 4, [0.3] * 4]
+    assert data_of("cnn_digits_adam") == data_of("vae_digits_adam") != data_of("flow_moons_adam")
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/transfer.md"])

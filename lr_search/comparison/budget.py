@@ -114,7 +114,7 @@ class Budget:
         left = self.study_steps - self.pilots_after
         for rung in () if strategy.pilots is None else strategy.pilots.rungs:
             each = rung.num_steps(self._num_steps)
-            least = 1 if rungs else rung.pilots
+            least = max(1, min(rung.independent, rung.pilots)) if rungs else rung.pilots
             count = min(rung.pilots, max(0, left) // each)
             if not rungs and self._begun and least * each <= self.study_steps - self.range_test_steps:
                 count = least  # a larger budget, which let the range test go on, has begun them

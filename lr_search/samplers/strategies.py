@@ -112,7 +112,8 @@ class Pilots:
     """Whole, shorter trainings under the target's own schedule that come before a strategy's full ones.
 
     Args:
-        rungs: from the first on, as many as the budget pays for: the first whole, of the others as many pilots as are paid for.
+        rungs: from the first on, as many as the budget pays for: the first whole, of the others as many pilots as are paid for, but no
+            fewer than may run side by side.
         sampler: Search -> the sampler of a rung's pilots; the search's prior is the range tests'.
         prior: Search -> the prior at the full length, from the range tests' and the pilots.
         shortest: steps of a pilot, at least.

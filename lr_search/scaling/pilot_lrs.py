@@ -1,4 +1,4 @@
-"""Where the pilots of one length go: around the LR that the range test points to, half a decade apart, until the best lies between two."""
+"""Where the pilots of one length go: around the LR that the range test, or shorter pilots, point to, until the best lies between two."""
 
 from __future__ import annotations
 
@@ -11,26 +11,38 @@ from lr_search.scaling.posterior import Pilot
 from lr_search.scaling.transfer_constants import transfer_constants
 
 PILOT_STEP = 0.5  # decades between pilots
+PAIR_STEP = 0.3  # decades from where shorter pilots point to each of the first two
 NEAREST = 0.02  # decades: two pilots nearer than that tell the same
 
 
 def first_pilot_lrs(
-    prior: LRPrior, *, schedule: str, num_steps: int, pilot_steps: int, steps_per_epoch: float | None = None
+    prior: LRPrior,
+    *,
+    schedule: str,
+    num_steps: int,
+    pilot_steps: int,
+    steps_per_epoch: float | None = None,
+    narrowed: bool = False,
 ) -> list[float]:
-    """Three LRs that depend on no pilot, so that they can be trained together: the prior's mode, below it and above it.
+    """LRs that depend on no pilot of their length, so that they can be trained together.
+
+    Three by the range test's prior: its mode, below it and above it. Two by a prior that shorter pilots narrowed: below its mode and
+    above it, since one at the mode says little of where the best lies.
 
     Args:
-        prior: the range test's, for the training of `num_steps` steps.
+        prior: for the training of `num_steps` steps.
         schedule: its name.
         num_steps: of that training.
         pilot_steps: of a pilot: the mode is moved to that length.
         steps_per_epoch: optimizer steps in one pass over the training data; None: not known.
+        narrowed: whether shorter pilots told the prior.
     """
     low, high = np.log10([prior.low, prior.high])
-    step = min(PILOT_STEP, (high - low) / 2)
+    step = min(PAIR_STEP if narrowed else PILOT_STEP, (high - low) / 2)
     drift = transfer_constants().drift(schedule).decades(num_steps, pilot_steps, steps_per_epoch)
-    middle = np.clip(np.log10(prior.mode) - drift, low + step, high - step)  # all three lie in the range
-    return [float(np.clip(10**place, prior.low, prior.high)) for place in (middle, middle - step, middle + step)]
+    middle = np.clip(np.log10(prior.mode) - drift, low + step, high - step)  # all lie in the range
+    places = (middle - step, middle + step) if narrowed else (middle, middle - step, middle + step)
+    return [float(np.clip(10**place, prior.low, prior.high)) for place in places]
 
 
 def next_pilot_lr(
@@ -49,8 +61,10 @@ def next_pilot_lr(
     """
     tried = {np.log10(p.lr): np.inf if p.diverged else p.objective for p in pilots if p.num_steps == pilot_steps}
     if not tried:
-        length = {"num_steps": num_steps, "pilot_steps": pilot_steps}
-        return first_pilot_lrs(prior, schedule=schedule, steps_per_epoch=steps_per_epoch, **length)[0]
+        first = first_pilot_lrs(
+            prior, schedule=schedule, num_steps=num_steps, pilot_steps=pilot_steps, steps_per_epoch=steps_per_epoch
+        )
+        return first[0]
     places, (low, high) = np.sort(list(tried)), np.log10([prior.low, prior.high])
     best = min(places, key=lambda place: (tried[place], place))
     below, above = places[places < best], places[places > best]

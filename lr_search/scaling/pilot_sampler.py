@@ -23,7 +23,7 @@ from lr_search.scaling.posterior import Pilot
 
 @checked
 class PilotSampler(PointSampler):
-    """The first at the prior's mode, moved to the pilots' length, and half a decade around it; then from the best of them on.
+    """The first around the prior's mode, moved to the pilots' length (`first_pilot_lrs`); then from the best of them on.
 
     Args:
         prior: of the full training, from its range tests and shorter pilots.
@@ -31,7 +31,8 @@ class PilotSampler(PointSampler):
         pilot_steps: of these pilots, >= 1.
         schedule: its name.
         steps_per_epoch: in one pass over the training data, > 0; None: not known.
-        fixed: how many depend on no other pilot of this length, 1 to 3.
+        fixed: how many depend on no other pilot of this length, 1 to 3, and to 2 where the prior is narrowed.
+        narrowed: whether shorter pilots told the prior.
         seed: of other parameters than the LR, >= 0.
 
     >>> import optuna
@@ -51,11 +52,13 @@ class PilotSampler(PointSampler):
         schedule: str,
         steps_per_epoch: float | None = None,
         fixed: int = 1,
+        narrowed: bool = False,
         seed: Seed = 0,
     ) -> None:
         super().__init__(PARAM, seed)
-        require(1 <= fixed <= 3, "fixed must be from 1 to 3", fixed=fixed)
-        self.prior, self.schedule, self.fixed = prior, schedule, fixed
+        most = 2 if narrowed else 3
+        require(1 <= fixed <= most, f"fixed must be from 1 to {most}", fixed=fixed)
+        self.prior, self.schedule, self.fixed, self.narrowed = prior, schedule, fixed, narrowed
         self.num_steps, self.pilot_steps, self.steps_per_epoch = num_steps, pilot_steps, steps_per_epoch
 
     def point(self, number: int, name: str, distribution: BaseDistribution) -> Any:
@@ -66,6 +69,7 @@ class PilotSampler(PointSampler):
             num_steps=self.num_steps,
             pilot_steps=self.pilot_steps,
             steps_per_epoch=self.steps_per_epoch,
+            narrowed=self.narrowed,
         )
         return _inside(lrs[number % len(lrs)], distribution)
 

@@ -1,11 +1,14 @@
 """Where the best LR of a long training lies, after pilots: whole, shorter trainings under its own schedule.
 
-    x* = argmin over x of   sum_r w_r (R_r * N(0, argmin_std^2 + scatter^2 L_r^2))(x - drift_r),   L_r = log10(T / T_r)
-    drift_r = exponent L_r + repeated (decades of passes over the data beyond three that the training makes and the pilots do not)
+    before_1 = the range test's prior, moved to the length of the shortest pilots
+    after_r  = what is believed of the best LR at T_r steps, after before_r and the pilots of that length, a rung (basin.py)
+    before_s = after_r on the way to the next rung s, and at last to the training:
+               (after_r * N(0, argmin_std^2 + scatter^2 L^2))(x - drift),   L = log10(T_s / T_r)
+    drift    = exponent L + repeated (decades of passes over the data beyond three that the longer one makes and the shorter does not)
 
-x is a log10 LR, R_r what the pilots of T_r steps, a rung, show that every LR loses there (basin.py), * a convolution; exponent, repeated
-and scatter depend on the schedule (transfer_constants.py). A task's own slope is not fitted: rungs lie too close, and best LRs are too
-noisy for that.
+x is a log10 LR, * a convolution; exponent, repeated and scatter depend on the schedule (transfer_constants.py). The LR that is told is the
+one of least expected regret, by the basin of the longest pilots. A task's own slope is not fitted: rungs lie too close, and best LRs are
+too noisy for that.
 Knows neither trainings nor storages: pilots in, LR out.
 """
 
@@ -21,13 +24,17 @@ from lr_search.arrays import BoolArray, FloatArray
 from lr_search.curves.prior import LRPrior
 from lr_search.errors import require
 from lr_search.scaling.basin import BasinBelief, basin_belief
-from lr_search.scaling.transfer_constants import TransferConstants, transfer_constants
+from lr_search.scaling.transfer_constants import Drift, TransferConstants, transfer_constants
 
-TransferRemark = Literal["learns_nothing", "all_diverged", "edge_of_pilots", "edge_of_range", "schedule_not_measured"]
+TransferRemark = Literal[
+    "learns_nothing", "learns_little", "all_diverged", "edge_of_pilots", "edge_of_range", "schedule_not_measured"
+]
 GRID_STEP = 0.05  # decades
 HELD = 0.8  # the share of belief that the interval holds
 LIKELY_OUTSIDE = 0.2  # so much of the belief outside the range is said
-LITTLE = 1e-3  # of the objective untrained: a rung whose pilots gain no more has learned nothing
+NOTHING = 1e-3  # of the objective untrained: a rung whose pilots gain no more has learned nothing
+LITTLE = 0.05  # likewise: longest pilots that gain no more mislead
+LEAST_SHARE = 1e-4  # of the belief is spread evenly over all LRs before a rung: what is unlikely is not impossible
 
 
 @dataclass(frozen=True)
@@ -53,16 +60,15 @@ class TransferPosterior:
 
     Args:
         lr: of least expected regret.
-        log10_std: how far off the best LR may lie, in decades: the root mean square.
-        interval: (low, high), LRs between which the best lies with 80%.
+        log10_std: how far off the middle of the best LRs may lie, in decades: the root mean square.
+        interval: (low, high), LRs between which the best of a few trainings lies with 80%: basins are flat, and trainings noisy.
         exponent: the decades by which the best LR is taken to move for each decade of steps.
         expected_regret: at `lr`.
-        remarks: what makes it less certain: "learns_nothing" (the pilots of a length), "all_diverged" (likewise), "edge_of_pilots" (the best
-            pilot of a length is its highest or lowest LR), "edge_of_range" (the best may well lie beyond the prior's
-            range, or a pilot diverged at its low end),
-            "schedule_not_measured".
+        remarks: what makes it less certain: "learns_nothing" (the pilots of a length), "learns_little" (the longest), "all_diverged" (the
+            pilots of a length), "edge_of_pilots" (the best pilot of a length is its highest or lowest LR), "edge_of_range" (the best may
+            well lie beyond the prior's range, or a pilot diverged at its low end), "schedule_not_measured".
         places: log10 LRs, (places,).
-        density: the share of belief that the best LR lies there, (places,), of sum 1.
+        density: the share of belief that the middle of the best LRs lies there, (places,), of sum 1.
         regrets: the expected regret there, (places,).
     """
 
@@ -104,67 +110,89 @@ def transfer_posterior(
     """
     _require_pilots(pilots, num_steps)
     known = constants or transfer_constants()
-    drift, places = known.drift(schedule), _grid(prior, pilots)
-    before = _shares(prior, places)
+    way = _Way(known.drift(schedule), known, steps_per_epoch, _grid(prior, pilots))
+    shares = _shares(prior, way.places)
     remarks: list[TransferRemark] = [] if schedule in known.drifts else ["schedule_not_measured"]
-    moved: list[_Rung] = []
+    belief, best, at = None, shares, num_steps
     for length in sorted({pilot.num_steps for pilot in pilots}):
         rung = [pilot for pilot in pilots if pilot.num_steps == length]
         told, remark = _informative(rung, untrained)
         remarks += [remark] if remark else []
         if told:
-            decades = float(np.log10(num_steps / length))
-            shift = drift.decades(num_steps, length, steps_per_epoch)
-            belief = basin_belief(
-                *_trainings(told, untrained), places, _moved(before, places, -shift, 0.0), known.shape
-            )
-            std = float(np.hypot(known.argmin_std, drift.scatter * decades))
-            moved.append(
-                _Rung(len(told) / std**2, shift / decades if decades else 0.0, _at_target(belief, places, shift, std))
-            )
-    if not moved:
-        nothing = basin_belief(np.empty(0), np.empty(0), np.empty(0, dtype=bool), places, before, known.shape)
-        moved = [_Rung(1.0, drift.alone if steps_per_epoch is None else drift.exponent, nothing)]
-    return _answer(moved, places, prior, remarks, min((p.lr for p in pilots if p.diverged), default=np.inf))
+            before = way.back(shares, num_steps, length) if belief is None else way.on(belief.density, at, length)
+            belief = basin_belief(*_trainings(told, untrained), way.places, _likely(before), known.shape)
+            at = length
+    remarks += ["learns_little"] if _learns_little([p for p in pilots if p.num_steps == at], untrained) else []
+    if belief is None:
+        nothing = np.empty(0)
+        belief = basin_belief(nothing, nothing, nothing.astype(bool), way.places, shares, known.shape)
+    else:
+        best = way.on(belief.density, at, num_steps, known.best_std)
+        density = way.on(belief.density, at, num_steps)
+        belief = BasinBelief(density / density.sum(), way.on(belief.regrets, at, num_steps))
+    ends = _quantiles(way.places, best / best.sum())
+    return _answer(belief, ends, way.places, way.exponent(at, num_steps), prior, pilots, remarks)
 
 
 @dataclass(frozen=True)
-class _Rung:
-    """What the pilots of one length say of the training.
+class _Way:
+    """From one length to another: how a belief moves, and how much less certain it is there.
 
     Args:
-        weight: what they count for: their number, by how uncertain their way to the training is.
-        exponent: the decades by which they were moved, for each decade of steps.
-        belief: moved there.
+        drift: of the schedule.
+        known: the constants.
+        steps_per_epoch: of the training, or None.
+        places: log10 LRs of the grid, (places,).
     """
 
-    weight: float
-    exponent: float
-    belief: BasinBelief
+    drift: Drift
+    known: TransferConstants
+    steps_per_epoch: float | None
+    places: FloatArray
+
+    def on(self, values: FloatArray, short: int, long: int, noise: float | None = None) -> FloatArray:
+        """The values of the grid at a longer training. Args: noise: of a best LR, in decades; default: of a basin's middle."""
+        std = np.hypot(self.known.argmin_std if noise is None else noise, self.drift.scatter * np.log10(long / short))
+        return _moved(values, self.places, self.drift.decades(long, short, self.steps_per_epoch), float(std))
+
+    def back(self, values: FloatArray, long: int, short: int) -> FloatArray:
+        """The values of the grid at a shorter training, as certain as they were."""
+        return _moved(values, self.places, -self.drift.decades(long, short, self.steps_per_epoch), 0.0)
+
+    def exponent(self, short: int, long: int) -> float:
+        """The decades by which the best LR moves between them, for each decade of steps."""
+        if short == long:
+            return self.drift.alone if self.steps_per_epoch is None else self.drift.exponent
+        return self.drift.decades(long, short, self.steps_per_epoch) / float(np.log10(long / short))
 
 
 def _answer(
-    moved: Sequence[_Rung], places: FloatArray, prior: LRPrior, remarks: list[TransferRemark], too_high: float
+    belief: BasinBelief,
+    ends: tuple[float, float],
+    places: FloatArray,
+    exponent: float,
+    prior: LRPrior,
+    pilots: Sequence[Pilot],
+    remarks: list[TransferRemark],
 ) -> TransferPosterior:
-    """The rungs' beliefs about the training together. Args: too_high: the lowest LR at which a pilot diverged: the answer lies below."""
-    weights = np.array([rung.weight for rung in moved])
-    weights /= weights.sum()
-    density = weights @ np.array([rung.belief.density for rung in moved])
-    regrets = weights @ np.array([rung.belief.regrets for rung in moved])
+    """What is told after the belief about the training. Args: ends: log10 LRs of the interval; places: of the grid, (places,)."""
+    (low, high), density, regrets = ends, belief.density, belief.regrets
+    too_high = min((pilot.lr for pilot in pilots if pilot.diverged), default=np.inf)  # the answer lies below
     inside = (places >= np.log10(prior.low) - 1e-9) & (places <= np.log10(prior.high) + 1e-9)
     stable = inside & (places < np.log10(too_high))
     none_stable = not stable.any()
     stable = places == places[inside][0] if none_stable else stable
     best = int(np.argmin(np.where(stable, regrets, np.inf)))
-    low, high = _quantiles(places, density)
     here = float(places[best])
+    if pilots and all(pilot.diverged for pilot in pilots):
+        high = min(high, float(np.log10(too_high)))
     if none_stable or density[~inside].sum() > LIKELY_OUTSIDE:
         remarks = [*remarks, "edge_of_range"]
     return TransferPosterior(
         lr=float(np.clip(10**here, prior.low, prior.high)),
         log10_std=float(np.sqrt(density @ (places - here) ** 2)),
         interval=(10 ** min(low, here), 10 ** max(high, here)),
-        exponent=float(weights @ [rung.exponent for rung in moved]),
+        exponent=exponent,
         expected_regret=float(regrets[best]),
         remarks=tuple(dict.fromkeys(remarks)),
         places=places,
@@ -187,11 +215,17 @@ def _informative(rung: Sequence[Pilot], untrained: float | None) -> tuple[list[P
     if not kept:
         return list(rung), "all_diverged"
     start = _start(rung, untrained)
-    if start - min(pilot.objective for pilot in kept) <= LITTLE * abs(start):
+    if start - min(pilot.objective for pilot in kept) <= NOTHING * abs(start):
         return [pilot for pilot in rung if pilot.diverged], "learns_nothing"
     best = min(kept, key=lambda pilot: pilot.objective).lr
     at_edge = len(rung) > 1 and best in (min(p.lr for p in rung), max(p.lr for p in rung))
     return list(rung), "edge_of_pilots" if at_edge else None
+
+
+def _learns_little(rung: Sequence[Pilot], untrained: float | None) -> bool:
+    """Whether the pilots of a length gain something, and that is a small part of the objective."""
+    gained = [untrained - pilot.objective for pilot in rung if not pilot.diverged] if untrained is not None else []
+    return bool(gained) and NOTHING < max(gained) / max(abs(untrained or 0.0), 1e-300) <= LITTLE
 
 
 def _start(rung: Sequence[Pilot], untrained: float | None) -> float:
@@ -223,10 +257,10 @@ def _shares(prior: LRPrior, places: FloatArray) -> FloatArray:
     return np.asarray(density / density.sum())
 
 
-def _at_target(belief: BasinBelief, places: FloatArray, shift: float, std: float) -> BasinBelief:
-    """A rung's belief, moved to the length of the training and as much less certain."""
-    density = _moved(belief.density, places, shift, std)
-    return BasinBelief(density / density.sum(), _moved(belief.regrets, places, shift, std))
+def _likely(density: FloatArray) -> FloatArray:
+    """A belief as the prior of a rung."""
+    shares = density / density.sum()
+    return np.asarray((1 - LEAST_SHARE) * shares + LEAST_SHARE / len(shares))
 
 
 def _moved(values: FloatArray, places: FloatArray, shift: float, std: float) -> FloatArray:

@@ -15,7 +15,7 @@ from lr_search.kinds.ranges import Seed
 from lr_search.samplers.strategies import PilotResult
 from lr_search.scaling.posterior import TransferPosterior
 from lr_search.scaling.transfer_remarks import in_words
-from lr_search.scaling.transfer_strategy import posterior_of, prior_of
+from lr_search.scaling.transfer_strategy import RUNGS, by_pilots, posterior_of, prior_of
 from lr_search.storage.records import StudyRecord, charged_before
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ class Transfer:
 
     Args:
         lr: the (peak) LR to train with: that of least expected regret.
-        log10_std: how far off the best may lie, in decades.
-        interval: LRs between which the best lies with 80%.
+        log10_std: how far off the middle of the best LRs may lie, in decades.
+        interval: LRs between which the best of a few trainings lies with 80%.
         exponent: the best LR is taken to move as length^exponent under this schedule.
         schedule: its name.
         optimizer: its name.
@@ -148,11 +148,25 @@ def _transfer_of(studies: Sequence[StudyRecord], before: Sequence[StudyRecord]) 
         seed=plan["seed"],
         num_steps=plan["target_steps"],
         steps=sum(trial.steps for study in spent.values() for trial in study.trials),
-        remarks=in_words(found.remarks),
+        remarks=(*in_words(found.remarks), *_unfinished(studies)),
         table=_table(studies),
         posterior=found,
         range_test=prior,
     )
+
+
+def _unfinished(studies: Sequence[StudyRecord]) -> list[str]:
+    """A sentence for each length that has fewer pilots than the strategy begins with: it was interrupted. Args: studies: as above."""
+    if studies[0].plan["strategy"] != by_pilots.name:
+        return []
+    told = []
+    for study, rung in zip(studies, RUNGS, strict=False):
+        least = rung.pilots if rung is RUNGS[0] else rung.independent
+        ended = sum(trial.state in ("COMPLETE", "FAIL") for trial in study.trials)
+        if ended < least:
+            length = study.plan["num_steps"]
+            told.append(f"Only {ended} of {least} pilots of {length:,} steps have ended: go on with the same storage.")
+    return told
 
 
 def _told(studies: Sequence[StudyRecord]) -> list[PilotResult]:

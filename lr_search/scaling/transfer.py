@@ -41,9 +41,9 @@ def transfer(
 ) -> Transfer:
     """Find the LR of a long training by pilots: whole, shorter trainings under the same schedule, laid out for their length.
 
-    A range test comes first, then three pilots of a sixteenth of the length around what it suggests; where the cost pays for them, up to
-    three of a quarter. It is `compare` with the strategy `transfer` alone: with a storage it goes on where it was killed, and a larger
-    cost adds pilots.
+    A range test comes first, then three pilots of a sixteenth of the length around what it suggests; where the cost pays for them (from
+    about .72 on), two or three of two ninths of it around where those point. It is `compare` with the strategy `transfer` alone: with a
+    storage it goes on where it was killed, and a larger cost adds pilots.
 
     Args:
         workload: what is trained, as long as it is to be trained; a training function, which runs its own number of steps, is refused.

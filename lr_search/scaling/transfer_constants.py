@@ -77,13 +77,15 @@ class TransferConstants:
     Args:
         shape: of basins.
         drifts: by schedule.
-        argmin_std: how far apart the best LRs of trainings of one length lie, in decades, seeds and grids apart.
+        argmin_std: how far apart the middles of the basins of one length lie, in decades, seeds and grids apart.
+        best_std: how far from there the best LR of a few trainings lies, in decades: basins are flat, and trainings noisy.
         unmeasured: by how much a schedule that no pilots were measured under is less certain than the likest that was: a factor.
     """
 
     shape: BasinShape
     drifts: Mapping[str, Drift]
     argmin_std: float
+    best_std: float
     unmeasured: float
 
     def drift(self, schedule: str) -> Drift:
@@ -102,5 +104,6 @@ def transfer_constants() -> TransferConstants:
         BasinShape(**record["shape"]),
         {schedule: Drift(**drift) for schedule, drift in record["drifts"].items()},
         record["argmin_std"],
+        record["best_std"],
         record["unmeasured"],
     )

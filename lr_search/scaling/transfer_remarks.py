@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 _WORDS = {
     "learns_nothing": "Pilots of a length learned nothing, and say little: give longer ones (a larger cost), or look at the range test.",
+    "learns_little": "The longest pilots lowered the objective by less than 5%: what is learned later may want another LR. Give a larger cost.",
     "all_diverged": "All pilots of a length diverged: the LR lies below theirs.",
     "edge_of_pilots": "The best pilot of a length is its lowest or highest LR: the best may lie beyond it.",
     "edge_of_range": "The LR lies at an end of the range that was searched: give a wider lr_range.",

@@ -11,8 +11,9 @@ from lr_search.samplers.strategies import PARAM, PilotResult, Pilots, Rung, Sear
 from lr_search.scaling.pilot_sampler import PilotSampler
 from lr_search.scaling.posterior import Pilot, TransferPosterior, transfer_posterior
 
-PILOTS_AT_ONCE = 2  # pilots of the first rung that depend on no other; the third looks at them
-RUNGS = (Rung(1 / 16, 3, independent=PILOTS_AT_ONCE), Rung(1 / 4, 3, independent=1))
+PILOTS_AT_ONCE = 2  # pilots of a rung that depend on no other; the third looks at them
+LONGER = 2 / 9  # of the training: with a range test and the first rung, three of these are less than one training
+RUNGS = (Rung(1 / 16, 3, independent=PILOTS_AT_ONCE), Rung(LONGER, 3, independent=PILOTS_AT_ONCE))
 SHORTEST_PILOT = 20  # steps of a pilot
 MOST_SKEW = 0.8
 
@@ -64,7 +65,8 @@ def _pilot_sampler(search: Search) -> PilotSampler:
         pilot_steps=search.num_steps,
         schedule=search.schedule,
         steps_per_epoch=search.steps_per_epoch,
-        fixed=1 if search.pilots else PILOTS_AT_ONCE,
+        fixed=PILOTS_AT_ONCE,
+        narrowed=bool(search.pilots),
         seed=search.seed,
     )
 
@@ -77,7 +79,7 @@ def _sampler(search: Search) -> RangeTestSampler:
 by_pilots = Strategy(
     "transfer",
     _sampler,
-    "a range test, then whole trainings of a sixteenth and a quarter of the length, then full ones where these point",
+    "a range test, then whole trainings of a sixteenth and two ninths of the length, then full ones where these point",
     needs_curves=True,
     independent=PRIOR_POINTS,
     pilots=Pilots(RUNGS, _pilot_sampler, _prior, shortest=SHORTEST_PILOT),

@@ -91,6 +91,13 @@ def test_two_lengths_count_both():
     assert min(one, other) <= both <= max(one, other)
 
 
+def test_longer_pilots_count_for_more_than_shorter_ones():
+    short, long = [basin(lr, 5e-2) for lr in (1e-2, 3e-2, 1e-1)], [basin(lr, 5e-3, 800) for lr in (1e-3, 3e-3, 1e-2)]
+    options = {"num_steps": 3200, "schedule": "cosine", "prior": PRIOR, "untrained": UNTRAINED}
+    one, other, both = (np.log10(transfer_posterior(p, **options).lr) for p in (short, long, [*short, *long]))
+    assert abs(both - other) < 0.35 * abs(one - other)
+
+
 def test_pilots_that_diverged_say_that_the_lr_lies_below():
     lrs = (3e-3, 1e-2, 3e-2)
     found = transfer_posterior(
@@ -98,6 +105,7 @@ def test_pilots_that_diverged_say_that_the_lr_lies_below():
         num_steps=3200, schedule="constant", prior=PRIOR, untrained=UNTRAINED,
     )  # fmt: skip
     assert found.lr < min(lrs)
+    assert found.interval[1] <= min(lrs) * 1.001
     assert "all_diverged" in found.remarks
 
 
@@ -112,6 +120,18 @@ def test_what_makes_it_doubtful_is_said(objectives, remark):
     assert remark in found.remarks
     assert clean.remarks == ()
     assert found.log10_std > clean.log10_std
+
+
+@pytest.mark.parametrize(("gained", "said"), [(0.04, True), (0.06, False)])
+def test_longest_pilots_that_gain_little_of_the_objective_are_said(gained, said):
+    def rung(steps, gained):
+        return [
+            Pilot(lr, UNTRAINED * (1 - part * gained), steps) for lr, part in ((3e-3, 0.6), (1e-2, 1.0), (3e-2, 0.7))
+        ]
+
+    given = {"num_steps": 3200, "schedule": "cosine", "prior": PRIOR, "untrained": UNTRAINED}
+    for pilots in (rung(200, gained), [*rung(200, 0.01), *rung(800, gained)]):
+        assert ("learns_little" in transfer_posterior(pilots, **given).remarks) == said
 
 
 def test_an_lr_at_the_end_of_the_range_is_said():
@@ -163,6 +183,11 @@ def test_the_first_go_around_the_prior_s_mode_at_their_length():
     middle = PRIOR.mode / 10 ** drift()
     assert first_pilot_lrs(PRIOR, **LENGTH) == pytest.approx([middle, middle / 10**0.5, middle * 10**0.5])
     assert next_pilot_lr([], PRIOR, **LENGTH) == pytest.approx(middle)
+
+
+def test_after_shorter_pilots_a_pair_goes_around_where_they_point():
+    middle = PRIOR.mode / 10 ** drift()
+    assert first_pilot_lrs(PRIOR, **LENGTH, narrowed=True) == pytest.approx([middle / 10**0.3, middle * 10**0.3])
 
 
 def test_the_first_stay_in_the_range():

@@ -20,7 +20,7 @@ from tests.helpers.comparing import TIMES, Followed, followed, interrupt, states
 from tests.helpers.workloads import line
 
 __all__ = ["followed", "widths"]
-LONG = 480  # steps of a full training; its pilots have 30 and 120
+LONG = 480  # steps of a full training; its pilots have 30 and 106
 SETTINGS: dict[str, Any] = {"lr_range": (1e-3, 10.0), "range_test": {"num_steps": 20}, "progress": False}
 
 
@@ -44,7 +44,7 @@ def pilots_of(comparison: lrs.Comparison) -> pd.DataFrame:
 def test_a_pilot_is_a_whole_training_under_the_schedule_laid_out_for_its_length() -> None:
     found = transferred(cost=0.8)
     lengths = found.table["num_steps"].tolist()
-    assert lengths == [30] * 3 + [120] * 2
+    assert lengths == [30] * 3 + [106] * 2
     for pilot in found.table.iloc[[1, 4]].itertuples():
         short = line(num_steps=pilot.num_steps, eval_every=pilot.num_steps)
         *_, last = lrs.train(short, lrs.schedules.by_name("cosine", pilot.lr, pilot.num_steps), seed=0)
@@ -93,14 +93,20 @@ def test_a_larger_cost_keeps_the_pilots_and_adds_longer_ones() -> None:
     storage = optuna.storages.InMemoryStorage()
     small, large = (transferred(cost=cost, storage=storage) for cost in (0.3, 1.0))
     pd.testing.assert_frame_equal(large.table[:3], small.table)
-    assert large.table["num_steps"].tolist() == [30] * 3 + [120] * 3
+    assert large.table["num_steps"].tolist() == [30] * 3 + [106] * 3
     assert large.steps <= LONG
 
 
-def test_the_second_length_begins_where_the_first_points() -> None:
+def test_the_second_length_begins_around_where_the_first_points() -> None:
     small, large = transferred(cost=0.3), transferred(cost=0.8)
-    drift = transfer_constants().drift("cosine").decades(LONG, 120, steps_per_epoch=8)  # of 8 batches
-    assert large.table["lr"].iloc[3] == pytest.approx(small.lr / 10**drift, rel=1e-9)
+    drift = transfer_constants().drift("cosine").decades(LONG, 106, steps_per_epoch=8)  # of 8 batches
+    middle = small.lr / 10**drift
+    assert large.table["lr"].iloc[3:].tolist() == pytest.approx([middle / 10**0.3, middle * 10**0.3], rel=1e-9)
+
+
+def test_one_pilot_of_the_second_length_alone_is_not_trained() -> None:
+    # a range test of 20 steps takes 27 at most; with 3 pilots of 30 and one of 106: 223 of 480; with two of 106: 329
+    assert [len(transferred(cost=cost).table) for cost in (224 / 480, 329 / 480)] == [3, 5]
 
 
 def test_each_schedule_and_seed_has_pilots_of_its_own_and_shares_the_range_test() -> None:

@@ -15,7 +15,7 @@ from tests.helpers.workloads import line
 
 __all__ = ["followed"]
 
-LONG = 480  # steps of a full training; its pilots have 30 and 120
+LONG = 480  # steps of a full training; its pilots have 30 and 106
 SHORT = {"num_steps": 20}  # of range tests
 
 
@@ -77,12 +77,12 @@ def test_below_one_training_a_strategy_of_full_ones_is_refused_before_the_pilots
 
 
 def test_the_plan_says_from_which_budget_on_there_is_a_full_training(caplog: pytest.LogCaptureFixture) -> None:
-    without = compared(budget=1.99, lr_range=(1e-3, 10.0), progress=True)
-    # a range test of 20 steps takes 27 at most; with 3 pilots of 30 and of 120: (27 + 90 + 360 + 480) / 480 = 1.994
-    assert "has no full training: it has one from a budget of 2 on" in caplog.text
+    without = compared(budget=1.9, lr_range=(1e-3, 10.0), progress=True)
+    # a range test of 20 steps takes 27 at most; with 3 pilots of 30 and of 106: (27 + 90 + 318 + 480) / 480 = 1.906
+    assert "has no full training: it has one from a budget of 1.91 on" in caplog.text
     assert without.trials.empty
     caplog.clear()
-    assert len(compared(budget=2, lr_range=(1e-3, 10.0), progress=True).trials) == 1
+    assert len(compared(budget=1.91, lr_range=(1e-3, 10.0), progress=True).trials) == 1
     assert "no full training" not in caplog.text
 
 
@@ -97,6 +97,16 @@ def test_pilots_that_learned_nothing_have_no_arrow_to_the_answer() -> None:
     deaf, hearing = transferred(lr_range=(1e-12, 1e-8)), transferred()
     assert "learned nothing" in str(deaf)
     assert [len(found.plot().texts) for found in (deaf, hearing)] == [0, 1]
+
+
+def test_pilots_that_an_interruption_left_out_are_said(followed: type[Followed]) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    followed.happens = staticmethod(interrupt(followed.count("evaluated") + 4))  # in the second or the third pilot
+    with pytest.raises(KeyboardInterrupt):
+        compared(budget=0.3, storage=storage)
+    followed.happens = staticmethod(lambda evaluations: None)
+    assert any("of 3 pilots of 30 steps have ended" in line for line in transfer_lines(lrs.load(storage).records))
+    assert not any("have ended" in line for line in transfer_lines(compared(budget=0.3, storage=storage).records))
 
 
 def test_fused_pilots_stopped_in_a_wave_and_gone_on_with_are_the_same_to_rounding(followed: type[Followed]) -> None:
