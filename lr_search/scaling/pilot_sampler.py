@@ -40,7 +40,7 @@ class PilotSampler(PointSampler):
     >>> sampler = PilotSampler(prior, num_steps=3200, pilot_steps=200, schedule="cosine", fixed=3)
     >>> study = optuna.create_study(sampler=sampler)
     >>> [round(study.ask().suggest_float("lr", 1e-5, 10.0, log=True), 4) for _ in range(3)]
-    [0.0215, 0.0068, 0.068]
+    [0.0241, 0.0076, 0.0762]
     """
 
     def __init__(

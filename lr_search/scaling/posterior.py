@@ -32,8 +32,8 @@ TransferRemark = Literal[
 GRID_STEP = 0.05  # decades
 HELD = 0.8  # the share of belief that the interval holds
 LIKELY_OUTSIDE = 0.2  # so much of the belief outside the range is said
-NOTHING = 1e-3  # of the objective untrained: a rung whose pilots gain no more has learned nothing
-LITTLE = 0.05  # likewise: longest pilots that gain no more mislead
+NO_GAIN = 1e-3  # of the objective untrained: a rung whose pilots gain no more has learned nothing
+LITTLE_GAIN = 0.05  # likewise: longest pilots that gain no more mislead
 LEAST_SHARE = 1e-4  # of the belief is spread evenly over all LRs before a rung: what is unlikely is not impossible
 
 
@@ -215,7 +215,7 @@ def _informative(rung: Sequence[Pilot], untrained: float | None) -> tuple[list[P
     if not kept:
         return list(rung), "all_diverged"
     start = _start(rung, untrained)
-    if start - min(pilot.objective for pilot in kept) <= NOTHING * abs(start):
+    if start - min(pilot.objective for pilot in kept) <= NO_GAIN * abs(start):
         return [pilot for pilot in rung if pilot.diverged], "learns_nothing"
     best = min(kept, key=lambda pilot: pilot.objective).lr
     at_edge = len(rung) > 1 and best in (min(p.lr for p in rung), max(p.lr for p in rung))
@@ -225,7 +225,7 @@ def _informative(rung: Sequence[Pilot], untrained: float | None) -> tuple[list[P
 def _learns_little(rung: Sequence[Pilot], untrained: float | None) -> bool:
     """Whether the pilots of a length gain something, and that is a small part of the objective."""
     gained = [untrained - pilot.objective for pilot in rung if not pilot.diverged] if untrained is not None else []
-    return bool(gained) and NOTHING < max(gained) / max(abs(untrained or 0.0), 1e-300) <= LITTLE
+    return bool(gained) and NO_GAIN < max(gained) / max(abs(untrained or 0.0), 1e-300) <= LITTLE_GAIN
 
 
 def _start(rung: Sequence[Pilot], untrained: float | None) -> float:
