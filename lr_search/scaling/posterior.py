@@ -33,7 +33,7 @@ GRID_STEP = 0.05  # decades
 HELD = 0.8  # the share of belief that the interval holds
 LIKELY_OUTSIDE = 0.2  # so much of the belief outside the range is said
 NO_GAIN = 1e-3  # of the objective untrained: a rung whose pilots gain no more has learned nothing
-LITTLE_GAIN = 0.05  # likewise: longest pilots that gain no more mislead
+LITTLE_GAIN = 0.05  # likewise: the longest pilots often mislead where they gain no more
 LEAST_SHARE = 1e-4  # of the belief is spread evenly over all LRs before a rung: what is unlikely is not impossible
 
 
@@ -64,9 +64,9 @@ class TransferPosterior:
         interval: (low, high), LRs between which the best of a few trainings lies with 80%: basins are flat, and trainings noisy.
         exponent: the decades by which the best LR is taken to move for each decade of steps.
         expected_regret: at `lr`.
-        remarks: what makes it less certain: "learns_nothing" (the pilots of a length), "learns_little" (the longest), "all_diverged" (the
-            pilots of a length), "edge_of_pilots" (the best pilot of a length is its highest or lowest LR), "edge_of_range" (the best may
-            well lie beyond the prior's range, or a pilot diverged at its low end), "schedule_not_measured".
+        remarks: what makes it less certain: of the longest pilots "learns_nothing", "learns_little", "all_diverged" or "edge_of_pilots"
+            (the best of three or more is the highest or the lowest LR); "edge_of_range" (the best may well lie beyond the prior's range,
+            or a pilot diverged at its low end); "schedule_not_measured".
         places: log10 LRs, (places,).
         density: the share of belief that the middle of the best LRs lies there, (places,), of sum 1.
         regrets: the expected regret there, (places,).
@@ -112,17 +112,14 @@ def transfer_posterior(
     known = constants or transfer_constants()
     way = _Way(known.drift(schedule), known, steps_per_epoch, _grid(prior, pilots))
     shares = _shares(prior, way.places)
-    remarks: list[TransferRemark] = [] if schedule in known.drifts else ["schedule_not_measured"]
-    belief, best, at = None, shares, num_steps
+    belief, best, at, remark = None, shares, num_steps, None
     for length in sorted({pilot.num_steps for pilot in pilots}):
         rung = [pilot for pilot in pilots if pilot.num_steps == length]
         told, remark = _informative(rung, untrained)
-        remarks += [remark] if remark else []
         if told:
             before = way.back(shares, num_steps, length) if belief is None else way.on(belief.density, at, length)
             belief = basin_belief(*_trainings(told, untrained), way.places, _likely(before), known.shape)
             at = length
-    remarks += ["learns_little"] if _learns_little([p for p in pilots if p.num_steps == at], untrained) else []
     if belief is None:
         nothing = np.empty(0)
         belief = basin_belief(nothing, nothing, nothing.astype(bool), way.places, shares, known.shape)
@@ -131,6 +128,8 @@ def transfer_posterior(
         density = way.on(belief.density, at, num_steps)
         belief = BasinBelief(density / density.sum(), way.on(belief.regrets, at, num_steps))
     ends = _quantiles(way.places, best / best.sum())
+    remarks: list[TransferRemark] = [] if schedule in known.drifts else ["schedule_not_measured"]
+    remarks += [remark] if remark else []  # of the longest: shorter pilots make nothing doubtful that these tell
     return _answer(belief, ends, way.places, way.exponent(at, num_steps), prior, pilots, remarks)
 
 
@@ -217,15 +216,12 @@ def _informative(rung: Sequence[Pilot], untrained: float | None) -> tuple[list[P
     start = _start(rung, untrained)
     if start - min(pilot.objective for pilot in kept) <= NO_GAIN * abs(start):
         return [pilot for pilot in rung if pilot.diverged], "learns_nothing"
-    best = min(kept, key=lambda pilot: pilot.objective).lr
-    at_edge = len(rung) > 1 and best in (min(p.lr for p in rung), max(p.lr for p in rung))
+    best = min(kept, key=lambda pilot: pilot.objective)
+    if untrained is not None and start - best.objective <= LITTLE_GAIN * abs(start):
+        return list(rung), "learns_little"
+    # of two pilots one is always the lowest
+    at_edge = len(rung) > 2 and best.lr in (min(p.lr for p in rung), max(p.lr for p in rung))
     return list(rung), "edge_of_pilots" if at_edge else None
-
-
-def _learns_little(rung: Sequence[Pilot], untrained: float | None) -> bool:
-    """Whether the pilots of a length gain something, and that is a small part of the objective."""
-    gained = [untrained - pilot.objective for pilot in rung if not pilot.diverged] if untrained is not None else []
-    return bool(gained) and NO_GAIN < max(gained) / max(abs(untrained or 0.0), 1e-300) <= LITTLE_GAIN
 
 
 def _start(rung: Sequence[Pilot], untrained: float | None) -> float:

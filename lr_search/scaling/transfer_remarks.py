@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _WORDS = {
-    "learns_nothing": "Pilots of a length learned nothing, and say little: give longer ones (a larger cost), or look at the range test.",
+    "learns_nothing": "The longest pilots learned nothing, and say little: give longer ones (a larger cost), or look at the range test.",
     "learns_little": "The longest pilots lowered the objective by less than 5%: what is learned later may want another LR. Give a larger cost.",
-    "all_diverged": "All pilots of a length diverged: the LR lies below theirs.",
-    "edge_of_pilots": "The best pilot of a length is its lowest or highest LR: the best may lie beyond it.",
+    "all_diverged": "All of the longest pilots diverged: the LR lies below theirs.",
+    "edge_of_pilots": "The best of the longest pilots is their lowest or highest LR: the best may lie beyond it.",
     "edge_of_range": "The LR lies at an end of the range that was searched: give a wider lr_range.",
     "schedule_not_measured": "Under this schedule it was not measured how far pilots mislead: the interval is that of one like it, wider.",
 }

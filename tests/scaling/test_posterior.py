@@ -134,6 +134,14 @@ def test_longest_pilots_that_gain_little_of_the_objective_are_said(gained, said)
         assert ("learns_little" in transfer_posterior(pilots, **given).remarks) == said
 
 
+def test_what_the_longest_pilots_tell_the_shorter_ones_make_no_doubt_of():
+    at_edge = [Pilot(lr, value, 200) for lr, value in ((3e-3, 2.0), (1e-2, 1.5), (3e-2, 1.0))]
+    given = {"num_steps": 3200, "schedule": "cosine", "prior": PRIOR, "untrained": UNTRAINED}
+    assert transfer_posterior(at_edge, **given).remarks == ("edge_of_pilots",)
+    assert transfer_posterior([*at_edge, *[basin(lr, 1e-2, 800) for lr in (3e-3, 1e-2, 3e-2)]], **given).remarks == ()
+    assert transfer_posterior([*at_edge, *[basin(lr, 1e-2, 800) for lr in (5e-3, 2e-2)]], **given).remarks == ()
+
+
 def test_an_lr_at_the_end_of_the_range_is_said():
     prior = LRPrior(1e-3, 3e-2, 2e-2, 0.3)
     pilots = [basin(lr, 0.2) for lr in (3e-3, 1e-2, 3e-2)]

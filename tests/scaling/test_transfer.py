@@ -136,7 +136,7 @@ def test_pilots_that_diverge_point_below_them() -> None:
     found = transferred(schedule="constant", lr_range=(3.0, 30.0))
     assert found.table["outcome"].eq("diverged").all()
     assert found.lr <= found.table["lr"].min()
-    assert "All pilots of a length diverged" in str(found)
+    assert "All of the longest pilots diverged" in str(found)
 
 
 @dataclass(frozen=True)
