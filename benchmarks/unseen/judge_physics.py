@@ -33,7 +33,7 @@ class Derived(nn.Module):
     def forward(self, points: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """See the class."""
         u, u_xx = points, torch.zeros_like(points)
-        u_x, u_t = (torch.eye(2)[at].expand_as(points) for at in (0, 1))
+        u_x, u_t = (torch.eye(2, dtype=points.dtype)[at].expand_as(points) for at in (0, 1))
         for layer in self.layers:
             weight = layer.weight.T
             u_x, u_t, u_xx = u_x @ weight, u_t @ weight, u_xx @ weight

@@ -42,7 +42,7 @@ def ordinal_marks_nadam() -> Workload:
 
 
 def negative_binomial_visits_adagrad() -> Workload:
-    """Counts with a spread of their own: -log NB(visits; mean, dispersion), summed over 16 people."""
+    """Counts with a spread of their own: -log NB(visits; mean, dispersion), 16 times the mean over people."""
 
     def loss(model: nn.Module, batch: Tensors) -> torch.Tensor:
         log_mean, log_size = model(batch[0]).clamp(-8, 8).chunk(2, dim=1)
