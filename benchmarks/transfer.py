@@ -1,10 +1,11 @@
-"""How good the LRs of `lrs.transfer` are: `python benchmarks/transfer.py --side judge --json FILE [--train-truth] [--transfer-alone]`.
+"""How good the LRs of `lrs.transfer` are: `python benchmarks/transfer.py --side unseen --json FILE [--train-truth] [--transfer-alone]`.
 
-Runs it on each task under each schedule, at the longest length whose truth is known, for a quarter of a training and for a whole one; and
-what costs as much as the quarter in pilots of T/16 whose best LR is moved unchanged: random LRs, Optuna's TPE, a log grid. Beside them the
-range test's suggestion, and that of 1,000 steps moved as T^-.32. `--train-truth` first trains what regret_judge.json lacks: cosine of 3,000
-steps, and constant and cosine of 10,000 on the two cheapest tasks; kept in transfer_judge.json. `--transfer-alone` leaves out the
-searches. Tasks whose truth is of trainings too short for pilots are left out.
+Runs it on each task of a side (fit and judge: lifelike ones, whose truth regret_truth.py measured; unseen: unseen_truth.py) under each
+schedule, at the longest length whose truth is known, for a quarter of a training and for a whole one; and what costs as much as the quarter
+in pilots of T/16 whose best LR is moved unchanged: random LRs, Optuna's TPE, a log grid. Beside them the range test's suggestion, and that
+of 1,000 steps moved as T^-.32. `--train-truth` first trains what regret_judge.json lacks: cosine of 3,000 steps, and constant and cosine of
+10,000 on the two cheapest tasks; kept in transfer_judge.json. `--transfer-alone` leaves out the searches. Tasks whose truth is of trainings
+too short for pilots are left out.
 
 Prints the mean regret of each way with a 95% interval over tasks, how far transfer lies from the suggestion task by task, and how often its
 80% interval holds the best LR. What was run is kept in the JSON, task by task: a second call goes on. The judging side is for constants
@@ -30,6 +31,8 @@ from lifelike import TASKS
 from regret_runs import short
 from regret_truth import MOST_WIDENINGS, STEP, lr_at, path_of
 from regret_waves import plain_wave
+from unseen import TASKS as UNSEEN
+from unseen_truth import PATH as UNSEEN_TRUTH
 
 import lr_search as lrs
 from lr_search import LRPrior, Workload
@@ -51,9 +54,14 @@ TRUTH_SEEDS, TRUTH_PLACES = 2, 3  # places to each side
 SUGGESTION = "suggestion"
 
 
+def truth_path(side: str) -> Path:
+    """The file of a side's truth."""
+    return UNSEEN_TRUTH if side == "unseen" else path_of(side)
+
+
 def truths_of(side: str, name: str, entry: dict[str, Any]) -> list[RegretCurve]:
     """The longest length that is known of each schedule, and 10,000 steps beside it."""
-    known = regret_curves(path_of(side), name, entry, "python benchmarks/regret_truth.py")
+    known = regret_curves(truth_path(side), name, entry, "python benchmarks/regret_truth.py or unseen_truth.py")
     added = json.loads(TRUTH.read_text()).get(name, {}) if TRUTH.exists() else {}
     known += [
         regret_curve(name, schedule, int(length), length, of_lr, entry["initial"])
@@ -67,7 +75,7 @@ def truths_of(side: str, name: str, entry: dict[str, Any]) -> list[RegretCurve]:
 
 def by_cost(entries: dict[str, Any]) -> list[str]:
     """The tasks, those of the cheapest steps first."""
-    return sorted(entries, key=lambda name: float(entries[name]["cpu_seconds"] / entries[name]["steps"]))
+    return sorted(entries, key=lambda name: float(entries[name]["cpu_seconds"] / entries[name].get("steps", 1)))
 
 
 def train_truth(side: str, entries: dict[str, Any]) -> None:
@@ -110,7 +118,7 @@ def around_best(workload: Workload, support: Support, near: RegretCurve, length:
 
 def judged(name: str, truth: RegretCurve, alone: bool) -> list[dict[str, Any]]:
     """Every way's LR for one training. Args: alone: without the searches."""
-    workload = replace(TASKS[name].make(), num_steps=truth.num_steps)
+    workload = replace((TASKS | UNSEEN)[name].make(), num_steps=truth.num_steps)
     curve = workload.range_test(0, extend=True)
     prior = LRPrior.from_curves([curve], schedule=truth.schedule, num_steps=truth.num_steps)
     usual = curve.suggest(schedule=truth.schedule, num_steps=1000).lr
@@ -191,7 +199,7 @@ def report(found: dict[str, dict[str, Any]]) -> None:
 def main() -> None:
     """Judge."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", choices=["fit", "judge"], required=True)
+    parser.add_argument("--side", choices=["fit", "judge", "unseen"], required=True)
     parser.add_argument("--tasks", nargs="+", metavar="NAME", help="only these")
     parser.add_argument("--schedules", nargs="+", choices=SCHEDULES, default=SCHEDULES)
     parser.add_argument("--train-truth", action="store_true", help="train what the truth of the judging side lacks")
@@ -200,7 +208,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    entries = json.loads(path_of(given.side).read_text())
+    entries = json.loads(truth_path(given.side).read_text())
     if given.train_truth:
         train_truth(given.side, entries)
     found: dict[str, Any] = json.loads(given.json.read_text()) if given.json.exists() else {}
