@@ -29,6 +29,7 @@ from fit_plans import cases, planned
 from judge_tasks import curves_path, of_sets, of_side, with_curves
 from tasks import TASKS
 from tasks.variants import variant
+from transfer_older import older_truths
 from truth import drops_of, truth
 from variants import PATH as VARIANTS
 
@@ -245,7 +246,9 @@ def planned_for(kind: str, record: dict[str, Any], jobs: int) -> dict[str, Any]:
     read = [[replace(curve, **bare) if kind == "loss" else curve for curve in of_task] for of_task in found]
     print(f"\n{kind}, by schedule")
     pairs = [(one.truths, of_task) for one, of_task in zip([*judged, *old], read, strict=True)]
-    fitted = planned(cases(pairs, lambda curve: anchor(curve) + line(curve)))
+    truths = older_truths()
+    long = [(truths.get(one.name, []), of_task) for one, of_task in zip(old, read[len(judged) :], strict=True)]
+    fitted = planned(*(cases(some, lambda curve: anchor(curve) + line(curve)) for some in (pairs, long)))
     print(json.dumps(fitted))
     return fitted
 

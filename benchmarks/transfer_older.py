@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from judge_regrets import RegretCurve, regret_curve
 from regret_runs import short
 from regret_waves import plain_wave, trunk_wave
 from tasks import TASKS
@@ -106,6 +107,18 @@ class Measured:
 def data_of(name: str) -> str:
     """The word of an older task's name that tells its data, or all of it: tasks of the same are left out together."""
     return next((f"older: {data}" for data in DATA if data in name), f"older: {name}")
+
+
+def older_truths() -> dict[str, list[RegretCurve]]:
+    """Task -> what every LR loses in 3,000 steps, under each schedule."""
+    return {
+        name: [
+            regret_curve(name, schedule, LENGTH, str(LENGTH), lengths[str(LENGTH)], entry["initial"])
+            for schedule, lengths in entry["losses"].items()
+        ]
+        for name, entry in json.loads(PATH.read_text()).items()
+        if "losses" in entry
+    }
 
 
 def measured(name: str, best_lr: float) -> dict[str, Any]:

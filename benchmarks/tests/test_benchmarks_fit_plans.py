@@ -8,7 +8,20 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from fit_plans import FEATURES, SCHEDULES, WIDENED, Case, Fit, by_schedule, narrowest, regrets, smear, widths
+import lifelike
+from fit_plans import (
+    FEATURES,
+    SCHEDULES,
+    WIDENED,
+    Case,
+    Fit,
+    by_schedule,
+    narrowest,
+    regrets,
+    repeated_of,
+    smear,
+    widths,
+)
 from judge_regrets import RegretCurve
 
 from lr_search import LRPrior
@@ -73,3 +86,15 @@ def test_tasks_count_once_however_many_curves_they_have() -> None:
     lost = np.array([0.1, 0.3, 0.3, 0.3])
     several = [one, other, other, other]
     assert "older 0.2000" in by_schedule(several, lost)
+
+
+def test_repeated_data_are_fitted_on_both_kinds_of_tasks_as_if_there_were_as_many_of_each() -> None:
+    def asking(weight: float, names: list[str]) -> list[Case]:
+        ones = [truth(name, "constant", weight * 0.8) for name in names]
+        return [Case(one, 0.0, (0.0, 0.8), smear(one, 0.0)) for one in ones]
+
+    numbers = np.zeros(len(SCHEDULES) + len(FEATURES))
+    few, many = asking(-0.6, list(lifelike.TASKS)[:4]), asking(-0.2, [f"task {number}" for number in range(20)])
+    assert repeated_of(few, numbers) == pytest.approx(-0.6, abs=0.03)
+    assert repeated_of([*few, *many], numbers) == pytest.approx(-0.4, abs=0.03)
+    assert repeated_of([], np.full(len(numbers), -0.1)) == -0.1
