@@ -1,6 +1,8 @@
 """What a training function and its settings may be, and what is refused in words."""
 
 import math
+import re
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -83,6 +85,28 @@ def raises(run):
     raise OSError("no such file")
 
 
+def yields(run):
+    yield run.lr
+
+
+async def awaits(run):
+    run.step()
+
+
+async def awaits_and_yields(run):
+    yield run.lr
+
+
+class YieldsWhenCalled:
+    def __call__(self, run):
+        yield run.lr
+
+
+class OfARun:
+    def __init__(self, run):
+        self.run = run
+
+
 @pytest.mark.parametrize(
     ("train", "rule"),
     [
@@ -154,6 +178,38 @@ def test_fused_training_says_that_it_needs_a_workload_and_trains_one_by_one():
 def test_a_wrong_setting_is_told(settings, rule):
     with pytest.raises(InvalidInputError, match=rule):
         trainable_of(**{"train": descend, **settings})
+
+
+@pytest.mark.parametrize(
+    ("train", "rule"),
+    [
+        (yields, "but got yields, which yields: a call runs nothing. Write it without yield"),
+        (partial(yields), "which yields: a call runs nothing"),
+        (YieldsWhenCalled(), "which yields: a call runs nothing"),
+        (awaits, "but got awaits, which is async: a call runs nothing. Write it without async"),
+        (awaits_and_yields, "which is async: a call runs nothing"),
+        (OfARun, "but got OfARun, which is a class: a call makes an object. Pass a function"),
+        (torch.nn.Linear, "but got Linear, which is a class"),
+    ],
+)
+def test_a_function_that_a_call_does_not_run_is_refused(train, rule):
+    with pytest.raises(InvalidInputError, match=rule):
+        trainable_of(train)
+
+
+@pytest.mark.parametrize(
+    ("decorate", "came"),
+    [
+        (lambda: lrs.trainable(descend), "descend"),
+        (lambda: lrs.trainable(descend, num_steps=STEPS), "descend"),
+        (lambda: lrs.trainable(), "nothing"),
+        (lambda: lrs.trainable(300), "300"),
+    ],
+)
+def test_the_decorator_without_its_parentheses_or_num_steps_says_how_it_is_written(decorate, came):
+    rule = f"trainable must be called with num_steps=... by name before it is given the function, but got {came}"
+    with pytest.raises(InvalidInputError, match=re.escape(f"{rule}. Write @lr_search.trainable(num_steps=300) above")):
+        decorate()
 
 
 def test_the_decorator_tells_a_wrong_setting_before_it_is_given_a_function():
