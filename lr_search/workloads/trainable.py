@@ -26,7 +26,7 @@ TrainingFunction = Annotated[
     "Pass one of (run), which trains from its beginning to its end each time it is called.",
 ]
 USUAL_EVALUATIONS = 10  # of a training, where eval_every is left out
-LEFT_OUT: Any = None  # of an argument that is needed, to tell it in our words
+NOT_GIVEN: Any = None  # of an argument that is needed, to tell it in our words
 
 
 @checked
@@ -193,7 +193,7 @@ class Trainable(Subject):
 @checked
 def trainable(
     *bare: None,  # the function, where the decorator stands without parentheses
-    num_steps: int = LEFT_OUT,  # by that, too
+    num_steps: int = NOT_GIVEN,  # by that, too
     objective: str = "val_loss",
     direction: Direction = "minimize",
     eval_every: int | None = None,

@@ -136,6 +136,9 @@ def test_a_function_that_does_otherwise_is_told_so(train, rule):
         ({"optimizers": ["adam"]}, "optimizers= needs a Workload"),
         ({"strategies": ["probe"]}, "the strategy 'probe' needs a Workload"),
         ({"schedules": ["refind"]}, "the schedule 'refind' needs a Workload"),
+        ({"snapshots": 2}, "snapshots= needs a Workload, which .* but got the training function descend"),
+        ({"range_test": {"gain_ratio": True}}, "gain_ratio= needs a Workload"),
+        ({"range_test": {"valid_batches": 1}}, "valid_batches= needs a Workload"),
     ],
 )
 def test_what_only_a_workload_can_do_is_refused(settings, what):
@@ -146,6 +149,37 @@ def test_what_only_a_workload_can_do_is_refused(settings, what):
 def test_what_takes_a_workload_alone_says_that_only_a_comparison_takes_a_function():
     with pytest.raises(WorkloadError, match=r"must be an lr_search.Workload, but .* compare\(...\) takes others too"):
         lrs.train(trainable_of(descend), lrs.schedules.by_name("constant", lr=0.1, num_steps=STEPS))
+
+
+def test_what_is_left_off_need_not_be_left_out():
+    left_off = {
+        "snapshots": 0,
+        "optimizers": None,
+        "range_test": {"num_steps": 20, "gain_ratio": False, "valid_batches": 0},
+    }
+    comparison = compared(descend, strategies=["range_test"], schedules=["sgdr"], **left_off)
+    assert math.isfinite(comparison.recommend().value)
+
+
+@pytest.mark.parametrize(("asked", "kept"), [({}, 2), ({"snapshots": 0}, 0), ({"snapshots": 3}, 3)])
+def test_the_snapshots_of_a_workload_are_two_unless_a_number_is_given(asked, kept):
+    model = torch.nn.Linear(1, 1)
+    batches = [(torch.linspace(-1, 1, 8)[:, None], torch.linspace(-3, 3, 8)[:, None])] * 2
+    workload = lrs.Workload(
+        model=model, optimizer=torch.optim.SGD, loss=torch.nn.MSELoss(), train_data=batches, valid_data=batches,
+        num_steps=STEPS, combine="mean",
+    )  # fmt: skip
+    settings = {"strategies": {"mine": 0.1}, "schedules": ["sgdr"], "seeds": 1, "budget": 1, "storage": None}
+    trials = lrs.compare(workload, **settings, **asked, progress=False).trials
+    assert trials.get("ensemble_members", pd.Series([0])).fillna(0).tolist() == [kept]
+
+
+def test_a_range_test_on_live_objects_says_what_those_call_that_have_none():
+    with pytest.raises(
+        InvalidInputError,
+        match=r"model must be a torch.nn.Module, but got .* have one of their own: workload.range_test\(\)",
+    ):
+        lrs.range_test(trainable_of(descend), None, [], None)
 
 
 def test_retraining_for_the_weights_needs_a_workload():
