@@ -115,6 +115,31 @@ def test_several_optimizers_keep_the_ratio_that_they_were_built_with():
     assert "lr=0.8, num_steps=40).attach(optimizers[1])" in code
 
 
+@pytest.mark.parametrize("confirm", [0, 1])
+def test_of_a_functions_data_nothing_is_said_that_is_not_known(confirm, tmp_path):
+    def bowl(run):
+        x = 0.0
+        for _ in range(run.num_steps):
+            run.loss((x - 3) ** 2)
+            x -= run.lr * 2 * (x - 3)
+            run.step()
+            if run.due:
+                run.report(distance=abs(x - 3))
+
+    settings = {"strategies": ["random"], "schedules": ["sgdr"], "seeds": 1, "budget": 3, "storage": None}
+    trainable = lrs.Trainable(bowl, num_steps=STEPS, objective="distance")
+    comparison = lrs.compare(trainable, **settings, confirm=confirm, progress=False)
+    best = comparison.recommend()
+    assert best.confirmed == bool(confirm)
+    assert best.on_test_data is None
+    comparison.save(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "distance" in page
+    for told in (str(comparison), best.reason, page):
+        assert "valid_data" not in told
+        assert "validation distance" not in told.lower()
+
+
 def test_pasted_code_gives_the_trials_objective_at_the_same_seed():
     comparison = compared(fit_line, strategies={"mine": 0.05}, schedules=["one_cycle"], budget=1)
     code = comparison.recommend().code
