@@ -22,6 +22,7 @@ from lr_search.workloads.workload import PROBE_LR
 
 FIRST_STEPS = 3
 STILL_LR = 1e-10  # moves no weight, so that what is reported is of the untrained model
+MOVING_LR = 1e-2  # moves a model so far that it is seen
 PACE_STEPS, PACE_SECONDS = 100, 0.5  # of the steps that are timed
 
 
@@ -95,19 +96,20 @@ def is_lazy(parameter: torch.Tensor) -> bool:
     return isinstance(parameter, UninitializedParameter)
 
 
-def first_look(trainable: Trainable, seed: int) -> FirstLook:
+def first_look(trainable: Trainable, seed: int, lr: float = STILL_LR) -> FirstLook:
     """The first steps of a training of that seed, at an LR that moves nothing, and a report after them.
 
     Args:
         trainable: the training function, which is told to end after these steps.
         seed: of its generators.
+        lr: another one.
 
     Raises:
         WorkloadError: it raised an exception, or took no step.
     """
     steps = min(FIRST_STEPS, trainable.num_steps)
     listener = LookListener(steps)
-    run = TrainingRun(trainable, Constant(STILL_LR), listener, seed=seed, num_steps=steps, purpose="look")
+    run = TrainingRun(trainable, Constant(lr), listener, seed=seed, num_steps=steps, purpose="look")
     _call(trainable, run, seed)
     if not run.steps_done:
         raise WorkloadError(
