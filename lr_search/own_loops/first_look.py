@@ -13,7 +13,8 @@ from torch.nn.parameter import UninitializedParameter
 
 from lr_search.errors import LRSearchError, Stop, WorkloadError, error_text, user_code
 from lr_search.own_loops.function_state import seeded_call
-from lr_search.own_loops.training_run import TrainingRun, stop_swallowed_told
+from lr_search.own_loops.stop_swallowed import stop_swallowed_told
+from lr_search.own_loops.training_run import TrainingRun
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.decay import Constant
 from lr_search.training.evaluation import Evaluation

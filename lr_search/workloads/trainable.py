@@ -42,9 +42,7 @@ class Trainable(Subject):
             for batch in loader:
                 ...; optimizer.step(); scheduler.step()
                 run.loss(loss)
-                if run.due:
-                    with run.evaluating():
-                        run.report(val_loss=evaluate())
+                run.report(val_loss=evaluate)         # called where a report is due; a number: if run.due: run.report(val_loss=0.1)
 
     Without torch: `run.lr` at each step, or `run.schedule(step)`, and `run.step()`. A range test is the same function under a rising
     LR, ended by `lr_search.Stop`, which the function must let pass. It has no gain ratio, so that its prior is wider than a workload's.

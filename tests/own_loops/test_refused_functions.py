@@ -256,6 +256,19 @@ def test_a_plain_function_is_told_how_to_become_one():
         lrs.compare(descend, **SMALL)
 
 
+def test_a_metric_that_is_a_function_of_something_is_refused_in_the_first_step():
+    def train(run):
+        for step in range(run.num_steps):
+            run.step()
+            if step == 0:
+                run.report(val_loss=lambda model: 1.0)
+
+    with pytest.raises(
+        InvalidInputError, match=r"val_loss must be a function of \(\), but got <lambda>, which takes \(model\)"
+    ):
+        compared(train)
+
+
 @pytest.mark.parametrize("given", [None, [], "adam", [torch.nn.Linear(1, 1)]])
 def test_what_cannot_be_attached_is_refused(given):
     with pytest.raises(InvalidInputError, match=r"optimizer must be|run.attach must be given a torch optimizer"):
