@@ -117,7 +117,7 @@ def question(
     budget: float,
     seeds: int | Sequence[int],
     pruner: Pruner,
-    snapshots: int | None = None,
+    snapshots: int | None = 0,
     search_shape: bool = False,
     today: UsedToday = None,
 ) -> Question:
