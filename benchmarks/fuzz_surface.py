@@ -288,6 +288,7 @@ OF_FUNCTION: dict[str, dict[str, Callable[[], Any]]] = {
     },
     "Refinding": {"curves": lambda: {5: curve()}, "reason": lambda: ""},
     "Trainable": {"train": lambda: descend, "num_steps": lambda: 30},
+    "trainable": {"num_steps": lambda: 30},
     "Workload": {"optimizer": lambda: torch.optim.SGD, "train_data": lambda: batches, "valid_data": lambda: batches},
     "classification": {"optimizer": lambda: torch.optim.SGD},
     "regression": {"optimizer": lambda: torch.optim.SGD, "train": lambda: _numbers(), "valid": lambda: _numbers()},

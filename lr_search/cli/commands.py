@@ -118,9 +118,13 @@ def compare(
         int, typer.Option(help="Fresh seeds on which the best two, and today's, are trained again.", min=0)
     ] = 0,
     snapshots: Annotated[
-        int,
-        typer.Option(help="Models of a cyclic training's last cycle ends that are judged together; 0: none.", min=0),
-    ] = 2,
+        int | None,
+        typer.Option(
+            help="Models of a cyclic training's last cycle ends that are judged together; 0: none.",
+            min=0,
+            show_default="2",
+        ),
+    ] = None,
     search_shape: Annotated[
         bool, typer.Option("--search-shape", help="Search the schedules' shape as well: cycles, base_ratio, ...")
     ] = False,

@@ -50,7 +50,7 @@ def compare(
     seeds: int | Sequence[int] = 3,
     pruner: Pruner = None,
     confirm: int = 0,
-    snapshots: int = 2,
+    snapshots: int | None = None,
     search_shape: bool = False,
     executor: Executor | None = None,
     storage: StorageLike = "sqlite:///lr_search.db",
@@ -89,8 +89,9 @@ def compare(
             None. A strategy that cuts its trials itself (one_epoch) does so in any case, by its own rule.
         confirm: fresh seeds on which the best two, and today's, are trained again at the end (judged on test_data where given).
         snapshots: how many models, of a cyclic training's last cycle ends, are judged together as an ensemble beside the
-            single model, at no further step; 0: none. More than 2 take in models from early in a short training, which cost more
-            than they add. Needs `workload.combine`, and holds as many copies of the weights.
+            single model, at no further step; 0: none. Default: 2 of a workload, none of a training function, whose models lr_search
+            does not hold. More than 2 take in models from early in a short training, which cost more than they add. Needs
+            `workload.combine`, and holds as many copies of the weights.
         search_shape: let the sampler also choose the shape of the named schedules: their number of cycles, base_ratio, T_mult,
             ..., within the ranges that `lr-search list` shows. Not under a pruner ("auto" leaves such schedules without one), nor
             with one_epoch.

@@ -35,7 +35,7 @@ from lr_search.workloads.subject import Subject
 from lr_search.workloads.trainable import Trainable, require_workload_for
 from lr_search.workloads.workload import Workload
 
-MOST_SNAPSHOTS = 1_000
+USUAL_SNAPSHOTS, MOST_SNAPSHOTS = 2, 1_000
 CURVES = 1
 OWN_LOOP = "own loop"  # what a table calls the optimizer of a training function that attaches none
 Pruner = BasePruner | Literal["auto"] | None
@@ -117,7 +117,7 @@ def question(
     budget: float,
     seeds: int | Sequence[int],
     pruner: Pruner,
-    snapshots: int = 0,
+    snapshots: int | None = 0,
     search_shape: bool = False,
     today: UsedToday = None,
 ) -> Question:
@@ -128,7 +128,7 @@ def question(
     searched = None if lr_range is None else _lr_range(lr_range)
     ways, layouts = resolve_strategies(strategies), layouts_of(schedules, workload, search_shape=search_shape)
     _require_pruner(pruner, ways, search_shape)
-    _require_possible(workload, ways, layouts, optimizers)
+    _require_possible(workload, ways, layouts, optimizers, {"snapshots": snapshots, **given})
     sides = _sides(
         _workloads(workload, optimizers), ways, layouts, searched, given, budget * workload.num_steps, curves
     )
@@ -143,7 +143,7 @@ def question(
         budget=budget,
         seeds=taken_seeds(seeds),
         pruner=pruner,
-        snapshots=_snapshots(snapshots),
+        snapshots=_snapshots(snapshots, workload),
         today=today_of(today, ways, layouts, sides),
     )
 
@@ -203,7 +203,9 @@ def _range_test(
     return {name: getattr(checked, name) for name in settings}
 
 
-def _snapshots(snapshots: int) -> int:
+def _snapshots(snapshots: int | None, subject: Subject) -> int:
+    if snapshots is None:
+        return 0 if isinstance(subject, Trainable) else USUAL_SNAPSHOTS
     good = snapshots == 0 or 2 <= snapshots <= MOST_SNAPSHOTS
     rule = f"snapshots must be from 2 (one is the model itself) to {MOST_SNAPSHOTS:,}, or 0 to judge no ensembles"
     require(good, rule, snapshots=snapshots)
@@ -211,11 +213,18 @@ def _snapshots(snapshots: int) -> int:
 
 
 def _require_possible(
-    subject: Subject, strategies: Sequence[Strategy], layouts: Mapping[str, ScheduleLayout], optimizers: Any
+    subject: Subject,
+    strategies: Sequence[Strategy],
+    layouts: Mapping[str, ScheduleLayout],
+    optimizers: Any,
+    asked: Mapping[str, Any],
 ) -> None:
-    """Refuse what only a workload can be asked for."""
+    """Refuse what only a workload can be asked for. Args: asked: what is measured beside the objective and the loss."""
     if optimizers is not None:
         require_workload_for("optimizers=", subject)
+    for name in ("snapshots", "valid_batches", *_without_gain_ratio(subject)):
+        if asked.get(name):
+            require_workload_for(f"{name}=", subject)
     for strategy in strategies:
         if strategy.probe is not None or strategy.pilots is not None:
             require_workload_for(f"the strategy {strategy.name!r}", subject)

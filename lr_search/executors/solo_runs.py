@@ -12,7 +12,8 @@ from lr_search.executors.time_limits.limits import NO_LIMITS, TimeLimits
 from lr_search.executors.trial_run import Report, SoloRun, TrialRun
 from lr_search.own_loops.function_state import seeded_call
 from lr_search.own_loops.function_thread import FunctionThread
-from lr_search.own_loops.training_run import TrainingRun, stop_swallowed_told
+from lr_search.own_loops.stop_swallowed import stop_swallowed_told
+from lr_search.own_loops.training_run import TrainingRun
 from lr_search.own_loops.trial_listener import TrialListener
 from lr_search.studies.trial import Outcome, TrialSpec
 from lr_search.training.controller import Controller, first_schedule

@@ -38,3 +38,31 @@ def require_takes(name: str, function: Callable[..., Any] | None, *arguments: st
         called = getattr(function, "__name__", None) or quoted(function)
         message = f"{name} must be a function of ({wanted}), but got {called}, which takes {signature}."
         raise InvalidInputError(message) from None
+
+
+def require_runs(name: str, function: Callable[..., Any]) -> None:
+    """Raise `InvalidInputError` where calling a function does not run what is written in it.
+
+    Args:
+        name: of the argument that it is.
+        function: of the user.
+
+    >>> async def train(run): ...
+    >>> require_runs("train", train)
+    Traceback (most recent call last):
+    ...
+    lr_search.errors.InvalidInputError: train must be a function that runs when it is called, but got train, which is async: a \
+call runs nothing. Write it without async; what it awaits, by asyncio.run(...) inside.
+    """
+    rule = f"{name} must be a function that runs when it is called, but got {getattr(function, '__name__', None) or quoted(function)}"
+    if isinstance(function, type):
+        raise InvalidInputError(
+            f"{rule}, which is a class: a call makes an object. Pass a function, or a method of an object."
+        )
+    called = [function, type(function).__call__]  # of an object, too
+    if any(inspect.isgeneratorfunction(each) for each in called):
+        raise InvalidInputError(f"{rule}, which yields: a call runs nothing. Write it without yield.")
+    if any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in called):
+        raise InvalidInputError(
+            f"{rule}, which is async: a call runs nothing. Write it without async; what it awaits, by asyncio.run(...) inside."
+        )

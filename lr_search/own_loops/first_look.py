@@ -13,7 +13,8 @@ from torch.nn.parameter import UninitializedParameter
 
 from lr_search.errors import LRSearchError, Stop, WorkloadError, error_text, user_code
 from lr_search.own_loops.function_state import seeded_call
-from lr_search.own_loops.training_run import TrainingRun, stop_swallowed_told
+from lr_search.own_loops.stop_swallowed import stop_swallowed_told
+from lr_search.own_loops.training_run import TrainingRun
 from lr_search.schedules.base import Schedule
 from lr_search.schedules.decay import Constant
 from lr_search.training.evaluation import Evaluation
@@ -22,6 +23,7 @@ from lr_search.workloads.workload import PROBE_LR
 
 FIRST_STEPS = 3
 STILL_LR = 1e-10  # moves no weight, so that what is reported is of the untrained model
+MOVING_LR = 1e-2  # moves a model so far that it is seen
 PACE_STEPS, PACE_SECONDS = 100, 0.5  # of the steps that are timed
 
 
@@ -95,19 +97,20 @@ def is_lazy(parameter: torch.Tensor) -> bool:
     return isinstance(parameter, UninitializedParameter)
 
 
-def first_look(trainable: Trainable, seed: int) -> FirstLook:
+def first_look(trainable: Trainable, seed: int, lr: float = STILL_LR) -> FirstLook:
     """The first steps of a training of that seed, at an LR that moves nothing, and a report after them.
 
     Args:
         trainable: the training function, which is told to end after these steps.
         seed: of its generators.
+        lr: another one.
 
     Raises:
         WorkloadError: it raised an exception, or took no step.
     """
     steps = min(FIRST_STEPS, trainable.num_steps)
     listener = LookListener(steps)
-    run = TrainingRun(trainable, Constant(STILL_LR), listener, seed=seed, num_steps=steps, purpose="look")
+    run = TrainingRun(trainable, Constant(lr), listener, seed=seed, num_steps=steps, purpose="look")
     _call(trainable, run, seed)
     if not run.steps_done:
         raise WorkloadError(

@@ -15,7 +15,8 @@ from lr_search.curves.training_plan import Plan
 from lr_search.errors import Stop, WorkloadError, user_code
 from lr_search.optimizers.param_groups import group_ratios
 from lr_search.own_loops.function_state import seeded_call
-from lr_search.own_loops.training_run import TrainingRun, stop_swallowed_told
+from lr_search.own_loops.stop_swallowed import stop_swallowed_told
+from lr_search.own_loops.training_run import TrainingRun
 from lr_search.ramp.extending import ends_too_low, lrs_beyond, restarted_where_too_high
 from lr_search.ramp.record import RampRecord
 from lr_search.ramp.settings import RampSettings, planned_for

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, Protocol
 
 import torch
 
 from lr_search.errors import Stop, WorkloadError, quoted, require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.functions import require_takes
 from lr_search.kinds.printable_names import require_name
 from lr_search.optimizers.followed import LEAST_LR, FollowedSchedule, FollowedSchedules, follow, plain_optimizers
 from lr_search.optimizers.param_groups import Optimizers
 from lr_search.own_loops.step_losses import StepLosses
+from lr_search.own_loops.stop_swallowed import MOST_SWALLOWED, StopSwallowed
 from lr_search.rng import preserved_rng
 from lr_search.schedules.base import Schedule
 from lr_search.training.course import checkpoints
@@ -21,17 +23,6 @@ from lr_search.training.evaluation import Evaluation
 from lr_search.workloads.trainable import Trainable
 
 Purpose = Literal["trial", "ramp", "look"]
-MOST_SWALLOWED = 100  # exceptions after Stop that a function may catch before it is ended by one that it does not
-
-
-class StopSwallowed(BaseException):
-    """A training function goes on whatever is raised. No `Exception`, for it catches all of these; it holds the error."""
-
-    @property
-    def error(self) -> WorkloadError:
-        """What to tell the user."""
-        error: WorkloadError = self.args[0]
-        return error
 
 
 class Listener(Protocol):
@@ -201,21 +192,23 @@ class TrainingRun:
         A report where none is due is recorded, and no pruner sees it. The objective at the end is the trial's result.
 
         Args:
-            **metrics: name -> number, or a tensor of one element.
+            **metrics: name -> number, or a tensor of one element; or a function that gives it: then a report is made only where it is
+                due, and what the function draws does not change the training.
 
         Raises:
             Stop: the trial is pruned.
+            InvalidInputError: a function takes something.
             WorkloadError: the objective is not among them.
         """
         self._require_going_on()
-        values = {name: _number(name, value) for name, value in metrics.items()}
         objective = self._trainable.objective
-        if objective not in values:
+        if objective not in metrics:
             raise WorkloadError(
                 f"objective must be among what run.report(...) is given, but got {quoted(objective)}; reported: "
-                f"{', '.join(sorted(values)) or 'none'}. Name one of these in objective=, or report it."
+                f"{', '.join(sorted(metrics)) or 'none'}. Name one of these in objective=, or report it."
             )
-        if self.ramping:
+        values = self._values(metrics)
+        if self.ramping or values is None:
             return
         self._read(whole=True)
         earlier = self._evaluation
@@ -232,6 +225,17 @@ class TrainingRun:
             if self._attached is not None:
                 self._attached.change(changed)
         self._stop_for(reason)
+
+    def _values(self, metrics: Mapping[str, Any]) -> dict[str, float] | None:
+        """The metrics as numbers; None where functions give them and no report is due."""
+        functions = {name: each for name, each in metrics.items() if callable(each)}
+        for name, function in functions.items():
+            require_takes(name, function)
+        if functions and not self.due:
+            return None
+        with self.evaluating() if functions else nullcontext():
+            given = {name: each() for name, each in functions.items()}
+        return {name: _number(name, value) for name, value in {**metrics, **given}.items()}
 
     def end(self) -> None:
         """The function has returned: take note of the losses that were not read, and of a Stop that it let not pass."""
@@ -286,12 +290,3 @@ def _number(name: str, value: Any) -> float:
         return float(value.detach() if isinstance(value, torch.Tensor) else value)
     except (TypeError, ValueError, RuntimeError):
         raise WorkloadError(f"run.report(...) must be given numbers, but got {name}={quoted(value)}.") from None
-
-
-@contextmanager
-def stop_swallowed_told() -> Iterator[None]:
-    """A function that caught Stop, and all that came after it, is told so. Raises: WorkloadError."""
-    try:
-        yield
-    except StopSwallowed as swallowed:
-        raise swallowed.error from None

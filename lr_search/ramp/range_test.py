@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from lr_search.workloads.workload import Workload
 
 @checked
 def range_test(
-    model: nn.Module,
+    model: Annotated[nn.Module, "A workload, and a training function, have one of their own: workload.range_test()."],
     optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
     batches: Iterable[Any],
     loss: Loss | Sequence[Loss],

@@ -31,13 +31,13 @@ def cell(value: Any, digits: int = 4) -> str:
     return str(value)
 
 
-def measured(objective: str, *, on_test_data: bool = False) -> str:
-    """The objective's name with the data that it is judged on, unless it begins with theirs.
+def measured(objective: str, *, on_test_data: bool | None = False) -> str:
+    """The objective's name with the data that it is judged on, unless it begins with theirs, or they are not known (None).
 
-    >>> measured("loss"), measured("accuracy", on_test_data=True), measured("val_loss")
-    ('validation loss', 'test accuracy', 'val_loss')
+    >>> measured("loss"), measured("accuracy", on_test_data=True), measured("val_loss"), measured("loss", on_test_data=None)
+    ('validation loss', 'test accuracy', 'val_loss', 'loss')
     """
-    if _DATA.match(objective):
+    if _DATA.match(objective) or (on_test_data is None and objective):
         return objective
     return f"{'test' if on_test_data else 'validation'} {objective or 'objective'}"
 

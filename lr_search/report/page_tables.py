@@ -212,7 +212,7 @@ def _objective(findings: Findings) -> str:
 def _measured(findings: Findings) -> str:
     """The same with the data that it is judged on."""
     name = _objective(findings)
-    return name if name == "objective" else measured(name)
+    return name if name == "objective" else measured(name, on_test_data=findings.on_test_data)
 
 
 def _names(frame: pd.DataFrame) -> list[Column]:

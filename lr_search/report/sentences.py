@@ -9,7 +9,7 @@ from lr_search.report.cells import cell, measured
 from lr_search.report.facts import Facts, lr_words, steps_taken
 from lr_search.results.finding_out import finding_out
 from lr_search.results.findings import Findings
-from lr_search.results.recommendation import Recommendation
+from lr_search.results.recommendation import Recommendation, judged_on
 from lr_search.results.statistics import MIN_SEEDS, Interval
 
 
@@ -78,7 +78,7 @@ def _between(interval: Interval | None) -> str:
 
 def _confirmed(best: Recommendation) -> str:
     if best.confirmed:
-        return f"confirmed: trained again on fresh seeds after the search, judged on {'test' if best.on_test_data else 'valid'}_data"
+        return f"confirmed: trained again on fresh seeds after the search{judged_on(best.on_test_data)}"
     return "not confirmed: it was chosen among the very trials that it was measured on, which flatters it"
 
 

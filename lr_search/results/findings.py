@@ -50,6 +50,11 @@ class Findings:
         return next((str(study.plan["objective"]) for study in self.searches), "")
 
     @property
+    def on_test_data(self) -> bool | None:
+        """Whether its searches are judged on test data: never; None where a training function reports of data of its own."""
+        return next((study.on_test_data for study in self.searches), False)
+
+    @property
     def unfinished(self) -> int:
         """Trials that run."""
         return sum(trial.state == "RUNNING" for study in self.records for trial in study.trials)

@@ -50,7 +50,8 @@ class Recommendation:
         reason: why, and how sure, in words.
         confirmed: whether it was trained again on fresh seeds.
         shape: the schedule's options that were searched beside the LR: `by_name(schedule, lr, ..., **shape)`.
-        on_test_data: whether `value` was judged on the workload's test_data; else on valid_data.
+        on_test_data: whether `value` was judged on the workload's test_data; False: on its valid_data; None: a training function has
+            reported it, of the data that it chose.
         objective: the name of what `value` is.
         num_steps: of the training.
         interval: the 95% t-interval of `value` over seeds; its ends are nan with fewer than 3.
@@ -68,7 +69,7 @@ class Recommendation:
     reason: str
     confirmed: bool = False
     shape: Mapping[str, float] = field(default_factory=dict)
-    on_test_data: bool = False
+    on_test_data: bool | None = False
     objective: str = "loss"
     num_steps: Steps = 0
     interval: Interval | None = None
@@ -143,7 +144,8 @@ def recommend(records: Sequence[StudyRecord]) -> Recommendation:
     if confirmed:
         return _confirmed(records, confirmed)
     best, second = result[0], result[1] if len(result) > 1 else None
-    objective = next(str(s.plan["objective"]) for s in records if s.kind == "search")
+    search = next(s for s in records if s.kind == "search")
+    objective = str(search.plan["objective"])
     end = "lowest" if best.sign > 0 else "highest"
     difference = None if second is None else second.worse_by(best)
     reason = f"{end} smoothed {objective} over {best.trials} trials on {_seeds(len(best.seeds))}{_error(best.interval)}"
@@ -153,8 +155,9 @@ def recommend(records: Sequence[StudyRecord]) -> Recommendation:
     reason += _next(runner_up, difference, "")
     reason += ". Unconfirmed: it was chosen among these very trials; confirm=3 trains it again on fresh seeds."
     return Recommendation(
-        best.schedule, best.lr, best.optimizer, best.value, confirmed=False, shape=best.shape, **_common(records, best, reason),
-        interval=best.interval, runner_up=runner_up, difference=difference, against_today=against_today(records, best),
+        best.schedule, best.lr, best.optimizer, best.value, confirmed=False, shape=best.shape, on_test_data=search.on_test_data,
+        **_common(records, best, reason), interval=best.interval, runner_up=runner_up, difference=difference,
+        against_today=against_today(records, best),
     )  # fmt: skip
 
 
@@ -237,9 +240,10 @@ def _confirmed(records: Sequence[StudyRecord], confirmed: Sequence[Confirmed]) -
     sign = confirmed[0].candidate.sign
     ranked = sorted(confirmed, key=lambda each: sign * each.interval.mean)
     best, interval = ranked[0], ranked[0].interval
-    tested = any(study.plan.get("on_test_data") for study in records if study.kind == "confirm")
-    judged = f", judged on {'test' if tested else 'valid'}_data"
-    reason = f"mean of {_seeds(interval.n, 'fresh ')}, trained again after the search{judged}{_error(interval)}"
+    tested = next(study.on_test_data for study in records if study.kind == "confirm")
+    reason = (
+        f"mean of {_seeds(interval.n, 'fresh ')}, trained again after the search{judged_on(tested)}{_error(interval)}"
+    )
     runner_up, difference = None, None
     if len(ranked) > 1:
         runner_up = ranked[1].choice
@@ -252,6 +256,11 @@ def _confirmed(records: Sequence[StudyRecord], confirmed: Sequence[Confirmed]) -
         **_common(records, best.candidate, f"{reason}."), interval=interval, runner_up=runner_up, difference=difference,
         against_today=against_today(records, best.candidate, best.values),
     )  # fmt: skip
+
+
+def judged_on(on_test_data: bool | None) -> str:
+    """What ends a sentence about a training. Args: on_test_data: as in `Recommendation`."""
+    return "" if on_test_data is None else f", judged on {'test' if on_test_data else 'valid'}_data"
 
 
 def _error(interval: Interval) -> str:

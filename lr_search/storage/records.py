@@ -79,6 +79,11 @@ class StudyRecord:
         """What a search and its pilots share: strategy, schedule, optimizer, seed."""
         return tuple(self.plan[name] for name in ("strategy", "schedule", "optimizer", "seed"))
 
+    @property
+    def on_test_data(self) -> bool | None:
+        """Whether its trainings are judged on the test data; None: on whatever a training function reports of."""
+        return None if self.plan.get("pasted") is not None else bool(self.plan.get("on_test_data"))
+
     @cached_property
     def curves(self) -> list[LRCurve]:
         """A range-test study's curves."""

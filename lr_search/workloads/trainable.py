@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from lr_search.curves.curve import LRCurve, Ramp
-from lr_search.errors import InvalidInputError, WorkloadError, require
+from lr_search.errors import InvalidInputError, WorkloadError, quoted, require
 from lr_search.kinds.checked import checked
 from lr_search.kinds.direction import Direction
-from lr_search.kinds.functions import require_takes
+from lr_search.kinds.functions import require_runs, require_takes
 from lr_search.kinds.printable_names import require_name
 from lr_search.kinds.ranges import Seed
 from lr_search.kinds.seeds import taken_seeds
@@ -26,6 +26,7 @@ TrainingFunction = Annotated[
     "Pass one of (run), which trains from its beginning to its end each time it is called.",
 ]
 USUAL_EVALUATIONS = 10  # of a training, where eval_every is left out
+NOT_GIVEN: Any = None  # of an argument that is needed, to tell it in our words
 
 
 @checked
@@ -41,9 +42,7 @@ class Trainable(Subject):
             for batch in loader:
                 ...; optimizer.step(); scheduler.step()
                 run.loss(loss)
-                if run.due:
-                    with run.evaluating():
-                        run.report(val_loss=evaluate())
+                run.report(val_loss=evaluate)         # called where a report is due; a number: if run.due: run.report(val_loss=0.1)
 
     Without torch: `run.lr` at each step, or `run.schedule(step)`, and `run.step()`. A range test is the same function under a rising
     LR, ended by `lr_search.Stop`, which the function must let pass. It has no gain ratio, so that its prior is wider than a workload's.
@@ -97,6 +96,7 @@ class Trainable(Subject):
     kind_remedy: ClassVar[str] = "Make one of a training function with @lr_search.trainable(num_steps=...)."
 
     def __post_init__(self) -> None:
+        require_runs("train", self.train)
         require_takes("train", self.train, "run")
         require_name("objective", self.objective)
         require(self.num_steps >= 1, "num_steps must be a whole number, at least 1", num_steps=self.num_steps)
@@ -190,8 +190,8 @@ class Trainable(Subject):
 
 @checked
 def trainable(
-    *,
-    num_steps: int,
+    *bare: None,  # the function, where the decorator stands without parentheses
+    num_steps: int = NOT_GIVEN,  # by that, too
     objective: str = "val_loss",
     direction: Direction = "minimize",
     eval_every: int | None = None,
@@ -199,7 +199,10 @@ def trainable(
     batch_size: int | None = None,
     device: str = "auto",
 ) -> Callable[[Callable[[TrainingRun], object]], Trainable]:
-    """A decorator that makes a `Trainable` of a training function; the arguments are as there.
+    """A decorator that makes a `Trainable` of a training function; the arguments are as there, num_steps is needed.
+
+    Raises:
+        InvalidInputError: a setting breaks its rule, or it stands without its parentheses or num_steps.
 
     >>> @trainable(num_steps=20, objective="loss")
     ... def train(run):
@@ -209,6 +212,12 @@ def trainable(
     >>> train.num_steps, train.eval_every
     (20, 2)
     """
+    if bare or num_steps is None:
+        came = ", ".join(name_of(each) if callable(each) else quoted(each) for each in bare)
+        raise InvalidInputError(
+            f"trainable must be called with num_steps=... by name before it is given the function, but got {came or 'nothing'}. "
+            "Write @lr_search.trainable(num_steps=300) above `def train(run):`, or lr_search.Trainable(train, num_steps=300)."
+        )
 
     def decorate(train: Callable[[TrainingRun], object]) -> Trainable:
         return Trainable(

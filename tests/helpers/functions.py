@@ -13,8 +13,14 @@ import lr_search as lrs
 STEPS = 40
 
 
-def fit_line(run: lrs.TrainingRun) -> None:
-    """A torch loop over two groups, one at a tenth of the other's LR."""
+def fit_line(run: lrs.TrainingRun, by_function: bool = False) -> None:
+    """A torch loop over two groups, one at a tenth of the other's LR; it reports a number, or a function that gives it."""
+
+    @torch.no_grad()
+    def evaluate() -> torch.Tensor:
+        torch.rand(3)  # draws, as an evaluation may
+        return (model(inputs) - targets).square().mean()
+
     model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
     groups = [{"params": model[0].parameters(), "lr": run.lr}, {"params": model[2].parameters(), "lr": run.lr / 10}]
     optimizer = torch.optim.SGD(groups, momentum=0.9)
@@ -29,10 +35,11 @@ def fit_line(run: lrs.TrainingRun) -> None:
         optimizer.step()
         scheduler.step()
         run.loss(loss)
-        if run.due:
-            with run.evaluating(), torch.no_grad():
-                torch.rand(3)  # draws, as an evaluation may
-                run.report(val_loss=(model(inputs) - targets).square().mean())
+        if by_function:
+            run.report(val_loss=evaluate)
+        elif run.due:
+            with run.evaluating():
+                run.report(val_loss=evaluate())
 
 
 def descend(run: lrs.TrainingRun) -> None:

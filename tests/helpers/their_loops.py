@@ -32,9 +32,7 @@ def gan(run: lrs.TrainingRun) -> None:
         optimizers[0].step()
         scheduler.step()  # lrs
         run.loss(generator_loss + critic_loss)  # lrs
-        if run.due:  # lrs
-            with run.evaluating(), torch.no_grad():  # lrs
-                run.report(off=(generator(torch.randn(512, 4)).norm(dim=1) - 1).abs().mean())  # lrs
+        run.report(off=lambda: (generator(torch.randn(512, 4)).norm(dim=1) - 1).abs().mean())  # lrs
 
 
 class Track:
@@ -84,8 +82,6 @@ def ppo(run: lrs.TrainingRun) -> None:
             optimizer.step()
             scheduler.step()  # lrs
             run.loss(loss)  # lrs
-            if run.due:  # lrs
-                with run.evaluating():  # lrs
-                    run.report(mean_return=rollout(policy)[3].sum(0).mean())  # lrs
+            run.report(mean_return=lambda: rollout(policy)[3].sum(0).mean())  # lrs
             if run.done:
                 break

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -55,6 +56,110 @@ def test_a_model_that_is_put_back_at_each_call_is_taken():
         trained(run, weight, optimizer, run.attach(optimizer).step)
 
     assert math.isfinite(compared(train).recommend().value)
+
+
+def bowl(run, x, losses=lambda distance: distance.mean()):
+    """NumPy: gradient descent on |x - 3|^2, in place."""
+    for _ in range(run.num_steps):
+        run.loss(losses((x - 3) ** 2))
+        x -= run.lr * 2 * (x - 3)
+        run.step()
+        if run.due:
+            run.report(val_loss=((x - 3) ** 2).mean())
+
+
+def sgd_of(model):
+    """scikit-learn: a loss that is told after the step, of a model that was made elsewhere."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(100, 3))
+    targets = inputs @ [1.0, -2.0, 0.5]
+
+    def train(run):
+        fitted = model()
+        for step in range(run.num_steps):
+            fitted.eta0 = run.lr
+            fitted.partial_fit(inputs[step :: run.num_steps], targets[step :: run.num_steps])
+            run.step()
+            run.loss(np.mean((fitted.predict(inputs) - targets) ** 2))
+            if run.due:
+                run.report(val_loss=np.mean((fitted.predict(inputs) - targets) ** 2))
+
+    return train
+
+
+def test_an_array_that_is_kept_from_call_to_call_is_refused():
+    x = np.zeros(2)
+    with pytest.raises(
+        WorkloadError, match=f"first losses are 9, 9, 9, and {9 * 0.98**6:.4g}, .* after 3 steps at an LR of 0.01. Make"
+    ):
+        compared(lambda run: bowl(run, x))
+
+
+def test_a_model_of_scikit_learn_that_is_kept_is_refused_and_one_made_inside_is_taken():
+    from sklearn.linear_model import SGDRegressor
+
+    kept = SGDRegressor(learning_rate="constant")
+    with pytest.raises(WorkloadError, match="one that is kept outside it goes on from trial to trial"):
+        compared(sgd_of(lambda: kept))
+    taken = compared(sgd_of(lambda: SGDRegressor(learning_rate="constant", random_state=0)))
+    assert math.isfinite(taken.recommend().value)
+
+
+def test_a_torch_model_that_is_kept_and_stepped_by_hand_is_refused():
+    weight = new_weight()
+
+    def train(run):
+        optimizer = torch.optim.SGD([weight], lr=1.0)
+
+        def set_lr(step):
+            optimizer.param_groups[0]["lr"] = run.lr
+
+        trained(run, weight, optimizer, run.step, set_lr)
+
+    with pytest.raises(WorkloadError, match="one that is kept outside it goes on"):
+        compared(train)
+
+
+def test_an_array_that_is_put_back_at_each_call_is_taken():
+    x = np.zeros(2)
+
+    def train(run):
+        x[:] = 0
+        bowl(run, x)
+
+    assert math.isfinite(compared(train).recommend().value)
+
+
+@pytest.mark.parametrize("of_the_data", [True, False])
+def test_what_comes_out_otherwise_each_time_by_itself_is_no_model_that_was_kept(of_the_data):
+    rng = np.random.default_rng(0)  # goes on from call to call
+
+    def train(run):
+        drawn = rng.normal(size=2)
+        if of_the_data:
+            bowl(run, np.zeros(2), lambda distance: distance @ np.abs(drawn))
+        else:
+            bowl(run, drawn)
+
+    assert math.isfinite(compared(train).recommend().value)
+
+
+def test_data_that_are_made_in_the_first_call_and_kept_are_no_model_that_was_kept():
+    kept = []
+
+    def train(run):
+        kept.extend([] if kept else [torch.randn(2).numpy()])  # from then on the seeded generator is asked for less
+        bowl(run, torch.randn(2).numpy(), lambda distance: distance @ np.abs(kept[0]))
+
+    assert math.isfinite(compared(train).recommend().value)
+
+
+def test_draws_of_the_seed_are_no_model_that_was_kept_whatever_the_lr_and_the_length():
+    def train(run):
+        order = torch.randperm(10 * run.num_steps)  # of the seeded generator; another at another length
+        bowl(run, torch.randn(3).numpy() * int(order[0]))
+
+    assert math.isfinite(compared(train, strategies=["random"], budget=2).recommend().value)
 
 
 @pytest.mark.parametrize("strategies", [{"mine": 0.1}, ["range_test"]])

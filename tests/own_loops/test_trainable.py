@@ -115,6 +115,55 @@ def test_several_optimizers_keep_the_ratio_that_they_were_built_with():
     assert "lr=0.8, num_steps=40).attach(optimizers[1])" in code
 
 
+@pytest.mark.parametrize("pruner", [None, optuna.pruners.MedianPruner(n_startup_trials=1)])
+def test_a_function_as_a_metric_is_called_where_a_report_is_due_as_the_number_would_be(pruner):
+    settings = {"strategies": ["random", "range_test"], "schedules": ["constant", "sgdr"], "pruner": pruner}
+    numbers, functions = (compared(partial(fit_line, by_function=each), **settings) for each in (False, True))
+    pd.testing.assert_frame_equal(*(each.trials.drop(columns=TIMES) for each in (numbers, functions)), check_exact=True)
+    pd.testing.assert_frame_equal(numbers.evaluations, functions.evaluations, check_exact=True)
+
+
+def test_a_function_as_a_metric_is_never_called_in_a_range_test_and_may_stand_beside_numbers():
+    called = []
+
+    def train(run):
+        for step in range(run.num_steps):
+            run.loss(run.lr)
+            run.step()
+            run.report(val_loss=lambda: called.append(run.ramping) or 1.0, steps=step + 1)
+
+    comparison = compared(train, strategies=["range_test"], schedules=["constant"], budget=2)
+    assert set(called) == {False}
+    told = comparison.evaluations.pivot_table(index="step", columns="metric", values="value")
+    assert told.index.tolist() == [4, 8, 12, 16, 20, 24, 28, 32, 36, 40]
+    assert told["steps"].tolist() == told.index.tolist()
+
+
+def test_of_a_functions_data_nothing_is_said_that_is_not_known(tmp_path):
+    def bowl(run):
+        x = 0.0
+        for _ in range(run.num_steps):
+            run.loss((x - 3) ** 2)
+            x -= run.lr * 2 * (x - 3)
+            run.step()
+            if run.due:
+                run.report(distance=abs(x - 3))
+
+    settings = {"strategies": ["random"], "schedules": ["sgdr"], "seeds": 1, "budget": 3, "storage": None}
+    trainable = lrs.Trainable(bowl, num_steps=STEPS, objective="distance")
+    comparison = lrs.compare(trainable, **settings, confirm=1, progress=False)
+    best = comparison.recommend()
+    assert best.confirmed
+    assert best.on_test_data is None
+    assert lrs.compare(trainable, **settings, progress=False).recommend().on_test_data is None
+    comparison.save(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "distance" in page
+    for told in (str(comparison), best.reason, page):
+        assert "valid_data" not in told
+        assert "validation distance" not in told.lower()
+
+
 def test_pasted_code_gives_the_trials_objective_at_the_same_seed():
     comparison = compared(fit_line, strategies={"mine": 0.05}, schedules=["one_cycle"], budget=1)
     code = comparison.recommend().code

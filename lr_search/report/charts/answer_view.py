@@ -10,7 +10,6 @@ import pandas as pd
 
 from lr_search.curves.prior import LRPrior
 from lr_search.kinds.direction import Direction
-from lr_search.report.cells import measured
 from lr_search.report.facts import lr_words
 from lr_search.report.figures.objective_by_lr import lr_points
 from lr_search.report.figures.panels import Panels
@@ -146,7 +145,7 @@ def answer_view(findings: Findings, best: Recommendation, today: TodayMark) -> A
         best=best, trials=thinned(points, MOST_TRIALS), count=len(points), fitted=fitted,
         others={" with ".join(name if panels.several_optimizers else name[:1]): each for name, each in others[:MOST_OTHERS]},
         tested=_tested(findings, searches), prior=next((s.prior for s in searches if s.prior is not None), None),
-        today=today.lr, today_value=today.value, objective=measured(best.objective, on_test_data=False),
+        today=today.lr, today_value=today.value, objective=panels.objective,
         lr_name=lr_words(findings, best.schedule), direction=panels.direction, looks=panels.looks,
     )  # fmt: skip
 

@@ -39,6 +39,7 @@ def plot_learning_curves(
     ax: Axes | None = None,
     *,
     metric: str = TRAIN_LOSS,
+    label: str = "",
     direction: Direction = "minimize",
     lr_range: tuple[float, float] | None = None,
     colorbar: bool = True,
@@ -49,6 +50,7 @@ def plot_learning_curves(
         evaluations: of `Findings.evaluations`, whole or in part; of more than 200 trials as many are drawn, evenly over the LR.
         ax: where to draw; default: a new figure.
         metric: its name; default: the training loss, a mean since the evaluation before.
+        label: what the axis calls it; default: its name, of validation data.
         direction: what is better: trainings far worse than most are cut off.
         lr_range: of the colours; default: of the trials in the table.
         colorbar: whether to draw the colours' scale.
@@ -69,7 +71,7 @@ def plot_learning_curves(
     lines = LineCollection(segments, norm=scale.norm, cmap=scale.cmap, linewidths=1.0, alpha=0.75, label="_lines")
     lines.set_array(groups["peak_lr"].first().to_numpy(dtype=float))
     ax.add_collection(lines, autolim=False)
-    name = "training loss" if metric == TRAIN_LOSS else plain(measured(metric), NAME)
+    name = "training loss" if metric == TRAIN_LOSS else plain(label or measured(metric), NAME)
     fit_y(ax, worth_seeing(rows["value"].to_numpy(dtype=float), direction), name)
     ax.set_xlim(0, max(1.0, float(rows["step"].max())) if len(rows) else 1.0)
     ax.set_xlabel("steps")
@@ -127,7 +129,9 @@ def learning_curves_picture(panels: Panels) -> Picture | None:
     for pair, (upper, lower) in zip(panels.pairs, axes, strict=True):
         part = parts[pair]
         for ax, metric, better in ((upper, TRAIN_LOSS, "minimize"), (lower, findings.objective, panels.direction)):
-            plot_learning_curves(part, ax, metric=metric, direction=better, lr_range=lr_range, colorbar=False)  # type: ignore[arg-type]
+            plot_learning_curves(
+                part, ax, metric=metric, label=panels.objective, direction=better, lr_range=lr_range, colorbar=False,  # type: ignore[arg-type]
+            )  # fmt: skip
             data.append(learning_lines(part, metric))
         drawn += data[-1].groupby(_TRIAL, observed=True).ngroups
         upper.set_title(panels.title(pair))

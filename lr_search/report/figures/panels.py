@@ -58,7 +58,7 @@ class Panels:
     @property
     def objective(self) -> str:
         """The objective's name in words."""
-        return measured(self.findings.objective)
+        return measured(self.findings.objective, on_test_data=self.findings.on_test_data)
 
     @cached_property
     def looks(self) -> dict[str, Look]:
