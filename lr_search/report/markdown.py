@@ -34,6 +34,8 @@ def summary_markdown(findings: Findings) -> str:
         answer = f"**{best.training}**: {best.objective} {best.value:.4g}. {best.reason[:1].upper()}{best.reason[1:]}"
         lines += [markdown_text(answer), ""]
     summary = shown(findings.summary(full=True))
+    if summary.empty:  # pilots alone
+        return "\n".join(lines).rstrip() + "\n"
     heads = [SUMMARY_HEADS.get(column, column) for column in summary.columns]
     lines += ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     lines += [
