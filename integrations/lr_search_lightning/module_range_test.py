@@ -71,10 +71,11 @@ def range_test(
     require_unfitted(trainer)
     require_data(module, datamodule, home)
     settings = {"start_lr": start_lr, "end_lr": end_lr, "ramp": ramp, "extend": extend, "gain_ratio": gain_ratio}
-    are_loaders = isinstance(datamodule, tuple) and len(datamodule) == 2  # fit() would take them for one, of two batches at a time
+    # fit() would take a pair of loaders for one that gives a batch of each at a time
+    data = datamodule if isinstance(datamodule, tuple) and len(datamodule) == 2 else (datamodule,)
     ramped = AtTrainStart(partial(ramp_in_fit, num_steps=num_steps, plan=plan, **settings))
     with preserved_rng(_device(trainer)), without_advice(home), ctrl_c(), _borrowed(trainer, module, ramped, home):
-        trainer.fit(module, *(datamodule if are_loaders else (datamodule,)))
+        trainer.fit(module, *data)
     curve: LRCurve = ramped.found
     return curve
 
