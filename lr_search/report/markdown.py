@@ -33,6 +33,7 @@ def summary_markdown(findings: Findings) -> str:
             lines += [markdown_text(best.against_today.sentence), ""]
         answer = f"**{best.training}**: {best.objective} {best.value:.4g}. {best.reason[:1].upper()}{best.reason[1:]}"
         lines += [markdown_text(answer), ""]
+        lines += [findings.not_begun, ""] if findings.not_begun else []
     summary = shown(findings.summary(full=True))
     if summary.empty:  # pilots alone
         return "\n".join(lines).rstrip() + "\n"
