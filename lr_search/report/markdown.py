@@ -35,7 +35,7 @@ def summary_markdown(findings: Findings) -> str:
         lines += [markdown_text(answer), ""]
         lines += [findings.not_begun, ""] if findings.not_begun else []
     summary = shown(findings.summary(full=True))
-    if summary.empty:  # pilots alone
+    if summary.empty:  # such as of pilots alone
         return "\n".join(lines).rstrip() + "\n"
     heads = [SUMMARY_HEADS.get(column, column) for column in summary.columns]
     lines += ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
