@@ -26,6 +26,7 @@ SNIPPETS = [
     "comparison.save(",
     "discriminator_loss, generator_loss",
     "train_data=rollouts",
+    "CrossEntropyLoss(weight=",
     "curve.bounds()[1]",
     "best.optuna_params()",
     "lrs.LRPrior.from_curves([curve])",
@@ -153,11 +154,13 @@ def line(**changes: Any) -> lrs.Workload:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("place", [2, 3])
+@pytest.mark.parametrize("place", [2, 3, 4])
 def test_workloads_of_other_shapes_take_steps(place: int) -> None:
     from tests.helpers import shapes
 
+    examples = torch.utils.data.TensorDataset(torch.linspace(-1, 1, 64)[:, None], torch.arange(64) % 2)
     names: dict[str, Any] = {"lrs": lrs, "torch": torch, **vars(shapes), "loader": shapes.points()}
+    names |= {"make_model": lambda: torch.nn.Linear(1, 2), "train_set": examples, "valid_set": examples}
     exec(printed_with(SNIPPETS[place]), names)
     training = lrs.train(names["workload"], lrs.schedules.Constant(0.01))
     assert training.advance(8)

@@ -48,7 +48,8 @@ def range_test(
     Args:
         trainer: that has not trained yet.
         module: a LightningModule with automatic optimization, in the mode it is trained in.
-        datamodule: as of `trainer.fit`; or the loader of the training data; None: the module has its own.
+        datamodule: as of `trainer.fit`; or the loader of the training data, or (training loader, validation loader), as `compare`
+            takes them; None: the module has its own.
         start_lr: LR of the first group at the first step, > 0, or 0 for a linear ramp.
         end_lr: at the last step, > start_lr. Default: 10, and on from there while the gain ratio tells that steps keep their promise.
         num_steps: optimizer steps, >= 20. Default: 100, of a fit of fewer than 300 steps a third, but at least 20.
@@ -70,9 +71,11 @@ def range_test(
     require_unfitted(trainer)
     require_data(module, datamodule, home)
     settings = {"start_lr": start_lr, "end_lr": end_lr, "ramp": ramp, "extend": extend, "gain_ratio": gain_ratio}
+    # fit() would take a pair of loaders for one that gives a batch of each at a time
+    data = datamodule if isinstance(datamodule, tuple) and len(datamodule) == 2 else (datamodule,)
     ramped = AtTrainStart(partial(ramp_in_fit, num_steps=num_steps, plan=plan, **settings))
     with preserved_rng(_device(trainer)), without_advice(home), ctrl_c(), _borrowed(trainer, module, ramped, home):
-        trainer.fit(module, datamodule)
+        trainer.fit(module, *data)
     curve: LRCurve = ramped.found
     return curve
 

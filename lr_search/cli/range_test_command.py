@@ -99,12 +99,15 @@ def _require_names(rule: str | None, schedule: str | None) -> None:
 def _lines(curve: LRCurve, rule: str | None) -> Iterator[tuple[str, str]]:
     """What is read off a curve, line by line: (what, the answer)."""
     from lr_search.curves.gain_crossing import gain_crossing
+    from lr_search.curves.phases import has_descent
+    from lr_search.curves.remarks import ANOTHER_PLAN
 
     suggestion, phases, (base_lr, max_lr) = curve.suggest(rule), curve.phases(), curve.bounds()
     factor = 10**suggestion.log10_std
     yield "learning rate", f"{suggestion.lr:.3g}, give or take a factor of {factor:.2g}"
     yield "status", f"{suggestion.status} (rule {suggestion.rule})"
-    yield "bounds", f"{base_lr:.3g} to {max_lr:.3g} (base_lr and max_lr for cycles)"
+    what = "base_lr and max_lr for cycles" if has_descent(curve) else "of a loss that does not descend: not for cycles"
+    yield "bounds", f"{base_lr:.3g} to {max_lr:.3g} ({what})"
     below = "no descent stands out" if phases.descent_lr is None else f"too slow below {phases.descent_lr:.3g}"
     above = "no blow-up" if phases.blow_up_lr is None else f"blowing up above {phases.blow_up_lr:.3g}"
     yield "phases", f"{below}, {above}"
@@ -116,7 +119,7 @@ def _lines(curve: LRCurve, rule: str | None) -> Iterator[tuple[str, str]]:
         suggested = ", ".join(f"{member.suggest(rule).lr:.3g}" for member in curve.members)
         yield "seeds", f"{len(curve.members)}, alone they suggest {suggested}"
     yield "cost", _cost(curve)
-    yield "reason", suggestion.reason
+    yield "reason", suggestion.reason.replace(ANOTHER_PLAN, "--schedule")
 
 
 def _cost(curve: LRCurve) -> str:

@@ -70,7 +70,8 @@ def _pilot_lines(budget: Budget) -> list[str]:
             f"{_count(count, 'pilot')} of {rung.num_steps(full):,} steps" for rung, count in budget.rungs_of(strategy)
         ]
         if told:
-            no_more = f", and has no full training: it has one from a budget of {budget.full_from(strategy)} on"
+            full_from = budget.full_from(strategy)
+            no_more = f", and has no full training, to confirm or to tell against today's: it has one from a budget of {full_from} on"
             lines.append(
                 f"{strategy.name}: a study begins with {' and '.join(told)}{'' if budget.trains(strategy) else no_more}"
             )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lr_search.curves.phases import bounds
+from lr_search.curves.phases import bounds, has_descent
 
 if TYPE_CHECKING:
     from lr_search.curves.curve import LRCurve
     from lr_search.curves.training_plan import Plan
 
 
+ANOTHER_PLAN = "suggest(schedule=..., num_steps=...)"
 _WIDTH = 80  # columns
 _ENDS = {"finished": "ran to its end", "diverged": "blew up", "non_finite": "became non-finite"}
 
@@ -40,13 +41,15 @@ def plan_remark(plan: Plan, rule_knows: bool) -> str:
     if not rule_knows:
         return ""
     if plan.schedule is None:
-        return f" It is the peak for {plan}; suggest(schedule=..., num_steps=...) tells another."
+        return f" It is the peak for {plan}; {ANOTHER_PLAN} tells another."
     return f" It is for {plan}."
 
 
 def bounds_remark(curve: LRCurve, lr: float) -> str:
-    """That an LR lies outside the bounds that the same curve gives for cycles, and why both may hold; empty where it lies inside."""
+    """How an LR lies to the bounds that the same curve gives for cycles, where outside or where these say nothing; empty where inside."""
     base_lr, max_lr = bounds(curve)
+    if not has_descent(curve):
+        return f" bounds() ({base_lr:.2g} to {max_lr:.2g}) are read off the loss alone, which does not descend: no ends for cycles."
     if base_lr <= lr <= max_lr:
         return ""
     side = "above" if lr > max_lr else "below"

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from lr_search import plugins
 from lr_search.curves.calibrated import calibrated, is_doubtful, rule_kind, uncertainty
 from lr_search.curves.curve import LRCurve
 from lr_search.curves.gain_crossing import gain_crossing, stalled_lr
@@ -16,7 +17,7 @@ from lr_search.curves.remarks import bounds_remark, groups_remark, plan_remark
 from lr_search.curves.rules import SIMPLE_RULES as SIMPLE_RULES
 from lr_search.curves.smoothing import TINY
 from lr_search.curves.training_plan import Plan
-from lr_search.errors import unknown_name
+from lr_search.errors import UnknownNameError, unknown_name
 from lr_search.kinds.checked import checked
 
 Status = Literal["ok", "flat", "at_edge", "noisy", "diverged_at_start"]
@@ -87,7 +88,10 @@ def suggest(
     """
     name = rule if rule is not None else DEFAULT_RULE
     if name not in RULES:
-        raise unknown_name("rule", name, RULES)
+        error = unknown_name("rule", name, RULES)
+        if name in plugins.registered(plugins.SCHEDULES):
+            raise UnknownNameError(f"{error} It is a schedule: suggest(schedule={name!r}).")
+        raise error
     curve = curve.planned(schedule, num_steps)
     members = curve.members or (curve,)
     lrs = [RULES[name](member) for member in members]

@@ -33,7 +33,10 @@ def summary_markdown(findings: Findings) -> str:
             lines += [markdown_text(best.against_today.sentence), ""]
         answer = f"**{best.training}**: {best.objective} {best.value:.4g}. {best.reason[:1].upper()}{best.reason[1:]}"
         lines += [markdown_text(answer), ""]
+        lines += [findings.not_begun, ""] if findings.not_begun else []
     summary = shown(findings.summary(full=True))
+    if summary.empty:  # such as of pilots alone
+        return "\n".join(lines).rstrip() + "\n"
     heads = [SUMMARY_HEADS.get(column, column) for column in summary.columns]
     lines += ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     lines += [

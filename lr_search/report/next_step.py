@@ -61,7 +61,7 @@ def next_step(findings: Findings, best: Recommendation, *, with_today: bool = Fa
             lead = f"There are trainings on fresh seeds, but of others than the present best. {lead}"
     trained = count + with_today
     steps = trained * seeds * best.num_steps - (int(findings.confirmations["steps"].sum()) if best.confirmed else 0)
-    cost = f"{max(steps, 0):,} more steps"
+    cost = f"{max(steps, 0):,} more steps{', and first what is left of the search' if findings.not_begun else ''}"
     command = _command(findings, seeds)
     if command:
         return NextStep(f"{lead}: {cost}. What is finished is not trained again.", command, "shell")

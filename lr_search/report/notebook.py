@@ -28,6 +28,7 @@ def comparison_html(findings: Findings) -> str:
     title = "What the pilots tell" if told else "There is no answer yet"
     answer = _box(title, " ".join([findings.lack, *told])) if best is None else recommendation_html(best)
     running = f"<p>{findings.unfinished} trials still running.</p>" if findings.unfinished else ""
+    running += f"<p>{findings.not_begun}</p>" if best is not None and findings.not_begun else ""
     remark = f"<p>{escape(findings.apart_remark)}</p>" if findings.apart_remark else ""
     return f"<div>{head}{answer}{running}{_table(summary_table(findings))}{remark}</div>"
 

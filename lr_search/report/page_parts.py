@@ -99,6 +99,7 @@ def answer_part(findings: Findings) -> dict[str, Any]:
     return {
         **part,
         "against": today.sentence,
+        "not_begun": findings.not_begun,
         "title": words.answer_title(findings, best),
         "badge": words.badge(best),
         "answer": words.answer_facts(findings, best),

@@ -39,10 +39,11 @@ def as_text(findings: Findings, width: int) -> str:
     else:
         lines += textwrap.wrap(f"{best.heading}: {best.training}", width)
         lines += textwrap.wrap(f"Expect {best.objective} {best.value:.4g}: {best.reason}", width)
+        lines += textwrap.wrap(findings.not_begun, width)
     lines += _table(findings, width)
     if findings.unfinished:
         done = sum(trial.state != "RUNNING" for study in findings.searches for trial in study.trials)
-        lines.append(f"{done} trials are done, {findings.unfinished} running.")
+        lines.append(f"{done} {'trial is' if done == 1 else 'trials are'} done, {findings.unfinished} running.")
     return "\n".join(lines)
 
 

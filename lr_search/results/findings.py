@@ -59,6 +59,16 @@ class Findings:
         """Trials that run."""
         return sum(trial.state == "RUNNING" for study in self.records for trial in study.trials)
 
+    @property
+    def not_begun(self) -> str:
+        """How many studies have no trial yet, in a sentence; empty where all have. Those with pilots may pay for nothing else."""
+        pilots = {study.search_key for study in self.records if study.kind == "pilot"}
+        searches = self.searches
+        left = sum(not study.trials and study.search_key not in pilots for study in searches)
+        verb = "has" if left == 1 else "have"
+        told = f"Not finished: {left} of {len(searches)} studies {verb} no trial yet; started again, it goes on."
+        return told if left else ""
+
     @cached_property
     def trials(self) -> pd.DataFrame:
         """A row a trial, in the order of studies and trial numbers; see `lr_search.results.tables.trials_frame`."""

@@ -148,7 +148,8 @@ def recommend(records: Sequence[StudyRecord]) -> Recommendation:
     objective = str(search.plan["objective"])
     end = "lowest" if best.sign > 0 else "highest"
     difference = None if second is None else second.worse_by(best)
-    reason = f"{end} smoothed {objective} over {best.trials} trials on {_seeds(len(best.seeds))}{_error(best.interval)}"
+    trials = f"{best.trials} trial{'s' if best.trials != 1 else ''}"
+    reason = f"{end} smoothed {objective} over {trials} on {_seeds(len(best.seeds))}{_error(best.interval)}"
     runner_up = (
         None if second is None else Choice(second.schedule, second.lr, second.optimizer, second.value, second.shape)
     )

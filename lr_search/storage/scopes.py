@@ -56,8 +56,10 @@ def require_goes_on(name: str, recorded: Sequence[Mapping[str, Any]], present: S
     for plan in recorded:
         known.add(THEN_NOW[0], plan)
     found = [words for plan in present for words in known.against(THEN_NOW[1], plan)]
-    found = list(dict.fromkeys([*found, *_own_optimizer(recorded, present)]))
-    if found:
+    first: dict[str, str] = {}
+    for words in [*found, *_own_optimizer(recorded, present)]:
+        first.setdefault(words.partition(":")[0], words)  # once, and not for every seed
+    if found := list(first.values()):
         more = [f"and {len(found) - _MOST_WORDS} more"] if len(found) > _MOST_WORDS else []
         raise FingerprintError(
             f"A comparison goes on only with what it began with, but of {name!r} {'; '.join(found[:_MOST_WORDS] + more)}. "

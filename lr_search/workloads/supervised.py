@@ -175,8 +175,13 @@ def _supervised(
 ) -> Workload:
     require(batch_size is None or batch_size >= 1, "batch_size must be at least 1", batch_size=batch_size)
     own = {*(each.name for each in fields(Workload)), "num_epochs"} - {"loss", "train_data", "valid_data", "test_data"}
+    if "loss" in settings:
+        raise InvalidInputError(
+            f"classification() and regression() have a loss of their own, but got loss={quoted(settings['loss'])}. For another build an "
+            "lr_search.Workload: loss=nn.CrossEntropyLoss(weight=...), train_data=loader, valid_data=loader."
+        )
     if unknown := sorted(settings.keys() - own):
-        raise unknown_name("setting", unknown[0], own)
+        raise unknown_name("setting", unknown[0], own | {"train", "valid", "test"})
     train, valid, test = data
     require(train is not None and valid is not None, "train and valid must be given", train=train, valid=valid)
     size = _batch_size(train, batch_size)

@@ -50,6 +50,13 @@ def test_it_prints_its_suggestion_and_writes_curve_and_picture(cli, folder):
     assert curve.lr[0] == pytest.approx(1e-7)
 
 
+def test_its_reason_names_the_option_for_another_schedule(cli, folder):
+    found = told(cli("range-test", f"{write(folder)}:good", "--num-steps", "20"))
+    assert "of a decaying schedule; --schedule tells another." in found["reason"]
+    found = told(cli("range-test", f"{write(folder)}:good", "--num-steps", "20", "--schedule", "cosine"))
+    assert " steps of cosine." in found["reason"]
+
+
 def test_every_option_reaches_the_range_test(cli, folder):
     cli(
         "range-test", f"{write(folder, CLASSES)}:classes", "--start-lr", "0", "--end-lr", "2", "--num-steps", "30",

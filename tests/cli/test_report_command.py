@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 
 import lr_search as lrs
-from lr_search.report.terminal import as_text
+from lr_search.report.notebook import comparison_html
+from lr_search.report.page import page_html
+from lr_search.report.terminal import FORMATS, as_text
 from lr_search.results.findings import Findings
 from tests.helpers.bowl import compare_in_bowl
 from tests.helpers.ray_drivers import states
@@ -186,6 +188,17 @@ def test_one_line_says_why_the_best_row_is_not_the_answer():
     assert alone[-1].split() == ["grid", "constant", "0.4", "0.1", "10", "1"]
 
 
+def test_an_answer_before_every_study_has_a_trial_says_so_everywhere():
+    records = [study([(0.1, 0.5)]), study([], seed=1), study([], seed=2)]
+    told = "Not finished: 2 of 3 studies have no trial yet; started again, it goes on."
+    findings = Findings("by hand", records)
+    shown = [as_text(findings, 120), *(FORMATS[form](findings) for form in ("md", "html")), comparison_html(findings)]
+    assert [told in text for text in shown] == [True] * 4
+    assert "more steps, and first what is left of the search" in page_html(findings)
+    pilots = [study([(0.1, 0.5)], kind="pilot", strategy="transfer"), study([], strategy="transfer")]
+    assert Findings("by hand", [records[0], *pilots]).not_begun == ""  # they may be all that is paid for
+
+
 def test_running_trials_are_counted():
     text = as_text(Findings("by hand", [study([(0.1, 0.5), (0.2, "RUNNING"), (0.3, "RUNNING")])]), 120)
-    assert text.endswith("1 trials are done, 2 running.")
+    assert text.endswith("1 trial is done, 2 running.")

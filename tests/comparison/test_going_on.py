@@ -114,6 +114,11 @@ def test_another_metrics_function(storage: InMemoryStorage) -> None:
     assert "the metrics differ: loss then, loss, mae now" in refused(storage, line(metrics=renamed))
 
 
+def test_what_differs_at_every_seed_is_told_once(storage: InMemoryStorage) -> None:
+    compared(storage, seeds=3)
+    assert refused(storage, line(metrics=doubled), seeds=3).count("the untrained model's loss differs: ") == 1
+
+
 def test_another_combine(storage: InMemoryStorage) -> None:
     compared(storage, line(combine="mean"))
     assert "combine differs: mean then, none now" in refused(storage, line())

@@ -128,6 +128,13 @@ def test_it_says_when_it_lies_outside_the_bounds_for_cycles(rule):
         assert (float(found[2]), float(found[3])) == pytest.approx((base_lr, max_lr), rel=0.06)
 
 
+def test_the_bounds_of_a_loss_that_does_not_descend_are_not_for_cycles():
+    noise = np.random.default_rng(0).normal(1.4, 0.1, 100)
+    suggestion = LRCurve(np.geomspace(1e-7, 10, 100), noise, stopped="finished").suggest()
+    assert suggestion.status == "flat"
+    assert "which does not descend: no ends for cycles." in suggestion.reason
+
+
 def test_some_rule_does():
     curve = valley(100, cut=90)
     low = LRCurve(curve.lr, curve.loss, gain_ratio=1 / (1 + curve.lr / 0.005), stopped="diverged").suggest("gain_ratio")

@@ -158,3 +158,5 @@ def test_an_unknown_rule_is_an_error_that_tells_the_nearest() -> None:
         UnknownNameError, match=r"rule must be one that exists, but got 'valleys'\. Did you mean 'valley'"
     ):
         dip().suggest("valleys")
+    with pytest.raises(UnknownNameError, match=r"It is a schedule: suggest\(schedule='cosine'\)\."):
+        dip().suggest("cosine")

@@ -147,6 +147,16 @@ def test_data_that_the_datamodule_holds_are_not_copied():
 
 
 @pytest.mark.usefixtures("in_empty_folder")
+def test_the_loaders_of_a_comparison_are_those_of_a_datamodule():
+    def tested(data):
+        torch.manual_seed(0)
+        return lrl.range_test(bare_trainer(), Net(), data, num_steps=20, end_lr=1.0).loss
+
+    data = Data(shuffle=False)
+    np.testing.assert_array_equal(tested((data.train_dataloader(), data.val_dataloader())), tested(data))
+
+
+@pytest.mark.usefixtures("in_empty_folder")
 def test_lightning_under_its_other_name():
     pl = pytest.importorskip("pytorch_lightning")
 

@@ -261,4 +261,7 @@ def test_a_report_of_pilots_alone_tells_what_they_tell(tmp_path: Path) -> None:
     assert f"LR {told.lr:.3g} (80% between" in page
     assert "What the pilots tell" in page
     assert f"LR {told.lr:.3g}" in " ".join(str(found).split())
-    assert f"LR {told.lr:.3g}" in (tmp_path / "summary.md").read_text()
+    assert "No full training has begun: the pilots stand above." in page
+    markdown = (tmp_path / "summary.md").read_text()
+    assert f"LR {told.lr:.3g}" in markdown
+    assert "|" not in markdown  # no table without a row

@@ -79,7 +79,10 @@ def test_below_one_training_a_strategy_of_full_ones_is_refused_before_the_pilots
 def test_the_plan_says_from_which_budget_on_there_is_a_full_training(caplog: pytest.LogCaptureFixture) -> None:
     without = compared(budget=1.9, lr_range=(1e-3, 10.0), progress=True)
     # a range test of 20 steps takes 27 at most; with 3 pilots of 30 and of 106: (27 + 90 + 318 + 480) / 480 = 1.906
-    assert "has no full training: it has one from a budget of 1.91 on" in caplog.text
+    assert (
+        "has no full training, to confirm or to tell against today's: it has one from a budget of 1.91 on"
+        in caplog.text
+    )
     assert without.trials.empty
     caplog.clear()
     assert len(compared(budget=1.91, lr_range=(1e-3, 10.0), progress=True).trials) == 1

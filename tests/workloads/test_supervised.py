@@ -182,6 +182,11 @@ def test_an_output_that_would_be_broadcast_against_the_targets_is_refused(exampl
             {"valid": (torch.zeros(8, 6), torch.zeros(7))},
             "inputs and targets must be equally long, but got inputs=8, targets=7.",
         ),
+        (
+            {"loss": nn.L1Loss()},
+            "a loss of their own, but got loss=L1Loss(). For another build an lr_search.Workload: loss=",
+        ),
+        ({"train_data": ()}, "The setting must be one that exists, but got 'train_data'. Did you mean 'train'"),
         ({"num_steps": 0}, "num_steps must be a whole number, at least 1, but got 0."),
     ],
     ids=case_id,
