@@ -27,7 +27,13 @@ from lr_search.scaling.basin import BasinBelief, basin_belief
 from lr_search.scaling.transfer_constants import Drift, TransferConstants, transfer_constants
 
 TransferRemark = Literal[
-    "learns_nothing", "learns_little", "all_diverged", "edge_of_pilots", "edge_of_range", "schedule_not_measured"
+    "learns_nothing",
+    "learns_little",
+    "all_diverged",
+    "lowest_is_best",
+    "highest_is_best",
+    "edge_of_range",
+    "schedule_not_measured",
 ]
 GRID_STEP = 0.05  # decades
 HELD = 0.8  # the share of belief that the interval holds
@@ -64,8 +70,8 @@ class TransferPosterior:
         interval: (low, high), LRs between which the best of a few trainings lies with 80%: basins are flat, and trainings noisy.
         exponent: the decades by which the best LR is taken to move for each decade of steps.
         expected_regret: at `lr`.
-        remarks: what makes it less certain: of the longest pilots "learns_nothing", "learns_little", "all_diverged" or "edge_of_pilots"
-            (the best of three or more is the highest or the lowest LR); "edge_of_range" (the best may well lie beyond the prior's range,
+        remarks: what makes it less certain: of the longest pilots "learns_nothing", "learns_little", "all_diverged", "lowest_is_best" or
+            "highest_is_best" (of three or more); "edge_of_range" (the best may well lie beyond the prior's range,
             or a pilot diverged at its low end); "schedule_not_measured".
         places: log10 LRs, (places,).
         density: the share of belief that the middle of the best LRs lies there, (places,), of sum 1.
@@ -219,9 +225,9 @@ def _informative(rung: Sequence[Pilot], untrained: float | None) -> tuple[list[P
     best = min(kept, key=lambda pilot: pilot.objective)
     if untrained is not None and start - best.objective <= LITTLE_GAIN * abs(start):
         return list(rung), "learns_little"
-    # of two pilots one is always the lowest
-    at_edge = len(rung) > 2 and best.lr in (min(p.lr for p in rung), max(p.lr for p in rung))
-    return list(rung), "edge_of_pilots" if at_edge else None
+    if len(rung) > 2 and best.lr == min(pilot.lr for pilot in rung):  # of two pilots one is always the lowest
+        return list(rung), "lowest_is_best"
+    return list(rung), "highest_is_best" if len(rung) > 2 and best.lr == max(pilot.lr for pilot in rung) else None
 
 
 def _start(rung: Sequence[Pilot], untrained: float | None) -> float:

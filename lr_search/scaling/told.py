@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from lr_search.curves.prior import LRPrior
 from lr_search.errors import require
 from lr_search.kinds.checked import checked
+from lr_search.kinds.direction import Direction
 from lr_search.kinds.ranges import Seed
 from lr_search.samplers.strategies import PilotResult
 from lr_search.scaling.posterior import TransferPosterior
@@ -36,6 +38,7 @@ class Transfer:
         exponent: the best LR is taken to move as length^exponent under this schedule.
         schedule: its name.
         optimizer: its name.
+        direction: whether its objective is minimized or maximized.
         seed: of the pilots.
         num_steps: of the full training.
         steps: what finding out took, in optimizer steps, the range test included.
@@ -52,6 +55,7 @@ class Transfer:
     exponent: float
     schedule: str
     optimizer: str
+    direction: Direction
     seed: Seed
     num_steps: int
     steps: int
@@ -71,7 +75,26 @@ class Transfer:
             f"{self.schedule} with {self.optimizer} in {self.num_steps:,} steps: LR {self.lr:.3g} (80% between {low:.2g} and {high:.2g}), "
             f"from pilots, {lengths} steps; {self.steps:,} steps in all, {self.cost:.2g} of a full training."
         )
-        return " ".join([told, *self.remarks])
+        return " ".join([told, *self._moved(), *self.remarks])
+
+    def _moved(self) -> list[str]:
+        """Why the LR is not that of the best pilot, which stands in the table."""
+        if self.best_pilot is None:
+            return []
+        length, best = self.best_pilot
+        how = f"the best LR is taken to go as length^{self.exponent:.2f}."
+        return [f"The best of the pilots of {length:,} steps had LR {best:.3g}; {how}"]
+
+    @property
+    def best_pilot(self) -> tuple[int, float] | None:
+        """Steps and LR of the best of the longest pilots; None where all of these diverged, or learned nothing."""
+        longest = self.table[self.table["num_steps"] == self.table["num_steps"].max()]
+        good = longest[np.isfinite(longest["objective"].to_numpy(dtype=float))]
+        if good.empty or "learns_nothing" in self.posterior.remarks:
+            return None
+        objective = good["objective"].to_numpy(dtype=float)
+        best = objective.argmin() if self.direction == "minimize" else objective.argmax()
+        return int(good["num_steps"].iloc[int(best)]), float(good["lr"].iloc[int(best)])
 
     @property
     def cost(self) -> float:
@@ -145,6 +168,7 @@ def _transfer_of(studies: Sequence[StudyRecord], before: Sequence[StudyRecord]) 
         exponent=found.exponent,
         schedule=plan["schedule"],
         optimizer=plan["optimizer"],
+        direction=plan["direction"],
         seed=plan["seed"],
         num_steps=plan["target_steps"],
         steps=sum(trial.steps for study in spent.values() for trial in study.trials),

@@ -8,7 +8,8 @@ _WORDS = {
     "learns_nothing": "The longest pilots learned nothing, and say little: give longer ones (a larger cost), or look at the range test.",
     "learns_little": "The longest pilots lowered the objective by less than 5%: what is learned later may want another LR. Give a larger cost.",
     "all_diverged": "All of the longest pilots diverged: the LR lies below theirs.",
-    "edge_of_pilots": "The best of the longest pilots is their lowest or highest LR: the best may lie beyond it.",
+    "lowest_is_best": "The best of the longest pilots has their lowest LR: the best may lie below it.",
+    "highest_is_best": "The best of the longest pilots has their highest LR: the best may lie above it.",
     "edge_of_range": "The LR lies at an end of the range that was searched: give a wider lr_range.",
     "schedule_not_measured": "Under this schedule it was not measured how far pilots mislead: the interval is that of one like it, wider.",
 }

@@ -242,5 +242,5 @@ def require_workload_for(what: str, subject: Subject) -> None:
     if isinstance(subject, Trainable):
         raise InvalidInputError(
             f"{what} needs a Workload, which lr_search trains itself, but got the training function {subject.__name__}. "
-            "Describe the training as lr_search.Workload(...), or leave that out."
+            f"Describe the training as lr_search.Workload(...), or do without {what}."
         )

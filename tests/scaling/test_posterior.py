@@ -111,7 +111,7 @@ def test_pilots_that_diverged_say_that_the_lr_lies_below():
 
 @pytest.mark.parametrize(
     ("objectives", "remark"),
-    [((2.3, 2.3, 2.3), "learns_nothing"), ((2.0, 1.5, 1.0), "edge_of_pilots"), ((1.0, 1.5, 2.0), "edge_of_pilots")],
+    [((2.3, 2.3, 2.3), "learns_nothing"), ((2.0, 1.5, 1.0), "highest_is_best"), ((1.0, 1.5, 2.0), "lowest_is_best")],
 )
 def test_what_makes_it_doubtful_is_said(objectives, remark):
     pilots = [Pilot(lr, value, 200) for lr, value in zip((3e-3, 1e-2, 3e-2), objectives, strict=True)]
@@ -137,7 +137,7 @@ def test_longest_pilots_that_gain_little_of_the_objective_are_said(gained, said)
 def test_what_the_longest_pilots_tell_the_shorter_ones_make_no_doubt_of():
     at_edge = [Pilot(lr, value, 200) for lr, value in ((3e-3, 2.0), (1e-2, 1.5), (3e-2, 1.0))]
     given = {"num_steps": 3200, "schedule": "cosine", "prior": PRIOR, "untrained": UNTRAINED}
-    assert transfer_posterior(at_edge, **given).remarks == ("edge_of_pilots",)
+    assert transfer_posterior(at_edge, **given).remarks == ("highest_is_best",)
     assert transfer_posterior([*at_edge, *[basin(lr, 1e-2, 800) for lr in (3e-3, 1e-2, 3e-2)]], **given).remarks == ()
     assert transfer_posterior([*at_edge, *[basin(lr, 1e-2, 800) for lr in (5e-3, 2e-2)]], **given).remarks == ()
 

@@ -130,6 +130,10 @@ def test_a_maximized_objective_is_told_alike() -> None:
     )
     assert (down.lr, down.interval, down.log10_std) == (up.lr, up.interval, up.log10_std)
     assert down.table["objective"].tolist() == (-up.table["objective"]).tolist()
+    best = down.table.loc[down.table["objective"].idxmin(), "lr"]
+    assert down.best_pilot == up.best_pilot == (30, best)
+    assert f"The best of the pilots of 30 steps had LR {best:.3g}; the best LR is taken to go as length^" in str(up)
+    assert len(up.plot().texts) == len(down.plot().texts) == 1  # the arrow from there
 
 
 def test_pilots_that_diverge_point_below_them() -> None:

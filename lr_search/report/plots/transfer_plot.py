@@ -38,8 +38,8 @@ def plot_transfer(transfer: Transfer, ax: Axes | None = None) -> Axes:
     rungs = list(table.groupby("num_steps", sort=True))
     for (length, rung), marker, color in zip(rungs, MARKERS, (PALETTE[0], PALETTE[1], *PALETTE[4:]), strict=False):
         _draw_rung(ax, rung.sort_values("lr"), f"pilots of {length:,} steps", marker, color)
-    if rungs and "learns_nothing" not in transfer.posterior.remarks:
-        _draw_move(ax, rungs[-1][1], transfer.lr)
+    if transfer.best_pilot is not None:
+        _draw_move(ax, transfer.best_pilot[1], transfer.lr)
     fit_y(ax, table["objective"].to_numpy(dtype=float), "objective at a pilot's end")
     shown = np.log10([low, high, transfer.lr, *table["lr"]])
     ax.set_xlim(10 ** (shown.min() - _ROOM), 10 ** (shown.max() + _ROOM))
@@ -62,12 +62,8 @@ def _draw_rung(ax: Axes, rung: pd.DataFrame, label: str, marker: str, color: str
         )  # fmt: skip
 
 
-def _draw_move(ax: Axes, rung: pd.DataFrame, lr: float) -> None:
-    """From the best of the longest pilots to the answer, where the two differ; pilots that learned nothing have no best."""
-    finite = rung[np.isfinite(rung["objective"])]
-    if finite.empty:
-        return
-    best = float(finite["lr"].iloc[int(finite["objective"].argmin())])
+def _draw_move(ax: Axes, best: float, lr: float) -> None:
+    """From the LR of the best of the longest pilots to the answer, where the two differ."""
     if abs(np.log10(best / lr)) > 0.02:
         ax.annotate(
             "", xy=(lr, _ARROW_AT), xytext=(best, _ARROW_AT), xycoords=ax.get_xaxis_transform(),
