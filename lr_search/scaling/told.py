@@ -82,7 +82,7 @@ class Transfer:
         if self.best_pilot is None:
             return []
         length, best = self.best_pilot
-        how = f"the best LR is taken to go as length^{self.exponent:.2f}."
+        how = f"the best LR is taken to go as length^{self.exponent:.2f}, and too high costs more than too low."
         return [f"The best of the pilots of {length:,} steps had LR {best:.3g}; {how}"]
 
     @property
