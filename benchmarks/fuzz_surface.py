@@ -307,8 +307,8 @@ OF_FUNCTION: dict[str, dict[str, Callable[[], Any]]] = {
     "Pilots": {"rungs": lambda: [Rung(0.1, 3)], "sampler": lambda: lambda search: optuna.samplers.RandomSampler(), "prior": lambda: _prior},
     "Transfer": {
         "log10_std": lambda: 0.3, "interval": lambda: (0.01, 1.0), "exponent": lambda: 0.0, "schedule": lambda: "constant",
-        "optimizer": lambda: "SGD", "direction": lambda: "minimize", "steps": lambda: 100, "remarks": lambda: (), "table": lambda: transferred().table,
-        "posterior": lambda: transferred().posterior, "range_test": lambda: lrs.LRPrior.around(0.1),
+        "optimizer": lambda: "SGD", "direction": lambda: "minimize", "steps": lambda: 100, "remarks": lambda: (),
+        "table": lambda: transferred().table, "posterior": lambda: transferred().posterior, "range_test": lambda: lrs.LRPrior.around(0.1),
     },
     "lr_search.transfer": {"workload": long_workload, "schedule": lambda: "constant", "progress": lambda: False},
     "Joined": {"schedules": lambda: (lrs.schedules.Constant(0.1),) * 2, "boundaries": lambda: (5,)},

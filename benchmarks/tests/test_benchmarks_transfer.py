@@ -168,7 +168,11 @@ def test_the_judged_numbers_are_those_that_were_kept(begins, name, way):
 
 
 def test_the_readme_has_the_numbers_of_the_unseen_tasks():
-    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if "`transfer`" in line or "for .89" in line]
+    rows = [
+        line
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith("|") and ("`transfer`" in line or "for .89" in line)
+    ]
     quarter, whole = rows
     for schedule in ("constant", "cosine"):
         kind = f"{schedule} 3000"
