@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,7 +38,7 @@ from unseen_truth import PATH as UNSEEN_TRUTH
 import lr_search as lrs
 from lr_search import LRPrior, Workload
 from lr_search.fused.support import Support, support_of
-from lr_search.scaling.transfer_strategy import SHORTEST_PILOT
+from lr_search.scaling.transfer_strategy import RUNGS, SHORTEST_PILOT
 
 TRUTH = Path(__file__).with_name("transfer_judge.json")
 SCHEDULES = ("constant", "cosine", "wsd", "one_cycle")
@@ -45,7 +46,7 @@ COSTS = {"a quarter": 0.25, "a whole": 1.0}
 SEARCHED_COST = (
     0.25  # the other searches are run up to that cost: sixteen pilots one after the other take longest of all
 )
-SHORTEST = SHORTEST_PILOT * 16  # steps of a training that has pilots
+SHORTEST = math.ceil(SHORTEST_PILOT / RUNGS[0].share)  # steps of a training that has pilots
 PILOT = 16  # T / steps of a pilot of the searches beside
 RANGE = (1e-5, 10.0)
 FORMULA = -0.32

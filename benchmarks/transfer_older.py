@@ -11,97 +11,26 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from judge_regrets import RegretCurve, regret_curve
-from regret_runs import short
-from regret_waves import plain_wave, trunk_wave
+from lr_grid import LRGrid, write_lines
 from tasks import TASKS
-from transfer_pilots import STEP, pilot_lengths
+from transfer_pilots import pilot_lengths
 
-from lr_search import LRPrior, Workload
-from lr_search.fused.support import Support, support_of
+from lr_search import LRPrior
+from lr_search.fused.support import support_of
 
 PATH = Path(__file__).with_name("transfer_older.json")
 TRUTH = Path(__file__).with_name("truth.json")
 LENGTH = 3000
 LENGTHS = [*pilot_lengths(LENGTH), LENGTH // 3, LENGTH]
-BELOW, ABOVE, WIDER, MOST_WIDENINGS = 5, 3, 3, 4  # LRs
-SEEDS = 2
 SCHEDULES = ("constant", "cosine", "wsd")
 DATA = ("digits", "teacher", "text", "spirals", "targets", "factors", "sparse", "small_loss", "raw", "sets", "bag")
-
-
-@dataclass
-class Measured:
-    """What was trained of one task.
-
-    Args:
-        workload: of the task.
-        support: of its trainings.
-        middle: log10 of the LR at place 0.
-    """
-
-    workload: Workload
-    support: Support
-    middle: float
-    initial: list[float | None] = field(default_factory=list)
-    losses: dict[tuple[str, int, int, int], float | None] = field(
-        default_factory=dict
-    )  # schedule, steps, place, seed -> loss
-
-    def train(self, places: list[int], seed: int) -> None:
-        """Everything at these places."""
-        rates = [self.lr(place) for place in places]
-        untrained, found, _ = trunk_wave(self.workload, self.support, rates, LENGTHS, seed)
-        if len(self.initial) <= seed:
-            self.initial.append(short(untrained))
-        for place, of_place in zip(places, found, strict=True):
-            for schedule, of_schedule in of_place.items():
-                self.losses |= {(schedule, steps, place, seed): loss for steps, loss in of_schedule.items()}
-        for steps in LENGTHS:
-            final = plain_wave(self.workload, self.support, "cosine", rates, steps, seed)[1]
-            self.losses |= {("cosine", steps, place, seed): loss for place, loss in zip(places, final, strict=True)}
-
-    def lr(self, place: int) -> float:
-        """Six significant digits."""
-        return float(f"{10 ** (self.middle + STEP * place):.6g}")
-
-    def best(self, schedule: str, places: list[int]) -> int:
-        """The place of the best full training of the first seed."""
-        losses = {place: self.losses[schedule, LENGTH, place, 0] for place in places}
-        return min(places, key=lambda place: np.inf if losses[place] is None else losses[place])
-
-    def widened(self) -> list[int]:
-        """Train the first seed until the best of no schedule lies at an end. Returns: the places."""
-        new = places = list(range(-BELOW, ABOVE + 1))
-        for _ in range(MOST_WIDENINGS + 1):
-            self.train(new, 0)
-            best = [self.best(schedule, places) for schedule in SCHEDULES]
-            down = list(range(places[0] - WIDER, places[0])) if places[0] in best else []
-            up = list(range(places[-1] + 1, places[-1] + 1 + WIDER)) if places[-1] in best else []
-            if not down and not up:
-                break
-            new, places = down + up, down + places + up
-        return sorted({place for _, _, place, _ in self.losses})
-
-    def to_json(self, places: list[int]) -> dict[str, Any]:
-        """Schedule -> length -> LR -> a loss a seed."""
-        return {
-            schedule: {
-                str(steps): {
-                    f"{self.lr(place):g}": [short(self.losses[schedule, steps, place, seed]) for seed in range(SEEDS)]
-                    for place in places
-                }
-                for steps in LENGTHS
-            }
-            for schedule in SCHEDULES
-        }
 
 
 def data_of(name: str) -> str:
@@ -127,19 +56,17 @@ def measured(name: str, best_lr: float) -> dict[str, Any]:
     support = support_of(workload, 0)
     if not support.stacks:
         return {"skipped": support.reason or "the optimizer cannot step all models at once"}
-    found = Measured(workload, support, float(np.log10(best_lr)))
-    places = found.widened()
-    for seed in range(1, SEEDS):
-        found.train(places, seed)
+    grid = LRGrid(workload, support, float(np.log10(best_lr)), LENGTHS, LENGTHS, least=LENGTH)
+    losses = grid.trained()
     curve = workload.range_test(0, extend=True, num_steps=LENGTH // 32)
     priors = {
         f"{schedule} {LENGTH}": LRPrior.from_curves([curve], schedule=schedule, num_steps=LENGTH).to_json()
         for schedule in SCHEDULES
     }
     return {
-        "initial": found.initial,
+        "initial": grid.initial,
         "steps_per_epoch": workload.steps_per_epoch,
-        "losses": found.to_json(places),
+        "losses": losses,
         "priors": priors,
         "cpu_seconds": round(time.process_time() - begun, 1),
     }
@@ -157,9 +84,7 @@ def main() -> None:
         if time.perf_counter() - begun > 60 * given.minutes:
             break
         found[name] = measured(name, truth[name]["best_lr"])
-        dense = partial(json.dumps, separators=(",", ":"))
-        lines = ",\n".join(f"{json.dumps(name)}:{dense(found[name])}" for name in TASKS if name in found)
-        PATH.write_text(f"{{\n{lines}\n}}\n")
+        write_lines(PATH, found, TASKS)
         print(f"{name:<40} {found[name].get('cpu_seconds', 0):>7.1f} CPU s", flush=True)
     print(f"{len(found)} of {len(TASKS)} tasks; {time.perf_counter() - begun:.0f} s of wall in this call")
 

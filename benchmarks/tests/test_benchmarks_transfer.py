@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,18 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from fit_transfer import fitted, middle, robust, rows_of, spread
 from judge_regrets import regret_curve
 from lifelike import TASKS
+from lr_grid import LRGrid
 from tasks import TASKS as OLDER_TASKS
 from transfer_designs import PLAN_OF, TransferCase, cost, older_cases, pilots_of, transfer_cases
 from transfer_older import PATH as OLDER
 from transfer_older import data_of
 from transfer_pilots import PATH, grid, lacking, pilot_lengths
 
+import lr_search as lrs
 from lr_search import LRPrior
+from lr_search.fused.support import support_of
 from lr_search.scaling.transfer_constants import transfer_constants
+from lr_search.testing.line_workload import line_workload
 
 pytestmark = pytest.mark.bench
 STEPS = (100, 200, 400, 800)
@@ -51,6 +56,24 @@ def test_what_an_entry_of_fewer_divisors_lacks_is_told():
         "wsd": {"94": {}, "188": {}, "375": {}, "750": {}},
     }
     assert lacking({"pilots": pilots}) == {"cosine": [250, 750]}
+
+
+def test_a_grid_s_losses_are_those_of_trainings_by_themselves_and_its_best_lies_inside():
+    work = line_workload(num_steps=60)
+    grid = LRGrid(work, support_of(work, 0), -3.0, [20, 60], [60], least=60)
+    found = grid.trained()
+    assert {schedule: list(lengths) for schedule, lengths in found.items()} == {
+        "constant": ["20", "60"], "wsd": ["20", "60"], "cosine": ["60"],
+    }  # fmt: skip
+    for schedule in found:
+        first = [np.inf if of_lr[0] is None else of_lr[0] for of_lr in found[schedule]["60"].values()]
+        assert 0 < int(np.argmin(first)) < len(first) - 1
+        lr, losses = list(found[schedule]["60"].items())[2]
+        for seed, loss in enumerate(losses):
+            short = replace(work, num_steps=60, eval_every=60)
+            *_, last = lrs.train(short, lrs.schedules.by_name(schedule, float(lr), 60, work.steps_per_epoch), seed=seed)
+            # wsd is branched off a constant training, so that it has no warm-up
+            assert schedule == "wsd" or last.metrics["loss"] == pytest.approx(loss, rel=1e-4)
 
 
 def test_the_grid_lies_around_the_best():
