@@ -159,7 +159,12 @@ def test_older_tasks_count_less_and_those_of_one_kind_of_data_are_left_out_toget
 
 
 ROOT = Path(__file__).parents[2]
-JUDGED = {"transfer_unseen.json": 15, "transfer_judged.json": 30, "transfer_rejudged.json": 30}
+JUDGED = {
+    "transfer_unseen.json": 15,
+    "transfer_judged.json": 30,
+    "transfer_rejudged.json": 30,
+    "transfer_unseen_again.json": 15,
+}
 
 
 def judged_mean(name, kind, way):
@@ -178,6 +183,9 @@ def judged_mean(name, kind, way):
         ("| **transfer, 1.0**", "transfer_unseen.json", "transfer, a whole"),
         ("| log grid of T/16, .25, moved unchanged | .245", "transfer_unseen.json", "grid, a quarter"),
         ("| TPE of T/16, .25, unchanged | .146", "transfer_unseen.json", "tpe, a quarter"),
+        ("| the suggestion that is there now", "transfer_unseen_again.json", "suggestion"),
+        ("| now, .25", "transfer_unseen_again.json", "transfer, a quarter"),
+        ("| now, 1.0", "transfer_unseen_again.json", "transfer, a whole"),
         ("| first design, .25", "transfer_judged.json", "transfer, a quarter"),
         ("| first design, 1.0", "transfer_judged.json", "transfer, a whole"),
         ("| what is there now, .25", "transfer_rejudged.json", "transfer, a quarter"),
@@ -202,3 +210,11 @@ def test_the_readme_has_the_numbers_of_the_unseen_tasks():
         for way in ("transfer, a quarter", "suggestion", "tpe, a quarter"):
             assert judged_mean("transfer_unseen.json", kind, way) in quarter
         assert judged_mean("transfer_unseen.json", kind, "transfer, a whole") in whole
+    again = " ".join((ROOT / "README.md").read_text().split())
+    now = [
+        " / ".join(
+            judged_mean("transfer_unseen_again.json", f"{schedule} 3000", way) for schedule in ("constant", "cosine")
+        )
+        for way in ("transfer, a quarter", "suggestion")
+    ]
+    assert f"`transfer` on the 15 is now {now[0]}, the suggestion {now[1]}" in again
