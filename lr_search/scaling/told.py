@@ -82,8 +82,11 @@ class Transfer:
         if self.best_pilot is None:
             return []
         length, best = self.best_pilot
-        how = f"the best LR is taken to go as length^{self.exponent:.2f}, and too high costs more than too low."
-        return [f"The best of the pilots of {length:,} steps had LR {best:.3g}; {how}"]
+        how = f"the best LR is taken to go as length^{self.exponent:.2f}"
+        why = (
+            "too high costs more than too low" if self.lr < best else "the range test and the other pilots point higher"
+        )
+        return [f"The best of the pilots of {length:,} steps had LR {best:.3g}; {how}, and {why}."]
 
     @property
     def best_pilot(self) -> tuple[int, float] | None:

@@ -133,6 +133,8 @@ def test_a_maximized_objective_is_told_alike() -> None:
     best = down.table.loc[down.table["objective"].idxmin(), "lr"]
     assert down.best_pilot == up.best_pilot == (30, best)
     assert f"The best of the pilots of 30 steps had LR {best:.3g}; the best LR is taken to go as length^" in str(up)
+    for lr, why in ((best / 2, "too high costs more than too low."), (best * 2, "the other pilots point higher.")):
+        assert why in str(replace(up, lr=lr))
     assert len(up.plot().texts) == len(down.plot().texts) == 1  # the arrow from there
 
 
